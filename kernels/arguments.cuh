@@ -1,0 +1,70 @@
+// What a launch is told. nvrar_bench/backends/nvrar_arguments.py holds the same fields in the same order.
+#pragma once
+
+#include "portability.cuh"
+
+namespace nvrar {
+
+constexpr int kMaxSteps = 16;
+
+// The first wait that passed its deadline. Written once; `code` 0 means that all went well.
+struct Failure {
+    u64 code;
+    u64 phase;
+    u64 step;
+    u64 peer;
+    u64 chunk;
+    u64 expected;
+    u64 seen;
+};
+
+enum Phase : u64 { kReduceScatter = 1, kExchange = 2, kAllGather = 3 };
+
+// Staging memory of one rank, the same on every rank. Offsets and sizes are bytes.
+//
+//     2 parities x [ inbox: one region per rank of the node | outbox | partials | slots | fold | unfold ]
+//     flags: entry, exit, and one arrival flag per parity, slot and chunk
+struct Layout {
+    u64 region_bytes;   // one slice of a full window (twice that in packets)
+    u64 parity_bytes;   // all regions of one parity
+    u64 inbox;          // ranks_per_node regions
+    u64 outbox;         // ranks_per_node regions in packets, one in signal
+    u64 partials;       // one region per result that is combined further
+    u64 slots;          // one region per partner of every step
+    u64 fold;           // from the node that is folded in
+    u64 unfold;         // the result, back to it
+    u64 entry_flags;    // blocks x ranks_per_node, 64 bytes apart
+    u64 exit_flags;     // likewise
+    u64 arrival_flags;  // 2 parities x (slots + 2) x chunks_per_region, 8 bytes apart
+    u64 chunks_per_region;
+};
+
+struct Arguments {
+    const void* send;
+    void* recv;
+    u64 count;
+    u64 epoch;  // of the first window; each window takes the next one
+
+    u64 rank;  // node * ranks_per_node + local rank
+    u64 ranks_per_node;
+    u64 nodes;
+
+    u64 core_nodes;  // the first nodes, which run the steps; the others are folded in
+    u64 steps;
+    u64 radix[kMaxSteps];
+
+    u64 staged;  // 1: send and recv are private, the node meets in staging memory
+    u64 window_bytes;
+    u64 chunk_bytes;
+    u64 spin;  // polls before a waiter gives up its core
+    u64 timeout_ns;
+
+    Layout layout;
+
+    void* const* node_send;     // [ranks_per_node] peers' send buffers, unused when staged
+    void* const* node_recv;     // [ranks_per_node] likewise
+    void* const* rank_staging;  // [ranks] where each rank's staging memory is mapped here, or null
+    Failure* failure;
+};
+
+}  // namespace nvrar

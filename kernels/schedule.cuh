@@ -1,0 +1,51 @@
+// Who exchanges with whom between the nodes: a mixed-radix schedule.
+//
+// Node numbers are written in the mixed base radix[0], radix[1], ... In step s the nodes that differ in
+// digit s alone form a group and exchange directly, all with all. Radix 2 throughout is recursive
+// doubling; one step of radix N is a direct exchange. Nodes from core_nodes on take no part in the
+// steps: each is folded into node - core_nodes before them and gets the result back after them.
+#pragma once
+
+#include "arguments.cuh"
+
+namespace nvrar {
+
+struct Group {
+    u64 radix;
+    u64 digit;   // of this node
+    u64 first;   // node with digit 0
+    u64 stride;  // between nodes of neighbouring digits
+
+    NVRAR_DEVICE u64 node(u64 other_digit) const { return first + other_digit * stride; }
+};
+
+struct Schedule {
+    const Arguments& arguments;
+    u64 node;
+
+    NVRAR_DEVICE u64 steps() const { return arguments.steps; }
+    NVRAR_DEVICE bool is_folded() const { return node >= arguments.core_nodes; }
+    NVRAR_DEVICE bool has_folded() const { return node + arguments.core_nodes < arguments.nodes; }
+    NVRAR_DEVICE u64 fold_partner() const {
+        return is_folded() ? node - arguments.core_nodes : node + arguments.core_nodes;
+    }
+
+    NVRAR_DEVICE Group group(u64 step) const {
+        u64 stride = 1;
+        for (u64 s = 0; s < step; ++s) stride *= arguments.radix[s];
+        const u64 radix = arguments.radix[step];
+        const u64 digit = node / stride % radix;
+        return {radix, digit, node - digit * stride, stride};
+    }
+
+    // The slot, counted over all steps, in which a node of `at_digit` receives from `from_digit`.
+    NVRAR_DEVICE u64 slot(u64 step, u64 at_digit, u64 from_digit) const {
+        u64 before = 0;
+        for (u64 s = 0; s < step; ++s) before += arguments.radix[s] - 1;
+        return before + from_digit - (from_digit > at_digit ? 1 : 0);
+    }
+    NVRAR_DEVICE u64 fold_slot() const { return slot(steps(), 1, 0); }
+    NVRAR_DEVICE u64 unfold_slot() const { return fold_slot() + 1; }
+};
+
+}  // namespace nvrar

@@ -1,0 +1,282 @@
+// Protocol `signal`: bulk data, then one 64-bit flag with release/acquire order. Portable: it assumes
+// nothing of the transport but that data put before a signal is there when the signal is seen.
+//
+// Direct (send and recv are symmetric): peers of a node read each other's send and write each other's
+// recv; an entry flag says "my buffers may be touched", an exit flag "I touch yours no more".
+// Staged (private buffers): each rank copies its input into its inbox, leaves its reduced slice in its
+// outbox, and fetches the other slices from its peers' outboxes.
+#pragma once
+
+#include "span.cuh"
+#include "standing.cuh"
+
+namespace nvrar {
+
+// What arrived in the slots of one step, with this node's own operand among it, by digit.
+template <typename T>
+struct Arrived {
+    const u8* slots;  // of digit 0, or 1 where this node is digit 0
+    u64 region_bytes;
+    u64 count;
+    const T* own;
+    u64 own_index;
+
+    NVRAR_DEVICE const T* operator[](u64 digit) const {
+        if (digit == own_index) return own;
+        return reinterpret_cast<const T*>(slots + (digit - (digit > own_index)) * region_bytes);
+    }
+};
+
+template <typename T, typename Op>
+struct Signal : Standing {
+    using Standing::Standing;
+
+    NVRAR_DEVICE bool run() {
+        const u64 bytes = arguments.count * sizeof(T);
+        const bool unbounded = arguments.nodes == 1 && !arguments.staged;
+        return for_windows(bytes, unbounded ? bytes : arguments.window_bytes,
+                           [&](const Window& window) { return run_window(window); });
+    }
+
+   private:
+    NVRAR_DEVICE bool run_window(const Window& window) {
+        return enter(window) && reduce_scatter(window) && exchange(window) && all_gather(window);
+    }
+
+    // Phase 1
+
+    NVRAR_DEVICE bool enter(const Window& window) {
+        if (group_size == 1 || !(arguments.staged || window.is_first)) return true;
+        if (arguments.staged) copy_in(window);
+        return meet(window, layout.entry_flags, kReduceScatter);
+    }
+
+    NVRAR_DEVICE void copy_in(const Window& window) {
+        for (u64 g = 0; g < group_size; ++g) {
+            if (g == local) continue;
+            for_own_chunks(arguments, window.slice_bytes(g), [&](const Chunk& chunk) {
+                copy(own_region(window, layout.inbox, g) + chunk.begin,
+                     send_at(window, g, chunk), chunk.bytes);
+                return true;
+            });
+        }
+    }
+
+    NVRAR_DEVICE bool reduce_scatter(const Window& window) {
+        const bool is_final = arguments.nodes == 1;
+        if (group_size == 1 && !is_final) return true;  // the input is the partial result
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            const u64 at = in_message(window, local, chunk.begin);
+            const T* own = send_at(window, local, chunk);
+            const Sources<T> sources =
+                arguments.staged
+                    ? Sources<T>{arguments.rank_staging + node * group_size,
+                                 region(window, layout.inbox, local) + chunk.begin, group_size, own,
+                                 local}
+                    : Sources<T>{arguments.node_send, at, group_size, own, local};
+            const u64 count = chunk.bytes / sizeof(T);
+            if (is_final)
+                reduce<T, Op>(sources, result(window, chunk), count, ranks());
+            else
+                reduce<T, Op>(sources, only(partial(window, 0, chunk)), count, 0);
+            return true;
+        });
+    }
+
+    // Phase 2
+
+    NVRAR_DEVICE bool exchange(const Window& window) {
+        if (arguments.nodes == 1) return true;
+        if (schedule.is_folded()) return give_to_fold(window) && take_from_fold(window);
+        u64 level = 0;
+        if (schedule.has_folded() && !combine_fold(window, level++)) return false;
+        for (u64 step = 0; step < schedule.steps(); ++step, ++level)
+            if (!send_step(window, step, level) || !combine_step(window, step, level)) return false;
+        return !schedule.has_folded() || give_back(window);
+    }
+
+    NVRAR_DEVICE bool send_step(const Window& window, u64 step, u64 level) {
+        const Group group = schedule.group(step);
+        block_sync();
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            for (u64 i = 1; i < group.radix; ++i) {
+                const u64 digit = (group.digit + i) % group.radix;  // spread over the partners
+                put(window, group.node(digit), schedule.slot(step, digit, group.digit), chunk,
+                    partial(window, level, chunk));
+            }
+            return true;
+        });
+    }
+
+    NVRAR_DEVICE bool combine_step(const Window& window, u64 step, u64 level) {
+        const Group group = schedule.group(step);
+        const bool is_final = step + 1 == schedule.steps();
+        const u64 first_slot = schedule.slot(step, group.radix, 0);
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            for (u64 digit = 0; digit < group.radix; ++digit)
+                if (digit != group.digit &&
+                    !arrived(window, step, group.node(digit),
+                             schedule.slot(step, group.digit, digit), chunk))
+                    return false;
+            const Arrived<T> sources{own_region(window, layout.slots, first_slot) + chunk.begin,
+                                     layout.region_bytes, group.radix,
+                                     partial(window, level, chunk), group.digit};
+            combine(window, sources, chunk, is_final, level);
+            return true;
+        });
+    }
+
+    NVRAR_DEVICE bool combine_fold(const Window& window, u64 level) {
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            if (!arrived(window, schedule.steps(), schedule.fold_partner(), schedule.fold_slot(),
+                         chunk))
+                return false;
+            const Arrived<T> sources{own_region(window, layout.fold, 0) + chunk.begin, 0, 2,
+                                     partial(window, level, chunk), 0};
+            combine(window, sources, chunk, false, level);
+            return true;
+        });
+    }
+
+    NVRAR_DEVICE void combine(const Window& window, const Arrived<T>& sources, const Chunk& chunk,
+                              bool is_final, u64 level) {
+        const u64 count = chunk.bytes / sizeof(T);
+        if (is_final)
+            reduce<T, Op>(sources, result(window, chunk), count, ranks());
+        else
+            reduce<T, Op>(sources, only(partial(window, level + 1, chunk)), count, 0);
+    }
+
+    NVRAR_DEVICE bool give_to_fold(const Window& window) {
+        block_sync();
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            put(window, schedule.fold_partner(), schedule.fold_slot(), chunk,
+                partial(window, 0, chunk));
+            return true;
+        });
+    }
+
+    NVRAR_DEVICE bool give_back(const Window& window) {
+        block_sync();
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            put(window, schedule.fold_partner(), schedule.unfold_slot(), chunk,
+                recv_at(window, local, chunk));
+            return true;
+        });
+    }
+
+    NVRAR_DEVICE bool take_from_fold(const Window& window) {
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            if (!arrived(window, schedule.steps(), schedule.fold_partner(), schedule.unfold_slot(),
+                         chunk))
+                return false;
+            const Targets<T> targets = result(window, chunk);
+            for (u64 i = 0; i < targets.count; ++i)
+                copy(targets[i], own_region(window, layout.unfold, 0) + chunk.begin, chunk.bytes);
+            return true;
+        });
+    }
+
+    // Phase 3
+
+    NVRAR_DEVICE bool all_gather(const Window& window) {
+        if (group_size == 1 || !(arguments.staged || window.is_last)) return true;
+        if (!meet(window, layout.exit_flags, kAllGather)) return false;
+        if (arguments.staged) copy_out(window);
+        return true;
+    }
+
+    NVRAR_DEVICE void copy_out(const Window& window) {
+        for (u64 i = 1; i < group_size; ++i) {
+            const u64 g = (local + i) % group_size;  // spread over the peers
+            const u8* outbox =
+                fabric.staging(node * group_size + g) + region(window, layout.outbox, 0);
+            for_own_chunks(arguments, window.slice_bytes(g), [&](const Chunk& chunk) {
+                copy(recv_at(window, g, chunk), outbox + chunk.begin, chunk.bytes);
+                return true;
+            });
+        }
+    }
+
+    // Where things lie
+
+    NVRAR_DEVICE u8* own_region(const Window& window, u64 kind, u64 index) const {
+        return fabric.staging(arguments.rank) + region(window, kind, index);
+    }
+
+    NVRAR_DEVICE const T* send_at(const Window& window, u64 slice, const Chunk& chunk) const {
+        return reinterpret_cast<const T*>(static_cast<const u8*>(arguments.send) +
+                                          in_message(window, slice, chunk.begin));
+    }
+    NVRAR_DEVICE T* recv_at(const Window& window, u64 slice, const Chunk& chunk) const {
+        return reinterpret_cast<T*>(static_cast<u8*>(arguments.recv) +
+                                    in_message(window, slice, chunk.begin));
+    }
+
+    // What this node has combined so far. With one rank per node it starts as the input itself.
+    NVRAR_DEVICE T* partial(const Window& window, u64 level, const Chunk& chunk) const {
+        if (level == 0 && group_size == 1) return const_cast<T*>(send_at(window, local, chunk));
+        return reinterpret_cast<T*>(own_region(window, layout.partials, level) + chunk.begin);
+    }
+
+    // Where the finished slice goes: to all peers, or to this rank and its outbox.
+    NVRAR_DEVICE Targets<T> result(const Window& window, const Chunk& chunk) const {
+        T* own = recv_at(window, local, chunk);
+        if (group_size == 1) return only(own);
+        if (arguments.staged)
+            return {arguments.rank_staging + arguments.rank,
+                    region(window, layout.outbox, 0) + chunk.begin, 2, own, 1};
+        const u64 at = in_message(window, local, chunk.begin);
+        return {arguments.node_recv, at, group_size, own, local};
+    }
+
+    // Flags
+
+    NVRAR_DEVICE u64 arrival_flag(const Window& window, u64 slot, u64 chunk) const {
+        const u64 slots = schedule.unfold_slot() + 1;
+        const u64 index = (window.parity * slots + slot) * layout.chunks_per_region + chunk;
+        return layout.arrival_flags + index * sizeof(u64);
+    }
+
+    NVRAR_DEVICE void put(const Window& window, u64 to_node, u64 slot, const Chunk& chunk,
+                          const T* source) const {
+        fabric.put_signal(to_node * group_size + local,
+                          region(window, layout.slots, slot) + chunk.begin, source, chunk.bytes,
+                          arrival_flag(window, slot, chunk.index), window.epoch);
+    }
+
+    NVRAR_DEVICE bool arrived(const Window& window, u64 step, u64 from_node, u64 slot,
+                              const Chunk& chunk) const {
+        const Place place{kExchange, step, from_node * group_size + local, chunk.index};
+        bool seen = true;
+        if (thread_index() == 0)
+            seen = await(place, arrival_flag(window, slot, chunk.index), window.epoch);
+        return block_all(seen);
+    }
+
+    // Tells all peers of the node, and waits until each has told the same.
+    NVRAR_DEVICE bool meet(const Window& window, u64 flags, Phase phase) const {
+        constexpr u64 line = 64;
+        const u64 first = flags + block_index() * group_size * line;
+        bool seen = true;
+        block_sync();
+        for (u64 i = 1 + thread_index(); i < group_size; i += thread_count())
+            fabric.signal(node * group_size + (local + i) % group_size, first + local * line,
+                          window.epoch);
+        for (u64 i = 1 + thread_index(); seen && i < group_size; i += thread_count()) {
+            const u64 peer = (local + i) % group_size;
+            seen = await(Place{phase, 0, node * group_size + peer, 0}, first + peer * line,
+                         window.epoch);
+        }
+        return block_all(seen);
+    }
+
+    NVRAR_DEVICE bool await(const Place& place, u64 flag_offset, u64 expected) const {
+        Flag flag(*reinterpret_cast<u64*>(fabric.staging(arguments.rank) + flag_offset));
+        return waiter.wait(
+            place, expected, [&] { return flag.load(cuda::memory_order_acquire); },
+            [&](u64 seen) { return seen == expected; });
+    }
+};
+
+}  // namespace nvrar

@@ -1,0 +1,113 @@
+// Loops over spans of elements, shared by the threads of a block.
+#pragma once
+
+#include "reduction.cuh"
+
+namespace nvrar {
+
+template <typename T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+// Operands of one reduction, in the order in which they combine.
+template <typename T>
+struct Sources {
+    void* const* base;  // operand i starts `offset` bytes behind base[i]
+    u64 offset;
+    u64 count;
+    const T* own;  // takes the place of operand own_index, wherever that lies
+    u64 own_index;
+
+    NVRAR_DEVICE const T* operator[](u64 i) const {
+        return i == own_index ? own
+                              : reinterpret_cast<const T*>(static_cast<const u8*>(base[i]) + offset);
+    }
+};
+
+// Where a result goes: every element is stored to all of them.
+template <typename T>
+struct Targets {
+    void* const* base;
+    u64 offset;
+    u64 count;
+    T* own;
+    u64 own_index;
+
+    NVRAR_DEVICE T* operator[](u64 i) const {
+        return i == own_index ? own : reinterpret_cast<T*>(static_cast<u8*>(base[i]) + offset);
+    }
+};
+
+template <typename T>
+NVRAR_DEVICE Targets<T> only(T* target) {
+    return {nullptr, 0, 1, target, 0};
+}
+
+// Bytes, unchanged. Both are aligned to 16 bytes or to the element size, whichever is less.
+NVRAR_DEVICE void copy(void* target, const void* source, u64 bytes) {
+    u8* NVRAR_RESTRICT to = static_cast<u8*>(target);
+    const u8* NVRAR_RESTRICT from = static_cast<const u8*>(source);
+    for (u64 i = thread_index(); i < bytes; i += thread_count()) to[i] = from[i];
+}
+
+// total[lane] = the operands' elements first + lane, combined in order.
+template <typename T, typename Op, int Lanes, typename Operands>
+NVRAR_DEVICE void accumulate(const Operands& sources, u64 first, Accumulator<T>* total) {
+    const T* a = sources[0] + first;
+    if (sources.count == 1) {
+        NVRAR_UNROLL
+        for (int lane = 0; lane < Lanes; ++lane) total[lane] = widen<T>(a[lane]);
+        return;
+    }
+    const T* b = sources[1] + first;
+    NVRAR_UNROLL
+    for (int lane = 0; lane < Lanes; ++lane)
+        total[lane] = Op::combine(widen<T>(a[lane]), widen<T>(b[lane]));
+    for (u64 i = 2; i < sources.count; ++i) {
+        const T* next = sources[i] + first;
+        NVRAR_UNROLL
+        for (int lane = 0; lane < Lanes; ++lane)
+            total[lane] = Op::combine(total[lane], widen<T>(next[lane]));
+    }
+}
+
+template <typename T, int Lanes>
+NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u64 first) {
+    for (u64 i = 0; i < targets.count; ++i) {
+        T* NVRAR_RESTRICT target = targets[i] + first;
+        NVRAR_UNROLL
+        for (int lane = 0; lane < Lanes; ++lane) target[lane] = result[lane];
+    }
+}
+
+// targets[all][first .. first + Lanes) = finish(combine over sources), in the order of the sources.
+template <typename T, typename Op, int Lanes, typename Operands>
+NVRAR_DEVICE void reduce_lanes(const Operands& sources, const Targets<T>& targets, u64 first,
+                               u64 divisor) {
+    Accumulator<T> total[Lanes];
+    accumulate<T, Op, Lanes>(sources, first, total);
+    if (divisor) {
+        NVRAR_UNROLL
+        for (int lane = 0; lane < Lanes; ++lane) total[lane] = Op::finish(total[lane], divisor);
+    }
+    if constexpr (!Accumulated<T>::is_wider) {
+        store_lanes<T, Lanes>(total, targets, first);
+    } else {
+        T narrowed[Lanes];
+        NVRAR_UNROLL
+        for (int lane = 0; lane < Lanes; ++lane) narrowed[lane] = narrow<T>(total[lane]);
+        store_lanes<T, Lanes>(narrowed, targets, first);
+    }
+}
+
+// The whole span: full vectors, then the tail element by element. divisor 0: not the last reduction.
+template <typename T, typename Op, typename Operands>
+NVRAR_DEVICE void reduce(const Operands& sources, const Targets<T>& targets, u64 count, u64 divisor) {
+    constexpr u64 lanes = kLanes<T>;
+    const u64 vectors = count / lanes;
+    for (u64 v = thread_index(); v < vectors; v += thread_count())
+        reduce_lanes<T, Op, kLanes<T>>(sources, targets, v * lanes, divisor);
+    for (u64 i = vectors * lanes + thread_index(); i < count; i += thread_count())
+        reduce_lanes<T, Op, 1>(sources, targets, i, divisor);
+}
+
+}  // namespace nvrar

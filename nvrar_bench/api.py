@@ -1,0 +1,153 @@
+"""All-reduce from Python, by any backend: `nvrar_bench.open`."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from nvrar_bench import datatypes
+from nvrar_bench.backends.base import Array, Backend, Operation
+from nvrar_bench.backends.names import require_known
+from nvrar_bench.backends.registry import open_backends
+from nvrar_bench.devices.cpu import Block, CpuDevice
+from nvrar_bench.devices.names import require_available
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Case, Protocol
+from nvrar_bench.world import join
+
+# A prepared operation holds its arrays; more of them than this are unlikely to come back.
+_MOST_PREPARED = 64
+_NAMES = {row.numpy: name for name, row in datatypes.DTYPES.items()}
+
+
+class AllReduce:
+    """One backend for the ranks of a communicator; a context manager.
+
+    Every method is collective: all ranks call it, in the same order, with the same arguments but
+    for the contents of arrays.
+    """
+
+    def __init__(self, backend: Backend, device: CpuDevice, protocol: Protocol) -> None:
+        self._backend, self._device, self._protocol = backend, device, protocol
+        self._blocks: list[Block] = []
+        self._operations: dict[tuple[Any, ...], Operation] = {}
+
+    def empty(self, count: int, dtype: str) -> Array:
+        """Return an array in symmetric memory, shape (count,); it lives until `close`.
+
+        Raises:
+            UsageError: a dtype that does not exist, or a negative count.
+        """
+        row = datatypes.dtype(dtype)
+        if count < 0:
+            raise UsageError(f"count {count}: allowed: 0 and more")
+        block = self._device.allocate(max(count * row.itemsize, 1), "symmetric")
+        self._blocks.append(block)
+        return block.bytes[: count * row.itemsize].view(row.numpy)
+
+    def all_reduce(self, send: Array, recv: Array, op: str = "sum") -> None:
+        """Store in recv: op over all ranks of send, elementwise, bitwise the same on all ranks.
+
+        Both have shape (count,) and one dtype; `recv` may be `send`. Arrays from `empty` are read
+        and written by peers directly, if both are; others are copied. Both are free when this
+        returns.
+
+        Raises:
+            UsageError: arrays that do not fit together, or an op or dtype that the backend lacks.
+            TimedOut: a peer did not answer in time.
+        """
+        case = self._case(send, recv, datatypes.op(op).name)
+        if case.count == 0:
+            return
+        key = (send.ctypes.data, recv.ctypes.data, case)
+        if key not in self._operations:
+            reason = self._backend.unsupported(case)
+            if reason:
+                raise UsageError(f"{self._backend.name}: {reason}")
+            if len(self._operations) == _MOST_PREPARED:
+                self._operations.pop(next(iter(self._operations))).close()
+            self._operations[key] = self._backend.prepare(case, send, recv)
+        self._operations[key].launch()
+
+    def _case(self, send: Array, recv: Array, op: str) -> Case:
+        for name, array in (("send", send), ("recv", recv)):
+            if array.ndim != 1 or not array.flags.c_contiguous or array.dtype not in _NAMES:
+                raise UsageError(
+                    f"{name} is {array.dtype} of shape {array.shape}; allowed: one dimension, "
+                    f"contiguous, of dtype {', '.join(_NAMES.values())}"
+                )
+        if send.dtype != recv.dtype or send.shape != recv.shape:
+            raise UsageError(
+                f"send is {send.dtype} {send.shape}, recv is {recv.dtype} {recv.shape}; "
+                "allowed: the same of both"
+            )
+        in_place = send.ctypes.data == recv.ctypes.data
+        if not in_place and np.may_share_memory(send, recv):
+            raise UsageError("send and recv overlap; they must be the same array or apart")
+        both = all(self._device.symmetric_home(array) for array in (send, recv))
+        return Case(
+            size_bytes=send.nbytes, count=send.size, dtype=_NAMES[send.dtype], op=op,
+            placement="in_place" if in_place else "out_of_place",
+            buffers="symmetric" if both else "private",
+            protocol=self._protocol, check_mode="exact",
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Free everything; arrays from `empty` must not be used afterwards."""
+        for operation in self._operations.values():
+            operation.close()
+        self._operations.clear()
+        self._backend.close()
+        for block in self._blocks:
+            self._device.release(block)
+        self._blocks.clear()
+
+    def __enter__(self) -> AllReduce:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open(  # noqa: A001 - nvrar_bench.open reads as it should
+    name: str,
+    comm: MPI.Comm,
+    device: str = "cpu",
+    nodes: int | None = None,
+    protocol: Protocol = "auto",
+    timeout: float = 60.0,
+) -> AllReduce:
+    """Open backend `name` (`nvrar`, `mpi`, `fake`) for the ranks of `comm`; collective.
+
+    Args:
+        name: a backend.
+        comm: its ranks take part.
+        device: `cpu`.
+        nodes: virtual nodes to split the ranks of one machine into; None for the real ones.
+        protocol: NVRAR's: `auto`, `signal` or `packet`.
+        timeout: seconds that a call waits for a peer.
+
+    Raises:
+        UsageError: a name, protocol or number of nodes that is not allowed.
+        Unavailable: the backend or device is not there.
+    """
+    require_known([name])
+    require_available(device)
+    if protocol not in ("auto", "signal", "packet"):
+        raise UsageError(f"protocol {protocol}: allowed: auto, signal, packet")
+    world = join(comm)
+    world = world.with_nodes(nodes) if nodes else world
+    cpu = CpuDevice(world, timeout)
+    backends, _ = open_backends([name], world, cpu, timeout)
+    return AllReduce(backends[0], cpu, protocol)
+
+
+__all__ = ["AllReduce", "open"]

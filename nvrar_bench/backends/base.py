@@ -1,0 +1,71 @@
+"""The seam: what a backend gives to be measured."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import numpy.typing as npt
+
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.plan import Case
+from nvrar_bench.world import World
+
+Array = npt.NDArray[Any]
+
+
+class Operation(ABC):
+    """One all-reduce, prepared: which buffers, count, dtype, op.
+
+    `variant` says how it is done, in one word for tables. `clock` gives nanoseconds; it is the
+    monotonic clock, unless the backend has one of its own.
+    """
+
+    variant: str
+    clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
+
+    @abstractmethod
+    def launch(self) -> None:
+        """Run it once: when this returns, recv holds the result and both buffers are free.
+
+        Raises:
+            TimedOut: a peer did not answer in time; recv is undefined.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most operations hold nothing
+        """Free what `prepare` took. Collective where `prepare` was."""
+
+
+class Backend(ABC):
+    """An all-reduce library on one device, for the ranks of one world."""
+
+    name: ClassVar[str]
+
+    def __init__(self, world: World, device: CpuDevice, timeout: float) -> None:
+        self.world = world
+        self.device = device
+        self.timeout = timeout
+
+    def unsupported(self, case: Case) -> str | None:  # noqa: ARG002 - for those that refuse
+        """Why this backend cannot run `case`, or None; the same on every rank."""
+        return None
+
+    def foresee(self, cases: Iterable[Case]) -> None:  # noqa: B027 - most have nothing to do
+        """Get ready for `cases`, which are to come, where all at once is faster. Collective.
+
+        Raises:
+            Unavailable: what they need cannot be built.
+        """
+
+    @abstractmethod
+    def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
+        """Prepare `case` on these buffers, shape (case.count,); recv is send in place. Collective.
+
+        Raises:
+            Unavailable: what it needs cannot be built.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most backends hold nothing
+        """Free everything. Collective."""

@@ -1,0 +1,118 @@
+"""A deterministic backend with its own clock, so that all around it can be tested exactly.
+
+Its result is right and its times are made up: call k of `size` bytes takes
+
+    10 us + size / 10 GB/s, times 1 + (k mod 11) / 100
+
+$NVRAR_BENCH_FAKE changes that, for tests: `scale=1.1` makes it slower, `wrong=17` spoils element 17
+of every result on the last rank, `hang=5` never returns from call 5.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nvrar_bench.backends.base import Array, Backend, Operation
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Case
+from nvrar_bench.world import World
+
+VARIABLE = "NVRAR_BENCH_FAKE"
+BASE_NS = 10_000
+NS_PER_BYTE = 0.1
+CYCLE = 11
+
+
+@dataclass
+class Script:
+    """What $NVRAR_BENCH_FAKE asks for."""
+
+    scale: float = 1.0
+    wrong: int = -1
+    hang: int = -1
+
+    @classmethod
+    def read(cls, text: str) -> Script:
+        """Parse `name=number,...`.
+
+        Raises:
+            UsageError: an unknown name or no number.
+        """
+        script = cls()
+        for item in filter(None, text.split(",")):
+            name, _, value = item.partition("=")
+            try:
+                setattr(script, name, type(getattr(script, name))(value))
+            except (AttributeError, ValueError):
+                raise UsageError(
+                    f"{VARIABLE}={text}: {item!r} is not allowed; allowed: scale=FACTOR, "
+                    "wrong=INDEX, hang=CALL, separated by commas"
+                ) from None
+        return script
+
+
+class FakeBackend(Backend):
+    """See the module."""
+
+    name = "fake"
+
+    def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
+        """Bind the buffers."""
+        script = Script.read(os.environ.get(VARIABLE, ""))
+        return _FakeOperation(self.world, case, send, recv, script)
+
+
+class _FakeOperation(Operation):
+    variant = "fake"
+
+    def __init__(self, world: World, case: Case, send: Array, recv: Array, script: Script) -> None:
+        self._world, self._case, self._send, self._recv = world, case, send, recv
+        self._script = script
+        self._now = 0
+        self._calls = 0
+        self.clock = lambda: self._now
+
+    def launch(self) -> None:
+        if self._calls == self._script.hang and self._world.rank == self._world.size - 1:
+            time.sleep(1e6)
+        self._recv[:] = self._reduced()
+        is_last = self._world.rank == self._world.size - 1
+        if is_last and 0 <= self._script.wrong < self._case.count:
+            self._recv[self._script.wrong] += 1
+        factor = self._script.scale * (1 + self._calls % CYCLE / 100)
+        self._now += round((BASE_NS + self._case.size_bytes * NS_PER_BYTE) * factor)
+        self._calls += 1
+
+    def _reduced(self) -> Array:
+        gathered = np.empty((self._world.size, self._send.nbytes), np.uint8)
+        self._world.comm.Allgather(self._send.view(np.uint8), gathered)
+        operands = gathered.view(self._send.dtype)
+        reduced = COMBINE[self._case.op](_widened(operands))
+        return reduced.astype(self._send.dtype)
+
+
+def _widened(operands: Array) -> Array:
+    """Floats as float64, so that 8-bit sums round once; integers as they are, so that they wrap."""
+    return operands if operands.dtype.kind in "iu" else operands.astype(np.float64)
+
+
+def _mean(operands: Array) -> Array:
+    total = operands.sum(0, dtype=operands.dtype)
+    if operands.dtype.kind == "f":
+        return np.asarray(total / len(operands))
+    quotient = np.abs(total.astype(object)) // len(operands)
+    return np.asarray(quotient * np.sign(total.astype(object)))
+
+
+COMBINE: dict[str, Callable[[Array], Array]] = {
+    "sum": lambda operands: operands.sum(0, dtype=operands.dtype),
+    "prod": lambda operands: operands.prod(0, dtype=operands.dtype),
+    "min": lambda operands: operands.min(0),
+    "max": lambda operands: operands.max(0),
+    "avg": _mean,
+}

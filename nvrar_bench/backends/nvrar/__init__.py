@@ -1,0 +1,1 @@
+"""NVRAR: hierarchical all-reduce by one kernel. Schedule, memory layout, arguments, backend."""

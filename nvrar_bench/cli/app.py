@@ -1,0 +1,43 @@
+"""The Typer application and its commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nvrar_bench import __version__
+from nvrar_bench.cli import check, schema, sweep
+
+app = typer.Typer(
+    name="nvrar-bench",
+    help="All-reduce benchmarks: NCCL, MPI and NVRAR side by side, one method, one verifier.",
+    epilog="Exit codes: 0 all done and correct, 1 unexpected error, 2 bad arguments or case file, "
+    "3 a result was wrong, 4 a timeout, a hang or a lost rank, 5 a backend or device asked for by "
+    "name is not available, 6 a regression, 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(sweep.sweep)
+app.command()(check.check)
+app.command()(schema.schema)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nvrar-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,83 @@
+"""Being one rank of a run, from the first barrier to the last word."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from nvrar_bench import launch
+from nvrar_bench.cli.console import console
+from nvrar_bench.errors import NvrarBenchError, TimedOut, Unexpected
+from nvrar_bench.guard import Guard, ReportedLoss
+from nvrar_bench.report import summary, table
+from nvrar_bench.report.progress import CaseProgress, NoProgress
+from nvrar_bench.results.writer import STDOUT, Writer
+from nvrar_bench.session.journal import Journal
+from nvrar_bench.session.run import Session
+from nvrar_bench.session.settings import Settings
+from nvrar_bench.session.stages import case_count
+from nvrar_bench.session.start import join_world
+
+REPORTS = {"table": table.write, "summary": summary.write}
+
+
+def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
+    """Run, show the record on rank 0, and close it however the run ends.
+
+    Raises:
+        NvrarBenchError: what ended the run; it is raised on every rank.
+    """
+    writer = Writer(json)
+    if launch.rank(os.environ) == 0:
+        writer.check_writable()
+    journal = Journal(writer)
+
+    def close(error: NvrarBenchError | None) -> None:
+        journal.close(error)
+        record = journal.record
+        if record is not None and json != STDOUT and (record.results or error is None):
+            REPORTS[report](record, console("stdout"))
+
+    def end(error: NvrarBenchError) -> None:
+        if launch.rank(os.environ) == 0:
+            console("stderr").show_cursor(True)  # the progress bar hid it and will not end itself
+        close(error)
+        if not isinstance(error, ReportedLoss):
+            print_error(error)
+
+    guard = Guard(end)
+    guard.start()
+    try:
+        _run(settings, journal, guard)
+    except TimedOut as error:
+        guard.fail(error)  # the other ranks may still be waiting
+    except NvrarBenchError as error:
+        guard.stop()
+        close(error)
+        raise
+    except Exception as error:
+        unexpected = Unexpected.of(error)
+        guard.stop()
+        close(unexpected)
+        raise unexpected from error
+    guard.stop()
+    close(None)
+
+
+def print_error(error: NvrarBenchError) -> None:
+    """Print the one message of a run that ends badly, on the rank that speaks for all."""
+    if launch.rank(os.environ) == 0:
+        sys.stderr.write(f"nvrar-bench: error: {error}\n")
+
+
+def _run(settings: Settings, journal: Journal, guard: Guard) -> None:
+    with guard.watch("MPI start-up", settings.timeout):
+        world = join_world()
+    with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
+        Session(settings, world, journal, guard, progress).run(sys.argv)
+
+
+def _progress(cases: int) -> AbstractContextManager[CaseProgress | NoProgress]:
+    return CaseProgress(cases, console("stderr")) if cases else nullcontext(NoProgress())

@@ -1,0 +1,46 @@
+"""`nvrar-bench check`: correctness only, over a case file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from nvrar_bench.cli import options
+from nvrar_bench.cli.execute import execute
+
+
+def check(
+    case: Annotated[
+        str,
+        typer.Option(
+            "--case",
+            metavar="FILE",
+            help="A case file (TOML) or a shipped one by name: smoke, correctness, paper, decode.",
+        ),
+    ] = "correctness",
+    backend: options.Backends = None,
+    device: options.Device = "auto",
+    nodes: options.Nodes = None,
+    ranks: options.Ranks = None,
+    json: options.Json = None,
+    timeout: options.Timeout = 60.0,
+    seed: options.Seed = 0,
+) -> None:
+    """Verify every case of a case file on every backend; nothing is reported on speed.
+
+    All cases run, also after a wrong one; exit code 3 if any was wrong.
+    """
+    from nvrar_bench.cli.planning import Wish, settings_of
+    from nvrar_bench.session.settings import Settings
+
+    def settings() -> Settings:
+        planned = settings_of(
+            Wish(case=case), backends=options.names(backend), device=device, iters=1, warmup=0,
+            check=True, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
+        )  # fmt: skip
+        short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
+        return replace(planned, sweeps=short, stop_at_wrong=False)
+
+    execute(settings, ranks=ranks, json=json, report="summary")

@@ -1,0 +1,37 @@
+"""Consoles for people.
+
+A launcher stands between a rank and the terminal, and may give it a pseudo-terminal where the user
+has a pipe. So `--ranks` passes on what it sees, and without that a launched rank assumes
+that there is no terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from rich.console import Console
+
+from nvrar_bench.launch.environment import expected_ranks
+
+_VARIABLE = "NVRAR_BENCH_TERMINAL"
+_WIDE = 400  # columns of what is no terminal: nothing is cut
+
+
+def announce_terminal() -> None:
+    """Tell the ranks to come which of stdout and stderr are terminals, and how wide."""
+    streams = (("stdout", sys.stdout), ("stderr", sys.stderr))
+    names = [name for name, stream in streams if stream.isatty()]
+    os.environ[_VARIABLE] = " ".join([str(shutil.get_terminal_size().columns), *names])
+
+
+def console(name: str) -> Console:
+    """A console on `stdout` or `stderr`."""
+    stream = getattr(sys, name)
+    columns, *terminals = os.environ.get(_VARIABLE, "0").split()
+    if name in terminals:
+        return Console(file=stream, force_terminal=True, width=int(columns))
+    if stream.isatty() and expected_ranks(os.environ) is None:
+        return Console(file=stream)
+    return Console(file=stream, force_terminal=False, width=_WIDE)

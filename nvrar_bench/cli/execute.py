@@ -1,0 +1,43 @@
+"""Carry out a run: start the ranks or be one of them, and end with the documented exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from nvrar_bench.session.settings import Settings
+
+
+def execute(
+    make_settings: Callable[[], Settings], *, ranks: int | None, json: Path | None, report: str
+) -> None:
+    """Run `make_settings()` on `ranks` new ranks, or as a rank of the job this is part of.
+
+    `report` is what to show of the record: `table` or `summary`.
+
+    Raises:
+        NvrarBenchError: what ended the run, on every rank; the record holds it too.
+    """
+    from nvrar_bench import launch
+    from nvrar_bench.launch.initialize import load_mpi
+
+    if ranks is None:
+        launch.supervise()  # before NumPy and MPI: a fork copies no thread and no connection
+        settings = make_settings()  # a mistake is found before MPI starts
+        load_mpi()  # the guard, not the import, starts MPI: the wait for other ranks has a deadline
+        from nvrar_bench.cli.as_rank import run_as_rank
+
+        run_as_rank(settings, json, report)
+        return
+    from nvrar_bench.cli.console import announce_terminal
+    from nvrar_bench.results.writer import Writer
+
+    make_settings()  # a mistake is found before any rank starts
+    Writer(json).check_writable()
+    announce_terminal()
+    raise typer.Exit(launch.start(ranks, sys.argv[1:]))

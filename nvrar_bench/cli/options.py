@@ -1,0 +1,107 @@
+"""The options that commands share, and how their texts become settings.
+
+Short flags mean what they mean in nccl-tests.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nvrar_bench.devices.names import require_known
+from nvrar_bench.errors import UsageError
+
+
+def whole(text: str) -> int:
+    """Read a whole number; Typer's own message would not name the value.
+
+    Raises:
+        typer.BadParameter: Typer adds the option's name.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: allowed: a whole number") from None
+
+
+def number(text: str) -> float:
+    """Read a number; as `whole`.
+
+    Raises:
+        typer.BadParameter: Typer adds the option's name.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: allowed: a number") from None
+
+
+Backends = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", metavar="LIST",
+        help="Backends, separated by commas: nccl, mpi, nvrar, fake. Default: all that are there. "
+        "One asked for by name that is not there ends the run with exit code 5.",
+    ),
+]  # fmt: skip
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to run.")]
+Nodes = Annotated[
+    int | None,
+    typer.Option(
+        "--nodes", metavar="N", parser=whole,
+        help="Split the ranks of one machine into N virtual nodes. Default: the real ones.",
+    ),
+]  # fmt: skip
+Ranks = Annotated[
+    int | None,
+    typer.Option(
+        "--ranks", metavar="N", parser=whole,
+        help="Start mpirun with N ranks. Default: run under the mpirun that started this.",
+    ),
+]  # fmt: skip
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", metavar="PATH|-",
+        help="Write the run record here, after every case; - is standard output.",
+    ),
+]  # fmt: skip
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "-T", "--timeout", metavar="SECONDS", parser=number,
+        help="How long any rank waits for another before the run ends with exit code 4.",
+    ),
+]  # fmt: skip
+Seed = Annotated[
+    int,
+    typer.Option("--seed", metavar="N", parser=whole, help="Of the verified inputs."),
+]
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Split a LIST; nothing given is an empty tuple."""
+    return () if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def require(condition: bool, option: str, value: Any, allowed: str) -> None:
+    """Refuse a value.
+
+    Raises:
+        UsageError: naming the option, the value and what is allowed.
+    """
+    if not condition:
+        raise UsageError(f"{option} {value}: allowed: {allowed}")
+
+
+def require_common(device: str, nodes: int | None, ranks: int | None, timeout: float) -> None:
+    """Check the options that every running command has."""
+    require_known(device)
+    require(nodes is None or nodes >= 1, "--nodes", nodes, "a whole number from 1 up")
+    require(ranks is None or 1 <= ranks <= 4096, "--ranks", ranks, "1 to 4096")
+    require(0 < timeout <= 86400, "--timeout", f"{timeout:g}", "more than 0, at most 86400 seconds")
+    if nodes and ranks:
+        fitting = ", ".join(str(n) for n in range(1, ranks + 1) if ranks % n == 0)
+        require(ranks % nodes == 0, "--nodes", nodes, f"what divides {ranks} ranks: {fitting}")

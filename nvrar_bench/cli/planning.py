@@ -1,0 +1,115 @@
+"""From the texts of the command line to the settings of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from nvrar_bench.backends.names import require_known
+from nvrar_bench.casefile import Sweep, read_case_file
+from nvrar_bench.cli.options import names, require, require_common
+from nvrar_bench.errors import CaseFileError, UsageError
+from nvrar_bench.plan import AXES, Plan, sizes_from_range
+from nvrar_bench.session.settings import Settings
+from nvrar_bench.units import parse_size
+
+DEFAULT_MIN = "128K"
+DEFAULT_MAX = "2M"
+MAX_ITERS = 10_000_000
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to run, as written; None where the user left it out."""
+
+    min: str | None = None
+    max: str | None = None
+    factor: float | None = None
+    step: str | None = None
+    sizes: str | None = None
+    case: str | None = None
+    dtype: str | None = None
+    op: str | None = None
+    in_place: bool | None = None
+    buffers: str | None = None
+    protocol: str | None = None
+    check_mode: str | None = None
+
+    def given(self, *but: str) -> list[str]:
+        """Options that were written, less those in `but`."""
+        written = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        return [f"--{name.replace('_', '-')}" for name in written if name not in but]
+
+
+def settings_of(
+    wish: Wish, *, backends: tuple[str, ...], device: str, iters: int, warmup: int, check: bool,
+    nodes: int | None, timeout: float, seed: int, ranks: int | None,
+) -> Settings:  # fmt: skip
+    """Check everything that can be checked before the ranks meet.
+
+    Raises:
+        UsageError: naming the option, the value and what is allowed.
+        CaseFileError: likewise, of the case file.
+    """
+    require_common(device, nodes, ranks, timeout)
+    require(1 <= iters <= MAX_ITERS, "--iters", iters, f"1 to {MAX_ITERS}")
+    require(0 <= warmup <= MAX_ITERS, "--warmup", warmup, f"0 to {MAX_ITERS}")
+    require(0 <= seed < 2**31, "--seed", seed, "0 to 2147483647")
+    require_known(backends)
+    return Settings(
+        sweeps=_sweeps(wish), backends=backends, device=device, iters=iters, warmup=warmup,
+        check=check, nodes=nodes, timeout=timeout, seed=seed,
+    )  # fmt: skip
+
+
+def _sweeps(wish: Wish) -> tuple[Sweep, ...]:
+    if wish.case is None:
+        return (Sweep("sweep", (), (), None, None, _plan(wish)),)
+    if wish.given("case"):
+        raise UsageError(
+            f"--case and {wish.given('case')[0]} exclude each other: the case file says what to run"
+        )
+    try:
+        sweeps = read_case_file(wish.case)
+        for sweep in sweeps:
+            require_known(sweep.backends, f"{wish.case}: sweep {sweep.name}: backends")
+    except UsageError as error:
+        text = str(error)
+        raise CaseFileError(text if text.startswith("--case ") else f"--case {text}") from None
+    return sweeps
+
+
+def _plan(wish: Wish) -> Plan:
+    def chosen(key: str, text: str | None) -> tuple[str, ...]:
+        return (AXES[key].default,) if text is None else names(text)
+
+    return Plan.build(
+        _sizes(wish),
+        chosen("dtype", wish.dtype),
+        chosen("op", wish.op),
+        ("in_place",) if wish.in_place else ("out_of_place",),
+        chosen("buffers", wish.buffers),
+        chosen("protocol", wish.protocol),
+        chosen("check", wish.check_mode),
+        spell=lambda key: "--check-mode" if key == "check" else f"--{key}",
+        size_key="min" if wish.sizes is None else "sizes",
+    )
+
+
+def _sizes(wish: Wish) -> tuple[int, ...]:
+    if wish.sizes is not None:
+        others = [name for name in wish.given() if name in ("--min", "--max", "--factor", "--step")]
+        if others:
+            raise UsageError(f"--sizes and {others[0]} exclude each other: give a list or a range")
+        return tuple(_positive(text, "--sizes") for text in names(wish.sizes))
+    least, most = wish.min or DEFAULT_MIN, wish.max or DEFAULT_MAX
+    minimum, maximum = _positive(least, "--min"), _positive(most, "--max")
+    if minimum > maximum:
+        raise UsageError(f"--min {least} is above --max {most}; allowed: --min at most --max")
+    step = None if wish.step is None else _positive(wish.step, "--step")
+    return sizes_from_range(minimum, maximum, wish.factor, step)
+
+
+def _positive(text: str, option: str) -> int:
+    size = parse_size(text, option=option)
+    require(size >= 1, option, text, "1 byte and more")
+    return size

@@ -1,0 +1,124 @@
+"""`nvrar-bench sweep`: the benchmark."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nvrar_bench.cli import options
+from nvrar_bench.cli.execute import execute
+
+_SIZE = "SIZE"
+
+
+def sweep(
+    minimum: Annotated[
+        str | None, typer.Option("-b", "--min", metavar=_SIZE, help="Smallest size. [128K]")
+    ] = None,
+    maximum: Annotated[
+        str | None, typer.Option("-e", "--max", metavar=_SIZE, help="Largest size. [2M]")
+    ] = None,
+    factor: Annotated[
+        float | None,
+        typer.Option(
+            "-f",
+            "--factor",
+            metavar="X",
+            parser=options.number,
+            help="Sizes grow by this factor. [2]",
+        ),
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option("-i", "--step", metavar=_SIZE, help="Sizes grow by this step.")
+    ] = None,
+    sizes: Annotated[
+        str | None, typer.Option("--sizes", metavar="LIST", help="These sizes instead of a range.")
+    ] = None,
+    case: Annotated[
+        str | None,
+        typer.Option(
+            "--case",
+            metavar="FILE",
+            help="A case file (TOML) or the name of a shipped one, instead of the options that "
+            "say what to run.",
+        ),
+    ] = None,
+    backend: options.Backends = None,
+    device: options.Device = "auto",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "-d",
+            "--dtype",
+            metavar="LIST",
+            help="float64 float32 float16 bfloat16 float8_e4m3 float8_e5m2 int8 uint8 int32 uint32 "
+            "int64 uint64, or all. [float32]",
+        ),
+    ] = None,
+    op: Annotated[
+        str | None,
+        typer.Option("-o", "--op", metavar="LIST", help="sum prod min max avg, or all. [sum]"),
+    ] = None,
+    in_place: Annotated[
+        bool | None,
+        typer.Option("--in-place/--out-of-place", help="Output in the input's buffer, or not."),
+    ] = None,
+    buffers: Annotated[
+        str | None,
+        typer.Option(
+            "--buffers",
+            metavar="LIST",
+            help="symmetric (shared with peers ahead) or private (plain memory). [symmetric]",
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", metavar="LIST", help="NVRAR's: auto, signal, packet. [auto]"),
+    ] = None,
+    warmup: Annotated[
+        int,
+        typer.Option(
+            "-w", "--warmup", metavar="N", parser=options.whole, help="Untimed calls per case."
+        ),
+    ] = 20,
+    iters: Annotated[
+        int,
+        typer.Option(
+            "-n", "--iters", metavar="N", parser=options.whole, help="Timed calls per case."
+        ),
+    ] = 200,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", "-c", help="Verify the buffers that are timed.")
+    ] = True,
+    check_mode: Annotated[
+        str | None,
+        typer.Option(
+            "--check-mode",
+            metavar="LIST",
+            help="exact (results known to the bit) or rounding (random data, a bound). [exact]",
+        ),
+    ] = None,
+    nodes: options.Nodes = None,
+    ranks: options.Ranks = None,
+    json: options.Json = None,
+    timeout: options.Timeout = 60.0,
+    seed: options.Seed = 0,
+) -> None:
+    """Measure all-reduce over a range of message sizes: latency, bandwidth, correctness.
+
+    Sizes are bytes per rank; K, M, G and T are powers of 1024.
+    """
+    from nvrar_bench.cli.planning import Wish, settings_of
+
+    wish = Wish(
+        minimum, maximum, factor, step, sizes, case, dtype, op, in_place, buffers, protocol,
+        check_mode,
+    )  # fmt: skip
+    execute(
+        lambda: settings_of(
+            wish, backends=options.names(backend), device=device, iters=iters, warmup=warmup,
+            check=check, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
+        ),
+        ranks=ranks, json=json, report="table",
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Where the buffers live and the clock ticks: host memory, later GPU memory."""

@@ -1,0 +1,36 @@
+"""C structs of kernels/ that Python fills or reads: a wait that failed, the start gate."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+U64 = ctypes.c_uint64
+POINTER = ctypes.c_void_p
+
+
+class CFailure(ctypes.Structure):
+    """struct Failure: the first wait that passed its deadline; code 0 if none did."""
+
+    _fields_ = [
+        (name, U64) for name in ("code", "phase", "step", "peer", "chunk", "expected", "seen")
+    ]
+
+
+class CGate(ctypes.Structure):
+    """struct Gate of kernels/fabric/host_gate.cuh."""
+
+    _fields_ = [
+        ("flags", POINTER),
+        ("ranks", U64),
+        ("rank", U64),
+        ("round", U64),
+        ("spin", U64),
+        ("timeout_ns", U64),
+        ("failure", ctypes.POINTER(CFailure)),
+    ]
+
+
+def pointer_table(addresses: Sequence[int]) -> ctypes.Array[ctypes.c_void_p]:
+    """An array of pointers, as `void* const*`; the caller keeps it alive."""
+    return (POINTER * len(addresses))(*addresses)

@@ -1,0 +1,86 @@
+"""What can go wrong, and the exit code of each.
+
+    NvrarBenchError              1   unexpected error
+    ├── Unexpected               1   an exception that nobody foresaw; only one rank may know it
+    ├── UsageError               2   a bad argument or case file
+    │   └── CaseFileError        2
+    ├── WrongResult              3   a result was wrong
+    ├── TimedOut                 4   a wait passed its deadline
+    ├── LostRank                 4   a rank died or never arrived
+    ├── Unavailable              5   a backend or device asked for by name is not there
+    │   └── CompilerError        5   the kernel compiler is missing or failed
+    ├── Regression               6   `compare` found a regression
+    └── Interrupted            130   Ctrl-C, SIGINT or SIGTERM ended the run
+
+A message names what was given and what is allowed, or what is missing and the command that fixes
+it. The command line prints the message alone: no traceback.
+"""
+
+from __future__ import annotations
+
+TRACEBACK = "NVRAR_BENCH_TRACEBACK"
+
+
+class NvrarBenchError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_code = 1
+
+
+class Unexpected(NvrarBenchError):
+    """An exception that nobody foresaw, with its type and message."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Unexpected:
+        """Wrap `error`."""
+        return cls(f"unexpected {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)")
+
+
+class UsageError(NvrarBenchError):
+    """A bad argument: the message names the option, the value and what is allowed."""
+
+    exit_code = 2
+
+
+class CaseFileError(UsageError):
+    """A case file that cannot be read, is not TOML, or holds an unknown key or value."""
+
+
+class WrongResult(NvrarBenchError):
+    """An all-reduce gave a wrong result; the message names the first wrong index."""
+
+    exit_code = 3
+
+
+class TimedOut(NvrarBenchError):
+    """A wait passed its deadline; the message says who waited for whom, and where."""
+
+    exit_code = 4
+
+
+class LostRank(NvrarBenchError):
+    """A rank died or never arrived."""
+
+    exit_code = 4
+
+
+class Unavailable(NvrarBenchError):
+    """A backend or device asked for by name cannot be used; the message gives the fix."""
+
+    exit_code = 5
+
+
+class CompilerError(Unavailable):
+    """There is no kernel compiler, or it refused the kernel."""
+
+
+class Regression(NvrarBenchError):
+    """`compare` found a point that became slower."""
+
+    exit_code = 6
+
+
+class Interrupted(NvrarBenchError):
+    """The user or the launcher ended the run."""
+
+    exit_code = 130

@@ -1,0 +1,260 @@
+"""`--ranks N`: starts the launcher that belongs to the MPI library mpi4py loads."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from nvrar_bench.errors import Interrupted, LostRank, Unavailable, UsageError
+from nvrar_bench.launch.banner import BannerFilter
+from nvrar_bench.launch.environment import expected_ranks
+from nvrar_bench.launch.environment import launcher as launcher_of
+from nvrar_bench.launch.flavours import Flavour, of_launcher, of_library
+from nvrar_bench.launch.initialize import no_library
+from nvrar_bench.launch.processes import adopt_orphans, descendants, signal_when_parent_ends
+from nvrar_bench.launch.segments import mapped_segments, unlink
+from nvrar_bench.launch.signals import STOPS, Readable, Signals
+
+# From the first Ctrl-C until everything is killed. A rank has two seconds for its record, and its
+# supervisor waits up to three for the others.
+_GRACE_S = 8.0
+_ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
+_EXIT_CODES = (0, 1, 2, 3, 4, 5, 6, 130)  # what a rank may end with: errors.py
+
+
+def start(ranks: int, arguments: list[str]) -> int:
+    """Run `nvrar-bench` with `arguments`, less --ranks, on `ranks` ranks; return its exit code.
+
+    Ctrl-C, SIGTERM and SIGHUP end the ranks, and everything is killed where that takes too long
+    or on a second signal. The ranks end as well when this process is killed.
+
+    Raises UsageError inside mpirun and for fewer than one rank, Unavailable where no launcher
+    belongs to the MPI library.
+    """
+    return launch(ranks, [sys.executable, "-m", "nvrar_bench", *_without_ranks(arguments)])
+
+
+def launch(ranks: int, command: list[str]) -> int:
+    """Run `command` on `ranks` ranks; as `start` in all else."""
+    _check(ranks)
+    flavour, program = _find()
+    whole = [program, *flavour.flags, "-n", str(ranks), *command]
+    return _run(whole, flavour, _environment(flavour, program, ranks))
+
+
+def _check(ranks: int) -> None:
+    if ranks < 1:
+        raise UsageError(f"--ranks {ranks}: the number of ranks is at least 1")
+    row = launcher_of(os.environ)
+    if row is not None and (expected_ranks(os.environ) or 1) > 1:
+        raise UsageError(
+            f"--ranks {ranks} starts mpirun itself, but {row.name} has started this process "
+            "already: leave out one of the two"
+        )
+
+
+def _without_ranks(arguments: list[str]) -> list[str]:
+    kept = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--ranks":
+            next(rest, None)
+        elif not argument.startswith("--ranks="):
+            kept.append(argument)
+    return kept
+
+
+# ---- finding the launcher ----------------------------------------------------------------------
+
+
+def _find() -> tuple[Flavour, str]:
+    library = _library_version()
+    flavour = of_library(library)
+    if flavour is None:
+        raise Unavailable(
+            f"--ranks does not know the launcher of {library!r}: start the ranks with that "
+            "library's own mpirun, without --ranks"
+        )
+    others: dict[str, str] = {}
+    for program in _candidates(flavour):
+        found = of_launcher(_version_output(program))
+        if found is flavour:
+            return flavour, program
+        others[program] = found.name if found else "unknown"
+    seen = "".join(f"; {program} is of {name}" for program, name in others.items())
+    raise Unavailable(
+        f"--ranks needs mpirun of {flavour.name}, the MPI library that mpi4py loads, but there is "
+        f"none beside {sys.executable} or on PATH{seen}. Remedy: pip install {flavour.package}, "
+        "or put the bin folder of that MPI first on PATH"
+    )
+
+
+def _library_version() -> str:
+    """Return the first line of MPI_Get_library_version(), without initialising MPI."""
+    import mpi4py
+
+    # Only for this process, which never becomes a rank.
+    mpi4py.rc.initialize = False
+    mpi4py.rc.finalize = False
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise Unavailable(no_library(error)) from None
+    return MPI.Get_library_version().partition("\n")[0].rstrip("\0 ")
+
+
+def _candidates(flavour: Flavour) -> Iterator[str]:
+    """Yield each launcher beside this Python, then each one on PATH."""
+    # Not resolved: in a virtual environment sys.executable is a link to another folder.
+    beside = str(Path(sys.executable).parent)
+    for path in (beside, os.environ.get("PATH", os.defpath)):
+        for name in flavour.programs:
+            program = shutil.which(name, path=path)
+            if program:
+                yield program
+
+
+@functools.cache
+def _version_output(program: str) -> str:
+    try:
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr
+
+
+def _environment(flavour: Flavour, program: str, ranks: int) -> dict[str, str]:
+    # What the user has set wins over the row.
+    environment = flavour.settings(ranks) | dict(os.environ)
+    # Intel MPI's launcher finds its helpers by PATH alone.
+    folders = [str(Path(program).parent), os.environ.get("PATH", os.defpath)]
+    return environment | {"PATH": os.pathsep.join(folders)}
+
+
+# ---- running it --------------------------------------------------------------------------------
+
+
+def _run(command: list[str], flavour: Flavour, environment: dict[str, str]) -> int:
+    signals = Signals([*STOPS, signal.SIGCHLD])
+    adopt_orphans()
+    try:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,  # out of the terminal's session it could not read it
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+            preexec_fn=_die_with_parent,
+        )
+        stopped = _wait(process, signals, flavour)
+        _wait_for_orphans(signals)
+        if sys.stderr.isatty():
+            _write_stderr(b"\x1b[?25h")
+    finally:
+        signals.close()
+    if stopped is None:
+        return _exit_code(process.returncode)
+    if flavour.mutes_stopped:
+        _write_stderr(f"the run was interrupted ({stopped.name})\n".encode())
+    return Interrupted.exit_code
+
+
+def _die_with_parent() -> None:
+    signal_when_parent_ends(signal.SIGTERM)
+
+
+def _write_stderr(data: bytes) -> None:
+    sys.stderr.buffer.write(data)
+    sys.stderr.flush()
+
+
+def _wait(
+    process: subprocess.Popen[bytes], signals: Signals, flavour: Flavour
+) -> signal.Signals | None:
+    """Wait for the launcher and pass its stderr on; return the signal that ended it early."""
+    stopped, kill_at = None, float("inf")
+    stderr = _Stderr(process, flavour)
+    while process.poll() is None:
+        numbers, ready = signals.wait(_until(kill_at), stderr.open)
+        stderr.read(ready)
+        asked = [number for number in numbers if number in STOPS]
+        if asked and stopped is None:
+            stopped, kill_at = asked[0], time.monotonic() + _GRACE_S
+            process.send_signal(flavour.stop)
+        elif asked or time.monotonic() >= kill_at:
+            _kill([process.pid, *descendants(process.pid)])
+            process.wait()
+    stderr.close()
+    return stopped
+
+
+def _wait_for_orphans(signals: Signals) -> None:
+    """Wait for ranks that the launcher has left behind: rank 0 may be writing its record."""
+    kill_at = time.monotonic() + _ORPHANS_S
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return
+        if time.monotonic() >= kill_at:
+            _kill(descendants(os.getpid()))
+        signals.wait(0.1)
+
+
+def _kill(pids: list[int]) -> None:
+    """Kill processes that did not end when they were asked to, with their shared memory."""
+    files = set().union(*(mapped_segments(pid) for pid in pids))
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    unlink(files)
+
+
+def _until(moment: float) -> float | None:
+    return None if moment == float("inf") else max(0.0, moment - time.monotonic())
+
+
+class _Stderr:
+    """The launcher's stderr, on its way to this process's."""
+
+    def __init__(self, process: subprocess.Popen[bytes], flavour: Flavour) -> None:
+        self.open: list[Readable] = [process.stderr] if process.stderr else []
+        self._filter = BannerFilter(flavour.banner, _write_stderr) if flavour.banner else None
+
+    def read(self, ready: list[Readable]) -> None:
+        for each in ready:
+            data = os.read(each.fileno(), 65536)
+            if not data:
+                self.open = []
+            elif self._filter:
+                self._filter.feed(data)
+            else:
+                _write_stderr(data)
+
+    def close(self) -> None:
+        """Pass on what is left. Not to the end of the file: a rank may still hold the pipe open."""
+        while ready := select.select(self.open, [], [], 0)[0]:
+            self.read(ready)
+        if self._filter:
+            self._filter.close()
+
+
+def _exit_code(code: int) -> int:
+    """Return the documented exit code for the launcher's."""
+    if code in _EXIT_CODES:
+        return code
+    # 128 + a signal, or a launcher's own number: a rank or the launcher did not end by itself.
+    return LostRank.exit_code

@@ -1,0 +1,264 @@
+"""The process between the launcher and a rank.
+
+    mpirun ── supervisor of rank 0 ── rank 0
+           └─ supervisor of rank 1 ── rank 1
+
+A rank that is killed cannot say so, and each launcher answers in its own way: another exit code,
+a banner, SIGKILL to all others at once. The supervisor is what the launcher knows. It turns a
+killed rank into one message and exit code 4, and tells the supervisors of the same host first, so
+that rank 0 can write its record and every rank ends by itself before the launcher steps in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+
+from nvrar_bench.errors import Interrupted, LostRank
+from nvrar_bench.launch import hydra
+from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
+from nvrar_bench.launch.notices import MAX_BYTES, Notice
+from nvrar_bench.launch.processes import end_when_parent_ends, signal_when_parent_ends
+from nvrar_bench.launch.siblings import Siblings
+from nvrar_bench.launch.signals import STOPS, Signals
+
+GRACE_S = 2.0  # for a rank to write its record once it was told to end
+_PATIENCE_S = 2.0  # ranks that fail together do not end in the same instant
+# For the other ranks of the host to end before the launcher hears of the failure.
+_HOLD_S = _PATIENCE_S + GRACE_S + 0.5
+
+# The launcher's end, told by the kernel. Not SIGTERM: a launcher may fork ranks from a thread that
+# ends early, which the kernel reports too, and that must not look like a request to stop.
+_PARENT_ENDED = signal.SIGUSR2
+_RETRY_S = 0.1
+_ALL_STARTED_S = 10.0  # where the launcher does not say how many ranks this host has
+
+_HINTS: dict[int, str] = {
+    signal.SIGKILL: "the kernel's out-of-memory killer is the usual cause: see `dmesg`",
+    signal.SIGBUS: "a full /dev/shm is the usual cause: see `df -h /dev/shm`",
+    signal.SIGILL: "a library or kernel built for another CPU is the usual cause",
+}
+
+_channel: socket.socket | None = None
+
+
+def channel() -> socket.socket | None:
+    """Return this rank's connection to its supervisor; None where there is none."""
+    return _channel
+
+
+def supervise() -> None:
+    """Fork: the child returns and goes on as the rank, the parent watches it and never returns.
+
+    Call it after the arguments are parsed and before mpi4py or NumPy is imported: a fork copies
+    neither threads nor a network connection.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    launcher = os.getppid() if expected_ranks(os.environ) is not None else None
+    signals = Signals([*STOPS, signal.SIGCHLD, _PARENT_ENDED])
+    supervisor = os.getpid()
+    child = os.fork()
+    if child:
+        theirs.close()
+        if launcher is not None:
+            signal_when_parent_ends(_PARENT_ENDED)
+        os._exit(_Supervisor(child, launcher, signals, ours).run())
+    signals.close_in_child()
+    ours.close()
+    _become_rank(theirs, supervisor, own_session=launcher is not None)
+
+
+def _become_rank(to_supervisor: socket.socket, supervisor: int, own_session: bool) -> None:
+    global _channel
+    if own_session:
+        # A launcher kills the process group of the process it started. Out of that group a rank
+        # outlives its supervisor long enough to write its record.
+        os.setsid()
+    end_when_parent_ends()
+    if os.getppid() != supervisor:
+        os._exit(LostRank.exit_code)
+    to_supervisor.setblocking(False)
+    _channel = to_supervisor
+
+
+class _Supervisor:
+    """Watches over one rank."""
+
+    def __init__(
+        self, child: int, launcher: int | None, signals: Signals, to_rank: socket.socket
+    ) -> None:
+        self._child = child
+        self._launcher = launcher
+        self._signals = signals
+        self._to_rank = to_rank
+        self._to_rank.setblocking(False)
+        self._rank = rank(os.environ)
+        self._ranks = expected_ranks(os.environ) or 1
+        self._siblings = Siblings(self._rank, self._ranks)
+        self._local_ranks = local_ranks(os.environ)
+        self._started = time.monotonic()
+        self._stopped = False  # by the user or the launcher
+        self._cause: Notice | None = None  # why another rank ended this one
+        self._gone: set[int] = set()  # ranks of this host that have ended
+        self._late: tuple[float, Notice] | None = None  # to be told to the rank at this time
+        self._kill_at: float | None = None
+
+    def run(self) -> int:
+        """Watch the rank to its end; return the exit code for the launcher."""
+        status = self._wait_for_rank()
+        notice = self._describe(status)
+        if notice.exit_code != 0:
+            self._hold(notice)
+        else:
+            self._siblings.tell(notice)
+        return notice.exit_code
+
+    # ---- while the rank runs -------------------------------------------------------------------
+
+    def _wait_for_rank(self) -> int:
+        while True:
+            numbers, ready = self._signals.wait(self._timeout(), self._sockets())
+            for number in numbers:
+                self._on_signal(number)
+            if self._to_rank in ready:
+                self._on_rank_notice()
+            if self._siblings.socket in ready:
+                self._on_sibling_notices()
+            self._on_time()
+            if os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                return self._reap()
+
+    def _reap(self) -> int:
+        """Collect the rank, and end what it had started, such as a compiler."""
+        if self._launcher is not None:
+            # Before the rank is collected: its pid, the name of the group, cannot be another's yet.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child, signal.SIGKILL)
+        return os.waitpid(self._child, 0)[1]
+
+    def _sockets(self) -> list[socket.socket]:
+        return [each for each in (self._to_rank, self._siblings.socket) if each.fileno() >= 0]
+
+    def _timeout(self) -> float | None:
+        times = [self._kill_at] if self._kill_at is not None else []
+        if self._late is not None:
+            times.append(self._late[0])
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number in STOPS:
+            self._stop(number)
+        elif number == _PARENT_ENDED and os.getppid() != self._launcher:
+            self._stop(signal.SIGTERM)
+
+    def _stop(self, number: signal.Signals) -> None:
+        if self._stopped:
+            return  # the rank heard it the first time
+        self._stopped = True
+        os.kill(self._child, number)
+        self._kill_soon()
+
+    def _on_rank_notice(self) -> None:
+        try:
+            data = self._to_rank.recv(MAX_BYTES)
+        except OSError:
+            data = b""
+        notice = Notice.decode(data)
+        if not data:
+            self._to_rank.close()  # the rank has ended: SIGCHLD is on its way
+        elif notice is not None:
+            told = self._siblings.tell(notice)
+            if self._rank != 0 and 0 not in told:
+                _print(notice.message)  # rank 0 speaks for all, but is on another host
+            self._kill_soon()
+
+    def _on_sibling_notices(self) -> None:
+        for notice in self._siblings.hear():
+            self._note_end(notice)
+            if self._cause is not None or notice.exit_code == 0:
+                continue
+            if notice.kind == "finished":
+                self._late = self._late or (time.monotonic() + _PATIENCE_S, notice)
+            else:
+                self._end_rank(notice)
+
+    def _note_end(self, notice: Notice) -> None:
+        if notice.kind != "timed_out":  # that rank is still writing its record
+            self._gone.add(notice.rank)
+
+    def _end_rank(self, notice: Notice) -> None:
+        self._cause = notice
+        self._late = None
+        with contextlib.suppress(OSError):  # it has ended, or the deadline ends it
+            self._to_rank.send(notice.encode())
+        self._kill_soon()
+
+    def _kill_soon(self) -> None:
+        self._kill_at = self._kill_at or time.monotonic() + GRACE_S
+
+    def _on_time(self) -> None:
+        now = time.monotonic()
+        if self._late is not None and now >= self._late[0]:
+            self._end_rank(self._late[1])
+        if self._kill_at is not None and now >= self._kill_at:
+            os.kill(self._child, signal.SIGKILL)
+            self._kill_at = None
+
+    # ---- after its end -------------------------------------------------------------------------
+
+    def _describe(self, status: int) -> Notice:
+        """Return the rank's end as a notice, and print it where nobody else does."""
+        where = f"rank {self._rank} on host {socket.gethostname()}"
+        code = os.waitstatus_to_exitcode(status)
+        if code >= 0:
+            ended = self._cause.exit_code if code and self._cause else code
+            return Notice("finished", self._rank, ended, f"{where} ended with exit code {code}")
+        if self._stopped:
+            return Notice("finished", self._rank, Interrupted.exit_code, f"{where} was stopped")
+        if self._cause is not None:
+            if self._rank == 0 and self._cause.kind != "killed":
+                _print(self._cause.message)  # the rank did not live to say it
+            return Notice("finished", self._rank, self._cause.exit_code, f"{where} was ended")
+        message = _killed(where, -code)
+        _print(message)
+        return Notice("killed", self._rank, LostRank.exit_code, message)
+
+    def _hold(self, notice: Notice) -> None:
+        """Give the other ranks of this host time to end: the launcher gives them none."""
+        deadline = time.monotonic() + _HOLD_S
+        reached: set[int] = set()
+        while (left := deadline - time.monotonic()) > 0:
+            # Again and again: a supervisor that starts late must hear of it too.
+            reached |= self._siblings.tell(notice, reached)
+            if self._all_gone(reached, notice):
+                break
+            self._signals.wait(min(left, _RETRY_S), [self._siblings.socket])
+            for heard in self._siblings.hear():
+                self._note_end(heard)
+        if len(self._gone) + 1 == self._ranks:
+            hydra.say_goodbye()  # else it is Hydra that ends the ranks of other hosts
+
+    def _all_gone(self, reached: set[int], notice: Notice) -> bool:
+        if self._stopped or notice.exit_code == Interrupted.exit_code:
+            return reached <= self._gone  # the launcher ended the others, also before they started
+        if self._local_ranks is not None:
+            return len(self._gone) + 1 >= self._local_ranks
+        return time.monotonic() - self._started > _ALL_STARTED_S and reached <= self._gone
+
+
+def _killed(where: str, number: int) -> str:
+    known = number in list(signal.Signals)
+    name = signal.Signals(number).name if known else f"signal {number}"
+    hint = _HINTS.get(number)
+    return f"{where} was killed by {name}" + (f": {hint}" if hint else "")
+
+
+def _print(message: str) -> None:
+    # One write: lines of several ranks do not mix.
+    os.write(sys.stderr.fileno(), f"{message}\n".encode())

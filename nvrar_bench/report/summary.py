@@ -1,0 +1,40 @@
+"""A correctness run in a few lines: how many cases passed per backend, and what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console
+
+from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.units import format_size
+
+
+def write(record: RunRecord, console: Console) -> None:
+    """Print the summary of `record`."""
+    for line in _lines(record):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _lines(record: RunRecord) -> list[str]:
+    topology = record.topology
+    lines = [f"{topology.ranks} ranks; MPI library: {record.environment.get('mpi_library')}"]
+    counted = Counter((result.backend, result.check.status) for result in record.results)
+    for backend in dict.fromkeys(result.backend for result in record.results):
+        passed, failed = counted[backend, "passed"], counted[backend, "failed"]
+        elements = sum(r.check.elements for r in record.results if r.backend == backend)
+        lines.append(f"{backend}: {passed} passed, {failed} failed; {elements} elements compared")
+    lines += [f"skipped {skipped.backend}: {skipped.reason}" for skipped in record.skipped]
+    lines += [_failure(result) for result in record.results if result.check.status == "failed"]
+    return lines
+
+
+def _failure(result: Result) -> str:
+    first = result.check.first_wrong
+    seen = f"; first on rank {first.rank}, element {first.index}: expected {first.expected}, " \
+        f"saw {first.seen}" if first else ""  # fmt: skip
+    return (
+        f"FAILED {result.backend} {result.variant} {result.dtype} {result.op} "
+        f"{format_size(result.size_bytes)} {result.placement} {result.buffers}: "
+        f"{result.check.wrong} wrong{seen}"
+    )

@@ -1,0 +1,266 @@
+"""The run record: frozen dataclasses whose fields are the keys of the JSON, one to one.
+
+A record never changes; a `with_` method returns the next one. Times are microseconds and rates
+are GB/s here, because the record is an edge: people and scripts read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import datetime, timezone
+from functools import cache
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from uuid import uuid4
+
+from nvrar_bench.errors import UsageError
+from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION, first_problem
+
+Status = Literal["complete", "failed", "interrupted"]
+CheckStatus = Literal["passed", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """When and how the run was started, and how it ended."""
+
+    id: str
+    started_at: str
+    finished_at: str | None
+    status: Status
+    command: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True)
+class RankPlace:
+    """Where one rank ran."""
+
+    rank: int
+    host: str
+    node: int
+    local_rank: int
+    device: str | None
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The shape of the machine as the run saw it."""
+
+    ranks: int
+    nodes: int
+    ranks_per_node: int
+    virtual_nodes: bool
+    placement: tuple[RankPlace, ...]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Statistics of the samples of one result, in microseconds."""
+
+    median: float
+    ci95_low: float | None
+    ci95_high: float | None
+    mean: float
+    min: float
+    max: float
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True)
+class FirstWrong:
+    """The first wrong element; nan and infinities are texts, which JSON has no numbers for."""
+
+    rank: int
+    index: int
+    expected: float | str
+    seen: float | str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the verifier found in the buffers that were timed."""
+
+    status: CheckStatus
+    mode: Literal["exact", "rounding"] | None
+    elements: int
+    wrong: int
+    first_wrong: FirstWrong | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One backend at one case."""
+
+    backend: str
+    variant: str
+    device: str
+    buffers: Literal["symmetric", "private"]
+    dtype: str
+    op: str
+    placement: Literal["in_place", "out_of_place"]
+    size_bytes: int
+    count: int
+    latency_us: Latency
+    samples: int
+    samples_us: tuple[float, ...]
+    warmup: int
+    stop_reason: str
+    algbw_gb_per_s: float
+    busbw_gb_per_s: float
+    check: Check
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A backend, or a part of what it was asked for, that did not run, and why."""
+
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ErrorEntry:
+    """An error that ended the run, or a case of it."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything a report may know about a run."""
+
+    format: str
+    format_version: str
+    run: Run
+    settings: Mapping[str, Any]
+    topology: Topology
+    environment: Mapping[str, Any]
+    results: tuple[Result, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    errors: tuple[ErrorEntry, ...] = ()
+
+    @classmethod
+    def begin(
+        cls,
+        *,
+        command: Sequence[str],
+        version: str,
+        settings: Mapping[str, Any],
+        topology: Topology,
+        environment: Mapping[str, Any],
+    ) -> RunRecord:
+        """Start a record, now, with a new id.
+
+        Its status is `interrupted` until `finished` says otherwise, so that the file that a
+        killed run leaves behind tells the truth.
+        """
+        run = Run(uuid4().hex, _now(), None, "interrupted", tuple(command), version)
+        return cls(
+            FORMAT, FORMAT_VERSION, run, dict(settings), topology, environment=dict(environment)
+        )
+
+    def with_result(self, result: Result) -> RunRecord:
+        """Add a result."""
+        return replace(self, results=(*self.results, result))
+
+    def with_skipped(self, backend: str, reason: str) -> RunRecord:
+        """Add a backend that did not run; saying the same twice adds it once."""
+        skipped = Skipped(backend, reason)
+        return self if skipped in self.skipped else replace(self, skipped=(*self.skipped, skipped))
+
+    def with_error(self, error: BaseException) -> RunRecord:
+        """Add an error, by the name of its class and its message."""
+        entry = ErrorEntry(type(error).__name__, str(error))
+        return replace(self, errors=(*self.errors, entry))
+
+    def finished(self, status: Status) -> RunRecord:
+        """Close the record, now."""
+        return replace(self, run=replace(self.run, status=status, finished_at=_now()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain dicts, lists, texts and numbers."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+    @classmethod
+    def from_json(cls, source: bytes | str | Mapping[str, Any]) -> RunRecord:
+        """Read a record: the bytes or the text of its JSON, or what `to_json` returned.
+
+        Raises:
+            UsageError: whatever is wrong with it; the message names the place.
+
+        """
+        try:
+            value = _parse(source)
+        # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError(f"this is not the JSON of a run: {error}") from error
+        problem = first_problem(value)
+        if problem is not None:
+            raise UsageError(f"this is not a {FORMAT} record: {problem}")
+        record: RunRecord = _build(cls, value)
+        return record
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _parse(source: bytes | str | Mapping[str, Any]) -> Any:
+    # A mapping goes through its text too: then one path decides what is JSON and what is not.
+    text = json.dumps(source, allow_nan=False) if isinstance(source, Mapping) else source
+    text = text.decode("utf-8") if isinstance(text, bytes) else text
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} is no JSON number that a float can hold")
+    return number
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Make a dataclass of a dict that has passed the schema."""
+    hints = _hints(kind)
+    return kind(**{key: _convert(hints[key], item) for key, item in value.items()})
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _convert_union(arguments, value)
+    if origin is tuple:
+        return tuple(_convert(arguments[0], item) for item in value)
+    if is_dataclass(kind):
+        return _build(kind, value)
+    return kind(value) if kind in (int, float) else value
+
+
+def _convert_union(kinds: tuple[Any, ...], value: Any) -> Any:
+    """`X | None`, or `float | str`, where an integer stays the integer it is."""
+    if value is None or NoneType not in kinds:
+        return value
+    return _convert(next(kind for kind in kinds if kind is not NoneType), value)

@@ -1,0 +1,214 @@
+"""The JSON Schema (2020-12) of the run record, and the check of a value against it.
+
+`_FIELDS` is the one table: the schema, the reader's check and, by test, the dataclasses of
+`record` follow it. The check knows the few words of JSON Schema that the table uses, so that
+reading a record needs no further dependency; the tests hold it against the jsonschema package.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+from nvrar_bench.datatypes import DTYPES, OPS
+
+FORMAT = "nvrar-bench.run"
+FORMAT_VERSION = "1.0"
+STATUSES = ("complete", "failed", "interrupted")
+
+_Schema = dict[str, Any]
+
+_TEXT: _Schema = {"type": "string"}
+_TEXT_OR_NULL: _Schema = {"type": ["string", "null"]}
+_COUNT: _Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+_POSITIVE: _Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+_NUMBER: _Schema = {"type": "number", "minimum": 0}
+_NUMBER_OR_NULL: _Schema = {"type": ["number", "null"], "minimum": 0}
+_ELEMENT: _Schema = {"type": ["number", "string"]}
+_FACTS: _Schema = {"type": "object"}
+
+
+def _said(schema: _Schema, description: str) -> _Schema:
+    return {**schema, "description": description}
+
+
+def _one_of(*values: str | None) -> _Schema:
+    return {"enum": list(values)}
+
+
+def _list_of(items: _Schema) -> _Schema:
+    return {"type": "array", "items": items}
+
+
+def _object(name: str, **words: Any) -> _Schema:
+    fields = _FIELDS[name]
+    shape = {"properties": fields, "required": list(fields), "additionalProperties": False}
+    return {"type": "object", **shape, **words}
+
+
+_FIELDS: dict[str, dict[str, _Schema]] = {}
+_FIELDS["Run"] = {
+    "id": _said(_TEXT, "unique to this run"),
+    "started_at": _said(_TEXT, "ISO 8601, UTC"),
+    "finished_at": _said(_TEXT_OR_NULL, "ISO 8601, UTC; null while the run goes on"),
+    "status": _said(_one_of(*STATUSES), "interrupted also while the run goes on"),
+    "command": _said(_list_of(_TEXT), "the arguments, as given"),
+    "version": _said(_TEXT, "of nvrar-bench"),
+}
+_FIELDS["RankPlace"] = {
+    "rank": _COUNT,
+    "host": _TEXT,
+    "node": _said(_COUNT, "index of the node, virtual or real"),
+    "local_rank": _said(_COUNT, "index of the rank in its node"),
+    "device": _TEXT_OR_NULL,
+}
+_FIELDS["Topology"] = {
+    "ranks": _POSITIVE,
+    "nodes": _POSITIVE,
+    "ranks_per_node": _POSITIVE,
+    "virtual_nodes": _said({"type": "boolean"}, "the nodes share one machine"),
+    "placement": _list_of(_object("RankPlace")),
+}
+_FIELDS["Latency"] = {
+    "median": _NUMBER,
+    "ci95_low": _said(_NUMBER_OR_NULL, "of the median, from order statistics; null below n = 6"),
+    "ci95_high": _said(_NUMBER_OR_NULL, "of the median, from order statistics; null below n = 6"),
+    "mean": _NUMBER,
+    "min": _NUMBER,
+    "max": _NUMBER,
+    "p95": _said(_NUMBER_OR_NULL, "null below n = 100"),
+    "p99": _said(_NUMBER_OR_NULL, "null below n = 100"),
+}
+_FIELDS["FirstWrong"] = {
+    "rank": _COUNT,
+    "index": _COUNT,
+    "expected": _said(_ELEMENT, "a number, or a text for nan and infinities"),
+    "seen": _said(_ELEMENT, "a number, or a text for nan and infinities"),
+}
+_FIELDS["Check"] = {
+    "status": _one_of("passed", "failed", "skipped"),
+    "mode": _said(_one_of("exact", "rounding", None), "null when skipped"),
+    "elements": _said(_COUNT, "compared, over all ranks"),
+    "wrong": _said(_COUNT, "of those"),
+    "first_wrong": _object("FirstWrong", type=["object", "null"]),
+}
+_FIELDS["Result"] = {
+    "backend": _TEXT,
+    "variant": _said(_TEXT, "of the backend, such as its protocol; empty when it has none"),
+    "device": _TEXT,
+    "buffers": _one_of("symmetric", "private"),
+    "dtype": _one_of(*DTYPES),
+    "op": _one_of(*OPS),
+    "placement": _one_of("in_place", "out_of_place"),
+    "size_bytes": _said(_COUNT, "per rank"),
+    "count": _said(_COUNT, "elements per rank"),
+    "latency_us": _said(_object("Latency"), "microseconds; a sample is the maximum over ranks"),
+    "samples": _said(_COUNT, "how many"),
+    "samples_us": _said(_list_of(_NUMBER), "microseconds, in the order in which they were taken"),
+    "warmup": _said(_COUNT, "calls before the first sample"),
+    "stop_reason": _TEXT,
+    "algbw_gb_per_s": _said(_NUMBER, "size / median, 1e9 bytes per second"),
+    "busbw_gb_per_s": _said(_NUMBER, "algbw x 2(n-1)/n for n ranks"),
+    "check": _object("Check"),
+    "warnings": _list_of(_TEXT),
+}
+_FIELDS["Skipped"] = {"backend": _TEXT, "reason": _TEXT}
+_FIELDS["ErrorEntry"] = {
+    "type": _said(_TEXT, "name of the error class"),
+    "message": _TEXT,
+}
+_FIELDS["RunRecord"] = {
+    "format": {"const": FORMAT},
+    "format_version": {"const": FORMAT_VERSION},
+    "run": _object("Run"),
+    "settings": _said(_FACTS, "every option as resolved"),
+    "topology": _object("Topology"),
+    "environment": _said(_FACTS, "allow-listed facts, never the whole environment"),
+    "results": _list_of(_object("Result")),
+    "skipped": _list_of(_object("Skipped")),
+    "errors": _list_of(_object("ErrorEntry")),
+}
+
+_SCHEMA: _Schema = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "nvrar-bench run record",
+    **_object("RunRecord"),
+}
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the run record, a copy of the caller's own."""
+    return deepcopy(_SCHEMA)
+
+
+def first_problem(value: Any) -> str | None:
+    """Say where and why `value`, parsed JSON, is no run record; None when it is one."""
+    return next(_problems(value, _SCHEMA, ""), None)
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max
+
+
+def _is_integer(value: Any) -> bool:
+    """JSON Schema counts 1.0 as an integer."""
+    return _is_number(value) and value == int(value)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "number": _is_number,
+    "integer": _is_integer,
+}
+
+
+def _problems(value: Any, schema: _Schema, where: str) -> Iterator[str]:
+    place = where or "the record"
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    if types and not any(_TYPES[name](value) for name in types):
+        yield f"{place} is {_short(value)}; allowed: {' or '.join(types)}"
+        return
+    choices = [schema["const"]] if "const" in schema else schema.get("enum")
+    if choices is not None and value not in choices:
+        yield f"{place} is {_short(value)}; allowed: {', '.join(map(str, choices))}"
+    if _is_number(value):
+        yield from _out_of_bounds(value, schema, place)
+    if isinstance(value, dict):
+        yield from _in_object(value, schema, where)
+    if isinstance(value, list) and "items" in schema:
+        for i, item in enumerate(value):
+            yield from _problems(item, schema["items"], f"{where}[{i}]")
+
+
+def _out_of_bounds(value: float, schema: _Schema, place: str) -> Iterator[str]:
+    if value < schema.get("minimum", value):
+        yield f"{place} is {_short(value)}; allowed: {schema['minimum']} and more"
+    if value > schema.get("maximum", value):
+        yield f"{place} is {_short(value)}; allowed: {schema['maximum']} and less"
+
+
+def _in_object(value: dict[str, Any], schema: _Schema, where: str) -> Iterator[str]:
+    prefix = f"{where}." if where else ""
+    fields = schema.get("properties", {})
+    for key in schema.get("required", []):
+        if key not in value:
+            yield f"{prefix}{key} is missing"
+    for key in value:
+        if key in fields:
+            yield from _problems(value[key], fields[key], f"{prefix}{key}")
+        elif not schema.get("additionalProperties", True):
+            yield f"{_short(prefix + key)} is unknown; allowed: {', '.join(fields)}"
+
+
+def _short(value: Any) -> str:
+    """Show a value on one line, however long it is."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

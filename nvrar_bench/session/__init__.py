@@ -1,0 +1,1 @@
+"""One run, from a plan to a finished record: where backends, measuring and checking meet."""

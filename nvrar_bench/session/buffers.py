@@ -1,0 +1,71 @@
+"""Send and receive buffers of a sweep: allocated once per kind, poisoned, restored and guarded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nvrar_bench.backends.base import Array
+from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.cpu import Block, CpuDevice
+from nvrar_bench.plan import Case
+from nvrar_bench.verify import CANARY_BYTES, canary_intact, poison, write_canary
+
+_LINE_BYTES = 64  # canary in front, so that a buffer still starts on a cache line
+
+
+@dataclass(frozen=True, eq=False)
+class CaseBuffers:
+    """The buffers of one case, shape (count,); `recv` is `send` in place."""
+
+    send: Array
+    recv: Array
+    front: Array
+    behind: Array
+
+    def restore(self, inputs: Array) -> None:
+        """Put the inputs where the call will read them."""
+        np.copyto(self.send, inputs)
+
+    def spoil(self) -> None:
+        """Poison the output, unless it is the input, and renew the canaries around it."""
+        if self.recv is not self.send:
+            poison(self.recv)
+        write_canary(self.front)
+        write_canary(self.behind)
+
+    def canaries_intact(self) -> bool:
+        """True if nothing was written around the output."""
+        return canary_intact(self.front) and canary_intact(self.behind)
+
+
+class SweepBuffers:
+    """Two blocks, for messages of up to `nbytes` bytes."""
+
+    def __init__(self, device: CpuDevice, nbytes: int, kind: str) -> None:
+        room = _LINE_BYTES + nbytes + CANARY_BYTES
+        self._device = device
+        self._send: Block = device.allocate(room, kind)
+        self._recv: Block = device.allocate(room, kind)
+
+    def of(self, case: Case) -> CaseBuffers:
+        """Views for `case`, with the canaries right before and behind its output."""
+        around = self._recv.bytes
+        end = _LINE_BYTES + case.size_bytes
+        output = self._view(self._recv, case)
+        return CaseBuffers(
+            send=output if case.placement == "in_place" else self._view(self._send, case),
+            recv=output,
+            front=around[_LINE_BYTES - CANARY_BYTES : _LINE_BYTES],
+            behind=around[end : end + CANARY_BYTES],
+        )
+
+    def _view(self, block: Block, case: Case) -> Array:
+        whole = block.bytes[_LINE_BYTES : _LINE_BYTES + case.size_bytes]
+        return whole.view(DTYPES[case.dtype].numpy)
+
+    def release(self) -> None:
+        """Give both blocks back."""
+        self._device.release(self._send)
+        self._device.release(self._recv)

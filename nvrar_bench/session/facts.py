@@ -1,0 +1,59 @@
+"""Facts about where a run ran, for the record: an allow-list, never the whole environment."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import nvrar_bench
+from nvrar_bench.devices.cpu import cpu_model
+from nvrar_bench.errors import CompilerError
+from nvrar_bench.results.record import RankPlace, Topology
+from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
+from nvrar_bench.world import World, library_version
+
+_PACKAGES = ("mpi4py", "numpy", "ml_dtypes", "nvidia-cuda-runtime", "nvidia-cuda-cccl")
+
+
+def topology(world: World, device: str) -> Topology:
+    """The world as the record describes it."""
+    placement = tuple(
+        RankPlace(p.rank, p.host, p.node, p.local_rank, p.device) for p in world.placement(device)
+    )
+    return Topology(world.size, world.nodes, world.ranks_per_node, world.virtual_nodes, placement)
+
+
+def environment(world: World) -> dict[str, Any]:
+    """What a reader needs to judge a number: machine, libraries, compiler, kernel sources."""
+    return {
+        "host": world.host,
+        "os": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "cores": world.cores,
+        "oversubscribed": world.oversubscribed,
+        "mpi_library": library_version(),
+        "compiler": _compiler(),
+        "kernels_sha256": sources_digest(kernels_dir()),
+        "start": "gate in shared memory" if world.machines == 1 else "MPI barrier",
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+    }
+
+
+def _compiler() -> str:
+    try:
+        return host.compiler().version()
+    except CompilerError as error:
+        return str(error)
+
+
+def must_agree(settings: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same on all ranks of a run, under the names that an error gives it."""
+    return {
+        "the version of nvrar-bench": nvrar_bench.__version__,
+        "the kernel sources": sources_digest(kernels_dir())[:12],
+        **{f"the argument {name}": value for name, value in settings.items()},
+    }

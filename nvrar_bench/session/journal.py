@@ -1,0 +1,69 @@
+"""The record in the making: written after every case, closed once, however the run ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from nvrar_bench.errors import Interrupted, NvrarBenchError
+from nvrar_bench.results.record import Result, RunRecord, Status
+from nvrar_bench.results.writer import Writer
+
+# A correctness run has thousands of short cases; writing them all out after each one would cost
+# more than running them.
+_FEW_RESULTS = 100
+_PAUSE_S = 1.0
+
+
+class Journal:
+    """Rank 0 keeps it; on the other ranks `record` stays None and nothing is written."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.record: RunRecord | None = None
+        self._writer = writer
+        self._written_at = 0.0
+        self._lock = threading.RLock()
+
+    def begin(self, record: RunRecord) -> None:
+        """Start with an empty record, and write it."""
+        with self._lock:
+            self.record = record
+            self._write()
+
+    def add(self, result: Result) -> None:
+        """Add a finished case of one backend."""
+        self._change(lambda record: record.with_result(result))
+
+    def skip(self, backend: str, reason: str) -> None:
+        """Add what did not run."""
+        self._change(lambda record: record.with_skipped(backend, reason))
+
+    def close(self, error: NvrarBenchError | None = None) -> None:
+        """Close the record, unless it is closed: complete, or failed or interrupted by `error`."""
+        with self._lock:
+            if self.record is None or self.record.run.finished_at is not None:
+                return
+            told = self.record.with_error(error) if error else self.record
+            self.record = told.finished(_status(error))
+            self._write()
+
+    def _change(self, change: Callable[[RunRecord], RunRecord]) -> None:
+        with self._lock:
+            if self.record is None:
+                return
+            self.record = change(self.record)
+            few = len(self.record.results) <= _FEW_RESULTS
+            if few or time.monotonic() - self._written_at > _PAUSE_S:
+                self._write()
+
+    def _write(self) -> None:
+        if self.record is not None:
+            self._writer.write(self.record)
+            self._written_at = time.monotonic()
+
+
+def _status(error: NvrarBenchError | None) -> Status:
+    if error is None:
+        return "complete"
+    return "interrupted" if isinstance(error, Interrupted) else "failed"

@@ -1,0 +1,50 @@
+"""Whether the messages of a plan fit into memory, found out before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.cpu import available_memory
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Case
+from nvrar_bench.units import format_size
+from nvrar_bench.world import World
+
+STAGING_BYTES = 64 << 20  # at most, per rank, over all protocols: it does not grow with the message
+# The largest share of the free memory that a run may take; the rest is MPI's and everybody else's.
+SHARE = 0.8
+
+
+def needed(case: Case) -> int:
+    """Bytes per rank: send, recv, two sets of inputs, two of results with their tolerance."""
+    result = 2 * 8 * case.count if case.check_mode == "rounding" else case.size_bytes
+    return 4 * case.size_bytes + 2 * result
+
+
+def _gib(nbytes: int) -> str:
+    return f"{nbytes / 2**30:.2f}G"
+
+
+def require_enough(plans: Iterable[Iterable[Case]], world: World) -> None:
+    """Refuse a plan that this machine cannot hold; collective over its ranks.
+
+    Raises:
+        UsageError: on every rank of a machine where it does not fit.
+    """
+    largest = max((case for plan in plans for case in plan), key=needed)
+    per_rank = needed(largest) + STAGING_BYTES
+    ranks = int(world.host_comm.size)
+
+    def look() -> None:
+        free = int(available_memory() * SHARE)
+        if per_rank * ranks > free:
+            item = DTYPES[largest.dtype].itemsize
+            fitting = max(item, (free // ranks - STAGING_BYTES) // 6 // item * item)
+            raise UsageError(
+                f"size {format_size(largest.size_bytes)} (--max or --sizes) does not fit: "
+                f"{ranks} ranks on {world.host} need {_gib(per_rank)} each and {_gib(free)} of "
+                f"memory may be used; allowed: up to about {_gib(fitting)}"
+            )
+
+    world.on_host_leader(look)

@@ -1,0 +1,113 @@
+"""From what the ranks measured to what the record says: one result per backend and case."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from nvrar_bench.errors import WrongResult
+from nvrar_bench.measure.statistics import Summary, algbw, busbw, summarize
+from nvrar_bench.plan import Case
+from nvrar_bench.results.record import Check, FirstWrong, Latency, Result
+from nvrar_bench.session.case import Measured
+from nvrar_bench.verify import CheckResult
+from nvrar_bench.world import World
+
+_MICRO = 1e6
+_GIGA = 1e-9
+
+
+def combined_check(world: World, case: Case, measured: Measured) -> Check:
+    """All checks of all ranks as one; collective, the same on every rank."""
+    mine = (measured.checks, measured.canary_broken)
+    everyone = world.comm.allgather(mine)
+    checks = [check for of_rank, _ in everyone for check in of_rank]
+    if not checks:
+        return Check("skipped", None, 0, 0, None)
+    broken = [rank for rank, (_, canary_broken) in enumerate(everyone) if canary_broken]
+    wrong = [check for check in checks if check.wrong]
+    first = _first_wrong(wrong, broken, case.count)
+    elements = sum(check.elements for check in checks)
+    total = sum(check.wrong for check in wrong) + len(broken)
+    return Check("failed" if first else "passed", checks[0].mode, elements, total, first)
+
+
+def _first_wrong(wrong: list[CheckResult], broken: list[int], count: int) -> FirstWrong | None:
+    places = [check.first_wrong for check in wrong if check.first_wrong]
+    if places:
+        first = min(places, key=lambda place: (place["index"], place["rank"]))
+        return FirstWrong(
+            int(first["rank"]), int(first["index"]), _number(first["expected"]),
+            _number(first["seen"]),
+        )  # fmt: skip
+    if broken:
+        return FirstWrong(broken[0], count, "untouched memory", "overwritten memory")
+    return None
+
+
+def _number(value: int | float | str) -> float | str:
+    return value
+
+
+def require_right(case: Case, measured: Measured, check: Check) -> None:
+    """Refuse a wrong result.
+
+    Raises:
+        WrongResult: naming backend, case, first wrong index, expected and seen.
+    """
+    if check.first_wrong is None:
+        return
+    first = check.first_wrong
+    where = f"element {first.index}" + ("" if first.index < case.count else " (not of the output)")
+    raise WrongResult(
+        f"{measured.backend} ({measured.operation.variant}) gave a wrong result: {case.dtype} "
+        f"{case.op}, {case.placement}, {case.buffers}, {case.size_bytes} bytes: {check.wrong} of "
+        f"{check.elements} elements checked; first on rank {first.rank}, {where}: "
+        f"expected {first.expected}, saw {first.seen}"
+    )
+
+
+def result_of(
+    world: World, case: Case, measured: Measured, check: Check, warmup: int, device: str,
+    suffix: str,
+) -> Result:  # fmt: skip
+    """The record's entry for one backend at one case."""
+    seconds = measured.samples / 1e9
+    summary = summarize(seconds)
+    return Result(
+        backend=measured.backend,
+        variant=measured.operation.variant + suffix,
+        device=device,
+        buffers=case.buffers,
+        dtype=case.dtype,
+        op=case.op,
+        placement=case.placement,
+        size_bytes=case.size_bytes,
+        count=case.count,
+        latency_us=_latency(summary),
+        samples=len(seconds),
+        samples_us=tuple(round(s * _MICRO, 3) for s in seconds.tolist()),
+        warmup=warmup,
+        stop_reason="iterations",
+        algbw_gb_per_s=algbw(case.size_bytes, summary.median) * _GIGA,
+        busbw_gb_per_s=busbw(case.size_bytes, summary.median, world.size) * _GIGA,
+        check=check,
+        warnings=_warnings(world),
+    )
+
+
+def _latency(summary: Summary) -> Latency:
+    micros: dict[str, Any] = {
+        name: None if seconds is None else round(seconds * _MICRO, 4)
+        for name, seconds in asdict(summary).items()
+    }
+    return Latency(**micros)
+
+
+def _warnings(world: World) -> tuple[str, ...]:
+    if not world.oversubscribed:
+        return ()
+    return (
+        f"{world.host_comm.size} ranks share {world.cores} cores: latencies include waiting for a "
+        "core; run at most one rank per core for figures to compare",
+    )

@@ -1,0 +1,168 @@
+"""A run: join the ranks, open the backends, run every case, and keep the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import nvrar_bench
+from nvrar_bench.backends.base import Backend
+from nvrar_bench.backends.registry import open_backends
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.names import require_available
+from nvrar_bench.errors import WrongResult
+from nvrar_bench.guard import Guard, Watch
+from nvrar_bench.plan import Case
+from nvrar_bench.results.record import Check, RunRecord
+from nvrar_bench.session import facts, memory
+from nvrar_bench.session.buffers import SweepBuffers
+from nvrar_bench.session.case import CaseRun, Measured
+from nvrar_bench.session.journal import Journal
+from nvrar_bench.session.known import KnownInputs
+from nvrar_bench.session.outcome import combined_check, require_right, result_of
+from nvrar_bench.session.settings import Settings
+from nvrar_bench.session.stages import Stage, left_out, stages
+from nvrar_bench.world import World
+
+# The kernel's own deadline comes first: it knows more about what it waits for than the guard does.
+_GUARD_EXTRA_S = 2.0
+# Compiling and computing wait for no peer: --timeout is not about them, but nothing is unbounded.
+_LOCAL_WORK_LIMIT_S = 1800.0
+
+
+class Progress(Protocol):
+    """Who is told how far the run is."""
+
+    def begin(self, case: str) -> None:
+        """A case begins."""
+
+    def note(self, activity: str) -> None:
+        """Something else goes on, before or between cases."""
+
+
+class Session:
+    """The collective work of a run; every rank does the same, rank 0 keeps the journal."""
+
+    def __init__(
+        self, settings: Settings, world: World, journal: Journal, guard: Guard, progress: Progress
+    ) -> None:
+        self._settings, self._world, self._journal = settings, world, journal
+        self._guard, self._progress = guard, progress
+        self._device = CpuDevice(world, settings.timeout)
+        self._wrong: list[WrongResult] = []
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run all stages.
+
+        Raises:
+            WrongResult: after the first wrong case, or, unless `stop_at_wrong`, after the last.
+            Unavailable: a backend or device asked for by name is not there.
+            TimedOut: a wait passed its deadline.
+        """
+        require_available(self._settings.device)
+        todo = stages(self._settings, self._world)
+        with self._watch("the agreement of all ranks"):
+            self._world.require_agreement(facts.must_agree(self._settings.to_json()))
+        memory.require_enough([stage.sweep.plan for stage in todo], self._world)
+        if self._world.rank == 0:
+            self._journal.begin(self._empty_record(command, todo))
+        for reason in left_out(self._settings, self._world):
+            self._journal.skip("all", reason)
+        with self._watch("opening the start gate"):
+            self._gate = self._device.start_gate()
+        for stage in todo:
+            self._run_stage(stage)
+        if self._wrong:
+            raise self._wrong[0]
+
+    def _empty_record(self, command: Sequence[str], todo: list[Stage]) -> RunRecord:
+        nodes = {stage.world.nodes for stage in todo}
+        world = todo[0].world if len(nodes) == 1 else self._world
+        return RunRecord.begin(
+            command=command,
+            version=nvrar_bench.__version__,
+            settings=self._settings.to_json(),
+            topology=facts.topology(world, self._device.name),
+            environment=facts.environment(self._world),
+        )
+
+    def _run_stage(self, stage: Stage) -> None:
+        with self._watch("opening the backends"):
+            backends = self._open(stage)
+        self._progress.note(f"{stage.sweep.name}{stage.suffix}: building kernels")
+        with self._guard.watch("building the kernels", _LOCAL_WORK_LIMIT_S):
+            for backend in backends:
+                cases = [case for case in stage.sweep.plan if backend.unsupported(case) is None]
+                backend.foresee(cases)
+        known = KnownInputs(
+            stage.sweep.plan, self._world.size, self._world.rank, self._settings.seed,
+            self._settings.check,
+        )  # fmt: skip
+        buffers: dict[str, SweepBuffers] = {}
+        for case in stage.sweep.plan:
+            self._progress.begin(describe(case, stage))
+            if case.buffers not in buffers:
+                buffers[case.buffers] = self._allocate(stage, case.buffers)
+            self._run_case(stage, case, backends, buffers[case.buffers], known)
+        for backend in backends:
+            backend.close()
+        for pair in buffers.values():
+            pair.release()
+
+    def _open(self, stage: Stage) -> list[Backend]:
+        names = self._settings.backends or stage.sweep.backends
+        backends, absent = open_backends(names, stage.world, self._device, self._settings.timeout)
+        for name, reason in absent:
+            self._journal.skip(name, reason)
+        return backends
+
+    def _allocate(self, stage: Stage, kind: str) -> SweepBuffers:
+        sizes = [case.size_bytes for case in stage.sweep.plan if case.buffers == kind]
+        return SweepBuffers(self._device, max(sizes), kind)
+
+    def _run_case(
+        self, stage: Stage, case: Case, backends: list[Backend], buffers: SweepBuffers,
+        known: KnownInputs,
+    ) -> None:  # fmt: skip
+        able = []
+        for backend in backends:
+            reason = backend.unsupported(case)
+            if reason is None:
+                able.append(backend)
+            else:
+                self._journal.skip(backend.name, reason)
+        if not able:
+            return
+        with self._guard.watch("computing the expected results", _LOCAL_WORK_LIMIT_S):
+            calls = known.of(case)
+        with self._watch(f"the case {describe(case, stage)}"):
+            run = CaseRun(stage.world, case, buffers.of(case), calls, self._gate, self._guard.renew)
+            for measured in run.run(able, stage.iters, stage.warmup):
+                check = combined_check(self._world, case, measured)
+                if self._world.rank == 0:
+                    self._journal.add(
+                        result_of(
+                            stage.world, case, measured, check, stage.warmup, self._device.name,
+                            stage.suffix,
+                        )
+                    )  # fmt: skip
+                self._judge(case, measured, check)
+
+    def _judge(self, case: Case, measured: Measured, check: Check) -> None:
+        try:
+            require_right(case, measured, check)
+        except WrongResult as error:
+            if self._settings.stop_at_wrong:
+                raise
+            self._wrong.append(error)
+
+    def _watch(self, what: str) -> Watch:
+        return self._guard.watch(what, self._settings.timeout + _GUARD_EXTRA_S)
+
+
+def describe(case: Case, stage: Stage) -> str:
+    """A case in a few words, for progress and messages."""
+    return (
+        f"{stage.sweep.name}{stage.suffix} {case.dtype} {case.op} {case.size_bytes} B "
+        f"{case.placement} {case.buffers}"
+    )

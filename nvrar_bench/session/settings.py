@@ -1,0 +1,44 @@
+"""What a run was asked for, as resolved from the command line; the same on all ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nvrar_bench.casefile import Sweep
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See `nvrar-bench sweep --help`; a number a sweep leaves open is taken from here."""
+
+    sweeps: tuple[Sweep, ...]
+    backends: tuple[str, ...]
+    device: str
+    iters: int
+    warmup: int
+    check: bool
+    nodes: int | None
+    timeout: float
+    seed: int
+    stop_at_wrong: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Every option as resolved, for the record."""
+        cases = [case for sweep in self.sweeps for case in sweep.plan]
+        return {
+            "sweeps": [sweep.name for sweep in self.sweeps],
+            "sizes": sorted({case.size_bytes for case in cases}),
+            **{
+                name: list(dict.fromkeys(getattr(case, name) for case in cases))
+                for name in ("dtype", "op", "placement", "buffers", "protocol", "check_mode")
+            },
+            "backends": list(self.backends),
+            "device": self.device,
+            "iters": self.iters,
+            "warmup": self.warmup,
+            "check": self.check,
+            "nodes": self.nodes,
+            "timeout_s": self.timeout,
+            "seed": self.seed,
+        }

@@ -1,0 +1,67 @@
+"""The stages of a run: every sweep at every number of nodes that the ranks can form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvrar_bench.casefile import Sweep
+from nvrar_bench.errors import UsageError
+from nvrar_bench.session.settings import Settings
+from nvrar_bench.world import World
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A sweep at one number of nodes, with what the case file leaves open filled in."""
+
+    sweep: Sweep
+    world: World
+    iters: int
+    warmup: int
+    suffix: str  # of variants, where one run has several numbers of nodes
+
+
+def stages(settings: Settings, world: World) -> list[Stage]:
+    """All stages, in the order of the case file; --nodes overrides the file.
+
+    Raises:
+        UsageError: --nodes that does not fit, or a case file none of whose sweeps fits.
+    """
+    found = [
+        _stage(settings, sweep, world, nodes)
+        for sweep in settings.sweeps
+        for nodes in _wanted(settings, sweep, world)
+        if settings.nodes or world.size % nodes == 0
+    ]
+    if not found:
+        raise UsageError("--case: " + "; ".join(left_out(settings, world)))
+    return found
+
+
+def left_out(settings: Settings, world: World) -> list[str]:
+    """What of the case file does not run with this number of ranks, and why."""
+    return [
+        f"sweep {sweep.name} at {nodes} nodes: {world.size} ranks cannot be split into {nodes}"
+        for sweep in settings.sweeps
+        for nodes in _wanted(settings, sweep, world)
+        if not settings.nodes and world.size % nodes
+    ]
+
+
+def case_count(settings: Settings, world: World) -> int:
+    """How many cases the run has, for progress."""
+    return sum(len(stage.sweep.plan) for stage in stages(settings, world))
+
+
+def _wanted(settings: Settings, sweep: Sweep, world: World) -> tuple[int, ...]:
+    return (settings.nodes,) if settings.nodes else sweep.nodes or (world.nodes,)
+
+
+def _stage(settings: Settings, sweep: Sweep, world: World, nodes: int) -> Stage:
+    return Stage(
+        sweep,
+        world if nodes == world.nodes else world.with_nodes(nodes),
+        sweep.iters or settings.iters,
+        settings.warmup if sweep.warmup is None else sweep.warmup,
+        f"@{nodes}" if len(sweep.nodes) > 1 and not settings.nodes else "",
+    )

@@ -1,0 +1,73 @@
+"""Compiled kernels on disk, found by the hash of everything that went into them.
+
+An entry is a folder with the binary, its source and the command that built it. It is written to a
+temporary folder and renamed, so readers never see half of one; whoever comes second to the rename
+finds the same content there and uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from nvrar_bench.errors import Unavailable
+
+CACHE_VARIABLE = "NVRAR_BENCH_CACHE"
+
+
+def cache_dir() -> Path:
+    """$NVRAR_BENCH_CACHE, or nvrar-bench in the user's cache folder (XDG Base Directory)."""
+    override = os.environ.get(CACHE_VARIABLE)
+    if override:
+        return Path(override)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "nvrar-bench"
+
+
+def content_key(facts: Iterable[str]) -> str:
+    """Hash `facts`; two lists that differ in any fact, or in their order, differ in the key."""
+    digest = hashlib.sha256()
+    for fact in facts:
+        encoded = fact.encode()
+        digest.update(f"{len(encoded)}:".encode())
+        digest.update(encoded)
+    return digest.hexdigest()[:32]
+
+
+def find_or_build(name: str, key: str, filename: str, build: Callable[[Path], None]) -> Path:
+    """Return the path of `filename` in the entry `name`-`key`, building the entry if it is missing.
+
+    `build` is given an empty folder and leaves `filename` there.
+
+    Raises:
+        Unavailable: the cache folder cannot be written.
+        whatever `build` raises; nothing is left behind then.
+    """
+    entry = cache_dir() / f"{name}-{key}"
+    if (entry / filename).is_file():
+        return entry / filename
+    stage = _stage(entry)
+    try:
+        build(stage)
+        # A rename onto an entry that another process finished first fails, and that is fine.
+        with contextlib.suppress(OSError):
+            stage.rename(entry)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return entry / filename
+
+
+def _stage(entry: Path) -> Path:
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+    except OSError as error:
+        raise Unavailable(
+            f"the kernel cache {entry.parent} cannot be written ({error.strerror}); "
+            f"set {CACHE_VARIABLE} to a folder that can"
+        ) from error

@@ -1,0 +1,185 @@
+"""Kernels for CPU ranks: built by the host's C++ compiler, loaded as shared libraries."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from nvrar_bench.errors import CompilerError
+from nvrar_bench.toolchain.cache import content_key, find_or_build
+from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
+
+_LIBRARY = "kernel.so"
+_NATIVE = {"x86_64": "-march=native", "aarch64": "-mcpu=native"}
+_FIX = (
+    "install one (Debian and Ubuntu: apt-get install g++; anywhere: pip install ziglang), "
+    "or name it in CXX"
+)
+
+
+class Source(Protocol):
+    """What can be built: a name for people and the text for the compiler."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def source(self) -> str:
+        """The text for the compiler."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler: the command that runs it, and the file that changes when it does."""
+
+    command: tuple[str, ...]
+    binary: Path
+
+    @property
+    def identity(self) -> str:
+        """Tells two compilers apart without running them, which would cost a warm start."""
+        status = self.binary.stat()
+        return f"{shlex.join(self.command)} {status.st_size} {status.st_mtime_ns}"
+
+    def version(self) -> str:
+        """First line of `--version`, for the record."""
+        output = subprocess.run([*self.command, "--version"], capture_output=True, text=True)
+        lines = output.stdout.splitlines()
+        return lines[0].strip() if lines else shlex.join(self.command)
+
+
+@cache
+def compiler() -> Compiler:
+    """Find $CXX, else c++, g++ or clang++ on PATH, else the ziglang wheel.
+
+    Raises:
+        CompilerError: there is none, or $CXX names none.
+    """
+    named = shlex.split(os.environ.get("CXX", ""))
+    if named:
+        found = shutil.which(named[0])
+        if found is None:
+            raise CompilerError(f"CXX={named[0]}: no such program; {_FIX}")
+        return Compiler(tuple(named), Path(found))
+    for candidate in ("c++", "g++", "clang++"):
+        found = shutil.which(candidate)
+        if found:
+            return Compiler((found,), Path(found).resolve())
+    zig = importlib.util.find_spec("ziglang")
+    if zig and zig.origin:
+        return Compiler((sys.executable, "-m", "ziglang", "c++"), Path(zig.origin))
+    raise CompilerError(f"no C++ compiler was found for the CPU kernels: {_FIX}")
+
+
+@cache
+def _include_dirs() -> tuple[Path, ...]:
+    """Folders of the CUDA headers that the base dependencies bring."""
+    spec = importlib.util.find_spec("nvidia")
+    for root in spec.submodule_search_locations or () if spec else ():
+        include = Path(root) / "cu13" / "include"
+        if (include / "cuda_fp16.h").is_file() and (include / "cccl").is_dir():
+            return include, include / "cccl"
+    raise CompilerError(
+        "the CUDA headers are missing: pip install nvidia-cuda-runtime nvidia-cuda-crt "
+        "nvidia-cuda-cccl"
+    )
+
+
+def _headers_identity() -> str:
+    """Tells two versions of the header wheels apart."""
+    runtime, cccl = _include_dirs()
+    probes = (runtime / "cuda_fp16.h", runtime / "cuda_fp8.hpp", cccl / "cuda" / "std" / "atomic")
+    return " ".join(f"{probe.stat().st_size} {probe.stat().st_mtime_ns}" for probe in probes)
+
+
+def _options() -> list[str]:
+    native = _NATIVE.get(platform.machine())
+    return [
+        "-std=c++17",
+        "-O2",
+        "-ftree-vectorize",
+        "-fPIC",
+        "-shared",
+        "-w",
+        *([native] if native else []),
+    ]
+
+
+@cache
+def _cpu_identity() -> str:
+    """What -march=native depends on: model and flags of the first CPU."""
+    try:
+        text = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return platform.processor()
+    wanted = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
+    return "\n".join(line for line in text.splitlines() if line.startswith(wanted))
+
+
+def _command(source: Path, library: Path) -> list[str]:
+    includes = [f"-I{folder}" for folder in (kernels_dir(), *_include_dirs())]
+    return [*compiler().command, *_options(), *includes, str(source), "-o", str(library)]
+
+
+def _compile(kernel: Source, folder: Path) -> None:
+    source = folder / "kernel.cpp"
+    source.write_text(kernel.source)
+    command = _command(source, folder / _LIBRARY)
+    (folder / "command.txt").write_text(shlex.join(command) + "\n")
+    try:
+        result = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise CompilerError(f"{shlex.join(compiler().command)}: {error.strerror}") from error
+    if result.returncode:
+        raise CompilerError(
+            f"the compiler refused kernel {kernel.name}: {shlex.join(command)}\n"
+            + _first_lines(result.stderr, 12)
+        )
+
+
+def _first_lines(text: str, count: int) -> str:
+    return "\n".join(text.strip().splitlines()[:count])
+
+
+def build(kernel: Source) -> Path:
+    """Compile `kernel`, unless the cache holds it, and return its shared library.
+
+    Raises:
+        CompilerError: no compiler, no CUDA headers, or the compiler refused the source.
+        Unavailable: the cache folder cannot be written.
+    """
+    facts = [
+        kernel.source,
+        sources_digest(kernels_dir()),
+        compiler().identity,
+        " ".join(_options()),
+        _headers_identity(),
+        _cpu_identity(),
+    ]
+    return find_or_build(
+        kernel.name, content_key(facts), _LIBRARY, lambda folder: _compile(kernel, folder)
+    )
+
+
+def build_all(kernels: Sequence[Source]) -> list[Path]:
+    """Build `kernels`, as many at a time as this process has cores; as `build`."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(build, kernels))
+
+
+def load(library: Path) -> ctypes.CDLL:
+    """Load a library that `build` returned. Its functions release the GIL while they run."""
+    return ctypes.CDLL(str(library))

@@ -1,0 +1,35 @@
+"""Inputs whose all-reduce is known, and the check of what came back.
+
+    problem = Problem("float32", "sum", ranks=4, mode="exact", seed=1)
+    send = problem.inputs(rank, count)
+    poison(recv)
+    ...                                  # the all-reduce under test
+    result = check(recv, problem.expected(count), count, rank)
+
+Every value depends on (seed, rank, index), so data that is misplaced, stale, dropped or doubled
+shows. `exact` inputs have a result that every order of combination gives without any rounding;
+`rounding` inputs are ordinary numbers, compared within a proven error bound.
+"""
+
+from __future__ import annotations
+
+from nvrar_bench.verify.check import (
+    CANARY_BYTES,
+    CheckResult,
+    canary_intact,
+    check,
+    poison,
+    write_canary,
+)
+from nvrar_bench.verify.problem import Expected, Problem
+
+__all__ = [
+    "CANARY_BYTES",
+    "CheckResult",
+    "Expected",
+    "Problem",
+    "canary_intact",
+    "check",
+    "poison",
+    "write_canary",
+]

@@ -1,0 +1,182 @@
+"""Ordinary numbers, a float64 reference, and the error an implementation may make.
+
+With u the unit roundoff of the dtype, any order of combination and one rounding to the dtype per
+step (or a wider accumulator, rounded once per phase), the computed result is within
+
+    sum:   (n-1) u sum|x|                            [JR], [H] chapter 4
+    avg:   ((1+r)(1+u)(1+(n-1)u) - 1) sum|x|/n + n s     one product, one reciprocal more
+    prod:  ((1+u)^(f-1) - 1) |product|               [H] section 3.1, f factors that are not +-1
+    min, max: 0
+
+of the exact result; r is the relative error of the rounded 1/n (u, more where 1/n is subnormal), s
+the smallest subnormal: a product may underflow, a sum cannot. No input can overflow in any order.
+The reference itself is a float64 computation: its own n-1 roundings are added.
+
+[H]  N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., SIAM 2002.
+[JR] C.-P. Jeannerod, S. M. Rump, "Improved error bounds for inner products in floating-point
+     arithmetic", SIAM J. Matrix Anal. Appl. 34(2), 2013: Higham's gamma_{n-1} = (n-1)u / (1-(n-1)u)
+     without its denominator, so that it also holds for 8-bit floats, where (n-1)u passes 1.
+
+Integers take their full range and wrap; there is nothing to round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import expm1, log1p, sqrt
+
+import numpy as np
+
+from nvrar_bench.datatypes import DataType
+from nvrar_bench.verify.addends import turn
+from nvrar_bench.verify.hashing import Array, Words, draw
+from nvrar_bench.verify.mean import integer_mean, reciprocal_error
+from nvrar_bench.verify.recipe import Recipe
+
+# Which stream of random words a draw belongs to; exact.py has the ones before.
+_NORMAL, _FACTOR, _ROTATION, _BITS = 6, 7, 8, 9
+_EVERYONE = 0
+_REFERENCE_EPSILON = 2.0**-53
+# A product of more than a few roundings in 8 bits has no digit left to check.
+_FACTORS = 4
+_LARGEST_NORMAL = 2 * sqrt(3)
+
+
+def approximately_normal(words: Words) -> Array:
+    """Return one float64 of mean 0 and variance 1 per word, at most 2 sqrt(3) in magnitude.
+
+    The sum of four 16-bit uniforms (Irwin-Hall). Unlike Box-Muller it needs no library function, so
+    ranks on different machines make bitwise the same inputs.
+    """
+    total = np.zeros(words.shape)
+    for shift in (0, 16, 32, 48):
+        total += (words >> np.uint64(shift)) & np.uint64(0xFFFF)
+    # Four uniforms on [0, 65535]: mean 4 * 65535/2, variance 4 * (65536**2 - 1)/12.
+    return np.asarray((total - 2 * 65535) * (sqrt(3) / 65536))
+
+
+@dataclass(frozen=True)
+class _RoundedSum(Recipe):
+    """Normal numbers, scaled by a power of two where sum|x| could overflow."""
+
+    mean: bool
+
+    @property
+    def tolerant(self) -> bool:
+        return True
+
+    def inputs(self, rank: int, index: Words) -> Array:
+        normal = approximately_normal(draw(self.seed, _NORMAL, rank, index))
+        return np.asarray(normal * self._scale()).astype(self.dtype.numpy)
+
+    def expected(self, index: Words) -> tuple[Array, Array]:
+        total = np.zeros(index.shape)
+        absolute = np.zeros(index.shape)
+        for rank in range(self.ranks):
+            values = self.inputs(rank, index).astype(np.float64)
+            total += values
+            absolute += np.abs(values)
+        if self.mean:
+            return total / self.ranks, self._mean_bound(absolute / self.ranks)
+        return total, self._relative() * absolute
+
+    def _scale(self) -> float:
+        room = self.dtype.max_value / (_LARGEST_NORMAL * self.ranks)
+        scale = 1.0
+        while scale > room:
+            scale /= 2
+        return scale
+
+    def _relative(self) -> float:
+        return (self.ranks - 1) * (self.dtype.epsilon + _REFERENCE_EPSILON)
+
+    def _mean_bound(self, absolute: Array) -> Array:
+        u = self.dtype.epsilon
+        reciprocal = max(u, float(reciprocal_error(self.dtype, self.ranks)))
+        relative = (1 + reciprocal) * (1 + u) * (1 + self._relative()) - 1
+        return relative * absolute + self.ranks * self.dtype.smallest_subnormal
+
+
+@dataclass(frozen=True)
+class _RoundedProduct(Recipe):
+    """At each index a few ranks in turn hold a factor from +-[1/2, 2], the others +-1."""
+
+    @property
+    def tolerant(self) -> bool:
+        return True
+
+    def inputs(self, rank: int, index: Words) -> Array:
+        words = draw(self.seed, _FACTOR, rank, index)
+        start = draw(self.seed, _ROTATION, _EVERYONE, index)
+        mantissa = 1.0 + (words >> np.uint64(12)).astype(np.float64) * 2.0**-52
+        factor = mantissa * np.where(words & np.uint64(1), 1.0, 0.5)
+        factor = np.where(turn(rank, self.ranks, start) < np.uint64(self._factors()), factor, 1.0)
+        signed: Array = factor * np.where(words & np.uint64(2), 1.0, -1.0)
+        return signed.astype(self.dtype.numpy)
+
+    def expected(self, index: Words) -> tuple[Array, Array]:
+        product = np.ones(index.shape)
+        for rank in range(self.ranks):
+            product *= self.inputs(rank, index).astype(np.float64)
+        step = log1p(self.dtype.epsilon) + log1p(_REFERENCE_EPSILON)
+        return product, expm1((self._factors() - 1) * step) * np.abs(product)
+
+    def _factors(self) -> int:
+        return min(self.ranks, _FACTORS)
+
+
+@dataclass(frozen=True)
+class _Fold(Recipe):
+    """A reduction that never rounds: extrema of anything, integers modulo 2**bits."""
+
+    combine: Callable[[Array, Array], Array]
+    odd: bool = False
+
+    def inputs(self, rank: int, index: Words) -> Array:
+        if self.dtype.is_float:
+            normal = approximately_normal(draw(self.seed, _NORMAL, rank, index))
+            return normal.astype(self.dtype.numpy)
+        words = draw(self.seed, _BITS, rank, index)
+        return np.asarray(words | np.uint64(self.odd)).astype(self.dtype.numpy)
+
+    def expected(self, index: Words) -> tuple[Array, None]:
+        result = self.inputs(0, index)
+        for rank in range(1, self.ranks):
+            result = self.combine(result, self.inputs(rank, index))
+        return result, None
+
+
+def _sum(dtype: DataType, ranks: int, seed: int) -> Recipe:
+    if dtype.is_float:
+        return _RoundedSum(dtype, ranks, seed, mean=False)
+    return _Fold(dtype, ranks, seed, np.add)
+
+
+def _product(dtype: DataType, ranks: int, seed: int) -> Recipe:
+    if dtype.is_float:
+        return _RoundedProduct(dtype, ranks, seed)
+    # Even factors would soon make every product 0 modulo a power of two.
+    return _Fold(dtype, ranks, seed, np.multiply, odd=True)
+
+
+def _extremum(
+    dtype: DataType, ranks: int, seed: int, *, combine: Callable[[Array, Array], Array]
+) -> Recipe:
+    return _Fold(dtype, ranks, seed, combine)
+
+
+def _mean(dtype: DataType, ranks: int, seed: int) -> Recipe:
+    if dtype.is_float:
+        return _RoundedSum(dtype, ranks, seed, mean=True)
+    return integer_mean(dtype, ranks, seed)
+
+
+ROUNDING: dict[str, Callable[[DataType, int, int], Recipe]] = {
+    "sum": _sum,
+    "prod": _product,
+    "min": partial(_extremum, combine=np.minimum),
+    "max": partial(_extremum, combine=np.maximum),
+    "avg": _mean,
+}

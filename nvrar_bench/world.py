@@ -1,0 +1,204 @@
+"""Ranks, nodes and where each rank runs: the only room that knows COMM_WORLD."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from mpi4py import MPI
+
+from nvrar_bench.errors import NvrarBenchError, UsageError
+
+_T = TypeVar("_T")
+
+_OUTCOME_TAG = 1
+_NAP_S = 0.001
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one rank runs."""
+
+    rank: int
+    host: str
+    node: int
+    local_rank: int
+    device: str
+
+
+@dataclass(frozen=True)
+class World:
+    """The ranks of a run and the nodes they form.
+
+    `host_comm` holds the ranks of this machine. A node is a machine, or, with virtual nodes, an
+    equal share of one machine's ranks: rank = node * ranks_per_node + local_rank.
+    """
+
+    comm: MPI.Comm
+    host_comm: MPI.Comm
+    hosts: tuple[str, ...]  # of each rank
+    machine_of: tuple[int, ...]  # each rank, counted in the order of their first ranks
+    nodes: int
+    virtual_nodes: bool
+    cores: int  # that the ranks of this machine may run on, together
+
+    @property
+    def rank(self) -> int:
+        """This rank, 0 to size - 1."""
+        return int(self.comm.rank)
+
+    @property
+    def size(self) -> int:
+        """Number of ranks."""
+        return int(self.comm.size)
+
+    @property
+    def host(self) -> str:
+        """Name of the machine that this rank runs on."""
+        return self.hosts[self.rank]
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Ranks of each node; the nodes are equal."""
+        return self.size // self.nodes
+
+    @property
+    def machines(self) -> int:
+        """Number of machines."""
+        return len(set(self.machine_of))
+
+    @property
+    def node_of(self) -> tuple[int, ...]:
+        """The node of every rank."""
+        if not self.virtual_nodes:
+            return self.machine_of
+        return tuple(rank // self.ranks_per_node for rank in range(self.size))
+
+    @property
+    def node(self) -> int:
+        """The node of this rank."""
+        return self.node_of[self.rank]
+
+    @property
+    def local_rank(self) -> int:
+        """This rank within its node."""
+        return self.node_of[: self.rank].count(self.node)
+
+    @property
+    def oversubscribed(self) -> bool:
+        """True if this machine has more ranks than cores for them."""
+        return int(self.host_comm.size) > self.cores
+
+    def placement(self, device: str) -> tuple[Placement, ...]:
+        """Every rank with its host and node."""
+        nodes = self.node_of
+        return tuple(
+            Placement(rank, host, nodes[rank], nodes[:rank].count(nodes[rank]), device)
+            for rank, host in enumerate(self.hosts)
+        )
+
+    def with_nodes(self, nodes: int) -> World:
+        """The same ranks as `nodes` virtual nodes.
+
+        Raises:
+            UsageError: `nodes` does not divide the ranks, or there is more than one machine.
+        """
+        if self.size % nodes:
+            allowed = ", ".join(str(n) for n in range(1, self.size + 1) if self.size % n == 0)
+            raise UsageError(
+                f"--nodes {nodes}: {self.size} ranks cannot be split into {nodes} equal nodes; "
+                f"allowed here: {allowed}"
+            )
+        if self.machines > 1 and nodes != self.machines:
+            raise UsageError(
+                f"--nodes {nodes}: virtual nodes split the ranks of one machine, and this job runs "
+                f"on {self.machines}; leave --nodes out to use the real ones"
+            )
+        return replace(self, nodes=nodes, virtual_nodes=nodes != self.machines)
+
+    def on_host_leader(self, action: Callable[[], _T]) -> _T:
+        """Run `action` on one rank of each machine; give its result, or error, to all there.
+
+        The others sleep meanwhile: a rank that polls inside MPI takes the core that a compiler
+        could use.
+
+        Raises:
+            NvrarBenchError: what `action` raised, on every rank of that machine.
+        """
+        outcome: _T | NvrarBenchError | None = None
+        if self.host_comm.rank == 0:
+            try:
+                outcome = action()
+            except NvrarBenchError as error:
+                outcome = error
+            for peer in range(1, self.host_comm.size):
+                self.host_comm.send(outcome, dest=peer, tag=_OUTCOME_TAG)
+        else:
+            while not self.host_comm.iprobe(source=0, tag=_OUTCOME_TAG):
+                time.sleep(_NAP_S)
+            outcome = self.host_comm.recv(source=0, tag=_OUTCOME_TAG)
+        if isinstance(outcome, NvrarBenchError):
+            raise outcome
+        return outcome
+
+    def require_agreement(self, facts: dict[str, Any]) -> None:
+        """Refuse to run where ranks differ in any of `facts`, and say which ranks and in what.
+
+        Raises:
+            UsageError: on every rank.
+        """
+        names = list(facts)
+        mine = [hashlib.sha256(pickle.dumps(facts[name])).digest() for name in names]
+        everyone = self.comm.allgather((names, mine))
+        for index, name in enumerate(names):
+            odd = [
+                r
+                for r, (_, digests) in enumerate(everyone)
+                if digests[index] != everyone[0][1][index]
+            ]
+            if odd:
+                values = self.comm.allgather(str(facts[name]))
+                raise UsageError(_disagreement(name, odd, values, self.hosts))
+
+
+def _disagreement(name: str, odd: list[int], values: list[str], hosts: Sequence[str]) -> str:
+    shown = ", ".join(f"rank {rank} on {hosts[rank]} has {values[rank]}" for rank in odd[:3])
+    more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+    return (
+        f"the ranks disagree on {name}: rank 0 on {hosts[0]} has {values[0]}, {shown}{more}; "
+        "start all ranks with one command and one installation"
+    )
+
+
+def join(comm: MPI.Comm | None = None) -> World:
+    """Find out who is here; every rank of `comm` (COMM_WORLD if None) must call it.
+
+    Raises:
+        UsageError: the machines run different numbers of ranks.
+    """
+    comm = MPI.COMM_WORLD if comm is None else comm
+    host_comm = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
+    leader = host_comm.bcast(comm.rank, root=0)
+    gathered = comm.allgather((platform.node(), leader))
+    leaders = [leader for _, leader in gathered]
+    order = sorted(set(leaders))
+    if len({leaders.count(leader) for leader in order}) > 1:
+        counts = ", ".join(f"{gathered[r][0]}: {leaders.count(r)}" for r in order)
+        raise UsageError(f"every machine must run the same number of ranks; this job has {counts}")
+    cores = len(set().union(*host_comm.allgather(os.sched_getaffinity(0))))
+    hosts = tuple(host for host, _ in gathered)
+    machine_of = tuple(order.index(leader) for leader in leaders)
+    return World(comm, host_comm, hosts, machine_of, len(order), False, cores)
+
+
+def library_version() -> str:
+    """The MPI library in one line, such as `Open MPI v5.0.11`."""
+    text = MPI.Get_library_version().strip("\0 \n")
+    first = text.splitlines()[0].split(",")[0]
+    return " ".join(first.replace("MPICH Version:", "MPICH").split())
