@@ -1,0 +1,80 @@
+"""Agreement with IMB-MPI1 on MPI_Allreduce: Intel MPI, 2 ranks, the better of three runs each.
+
+    python ci/agreement.py --intel VENV
+
+IMB times a loop of calls and divides; this suite times each call from a synchronised start and
+takes the maximum over ranks. Where both are right they agree. Buffers are plain memory, as IMB's.
+Exit code 1 if the medians differ by more than the limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LIMITS = {128 << 10: 0.15, 256 << 10: 0.10, 512 << 10: 0.10, 1 << 20: 0.10, 2 << 20: 0.10}
+
+
+def environment(venv: Path) -> dict[str, str]:
+    """IMB finds neither its launcher's helpers nor its libraries by itself."""
+    return os.environ | {
+        "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
+        "LD_LIBRARY_PATH": str(venv / "lib"),
+    }
+
+
+def imb(venv: Path, iterations: int) -> dict[int, float]:
+    """t_max of every size, in microseconds."""
+    program = [str(venv / "bin" / "mpirun"), "-n", "2", str(venv / "bin" / "IMB-MPI1")]
+    options = ["allreduce", "-npmin", "2", "-msglog", "17:21", "-iter", str(iterations)]
+    output = subprocess.run(
+        [*program, *options, "-iter_policy", "off"], env=environment(venv), check=True,
+        capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    rows = (line.split() for line in output.splitlines())
+    times = {int(row[0]): float(row[3]) for row in rows if len(row) == 5 and row[0].isdigit()}
+    return {size: times[size] for size in LIMITS}
+
+
+def ours(venv: Path, iterations: int) -> dict[int, float]:
+    """Our median of every size, in microseconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "run.json"
+        command = [
+            str(venv / "bin" / "nvrar-bench"), "sweep", "--ranks", "2", "--backend", "mpi",
+            "--buffers", "private", "--iters", str(iterations), "--json", str(record),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        results = json.loads(record.read_text())["results"]
+    return {r["size_bytes"]: r["latency_us"]["median"] for r in results}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--intel", type=Path, required=True)
+    parser.add_argument("--iterations", type=int, default=1000)
+    arguments = parser.parse_args()
+    theirs_all, ours_all = [], []
+    for _ in range(3):
+        theirs_all.append(imb(arguments.intel, arguments.iterations))
+        ours_all.append(ours(arguments.intel, arguments.iterations))
+    agree = True
+    for size, limit in LIMITS.items():
+        theirs, mine = min(run[size] for run in theirs_all), min(run[size] for run in ours_all)
+        difference = mine / theirs - 1
+        mark = "" if abs(difference) <= limit else "  MISSED"
+        agree = agree and not mark
+        print(
+            f"{size >> 10:5}K  IMB-MPI1 {theirs:8.2f} us  nvrar-bench {mine:8.2f} us  "
+            f"{difference:+7.1%} (limit {limit:.0%}){mark}"
+        )
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Sets up everything and passes the tests, on a bare machine: Python with pip and venv, a C++ compiler.
+#
+#     bash ci/test.sh            all of it: lint, types, the tests on Open MPI, MPICH and Intel MPI
+#     bash ci/test.sh openmpi    lint, types and all tests on one MPI
+#
+# One virtual environment per MPI, in .venvs/ or $NVRAR_BENCH_VENVS.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venvs=${NVRAR_BENCH_VENVS:-.venvs}
+mpis=${*:-openmpi mpich impi-rt}
+
+# The first MPI runs every test; on the others run those that an MPI can make fail.
+declare -A tests=(
+    [first]="tests"
+    [others]="tests/launch tests/test_guard.py tests/cli/test_sweep.py"
+)
+
+for mpi in $mpis; do
+    python="$venvs/$mpi/bin/python"
+    if [ ! -x "$python" ]; then
+        "${PYTHON:-python3}" -m venv "$venvs/$mpi"
+    fi
+    "$python" -m pip install --quiet --disable-pip-version-check -e '.[test]' "$mpi"
+done
+
+which=first
+for mpi in $mpis; do
+    bin="$venvs/$mpi/bin"
+    if [ "$which" = first ]; then
+        "$bin/ruff" check .
+        "$bin/ruff" format --check .
+        "$bin/mypy"
+    fi
+    echo "== tests on $mpi"
+    # shellcheck disable=SC2086 # several paths
+    "$bin/python" -m pytest -q ${tests[$which]}
+    which=others
+done

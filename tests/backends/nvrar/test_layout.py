@@ -1,0 +1,68 @@
+"""Staging memory: everything has room, and nothing overlaps."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import pytest
+
+from nvrar_bench.backends.nvrar.arguments import CLayout
+from nvrar_bench.backends.nvrar.backend import CHUNK_BYTES, WINDOW_BYTES
+from nvrar_bench.backends.nvrar.layout import PARITIES, plan_layout
+from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
+
+NODES = (1, 2, 3, 5, 6, 8, 11, 13, 16)
+PER_NODE = (1, 2, 3, 5, 7, 8)
+
+
+def slice_bytes(window: int, per_node: int) -> int:
+    """The longest slice, as kernels/window.cuh cuts it."""
+    share = -(-window // per_node)
+    return -(-share // 16) * 16
+
+
+@pytest.mark.parametrize("protocol", ["signal", "packet"])
+@pytest.mark.parametrize("window", ["the backend's", 4096, 16])
+def test_regions_and_flags_lie_apart(protocol, window):
+    window = WINDOW_BYTES[protocol] if isinstance(window, str) else window
+    for nodes, per_node in product(NODES, PER_NODE):
+        check_layout(plan_steps(nodes), per_node, protocol, window)
+
+
+def check_layout(schedule: Schedule, per_node: int, protocol: str, window: int) -> None:
+    chunk, blocks = min(CHUNK_BYTES, window), 3
+    layout = plan_layout(schedule, per_node, protocol, window, chunk, blocks)
+    longest = slice_bytes(window, per_node)
+    room = longest * (2 if protocol == "packet" else 1)
+    chunks = -(-longest // chunk)
+    assert layout.region_bytes >= room
+    assert layout.chunks_per_region >= chunks
+
+    # What the kernels write: regions of both parities, then flags.
+    regions = [(layout.inbox, per_node), (layout.slots, schedule.slots), (layout.fold, 1)]
+    regions += [(layout.outbox, per_node if protocol == "packet" else 1), (layout.unfold, 1)]
+    regions += [(layout.partials, 1 + len(schedule.radices))]
+    spans = [
+        (parity * layout.parity_bytes + first + index * layout.region_bytes, room)
+        for parity in range(PARITIES)
+        for first, count in regions
+        for index in range(count)
+    ]
+    for flags in (layout.entry_flags, layout.exit_flags):
+        spans += [(flags + line * 64, 8) for line in range(blocks * per_node)]
+    arrivals = PARITIES * (schedule.slots + 2) * layout.chunks_per_region
+    spans += [(layout.arrival_flags + index * 8, 8) for index in range(arrivals)]
+
+    spans.sort()
+    assert spans[0][0] >= 0
+    assert all(start + size <= following for (start, size), (following, _) in pairwise(spans))
+    assert spans[-1][0] + spans[-1][1] <= layout.nbytes
+    assert all(start % 8 == 0 for start, _ in spans)
+
+
+def test_the_c_struct_holds_the_same_numbers():
+    layout = plan_layout(plan_steps(11), 2, "packet", 4096, 1024, 1)
+    copy = CLayout.of(layout)
+    held = {name: getattr(copy, name) for name, *_ in CLayout._fields_}
+    assert held | {"nbytes": layout.nbytes} == vars(layout)
+    assert len(set(held.values())) >= 10  # so that fields which change places are seen

@@ -1,0 +1,95 @@
+"""The steps between nodes: every node's data reaches every node, once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+
+import pytest
+
+from nvrar_bench.backends.nvrar.arguments import MAX_STEPS, CArguments
+from nvrar_bench.backends.nvrar.schedule import LARGEST_RADIX, Schedule, plan_steps
+
+NODES = range(1, 65)
+RADICES = (2, 3, 4, 8, 64)
+
+
+@pytest.mark.parametrize("radix", RADICES)
+def test_every_node_gets_the_data_of_every_node_once(radix):
+    for nodes in NODES:
+        everybody = Counter(range(nodes))
+        assert simulate(plan_steps(nodes, radix)) == [everybody] * nodes
+
+
+@pytest.mark.parametrize("radix", RADICES)
+def test_shape_of_a_schedule(radix):
+    for nodes in NODES:
+        schedule = plan_steps(nodes, radix)
+        core = prod(schedule.radices)
+        assert schedule.core_nodes == core <= nodes
+        assert nodes - core <= core  # a node takes in one other at most
+        assert schedule.is_folding == (core < nodes)
+        assert schedule.slots == sum(r - 1 for r in schedule.radices)
+        assert all(2 <= r <= max(radix, LARGEST_RADIX) for r in schedule.radices)
+        assert len(schedule.radices) <= MAX_STEPS
+
+
+@pytest.mark.parametrize(
+    ("nodes", "radix", "radices"),
+    [
+        (1, 2, ()),
+        (2, 2, (2,)),
+        (6, 2, (2, 3)),
+        (7, 2, (7,)),
+        (8, 2, (2, 2, 2)),
+        (8, 4, (4, 2)),
+        (8, 8, (8,)),
+        (11, 2, (2, 5)),
+        (13, 2, (2, 2, 3)),
+        (11, 16, (11,)),
+        (12, 12, (12,)),
+        (64, 8, (8, 8)),
+        (64, 2, (2,) * 6),
+    ],
+)
+def test_radices(nodes, radix, radices):
+    assert plan_steps(nodes, radix).radices == radices
+
+
+def test_2_to_the_16_nodes_still_fit_the_arguments():
+    schedule = plan_steps(2**MAX_STEPS)
+    arguments = CArguments()
+    arguments.set_schedule(schedule)
+    assert arguments.core_nodes == arguments.nodes == 2**MAX_STEPS
+    assert list(arguments.radix) == [2] * MAX_STEPS
+
+
+def test_arguments_hold_the_schedule():
+    arguments = CArguments()
+    arguments.set_schedule(plan_steps(26))
+    held = [arguments.nodes, arguments.core_nodes, arguments.steps, *arguments.radix[:4]]
+    assert held == [26, 25, 2, 5, 5, 0, 0]
+
+
+def simulate(schedule: Schedule) -> list[Counter]:
+    """Run the schedule as kernels/schedule.cuh describes it; whose data each node ends up with."""
+    held = [Counter([node]) for node in range(schedule.nodes)]
+    core = prod(schedule.radices)
+    for folded in range(core, schedule.nodes):
+        held[folded - core] += held[folded]
+    stride = 1
+    for radix in schedule.radices:
+        held = [
+            sum((held[peer] for peer in group(node, stride, radix)), Counter())
+            if node < core
+            else held[node]
+            for node in range(schedule.nodes)
+        ]
+        stride *= radix
+    return [held[node if node < core else node - core] for node in range(schedule.nodes)]
+
+
+def group(node: int, stride: int, radix: int) -> list[int]:
+    """Nodes that differ from `node` in one digit."""
+    first = node - node // stride % radix * stride
+    return [first + digit * stride for digit in range(radix)]

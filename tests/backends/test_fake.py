@@ -1,0 +1,89 @@
+"""The backend with its own clock: right results, exact times, and the mishaps it can be told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nvrar_bench.backends.fake import FakeBackend, Script
+from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Plan
+from nvrar_bench.verify import Problem, check
+
+
+@pytest.fixture
+def prepare(alone):
+    """An operation of one case, and its output."""
+
+    def make(count: int = 1000, dtype: str = "float32", op: str = "sum"):
+        (case,) = Plan.build(dtypes=(dtype,), ops=(op,), counts=(count,))
+        send = Problem(dtype, op, 1, "exact", 0).inputs(0, count)
+        recv = np.zeros_like(send)
+        backend = FakeBackend(alone, CpuDevice(alone, 1.0), 1.0)
+        return backend.prepare(case, send, recv), recv
+
+    return make
+
+
+def test_times_are_exact(prepare):
+    operation, _ = prepare(count=1000)
+    times = []
+    for _ in range(13):
+        before = operation.clock()
+        operation.launch()
+        times.append(operation.clock() - before)
+    # 10 us + 4000 bytes at 10 GB/s, a cycle of 11 calls up to 10 % slower.
+    assert times == [
+        10400, 10504, 10608, 10712, 10816, 10920, 11024, 11128, 11232, 11336, 11440, 10400, 10504,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_results_are_right(prepare, dtype, op):
+    operation, recv = prepare(count=100, dtype=dtype, op=op)
+    operation.launch()
+    expected = Problem(dtype, op, 1, "exact", 0).expected(100)
+    assert check(recv, expected, 100, 0).status == "passed"
+
+
+def test_scale_makes_it_slower(prepare, monkeypatch):
+    monkeypatch.setenv("NVRAR_BENCH_FAKE", "scale=1.5")
+    operation, _ = prepare(count=1000)
+    operation.launch()
+    assert operation.clock() == 15600
+
+
+def test_wrong_spoils_one_element(prepare, monkeypatch):
+    right, recv = prepare()
+    right.launch()
+    monkeypatch.setenv("NVRAR_BENCH_FAKE", "wrong=17")
+    wrong, spoiled = prepare()
+    wrong.launch()
+    assert np.flatnonzero(recv != spoiled).tolist() == [17]
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("", Script()),
+        ("scale=1.1", Script(scale=1.1)),
+        ("wrong=17,hang=5,", Script(wrong=17, hang=5)),
+    ],
+)
+def test_script(text, script):
+    assert Script.read(text) == script
+
+
+@pytest.mark.parametrize(
+    ("text", "item"), [("slow=2", "slow=2"), ("scale=fast", "scale=fast"), ("wrong=1,hang", "hang")]
+)
+def test_a_script_that_makes_no_sense_is_refused(text, item):
+    with pytest.raises(UsageError) as caught:
+        Script.read(text)
+    assert str(caught.value) == (
+        f"NVRAR_BENCH_FAKE={text}: {item!r} is not allowed; allowed: scale=FACTOR, wrong=INDEX, "
+        "hang=CALL, separated by commas"
+    )

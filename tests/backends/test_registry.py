@@ -1,0 +1,78 @@
+"""Which backends there are, and why one is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nvrar_bench.backends import nccl
+from nvrar_bench.backends.mpi import MpiBackend
+from nvrar_bench.backends.names import NAMES, require_known
+from nvrar_bench.backends.registry import BACKENDS, open_backends
+from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.errors import Unavailable, UsageError
+from nvrar_bench.plan import Plan
+
+
+def test_the_names_that_are_allowed_are_those_of_the_registry():
+    assert set(NAMES) == set(BACKENDS)
+
+
+def test_an_unknown_name_is_refused():
+    require_known(["mpi", "nvrar"])
+    with pytest.raises(UsageError, match=r"^--backend rccl: no such backend; allowed: nccl, mpi,"):
+        require_known(["mpi", "rccl"])
+
+
+def test_without_names_all_that_are_there_open_and_the_others_say_why(alone):
+    opened, absent = open_backends((), alone, CpuDevice(alone, 1.0), 1.0)
+    assert [backend.name for backend in opened] == ["mpi", "nvrar"]
+    assert absent == [("nccl", nccl.missing())]
+
+
+def test_backends_come_in_the_order_asked_for(alone):
+    opened, absent = open_backends(("fake", "nvrar"), alone, CpuDevice(alone, 1.0), 1.0)
+    assert [backend.name for backend in opened] == ["fake", "nvrar"]
+    assert absent == []
+
+
+def test_a_backend_asked_for_by_name_must_be_there(alone):
+    with pytest.raises(Unavailable) as caught:
+        open_backends(("mpi", "nccl"), alone, CpuDevice(alone, 1.0), 1.0)
+    assert str(caught.value) == f"--backend nccl is not available: {nccl.missing()}"
+
+
+def test_nvrar_on_cpu_ranks_stays_on_one_machine(alone):
+    two = replace(alone, machine_of=(0, 1))
+    assert BACKENDS["nvrar"].missing(alone) is None
+    assert "this job runs on 2;" in BACKENDS["nvrar"].missing(two)
+    assert BACKENDS["mpi"].missing(two) is None
+
+
+def test_nccl_names_the_first_thing_that_it_lacks(monkeypatch):
+    monkeypatch.setattr(nccl.importlib.util, "find_spec", lambda name: None)
+    assert nccl.missing() == "nccl4py is not installed: pip install 'nvrar-bench[cuda13]'"
+    monkeypatch.setattr(nccl.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(nccl.ctypes, "CDLL", no_library)
+    assert nccl.missing().startswith("no CUDA driver (libcuda.so.1) was found: ")
+    monkeypatch.setattr(nccl.ctypes, "CDLL", str)
+    assert nccl.missing().endswith("use --backend mpi,nvrar")
+
+
+def no_library(name: str) -> None:
+    raise OSError(name)
+
+
+def test_mpi_says_what_it_lacks(alone):
+    backend = MpiBackend(alone, CpuDevice(alone, 1.0), 1.0)
+    cases = Plan.build(dtypes=("all",), ops=("all",), counts=(1,))
+    reasons = {(case.dtype, case.op): backend.unsupported(case) for case in cases}
+    lacking = ("float16", "bfloat16", "float8_e4m3", "float8_e5m2")
+    assert len(reasons) == len(DTYPES) * len(OPS)
+    for (dtype, op), reason in reasons.items():
+        if dtype in lacking:
+            assert reason == f"MPI has no datatype for {dtype}"
+        else:
+            assert reason == ("MPI has no avg operation" if op == "avg" else None)

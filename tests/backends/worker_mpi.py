@@ -1,0 +1,42 @@
+"""MPI's own all-reduce, on every type and op that it has, in place and out of place."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+
+from nvrar_bench.backends.mpi import MpiBackend
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.plan import Plan
+from nvrar_bench.session.start import join_world
+from nvrar_bench.verify import Problem, check
+
+COUNT = 103
+
+
+def main() -> None:
+    world = join_world()
+    backend = MpiBackend(world, CpuDevice(world, 10.0), 10.0)
+    plan = Plan.build(
+        dtypes=("all",), ops=("all",), counts=(COUNT,), placements=("out_of_place", "in_place")
+    )
+    problems, calls = [], 0
+    for case in (case for case in plan if backend.unsupported(case) is None):
+        problem = Problem(case.dtype, case.op, world.size, "exact", 5)
+        send = problem.inputs(world.rank, COUNT)
+        recv = send if case.placement == "in_place" else np.zeros_like(send)
+        backend.prepare(case, send, recv).launch()
+        result = check(recv, problem.expected(COUNT), COUNT, world.rank)
+        calls += 1
+        if result.wrong:
+            problems.append(f"{case}: {result.first_wrong}")
+    everyone = world.comm.allgather(problems)
+    if world.rank == 0:
+        found = [problem for of_rank in everyone for problem in of_rank]
+        json.dump({"calls": calls, "problems": found}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

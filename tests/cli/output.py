@@ -1,0 +1,63 @@
+"""Reading what the command line wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from nvrar_bench.results.schema import schema
+
+ERROR = "nvrar-bench: error: "
+_OPEN_MPI_BANNER = re.compile(r"^-{74}\n.*?^-{74}\n", re.MULTILINE | re.DOTALL)
+_HYDRA_BANNER = re.compile(r"^=+\n= {3}BAD TERMINATION.*?^=+\n", re.MULTILINE | re.DOTALL)
+_HYDRA_LINE = re.compile(
+    r"^(\[(mpiexec|proxy)|YOUR APPLICATION TERMINATED|This typically).*\n", re.M
+)
+_PROGRESS = re.compile(r"^\[\d+/\d+\] .*\n", re.MULTILINE)
+
+
+def messages(stderr: str) -> list[str]:
+    """The lines of stderr that are ours, less progress: the launcher's banner is allowed."""
+    for foreign in (_OPEN_MPI_BANNER, _HYDRA_BANNER, _HYDRA_LINE, _PROGRESS):
+        stderr = foreign.sub("", stderr)
+    return [line for line in stderr.splitlines() if line.strip()]
+
+
+def one_message(stderr: str) -> str:
+    """The one message of ours on stderr."""
+    assert "Traceback" not in stderr, stderr
+    found = messages(stderr)
+    assert len(found) == 1, stderr
+    return found[0]
+
+
+def one_error(stderr: str) -> str:
+    """The one message of ours on stderr, which the command line printed."""
+    message = one_message(stderr)
+    assert message.startswith(ERROR), message
+    return message.removeprefix(ERROR)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record at `path`, checked against the schema."""
+    return valid(json.loads(path.read_text()))
+
+
+def valid(record: dict[str, Any]) -> dict[str, Any]:
+    """The record, checked against the schema."""
+    jsonschema.validate(record, schema(), cls=jsonschema.Draft202012Validator)
+    return record
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> bool:
+    """Whether `true()` became so in time."""
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    return true()

@@ -1,0 +1,118 @@
+"""What the command line says about itself, and what it must not load to say it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from output import one_error
+
+from nvrar_bench import __version__
+from nvrar_bench.cli.app import app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+GROUP: Any = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = GROUP.commands
+HINT = "python -m nvrar_bench"  # what to type for help: as it was started
+WIDE = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
+
+
+def _long_options(command: Any) -> list[str]:
+    names = [name for each in command.params for name in (*each.opts, *each.secondary_opts)]
+    return [name for name in names if name.startswith("--")]
+
+
+def test_the_designed_commands_are_there():
+    """Those of shared/design.md, section 7, that this version has."""
+    assert set(COMMANDS) >= {"sweep", "check", "schema"}
+
+
+def test_help_lists_the_commands(run_command: Callable[..., Any]):
+    done = run_command("--help", environment=WIDE)
+    assert (done.code, done.stderr) == (0, "")
+    for name in COMMANDS:
+        assert re.search(rf"^\s+{name}\s+\w+", done.stdout, re.MULTILINE), name
+    assert "Exit codes: 0" in done.stdout
+    assert "130" in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_every_option_with_its_text(
+    run_command: Callable[..., Any], command: str, flag: str
+):
+    done = run_command(command, flag, environment=WIDE)
+    assert (done.code, done.stderr) == (0, "")
+    words = " ".join(done.stdout.split())
+    assert COMMANDS[command].help.split("\n")[0] in words
+    for option in COMMANDS[command].params:
+        for name in (*option.opts, *option.secondary_opts):
+            assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", words), name
+        if option.name != "help":
+            assert len(option.help.split()) >= 3, f"{option.opts} has no help text"
+        assert " ".join(option.help.split()) in words, option.opts
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_documented(command: str):
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    undocumented = [
+        name
+        for name in _long_options(COMMANDS[command])
+        if not re.search(rf"(?<![\w-]){name}(?![\w-])", text)
+    ]
+    assert undocumented == [], f"in none of {[page.name for page in pages]}"
+    assert f"nvrar-bench {command}" in text
+
+
+def test_every_documented_option_exists():
+    """In a table or an example: what the README promises is there."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    known = {name for command in COMMANDS.values() for name in _long_options(command)}
+    known |= {"--version", "--help"}
+    rows = [line for line in text.splitlines() if line.startswith("| `-")]
+    calls = [line for line in text.splitlines() if line.startswith("nvrar-bench ")]
+    calls += [line.partition("nvrar-bench ")[2] for line in text.splitlines() if "mpirun" in line]
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(rows + calls)))
+    assert len(rows) >= 15
+    assert named - known - {"--oversubscribe", "--allow-run-as-root"} == set()
+
+
+@pytest.mark.parametrize("words", [("--help",), ("sweep", "--help"), ("--version",), ("--nosuch",)])
+def test_neither_numpy_nor_mpi_is_loaded(words: tuple[str, ...]):
+    command = [sys.executable, "-X", "importtime", "-m", "nvrar_bench", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "typer" in modules  # the list is one
+    assert {name for name in modules if name.split(".")[0] in ("numpy", "mpi4py")} == set()
+
+
+def test_version(run_command: Callable[..., Any]):
+    done = run_command("--version")
+    assert (done.code, done.stdout, done.stderr) == (0, f"nvrar-bench {__version__}\n", "")
+
+
+def test_no_arguments(run_command: Callable[..., Any]):
+    done = run_command()
+    assert (done.code, done.stdout) == (2, "")
+    assert f"{HINT} --help" in one_error(done.stderr)
+
+
+def test_unknown_command(run_command: Callable[..., Any]):
+    done = run_command("swep")
+    assert (done.code, done.stdout) == (2, "")
+    message = one_error(done.stderr)
+    assert "swep" in message
+    assert f"{HINT} --help" in message
+
+
+def test_a_hint_names_the_command(run_command: Callable[..., Any]):
+    assert f"{HINT} sweep --help" in one_error(run_command("sweep", "--itres", 3).stderr)
+    assert f"{HINT} check --help" in one_error(run_command("check", "--iters", 3).stderr)

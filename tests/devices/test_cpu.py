@@ -1,0 +1,115 @@
+"""Host memory of one rank, without MPI; several ranks are in test_shared_memory.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nvrar_bench.devices import cpu
+from nvrar_bench.devices.cpu import CpuDevice, available_memory, cpu_model
+
+
+@pytest.fixture
+def device(alone):
+    return CpuDevice(alone, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "private"])
+@pytest.mark.parametrize("nbytes", [1, 4096, 10_000])
+def test_memory_is_zero_page_aligned_and_large_enough(device, kind, nbytes):
+    array = device.allocate(nbytes, kind).bytes
+    assert array.size == -(-nbytes // 4096) * 4096
+    assert array.ctypes.data % 4096 == 0
+    assert not array.any()
+    array.fill(255)
+    assert array.all()
+
+
+def test_only_symmetric_memory_has_a_home(device):
+    symmetric, private = device.allocate(8192, "symmetric"), device.allocate(8192, "private")
+    assert symmetric.shared is not None
+    assert private.shared is None
+    assert device.symmetric_home(private.bytes) is None
+    assert device.symmetric_home(np.zeros(8)) is None
+    for first, size in ((0, 8192), (100, 8), (8191, 1)):
+        view = symmetric.bytes[first : first + size]
+        assert device.symmetric_home(view) == (symmetric.shared, first)
+
+
+def test_memory_that_was_released_has_no_home(device):
+    block = device.allocate(8192, "symmetric")
+    device.release(block)
+    assert device.symmetric_home(block.bytes) is None
+
+
+def test_contains_looks_at_both_ends(device):
+    shared = device.allocate(4096, "symmetric").shared
+    assert shared.contains(shared.address, 4096)
+    assert not shared.contains(shared.address, 4097)
+    assert not shared.contains(shared.address - 1, 1)
+    assert not shared.contains(shared.address + 4096, 1)
+
+
+def test_waiters_give_up_their_core_at_once_where_cores_are_few(alone):
+    class Two:
+        size = 2
+
+    assert CpuDevice(alone, 1.0).spin == cpu.SPIN > 0
+    assert CpuDevice(replace(alone, host_comm=Two()), 1.0).spin == cpu.SPIN_OVERSUBSCRIBED == 0
+    assert CpuDevice(replace(alone, host_comm=Two(), cores=2), 1.0).spin == cpu.SPIN
+
+
+def test_one_rank_passes_its_gate(device):
+    gate = device.start_gate()
+    for _ in range(3):
+        gate()
+
+
+def test_the_cpu_has_a_name():
+    assert cpu_model().strip() != ""
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Files in the place of /proc and /sys, by their names."""
+
+    def place(**files: str) -> None:
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+
+    class Placed(type(tmp_path)):
+        """A path that leads to the file of the same name in the test's folder."""
+
+        def read_text(self, *arguments: str, **options: str) -> str:
+            return Path(tmp_path / self.name).read_text(*arguments, **options)
+
+    monkeypatch.setattr(cpu, "Path", Placed)
+    return place
+
+
+MEMINFO = "MemTotal:  900 kB\nMemFree:  10 kB\nMemAvailable:  500 kB\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "available"),
+    [
+        ({}, 512_000),
+        ({"memory.max": "max\n", "memory.current": "1\n"}, 512_000),
+        ({"memory.max": "300000\n", "memory.current": "100000\n"}, 200_000),
+        ({"memory.max": "900000\n", "memory.current": "100000\n"}, 512_000),
+        ({"memory.max": "300000\n"}, 512_000),
+    ],
+)
+def test_available_memory_is_the_machines_or_what_the_cgroup_leaves(machine, files, available):
+    machine(meminfo=MEMINFO, **files)
+    assert available_memory() == available
+
+
+def test_a_cpu_without_a_model_name_is_called_by_its_architecture(machine):
+    machine(cpuinfo="processor : 0\nBogoMIPS : 50\n")
+    assert cpu_model() == cpu.platform.machine()
+    machine(cpuinfo="processor : 0\nmodel name\t: Some CPU: 3 GHz\nmodel name : other\n")
+    assert cpu_model() == "Some CPU: 3 GHz"

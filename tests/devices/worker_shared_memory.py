@@ -1,0 +1,89 @@
+"""Memory that all ranks map, the start gate, and what happens where a peer fails or stays away.
+
+worker_shared_memory.py memory|gate|refused
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from nvrar_bench.devices import shared_memory
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.errors import NvrarBenchError
+from nvrar_bench.session.start import join_world
+from nvrar_bench.world import World
+
+NBYTES = 8192
+
+
+def main() -> None:
+    world = join_world()
+    everyone = world.comm.allgather(WHAT[sys.argv[1]](world))
+    if world.rank == 0:
+        json.dump(everyone, sys.stdout)
+
+
+def memory(world: World) -> list[list[int]]:
+    """Each rank writes its number into every rank's bytes; what it then finds in its own."""
+    blocks = [shared_memory.allocate(world.host_comm, NBYTES) for _ in range(2)]
+    for number, block in enumerate(blocks):
+        for address in block.addresses:
+            there = np.frombuffer(bytes_at(address, NBYTES), np.uint8)
+            there[world.rank] = 10 * number + world.rank + 1
+    world.comm.Barrier()
+    return [block.bytes()[: world.size + 1].tolist() for block in blocks]
+
+
+def bytes_at(address: int, nbytes: int) -> Any:
+    return (ctypes.c_uint8 * nbytes).from_address(address)
+
+
+def gate(world: World) -> dict[str, Any]:
+    """Rounds of the gate: nobody leaves before the last has come. Then the last rank stays away."""
+    pass_gate = CpuDevice(world, 1.0).start_gate()
+    came = shared_memory.allocate(world.host_comm, NBYTES)
+    rounds = [np.frombuffer(bytes_at(a, 8), np.uint64) for a in came.addresses]
+    behind = 0
+    for number in range(1, 201):
+        if number % 50 == 0 and world.rank == number // 50 % world.size:
+            time.sleep(0.01)
+        rounds[world.rank][0] = number
+        pass_gate()
+        behind += sum(int(seen[0]) < number for seen in rounds)
+    world.comm.Barrier()
+    if world.rank == world.size - 1:
+        time.sleep(0.1)  # all others are in the gate
+        return {"behind": behind, "error": None}
+    return {"behind": behind, "error": error_of(pass_gate)}
+
+
+def refused(world: World) -> str:
+    """Rank 1 may not open its peers' memory."""
+    if world.rank == 1:
+        shared_memory._map_one = refuse
+    return error_of(lambda: shared_memory.allocate(world.host_comm, NBYTES))
+
+
+def refuse(*_: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def error_of(action: Any) -> str:
+    try:
+        action()
+    except NvrarBenchError as error:
+        return f"{type(error).__name__}: {error}"
+    return "none"
+
+
+WHAT = {"memory": memory, "gate": gate, "refused": refused}
+
+if __name__ == "__main__":
+    main()

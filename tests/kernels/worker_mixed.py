@@ -1,0 +1,46 @@
+"""Calls of which each differs from the one before, and ranks that oversleep.
+
+worker_mixed.py CALLS LARGEST_COUNT SEED EPOCH
+
+Everything changes from call to call: size, dtype, op, protocol, memory, and even the number of
+nodes, which each has a backend with epochs and staging memory of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from random import Random
+
+from harness import Ranks, Shape
+
+KINDS = (("float32", "sum"), ("float64", "sum"), ("bfloat16", "sum"), ("int8", "max"))
+
+
+def main() -> None:
+    calls, largest, seed, epoch = map(int, sys.argv[1:])
+    ranks = Ranks(nbytes=8 * largest + 64, seed=seed, epoch=epoch, lateness=0.05)
+    random = Random(seed)  # the same on every rank
+    plan = [(random.choice(divisors(ranks.world.size)), shape(random, largest)) for _ in range(80)]
+    ranks.reserve(shape for _, shape in plan)
+    prepared = [ranks.prepare(nodes, shape) for nodes, shape in plan]
+    ranks.run("mixed", [random.choice(prepared) for _ in range(calls)])
+    ranks.report()
+
+
+def divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def shape(random: Random, largest: int) -> Shape:
+    return Shape(
+        *random.choice(KINDS),
+        count=int(largest ** random.random()),  # as many small ones as large ones
+        protocol=random.choice(("signal", "packet")),
+        buffers=random.choice(("symmetric", "private")),
+        placement=random.choice(("out_of_place", "in_place")),
+        skew=random.randrange(4),
+    )
+
+
+if __name__ == "__main__":
+    main()

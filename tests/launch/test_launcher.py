@@ -1,0 +1,150 @@
+"""--ranks: the launcher it finds, and what becomes of the ranks when it is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from nvrar_bench.errors import Unavailable, UsageError
+from nvrar_bench.launch import launcher, start
+from nvrar_bench.launch.flavours import FLAVOURS, of_launcher, of_library
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_interrupted(job, number, ranks):
+    it = job(ranks, "wait")
+    it.wait_for_ranks()
+    os.kill(it.process.pid, number)
+    assert it.end() == 130
+    assert it.stderr.count("the run was interrupted") == 1
+    assert len(it.stderr.splitlines()) == 1
+    assert it.record(0).startswith("Interrupted")
+
+
+def test_second_interrupt_kills_a_job_that_does_not_end(job):
+    it = job(2, "lock")
+    it.wait_for_ranks()
+    os.kill(it.process.pid, signal.SIGINT)
+    time.sleep(0.1)
+    os.kill(it.process.pid, signal.SIGINT)
+    assert it.end() == 130
+
+
+def test_ranks_end_with_the_process_that_started_them(job):
+    it = job(2, "wait")
+    it.wait_for_ranks()
+    os.kill(it.process.pid, signal.SIGKILL)
+    assert it.end() == -signal.SIGKILL
+    assert it.record(0).startswith("Interrupted")
+
+
+def test_more_ranks_than_cores(job):
+    it = job(16, "pass")
+    assert it.end() == 0
+    assert it.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["sweep", "--ranks", "4", "--min", "8"], ["sweep", "--min", "8"]),
+        (["sweep", "--min", "8", "--ranks=4"], ["sweep", "--min", "8"]),
+        (["check"], ["check"]),
+    ],
+)
+def test_arguments_without_ranks(given, kept):
+    assert launcher._without_ranks(given) == kept
+
+
+@pytest.mark.parametrize("ranks", [0, -1])
+def test_too_few_ranks(ranks):
+    with pytest.raises(UsageError, match=rf"--ranks {ranks}.*at least 1"):
+        start(ranks, [])
+
+
+def test_inside_mpirun(monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    with pytest.raises(UsageError, match=r"--ranks 2 .*mpirun of Open MPI has started"):
+        start(2, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Open MPI v5.0.11, package: Open MPI user@host", "Open MPI"),
+        ("MPICH Version:      5.0.2", "MPICH"),
+        ("Intel(R) MPI Library 2021.18.1 for Linux* OS", "Intel MPI"),
+    ],
+)
+def test_library_is_recognised(text, name):
+    assert of_library(text).name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("mpirun (Open MPI) 5.0.11\n", "Open MPI"),
+        ("HYDRA build details:\n    Version: 5.0.2", "MPICH"),
+        ("Intel(R) MPI Library for Linux* OS, Version 2021.18.1", "Intel MPI"),
+    ],
+)
+def test_launcher_is_recognised(text, name):
+    assert of_launcher(text).name == name
+
+
+def test_unknown_library_and_launcher():
+    assert of_library("MVAPICH2 2.3") is None
+    assert of_launcher("slurm 24.05") is None
+
+
+def fake_launchers(monkeypatch, tmp_path, library, says):
+    program = tmp_path / "mpiexec"
+    program.write_text(f"#!/bin/sh\necho '{says}'\n")
+    program.chmod(0o755)
+    python = tmp_path / "python"
+    monkeypatch.setattr(launcher.sys, "executable", str(python))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(launcher, "_library_version", lambda: library)
+    return str(program)
+
+
+def test_launcher_beside_python(monkeypatch, tmp_path):
+    program = fake_launchers(monkeypatch, tmp_path, "MPICH Version: 5", "HYDRA build details")
+    flavour, found = launcher._find()
+    assert (flavour.name, found) == ("MPICH", program)
+
+
+def test_launcher_of_another_library(monkeypatch, tmp_path):
+    program = fake_launchers(monkeypatch, tmp_path, "MPICH Version: 5", "mpirun (Open MPI) 5.0")
+    with pytest.raises(Unavailable) as caught:
+        launcher._find()
+    for word in ("MPICH", f"{program} is of Open MPI", "pip install mpich"):
+        assert word in str(caught.value)
+
+
+def test_library_without_a_row(monkeypatch, tmp_path):
+    fake_launchers(monkeypatch, tmp_path, "MVAPICH2 2.3", "HYDRA build details")
+    with pytest.raises(Unavailable, match=r"does not know the launcher of 'MVAPICH2 2.3'"):
+        launcher._find()
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda row: row.name)
+def test_settings(monkeypatch, flavour):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert flavour.settings(2) == {**flavour.environment, **flavour.as_root}
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert flavour.settings(2) == dict(flavour.environment)
+    assert flavour.settings(3) == {**flavour.environment, **flavour.crowded}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [(0, 0), (3, 3), (130, 130), (137, 4), (255, 4), (9, 4), (-9, 4)]
+)
+def test_exit_codes(theirs, ours):
+    assert launcher._exit_code(theirs) == ours

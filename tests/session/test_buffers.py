@@ -1,0 +1,87 @@
+"""Buffers of a sweep: where they lie, and what guards them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.plan import Plan
+from nvrar_bench.session.buffers import SweepBuffers
+from nvrar_bench.verify import CANARY_BYTES
+
+LONGEST = 4000
+
+
+@pytest.fixture
+def device(alone):
+    return CpuDevice(alone, 1.0)
+
+
+def a_case(nbytes: int, placement: str = "out_of_place", dtype: str = "float32"):
+    (case,) = Plan.build((nbytes,), dtypes=(dtype,), placements=(placement,))
+    return case
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "private"])
+@pytest.mark.parametrize("nbytes", [4, 100, LONGEST])
+def test_buffers_start_on_a_cache_line_between_canaries(device, kind, nbytes):
+    buffers = SweepBuffers(device, LONGEST, kind).of(a_case(nbytes))
+    assert (device.symmetric_home(buffers.send) is not None) == (kind == "symmetric")
+    for array in (buffers.send, buffers.recv):
+        assert array.shape == (nbytes // 4,)
+        assert array.ctypes.data % 64 == 0
+    start = buffers.recv.ctypes.data
+    assert buffers.front.ctypes.data + CANARY_BYTES == start
+    assert buffers.behind.ctypes.data == start + nbytes
+    assert buffers.front.size == buffers.behind.size == CANARY_BYTES
+    assert not np.may_share_memory(buffers.send, buffers.recv)
+
+
+def test_in_place_both_are_one(device):
+    buffers = SweepBuffers(device, LONGEST, "private").of(a_case(400, "in_place"))
+    assert buffers.send is buffers.recv
+
+
+def test_the_same_memory_serves_every_type(device):
+    sweep = SweepBuffers(device, LONGEST, "private")
+    arrays = [sweep.of(a_case(400, dtype=dtype)).recv for dtype in ("float32", "int8", "bfloat16")]
+    assert [array.size for array in arrays] == [100, 400, 200]
+    assert len({array.ctypes.data for array in arrays}) == 1
+
+
+def test_spoiling_leaves_the_input_and_nothing_of_the_output(device):
+    buffers = SweepBuffers(device, LONGEST, "private").of(a_case(400))
+    buffers.restore(np.arange(100, dtype=np.float32))
+    buffers.recv.fill(1)
+    buffers.spoil()
+    assert np.array_equal(buffers.send, np.arange(100))
+    assert np.isnan(buffers.recv).all()
+
+
+def test_spoiling_in_place_leaves_the_input(device):
+    buffers = SweepBuffers(device, LONGEST, "private").of(a_case(400, "in_place"))
+    buffers.restore(np.arange(100, dtype=np.float32))
+    buffers.spoil()
+    assert np.array_equal(buffers.recv, np.arange(100))
+
+
+@pytest.mark.parametrize("where", ["front", "behind"])
+@pytest.mark.parametrize("byte", [0, CANARY_BYTES - 1])
+def test_one_byte_around_the_output_is_noticed(device, where, byte):
+    buffers = SweepBuffers(device, LONGEST, "private").of(a_case(LONGEST))
+    buffers.spoil()
+    buffers.send.fill(3)
+    buffers.recv.fill(3)
+    assert buffers.canaries_intact()
+    getattr(buffers, where)[byte] ^= 1
+    assert not buffers.canaries_intact()
+    buffers.spoil()
+    assert buffers.canaries_intact()
+
+
+def test_released_blocks_are_given_back(device):
+    sweep = SweepBuffers(device, LONGEST, "symmetric")
+    send = sweep.of(a_case(400)).send
+    sweep.release()
+    assert device.symmetric_home(send) is None

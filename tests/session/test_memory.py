@@ -1,0 +1,94 @@
+"""A plan that does not fit is refused before anything is allocated."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Plan
+from nvrar_bench.session import memory
+from nvrar_bench.session.memory import SHARE, STAGING_BYTES, needed, require_enough
+
+GIB = 1 << 30
+
+
+class Ranks:
+    """The host's communicator, as seen by its first rank."""
+
+    rank = 0
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.sent = []
+
+    def send(self, outcome: object, **_: int) -> None:
+        self.sent.append(outcome)
+
+
+@pytest.fixture
+def world(alone):
+    return replace(alone, host_comm=Ranks(4))
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """`free(nbytes)`: so much may be used, of what the machine has."""
+
+    def give(nbytes: int) -> None:
+        monkeypatch.setattr(memory, "available_memory", lambda: -(-nbytes // SHARE) + 1)
+
+    return give
+
+
+def plan(*sizes: int, mode: str = "exact", dtype: str = "float32") -> Plan:
+    return Plan.build(sizes, dtypes=(dtype,), check_modes=(mode,))
+
+
+@pytest.mark.parametrize(
+    ("mode", "dtype", "nbytes"),
+    [
+        ("exact", "float32", 6 * 4096),
+        ("exact", "int8", 6 * 4096),
+        # Two results of float64, each with its tolerance.
+        ("rounding", "float32", 4 * 4096 + 4 * 8 * 1024),
+        ("rounding", "float16", 4 * 4096 + 4 * 8 * 2048),
+    ],
+)
+def test_bytes_of_a_rank(mode, dtype, nbytes):
+    (case,) = plan(4096, mode=mode, dtype=dtype)
+    assert needed(case) == nbytes
+
+
+def test_the_largest_case_decides(world, free):
+    per_rank = 6 * GIB + STAGING_BYTES
+    plans = [plan(4096), plan(GIB, 1 << 20)]
+    free(4 * per_rank)
+    require_enough(plans, world)
+    free(4 * per_rank - 4096)
+    with pytest.raises(
+        UsageError, match=r"^size 1G \(--max or --sizes\) does not fit: 4 ranks on "
+    ):
+        require_enough(plans, world)
+    assert world.host_comm.sent[:3] == [None] * 3
+    assert [type(outcome) for outcome in world.host_comm.sent[3:]] == [UsageError] * 3
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "exact",
+        pytest.param(
+            "rounding", marks=pytest.mark.xfail(reason="suggests what exact needs", strict=True)
+        ),
+    ],
+)
+def test_what_the_message_suggests_does_fit(world, free, mode):
+    free(20 * GIB)
+    with pytest.raises(UsageError) as caught:
+        require_enough([plan(64 * GIB, mode=mode)], world)
+    suggested = re.search(r"allowed: up to about ([\d.]+)G$", str(caught.value))
+    least = float(suggested[1]) * GIB * 0.99 // 4 * 4  # it is rounded to two digits
+    require_enough([plan(int(least), mode=mode)], world)

@@ -1,0 +1,115 @@
+"""From samples and checks of all ranks to one result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nvrar_bench.errors import WrongResult
+from nvrar_bench.plan import Plan
+from nvrar_bench.results.record import Check, FirstWrong, Latency
+from nvrar_bench.session.case import Measured
+from nvrar_bench.session.outcome import combined_check, require_right, result_of
+from nvrar_bench.verify import CheckResult
+
+(CASE,) = Plan.build((4096,), placements=("in_place",))
+RIGHT = CheckResult("passed", "exact", 1024, 0, None)
+
+
+class Ranks:
+    """A communicator whose other ranks have said already what they gather."""
+
+    rank = 0
+
+    def __init__(self, *others: object) -> None:
+        self.others = others
+        self.size = 1 + len(others)
+
+    def allgather(self, mine: object) -> list[object]:
+        return [mine, *self.others]
+
+
+class Operation:
+    variant = "signal"
+
+
+def measured(*checks: CheckResult, canary_broken: bool = False, samples: tuple = (1000,)):
+    return Measured("nvrar", Operation(), np.array(samples), list(checks), canary_broken)
+
+
+def wrong(rank: int, index: int, count: int = 1) -> CheckResult:
+    first = {"rank": rank, "index": index, "expected": 2.0, "seen": "nan"}
+    return CheckResult("failed", "exact", 1024, count, first)
+
+
+def test_checks_of_all_ranks_are_added_up(alone):
+    world = replace(alone, comm=Ranks(([RIGHT, RIGHT], False)))
+    check = combined_check(world, CASE, measured(RIGHT, RIGHT))
+    assert check == Check("passed", "exact", 4096, 0, None)
+
+
+def test_the_first_wrong_element_is_the_lowest_index_on_the_lowest_rank(alone):
+    others = ([wrong(1, 5, 3), wrong(1, 900)], False), ([RIGHT, wrong(2, 5)], False)
+    world = replace(alone, comm=Ranks(*others))
+    check = combined_check(world, CASE, measured(wrong(0, 17), RIGHT))
+    assert check == Check("failed", "exact", 6 * 1024, 6, FirstWrong(1, 5, 2.0, "nan"))
+
+
+def test_memory_around_the_output_counts_as_wrong(alone):
+    world = replace(alone, comm=Ranks(([RIGHT], True), ([RIGHT], True)))
+    check = combined_check(world, CASE, measured(RIGHT))
+    first = FirstWrong(1, 1024, "untouched memory", "overwritten memory")
+    assert check == Check("failed", "exact", 3 * 1024, 2, first)
+
+
+def test_a_wrong_element_is_told_before_broken_memory(alone):
+    world = replace(alone, comm=Ranks(([wrong(1, 7)], False)))
+    check = combined_check(world, CASE, measured(RIGHT, canary_broken=True))
+    assert check == Check("failed", "exact", 2048, 2, FirstWrong(1, 7, 2.0, "nan"))
+
+
+def test_without_checks_it_is_skipped(alone):
+    check = combined_check(replace(alone, comm=Ranks(([], False))), CASE, measured())
+    assert check == Check("skipped", None, 0, 0, None)
+
+
+@pytest.mark.parametrize("status", ["passed", "skipped"])
+def test_what_is_right_or_unknown_passes(status):
+    require_right(CASE, measured(), Check(status, None, 0, 0, None))
+
+
+@pytest.mark.parametrize(
+    ("index", "place"), [(5, "element 5"), (1024, "element 1024 (not of the output)")]
+)
+def test_a_wrong_result_is_told_in_full(index, place):
+    check = Check("failed", "exact", 4096, 3, FirstWrong(1, index, 2.0, "nan"))
+    with pytest.raises(WrongResult) as caught:
+        require_right(CASE, measured(), check)
+    assert str(caught.value) == (
+        "nvrar (signal) gave a wrong result: float32 sum, in_place, symmetric, 4096 bytes: "
+        f"3 of 4096 elements checked; first on rank 1, {place}: expected 2.0, saw nan"
+    )
+
+
+def test_a_result_in_microseconds_and_gigabytes(alone):
+    world = replace(alone, comm=Ranks(None, None, None))
+    passed = Check("passed", "exact", 1, 0, None)
+    one = measured(samples=(2000, 8000, 4096, 1001, 9000, 4096, 5000))
+    result = result_of(world, CASE, one, passed, 3, "cpu", "@2")
+    assert result.latency_us == Latency(4.096, 1.001, 9.0, 4.7419, 1.001, 9.0, None, None)
+    assert result.samples_us == (2.0, 8.0, 4.096, 1.001, 9.0, 4.096, 5.0)
+    assert (result.samples, result.warmup, result.stop_reason) == (7, 3, "iterations")
+    assert (result.algbw_gb_per_s, result.busbw_gb_per_s) == pytest.approx((1.0, 1.5))
+    assert (result.backend, result.variant, result.device) == ("nvrar", "signal@2", "cpu")
+    assert (result.size_bytes, result.count, result.placement) == (4096, 1024, "in_place")
+    assert result.check is passed
+    assert result.warnings == ()
+
+
+def test_more_ranks_than_cores_is_a_warning(alone):
+    world = replace(alone, host_comm=Ranks(None), cores=1)
+    result = result_of(world, CASE, measured(), Check("skipped", None, 0, 0, None), 0, "cpu", "")
+    (warning,) = result.warnings
+    assert warning.startswith("2 ranks share 1 cores: ")

@@ -1,0 +1,38 @@
+"""Settings as the record tells them."""
+
+from __future__ import annotations
+
+from nvrar_bench.casefile import Sweep
+from nvrar_bench.plan import Plan
+from nvrar_bench.session.settings import Settings
+
+
+def test_every_option_as_resolved():
+    plans = [
+        Plan.build((4096, 64), dtypes=("int8", "float32"), ops=("max",)),
+        Plan.build(
+            (64, 128), placements=("in_place",), buffers=("private",), protocols=("packet",)
+        ),
+    ]
+    sweeps = tuple(Sweep(f"s{i}", (), (), None, None, plan) for i, plan in enumerate(plans))
+    settings = Settings(
+        sweeps, ("mpi",), "auto", iters=3, warmup=1, check=False, nodes=2, timeout=1.5, seed=9
+    )
+    assert settings.to_json() == {
+        "sweeps": ["s0", "s1"],
+        "sizes": [64, 128, 4096],
+        "dtype": ["int8", "float32"],
+        "op": ["max", "sum"],
+        "placement": ["out_of_place", "in_place"],
+        "buffers": ["symmetric", "private"],
+        "protocol": ["auto", "packet"],
+        "check_mode": ["exact"],
+        "backends": ["mpi"],
+        "device": "auto",
+        "iters": 3,
+        "warmup": 1,
+        "check": False,
+        "nodes": 2,
+        "timeout_s": 1.5,
+        "seed": 9,
+    }

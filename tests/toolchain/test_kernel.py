@@ -1,0 +1,75 @@
+"""What there is to build, and from which sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nvrar_bench.errors import Unavailable
+from nvrar_bench.resources import data_dir
+from nvrar_bench.toolchain.kernel import Kernel, StartGate, kernels_dir, sources_digest
+
+
+@pytest.mark.parametrize(
+    ("kernel", "entry"),
+    [
+        (Kernel("float32", "sum", "signal", "host"), "NVRAR_ENTRY(float, Sum, Signal)"),
+        (Kernel("float8_e4m3", "avg", "packet", "host"), "NVRAR_ENTRY(__nv_fp8_e4m3, Avg, Packet)"),
+    ],
+)
+def test_a_kernel_asks_for_its_specialisation(kernel, entry):
+    assert kernel.source == f'#include "fabric/host.cuh"\n#include "all_reduce.cuh"\n{entry}\n'
+    assert kernel.name == f"{kernel.dtype}-{kernel.op}-{kernel.protocol}-host"
+
+
+def test_the_start_gate_is_built_like_a_kernel():
+    assert StartGate().source == '#include "fabric/host_gate.cuh"\n'
+    assert StartGate().name == "start-gate-host"
+
+
+def test_the_sources_are_those_that_ship_or_those_that_are_named(tmp_path, monkeypatch):
+    assert kernels_dir() == data_dir("kernels")
+    monkeypatch.setenv("NVRAR_BENCH_KERNELS", str(tmp_path))
+    assert kernels_dir() == tmp_path
+
+
+def test_a_folder_of_sources_that_is_none_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("NVRAR_BENCH_KERNELS", str(tmp_path / "nowhere"))
+    with pytest.raises(Unavailable) as caught:
+        kernels_dir()
+    assert str(caught.value) == (
+        f"NVRAR_BENCH_KERNELS={tmp_path}/nowhere: no such folder; unset it or name one"
+    )
+
+
+@pytest.mark.xfail(reason="an empty variable means the working directory", strict=True)
+def test_an_empty_variable_names_no_folder(monkeypatch):
+    monkeypatch.setenv("NVRAR_BENCH_KERNELS", "")
+    assert kernels_dir() == data_dir("kernels")
+
+
+def folder_with(root: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_cuh", ".cuh")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def test_the_digest_sees_names_and_contents_of_all_sources(tmp_path):
+    variants = [
+        {"a_cuh": "1", "b_cuh": "2"},
+        {"a_cuh": "1", "b_cuh": "3"},
+        {"a_cuh": "12", "b_cuh": ""},
+        {"a_cuh": "1", "c_cuh": "2"},
+        {"a_cuh": "1", "sub__b_cuh": "2"},
+        {"a_cuh": "1"},
+    ]
+    digests = [
+        sources_digest(folder_with(tmp_path / str(index), **files))
+        for index, files in enumerate(variants)
+    ]
+    assert len(set(digests)) == len(variants)
+    same = folder_with(tmp_path / "same", **variants[0], notes="of no concern")
+    assert sources_digest(same) == digests[0]
