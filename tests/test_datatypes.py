@@ -54,13 +54,6 @@ def test_cxx_name_and_size(name, cxx, itemsize):
     assert (row.cxx, row.itemsize) == (cxx, itemsize)
 
 
-def test_every_mpi_datatype_exists_and_has_the_same_size():
-    mpi = pytest.importorskip("mpi4py.MPI")
-    sizes = {name: getattr(mpi, row.mpi).Get_size() for name, row in DTYPES.items() if row.mpi}
-    assert sizes == {name: DTYPES[name].itemsize for name in sizes}
-    assert len(sizes) == 8
-
-
 @pytest.mark.parametrize("row", FLOATS, ids=lambda row: row.name)
 def test_exact_limit_is_the_last_integer_before_a_gap(row):
     near = range(max(0, row.exact_limit - 1000), row.exact_limit + 1)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from nvrar_bench.backends.mpi import MpiBackend
+from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Plan
 from nvrar_bench.session.start import join_world
@@ -35,7 +36,14 @@ def main() -> None:
     everyone = world.comm.allgather(problems)
     if world.rank == 0:
         found = [problem for of_rank in everyone for problem in of_rank]
-        json.dump({"calls": calls, "problems": found}, sys.stdout)
+        json.dump({"calls": calls, "problems": found, "sizes": sizes()}, sys.stdout)
+
+
+def sizes() -> dict[str, int]:
+    """What each of MPI's datatypes holds, in bytes."""
+    from mpi4py import MPI  # once MPI was initialised as the product does it
+
+    return {name: getattr(MPI, row.mpi).Get_size() for name, row in DTYPES.items() if row.mpi}
 
 
 if __name__ == "__main__":
