@@ -22,7 +22,7 @@ for mpi in $mpis; do
     if [ ! -x "$python" ]; then
         "${PYTHON:-python3}" -m venv "$venvs/$mpi"
     fi
-    "$python" -m pip install --quiet --disable-pip-version-check -e '.[test]' "$mpi"
+    "$python" -m pip install -qq --disable-pip-version-check -e '.[test]' "$mpi"
 done
 
 which=first

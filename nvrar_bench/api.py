@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
 from typing import Any
 
@@ -84,6 +85,8 @@ class AllReduce:
                 f"send is {send.dtype} {send.shape}, recv is {recv.dtype} {recv.shape}; "
                 "allowed: the same of both"
             )
+        if not recv.flags.writeable:
+            raise UsageError("recv is read-only; the result is written there")
         in_place = send.ctypes.data == recv.ctypes.data
         if not in_place and np.may_share_memory(send, recv):
             raise UsageError("send and recv overlap; they must be the same array or apart")
@@ -136,13 +139,17 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
         timeout: seconds that a call waits for a peer.
 
     Raises:
-        UsageError: a name, protocol or number of nodes that is not allowed.
+        UsageError: a name, protocol, number of nodes or timeout that is not allowed.
         Unavailable: the backend or device is not there.
     """
     require_known([name])
     require_available(device)
     if protocol not in ("auto", "signal", "packet"):
         raise UsageError(f"protocol {protocol}: allowed: auto, signal, packet")
+    if nodes is not None and nodes < 1:
+        raise UsageError(f"nodes {nodes}: allowed: 1 and more")
+    if not 0 < timeout < math.inf:
+        raise UsageError(f"timeout {timeout}: allowed: a number of seconds above 0")
     world = join(comm)
     world = world.with_nodes(nodes) if nodes else world
     cpu = CpuDevice(world, timeout)

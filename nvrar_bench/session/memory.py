@@ -22,6 +22,11 @@ def needed(case: Case) -> int:
     return 4 * case.size_bytes + 2 * result
 
 
+def _fitting(case: Case, nbytes: int) -> int:
+    """Return the size of the message that needs `nbytes`, of the kind of `case`."""
+    return nbytes * case.size_bytes // needed(case)
+
+
 def _gib(nbytes: int) -> str:
     return f"{nbytes / 2**30:.2f}G"
 
@@ -40,7 +45,7 @@ def require_enough(plans: Iterable[Iterable[Case]], world: World) -> None:
         free = int(available_memory() * SHARE)
         if per_rank * ranks > free:
             item = DTYPES[largest.dtype].itemsize
-            fitting = max(item, (free // ranks - STAGING_BYTES) // 6 // item * item)
+            fitting = max(item, _fitting(largest, free // ranks - STAGING_BYTES) // item * item)
             raise UsageError(
                 f"size {format_size(largest.size_bytes)} (--max or --sizes) does not fit: "
                 f"{ranks} ranks on {world.host} need {_gib(per_rank)} each and {_gib(free)} of "

@@ -54,12 +54,19 @@ def find_or_build(name: str, key: str, filename: str, build: Callable[[Path], No
     stage = _stage(entry)
     try:
         build(stage)
-        # A rename onto an entry that another process finished first fails, and that is fine.
-        with contextlib.suppress(OSError):
-            stage.rename(entry)
+        _publish(stage, entry, filename)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return entry / filename
+
+
+def _publish(stage: Path, entry: Path, filename: str) -> None:
+    """Make the finished `stage` the entry; that another process was first is fine."""
+    with contextlib.suppress(OSError):
+        stage.rename(entry)
+    if not (entry / filename).is_file():  # a cleaner of old files took it from the entry
+        with contextlib.suppress(OSError):
+            (stage / filename).rename(entry / filename)
 
 
 def _stage(entry: Path) -> Path:

@@ -56,7 +56,7 @@ def kernels_dir() -> Path:
         Unavailable: $NVRAR_BENCH_KERNELS is set, but is no folder.
     """
     override = os.environ.get(KERNELS_VARIABLE)
-    if override is None:
+    if not override:
         return data_dir("kernels")
     if not Path(override).is_dir():
         raise Unavailable(f"{KERNELS_VARIABLE}={override}: no such folder; unset it or name one")

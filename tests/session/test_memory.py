@@ -76,15 +76,7 @@ def test_the_largest_case_decides(world, free):
     assert [type(outcome) for outcome in world.host_comm.sent[3:]] == [UsageError] * 3
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        "exact",
-        pytest.param(
-            "rounding", marks=pytest.mark.xfail(reason="suggests what exact needs", strict=True)
-        ),
-    ],
-)
+@pytest.mark.parametrize("mode", ["exact", "rounding"])
 def test_what_the_message_suggests_does_fit(world, free, mode):
     free(20 * GIB)
     with pytest.raises(UsageError) as caught:

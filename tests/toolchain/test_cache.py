@@ -103,7 +103,6 @@ def test_nobody_sees_half_an_entry(cache):
     find_or_build("name", "key", "file", build)
 
 
-@pytest.mark.xfail(reason="an entry that lost its library is never replaced", strict=True)
 def test_an_entry_that_lost_its_file_is_built_again(cache):
     path = find_or_build("name", "key", "file", Builder("old"))
     (path.parent / "more").write_text("what a cleaner of old files left")

@@ -43,7 +43,6 @@ def test_a_folder_of_sources_that_is_none_is_refused(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.xfail(reason="an empty variable means the working directory", strict=True)
 def test_an_empty_variable_names_no_folder(monkeypatch):
     monkeypatch.setenv("NVRAR_BENCH_KERNELS", "")
     assert kernels_dir() == data_dir("kernels")
