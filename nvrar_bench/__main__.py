@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 
 import typer
@@ -17,11 +18,13 @@ from nvrar_bench.errors import (
     Unexpected,
     UsageError,
 )
+from nvrar_bench.launch import supervisor
 from nvrar_bench.launch.environment import rank
 
 # What Typer raises where it refuses an argument: BadParameter < UsageError < ClickException. Typer
 # exports the first alone, and older versions take the others from another package.
 _RefusedArguments: type[Exception] = typer.BadParameter.__mro__[2]
+_RANK_0_SPEAKS_S = 1.5
 
 
 def main() -> None:
@@ -74,6 +77,11 @@ def _say(message: str, everywhere: bool = False, lines: bool = False) -> None:
     if everywhere or rank(os.environ) == 0:
         shown = "".join(c if c.isprintable() or (lines and c == "\n") else " " for c in message)
         sys.stderr.write(f"nvrar-bench: error: {shown}\n")
+        sys.stderr.flush()
+    elif supervisor.channel() is None:
+        # Nobody watches over this job yet, and a launcher ends all ranks with the first that fails:
+        # let rank 0 speak before.
+        time.sleep(_RANK_0_SPEAKS_S)
 
 
 if __name__ == "__main__":
