@@ -1,4 +1,4 @@
-// What a launch is told. nvrar_bench/backends/nvrar_arguments.py holds the same fields in the same order.
+// What a launch is told. nvrar_bench/backends/nvrar/arguments.py holds the same fields in the same order.
 #pragma once
 
 #include "portability.cuh"
@@ -22,10 +22,11 @@ enum Phase : u64 { kReduceScatter = 1, kExchange = 2, kAllGather = 3 };
 
 // Staging memory of one rank, the same on every rank. Offsets and sizes are bytes.
 //
-//     2 parities x [ inbox: one region per rank of the node | outbox | partials | slots | fold | unfold ]
+//     2 parities x [ inbox: one region per rank of the node | outbox | partials | slots | fold | unfold
+//                    | outgoing ]
 //     flags: entry, exit, and one arrival flag per parity, slot and chunk
 struct Layout {
-    u64 region_bytes;   // one slice of a full window (twice that in packets)
+    u64 region_bytes;   // one slice of a full window (in packets twice that, and an empty unit per block)
     u64 parity_bytes;   // all regions of one parity
     u64 inbox;          // ranks_per_node regions
     u64 outbox;         // ranks_per_node regions in packets, one in signal
@@ -33,6 +34,7 @@ struct Layout {
     u64 slots;          // one region per partner of every step
     u64 fold;           // from the node that is folded in
     u64 unfold;         // the result, back to it
+    u64 outgoing;       // packets on their way to a rank whose memory is not mapped, one per level
     u64 entry_flags;    // blocks x ranks_per_node, 64 bytes apart
     u64 exit_flags;     // likewise
     u64 arrival_flags;  // 2 parities x (slots + 2) x chunks_per_region, 8 bytes apart
@@ -43,9 +45,13 @@ struct Arguments {
     const void* send;
     void* recv;
     u64 count;
-    u64 epoch;  // of the first window; each window takes the next one
 
-    u64 rank;  // node * ranks_per_node + local rank
+    u64* epochs;       // [epoch_slots] each block reads its own: the epoch of its first window
+    u64 epoch_slots;   // at least blocks
+    u64 epochs_taken;  // by this call: a window takes one, and what is left over is skipped
+
+    u64 blocks;  // of this rank
+    u64 rank;    // node * ranks_per_node + local rank
     u64 ranks_per_node;
     u64 nodes;
 

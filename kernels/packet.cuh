@@ -16,7 +16,7 @@ constexpr u64 kExpansion = 2;                // bytes on the wire per byte of pa
 constexpr u64 kCellsPerUnit = kUnitBytes * kExpansion / kCellBytes;
 
 template <typename T>
-struct Unit {
+struct alignas(kVectorAlignment < 8 ? static_cast<int>(alignof(T)) : 8) Unit {
     static constexpr int kElements = kUnitBytes / sizeof(T);
     T lane[kElements];
 };
@@ -25,9 +25,14 @@ struct Words {
     u32 word[kCellsPerUnit];
 };
 
+struct Packets {
+    u64 cell[kCellsPerUnit];
+};
+
 using Cell = cuda::atomic_ref<u64, cuda::thread_scope_system>;
 
-// Part of a chunk: unit `index` of the slice region, `elements` of it real.
+// Part of a chunk: unit `index` of the slice region, `elements` of it real. A block without a unit in
+// the slice has an empty one behind all others: it must tell and hear something in every window.
 struct Piece {
     u64 index;
     u64 offset;  // bytes, within the slice
@@ -63,16 +68,9 @@ struct Packet : Standing {
     }
 
     NVRAR_DEVICE bool reduce_slice(const Window& window) {
-        const bool is_final = arguments.nodes == 1;
-        return for_own_pieces(window.slice_bytes(local), [&](const Chunk& chunk, const Piece& piece) {
-            const Unit<T> own = load(send_at(window, local, piece), piece);
-            return combine(
-                window, piece, group_size, local, own, is_final, 0,
-                [&](u64 g, Unit<T>& unit) {
-                    const Place place{kReduceScatter, 0, node * group_size + g, chunk.index};
-                    return read(own_region(window, layout.inbox, g), window, piece, place, unit);
-                });
-        });
+        const Incoming incoming{own_region(window, layout.inbox, 0), group_size, local, false,
+                                Place{kReduceScatter, 0, node * group_size, 0}, 1};
+        return combine(window, incoming, kInput, 0, arguments.nodes == 1);
     }
 
     // Phase 2
@@ -80,68 +78,88 @@ struct Packet : Standing {
     NVRAR_DEVICE bool exchange(const Window& window) {
         if (arguments.nodes == 1) return true;
         if (schedule.is_folded()) {
-            send(window, schedule.fold_partner(), schedule.fold_slot(), 0);
+            bool is_outgoing = false;
+            send(window, schedule.fold_partner(), schedule.fold_slot(), 0, is_outgoing);
             return take_from_fold(window);
         }
         u64 level = 0;
-        if (schedule.has_folded() && !combine_fold(window, level++)) return false;
+        if (schedule.has_folded()) {
+            const Incoming incoming{own_region(window, layout.fold, 0), 2, 0, true, fold_place(), 0};
+            if (!combine(window, incoming, level, level + 1, false)) return false;
+            ++level;
+        }
         for (u64 step = 0; step < schedule.steps(); ++step, ++level) {
             const Group group = schedule.group(step);
+            bool is_outgoing = false;
             for (u64 i = 1; i < group.radix; ++i) {
                 const u64 digit = (group.digit + i) % group.radix;
-                send(window, group.node(digit), schedule.slot(step, digit, group.digit), level);
+                send(window, group.node(digit), schedule.slot(step, digit, group.digit), level,
+                     is_outgoing);
             }
             if (!combine_step(window, step, level)) return false;
         }
+        if (schedule.has_folded()) give_back(window, level);
         return true;
     }
 
     NVRAR_DEVICE bool combine_step(const Window& window, u64 step, u64 level) {
         const Group group = schedule.group(step);
-        const bool is_final = step + 1 == schedule.steps();
-        return for_own_pieces(window.slice_bytes(local), [&](const Chunk& chunk, const Piece& piece) {
-            const Unit<T> own = load(partial_at(window, level, piece), piece);
-            return combine(
-                window, piece, group.radix, group.digit, own, is_final, level + 1,
-                [&](u64 digit, Unit<T>& unit) {
-                    const u64 slot = schedule.slot(step, group.digit, digit);
-                    const Place place{kExchange, step, group.node(digit) * group_size + local,
-                                      chunk.index};
-                    return read(own_region(window, layout.slots, slot), window, piece, place, unit);
-                });
-        });
-    }
-
-    NVRAR_DEVICE bool combine_fold(const Window& window, u64 level) {
-        return for_own_pieces(window.slice_bytes(local), [&](const Chunk& chunk, const Piece& piece) {
-            const Unit<T> own = load(partial_at(window, level, piece), piece);
-            return combine(window, piece, 2, 0, own, false, level + 1,
-                           [&](u64, Unit<T>& unit) {
-                               return read(own_region(window, layout.fold, 0), window, piece,
-                                           fold_place(chunk), unit);
-                           });
-        });
+        const u64 first_slot = schedule.slot(step, group.radix, 0);
+        const Incoming incoming{own_region(window, layout.slots, first_slot), group.radix,
+                                group.digit, true,
+                                Place{kExchange, step, group.first * group_size + local, 0},
+                                group.stride * group_size};
+        return combine(window, incoming, level, level + 1, step + 1 == schedule.steps());
     }
 
     NVRAR_DEVICE bool take_from_fold(const Window& window) {
-        return for_own_pieces(window.slice_bytes(local), [&](const Chunk& chunk, const Piece& piece) {
+        return for_own_pieces(window.slice_bytes(local), [&](const Chunk&, const Piece& piece) {
             Unit<T> unit;
-            if (!read(own_region(window, layout.unfold, 0), window, piece, fold_place(chunk), unit))
+            if (!read(own_region(window, layout.unfold, 0), window, piece, fold_place(), unit))
                 return false;
             deliver(window, piece, unit);
             return true;
         });
     }
 
-    NVRAR_DEVICE void send(const Window& window, u64 to_node, u64 slot, u64 level) {
+    // The partial result of `level` to one partner; all partners of a step get the same packets.
+    NVRAR_DEVICE void send(const Window& window, u64 to_node, u64 slot, u64 level,
+                           bool& is_outgoing) {
+        put(window, to_node, slot, level, is_outgoing, [&](const Piece& piece) {
+            return load(partial_at(window, level, piece), piece);
+        });
+    }
+
+    NVRAR_DEVICE void give_back(const Window& window, u64 level) {
+        bool is_outgoing = false;
+        put(window, schedule.fold_partner(), schedule.unfold_slot(), level, is_outgoing,
+            [&](const Piece& piece) { return load(recv_at(window, local, piece), piece); });
+    }
+
+    // Packets go straight to a rank whose memory is mapped, and else by way of `outgoing`, which the
+    // first of a level's partners that needs it fills for all.
+    template <typename Take>
+    NVRAR_DEVICE void put(const Window& window, u64 to_node, u64 slot, u64 level,
+                          bool& is_outgoing, Take take) {
         const u64 rank = to_node * group_size + local;
-        const u64 offset = region(window, layout.slots, slot);
-        u64* outbox = fabric.packet_outbox(rank, offset, level);
-        for_own_pieces(window.slice_bytes(local), [&](const Chunk&, const Piece& piece) {
-            write(outbox, window, piece, load(partial_at(window, level, piece), piece));
+        const u64 target = region(window, layout.slots, slot);
+        const bool is_mapped = fabric.is_mapped(rank);
+        const u64 source = region(window, layout.outgoing, level);
+        u64* cells = reinterpret_cast<u64*>(is_mapped ? fabric.staging(rank) + target
+                                                      : fabric.staging(arguments.rank) + source);
+        if (is_mapped || !is_outgoing)
+            for_own_pieces(window.slice_bytes(local), [&](const Chunk&, const Piece& piece) {
+                write(cells, window, piece, take(piece));
+                return true;
+            });
+        if (is_mapped) return;
+        is_outgoing = true;
+        for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            const u64 first = first_unit(chunk) * kUnitBytes * kExpansion;
+            const u64 bytes = units_of(chunk) * kUnitBytes * kExpansion;
+            fabric.put(rank, target + first, fabric.staging(arguments.rank) + source + first, bytes);
             return true;
         });
-        fabric.put_packets(rank, offset, window.slice_bytes(local) * kExpansion, level);
     }
 
     // Phase 3
@@ -150,9 +168,9 @@ struct Packet : Standing {
         for (u64 i = 1; i < group_size; ++i) {
             const u64 peer = (local + i) % group_size;
             const u64* outbox = own_region(window, layout.outbox, peer);
-            const auto fetch = [&](const Chunk& chunk, const Piece& piece) {
+            const auto fetch = [&](const Chunk&, const Piece& piece) {
                 Unit<T> unit;
-                const Place place{kAllGather, 0, node * group_size + peer, chunk.index};
+                const Place place{kAllGather, 0, node * group_size + peer, 0};
                 if (!read(outbox, window, piece, place, unit)) return false;
                 store(recv_at(window, peer, piece), piece, unit);
                 return true;
@@ -162,42 +180,80 @@ struct Packet : Standing {
         return true;
     }
 
-    // One unit: operands in order, own among them; the result goes to the next level or to everybody.
-    template <typename Receive>
-    NVRAR_DEVICE bool combine(const Window& window, const Piece& piece, u64 operands, u64 own_index,
-                              const Unit<T>& own, bool is_final, u64 level, Receive receive) {
-        Accumulator<T> total[Unit<T>::kElements] = {};
-        for (u64 i = 0; i < operands; ++i) {
-            Unit<T> unit = own;
-            if (i != own_index && !receive(i, unit)) return false;
+    static constexpr u64 kInput = ~u64{0};  // in place of a level: the call's own input
+
+    // The operands of one combination, in order: one's own, and those that arrive in regions that lie
+    // one behind the other, from peers that stand `peer_stride` apart.
+    struct Incoming {
+        const u64* cells;
+        u64 operands;
+        u64 own_index;
+        bool is_dense;  // no region is left out for one's own
+        Place first;    // the peer of operand 0
+        u64 peer_stride;
+    };
+
+    NVRAR_DEVICE const u64* cells_of(const Incoming& incoming, u64 i) const {
+        const u64 index = i - (incoming.is_dense && i > incoming.own_index ? 1 : 0);
+        return incoming.cells + index * (layout.region_bytes / kCellBytes);
+    }
+
+    // own combined with what arrives -> the next level, or to everybody. Out of line: it is long, and
+    // runs once for a phase or step.
+    NVRAR_DEVICE bool combine(const Window& window, const Incoming& incoming, u64 own_level,
+                                u64 level, bool is_final) {
+        return for_own_pieces(window.slice_bytes(local), [&](const Chunk&, const Piece& piece) {
+            const T* own = own_level == kInput ? send_at(window, local, piece)
+                                               : partial_at(window, own_level, piece);
+            Accumulator<T> total[Unit<T>::kElements] = {};
+            if (!accumulate(window, incoming, piece, load(own, piece), total)) return false;
+            Unit<T> result;
             NVRAR_UNROLL
-            for (int e = 0; e < Unit<T>::kElements; ++e) {
-                const Accumulator<T> value = widen<T>(unit.lane[e]);
-                total[e] = i == 0 ? value : Op::combine(total[e], value);
+            for (int e = 0; e < Unit<T>::kElements; ++e)
+                result.lane[e] = narrow<T>(is_final ? Op::finish(total[e], ranks()) : total[e]);
+            if (is_final)
+                deliver(window, piece, result);
+            else
+                store(staged_partial(window, level, piece), piece, result);
+            return true;
+        });
+    }
+
+    // All packets of a batch are looked at before the first is waited for.
+    NVRAR_DEVICE bool accumulate(const Window& window, const Incoming& incoming, const Piece& piece,
+                                 const Unit<T>& own, Accumulator<T>* total) const {
+        for (u64 begin = 0; begin < incoming.operands; begin += kInFlight) {
+            Packets seen[kInFlight];
+            NVRAR_UNROLL
+            for (int i = 0; i < kInFlight; ++i)
+                if (begin + i < incoming.operands && begin + i != incoming.own_index)
+                    seen[i] = peek(cells_of(incoming, begin + i), piece);
+            NVRAR_UNROLL
+            for (int i = 0; i < kInFlight; ++i) {
+                if (begin + i >= incoming.operands) continue;
+                Unit<T> unit = own;
+                Place place = incoming.first;
+                place.peer += (begin + i) * incoming.peer_stride;
+                if (begin + i != incoming.own_index &&
+                    !take(cells_of(incoming, begin + i), window, piece, place, seen[i], unit))
+                    return false;
+                NVRAR_UNROLL
+                for (int e = 0; e < Unit<T>::kElements; ++e) {
+                    const Accumulator<T> value = widen<T>(unit.lane[e]);
+                    total[e] = begin + i == 0 ? value : Op::combine(total[e], value);
+                }
             }
         }
-        Unit<T> result;
-        NVRAR_UNROLL
-        for (int e = 0; e < Unit<T>::kElements; ++e)
-            result.lane[e] = narrow<T>(is_final ? Op::finish(total[e], ranks()) : total[e]);
-        if (is_final)
-            deliver(window, piece, result);
-        else
-            store(staged_partial(window, level, piece), piece, result);
         return true;
     }
 
-    // A finished unit: to this rank's output, to all peers of the node, and to the folded node.
+    // A finished unit: to this rank's output and to all peers of the node.
     NVRAR_DEVICE void deliver(const Window& window, const Piece& piece, const Unit<T>& unit) {
         store(recv_at(window, local, piece), piece, unit);
         for (u64 i = 1; i < group_size; ++i) {
             const u64 peer = (local + i) % group_size;
             write(node_region(window, peer, layout.outbox, local), window, piece, unit);
         }
-        if (arguments.nodes == 1 || schedule.is_folded() || !schedule.has_folded()) return;
-        const u64 rank = schedule.fold_partner() * group_size + local;
-        const u64 offset = region(window, layout.unfold, 0);
-        write(fabric.packet_outbox(rank, offset, 0), window, piece, unit);
     }
 
     // Cells
@@ -208,32 +264,51 @@ struct Packet : Standing {
         const u64 flag = static_cast<u64>(static_cast<u32>(window.epoch)) << 32;
         NVRAR_UNROLL
         for (u64 c = 0; c < kCellsPerUnit; ++c)
-            Cell(cells[piece.index * kCellsPerUnit + c])
-                .store(flag | words.word[c], cuda::memory_order_relaxed);
+            Cell(cells[piece.index * kCellsPerUnit + c]).store(flag | words.word[c], kOrder);
     }
 
     NVRAR_DEVICE bool read(const u64* cells, const Window& window, const Piece& piece,
                            const Place& place, Unit<T>& unit) const {
-        const u32 flag = static_cast<u32>(window.epoch);
+        return take(cells, window, piece, place, peek(cells, piece), unit);
+    }
+
+    NVRAR_DEVICE Packets peek(const u64* cells, const Piece& piece) const {
+        Packets seen;
+        NVRAR_UNROLL
+        for (u64 c = 0; c < kCellsPerUnit; ++c)
+            seen.cell[c] = Waiter::look<kOrder>(cell(cells, piece, c));
+        return seen;
+    }
+
+    // The data of `seen`, or of what comes after it where a flag is not yet there.
+    NVRAR_DEVICE bool take(const u64* cells, const Window& window, const Piece& piece, Place place,
+                           const Packets& seen, Unit<T>& unit) const {
+        const u64 flag = static_cast<u32>(window.epoch);
+        place.chunk = piece.offset / arguments.chunk_bytes;
         Words words;
         NVRAR_UNROLL
         for (u64 c = 0; c < kCellsPerUnit; ++c) {
-            Cell cell(const_cast<u64&>(cells[piece.index * kCellsPerUnit + c]));
-            u64 packet = 0;
-            const auto poll = [&] {
-                packet = cell.load(cuda::memory_order_relaxed);
-                return packet >> 32;
-            };
-            if (!waiter.wait(place, flag, poll, [&](u64 seen) { return seen == flag; })) return false;
+            u64 packet = seen.cell[c];
+            if (packet >> 32 != flag)
+                packet = waiter.wait<kOrder, 32>(cell(cells, piece, c), flag, place);
+            if (packet >> 32 != flag) return false;
             words.word[c] = static_cast<u32>(packet);
         }
         unit = same_bytes<Unit<T>>(words);
         return true;
     }
 
+    // Data and flag are one access, so nothing needs to be ordered around it.
+    static constexpr auto kOrder = cuda::memory_order_relaxed;
+
+    static NVRAR_DEVICE const u64* cell(const u64* cells, const Piece& piece, u64 c) {
+        return cells + piece.index * kCellsPerUnit + c;
+    }
+
     // User memory and partial results: the last unit of a slice may be short.
 
     NVRAR_DEVICE Unit<T> load(const T* source, const Piece& piece) const {
+        if (piece.elements == Unit<T>::kElements) return *reinterpret_cast<const Unit<T>*>(source);
         Unit<T> unit{};
         NVRAR_UNROLL
         for (int e = 0; e < Unit<T>::kElements; ++e)
@@ -241,6 +316,10 @@ struct Packet : Standing {
         return unit;
     }
     NVRAR_DEVICE void store(T* target, const Piece& piece, const Unit<T>& unit) const {
+        if (piece.elements == Unit<T>::kElements) {
+            *reinterpret_cast<Unit<T>*>(target) = unit;
+            return;
+        }
         NVRAR_UNROLL
         for (int e = 0; e < Unit<T>::kElements; ++e)
             if (e < piece.elements) target[e] = unit.lane[e];
@@ -249,11 +328,10 @@ struct Packet : Standing {
     template <typename Body>
     NVRAR_DEVICE bool for_own_pieces(u64 slice_bytes, Body body) const {
         const auto pieces = [&](const Chunk& chunk) {
-            const u64 units = (chunk.bytes + kUnitBytes - 1) / kUnitBytes;
-            for (u64 u = thread_index(); u < units; u += thread_count()) {
+            for (u64 u = thread_index(); u < units_of(chunk); u += thread_count()) {
                 const u64 offset = chunk.begin + u * kUnitBytes;
-                const u64 bytes = smaller(kUnitBytes, slice_bytes - offset);
-                const Piece piece{offset / kUnitBytes, offset, static_cast<int>(bytes / sizeof(T))};
+                const u64 bytes = chunk.bytes ? smaller(kUnitBytes, slice_bytes - offset) : 0;
+                const Piece piece{first_unit(chunk) + u, offset, static_cast<int>(bytes / sizeof(T))};
                 if (!body(chunk, piece)) return false;
             }
             return true;
@@ -261,11 +339,19 @@ struct Packet : Standing {
         return block_all(for_own_chunks(arguments, slice_bytes, pieces));
     }
 
+    NVRAR_DEVICE u64 units_of(const Chunk& chunk) const {
+        return chunk.bytes ? (chunk.bytes + kUnitBytes - 1) / kUnitBytes : 1;
+    }
+    // An empty chunk's unit: a region ends with one for each block of the largest launch.
+    NVRAR_DEVICE u64 first_unit(const Chunk& chunk) const {
+        const u64 after_region = layout.region_bytes / (kUnitBytes * kExpansion);
+        return chunk.bytes ? chunk.begin / kUnitBytes : after_region - 1 - block;
+    }
+
     // Where things lie
 
-    NVRAR_DEVICE Place fold_place(const Chunk& chunk) const {
-        return {kExchange, schedule.steps(), schedule.fold_partner() * group_size + local,
-                chunk.index};
+    NVRAR_DEVICE Place fold_place() const {
+        return {kExchange, schedule.steps(), schedule.fold_partner() * group_size + local, 0};
     }
     NVRAR_DEVICE u64* node_region(const Window& window, u64 peer, u64 kind, u64 index) const {
         return reinterpret_cast<u64*>(fabric.staging(node * group_size + peer) +

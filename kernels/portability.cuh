@@ -1,7 +1,8 @@
 // The one header that knows which compiler reads kernels/: a block of CUDA threads, or one CPU thread.
 //
 // On the CPU a block has one thread, so that a loop from thread_index() in steps of thread_count() is
-// a plain loop that the compiler vectorises, and block_sync() is nothing.
+// a plain loop that the compiler vectorises, and block_sync() is nothing. A fabric that defines
+// NVRAR_EMULATED gets blocks of several CPU threads instead: slow, but every line of a launch runs.
 #pragma once
 
 #include <cuda/atomic>
@@ -10,21 +11,23 @@
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 
 #define NVRAR_DEVICE __device__ __forceinline__
+#define NVRAR_NOINLINE __device__ __noinline__
 #define NVRAR_KERNEL extern "C" __global__ void
 #define NVRAR_UNROLL _Pragma("unroll")
 #define NVRAR_RESTRICT __restrict__
 
 namespace nvrar {
 
-constexpr int kVectorBytes = 16;  // the widest load of one thread
+constexpr int kVectorBytes = 16;      // the widest load of one thread
+constexpr int kVectorAlignment = 16;  // which such a load demands
+constexpr int kInFlight = 4;          // loads that a thread issues before it waits for the first
 
 NVRAR_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
 NVRAR_DEVICE int thread_count() { return static_cast<int>(blockDim.x); }
 NVRAR_DEVICE int block_index() { return static_cast<int>(blockIdx.x); }
-NVRAR_DEVICE int block_count() { return static_cast<int>(gridDim.x); }
 NVRAR_DEVICE void block_sync() { __syncthreads(); }
 NVRAR_DEVICE bool block_all(bool mine) { return __syncthreads_and(mine) != 0; }
-NVRAR_DEVICE void relax() { __nanosleep(20); }
+NVRAR_DEVICE void relax() {}  // a poll takes longer than any pause would save
 NVRAR_DEVICE void yield() { __nanosleep(200); }
 
 NVRAR_DEVICE cuda::std::uint64_t now_ns() {
@@ -41,7 +44,10 @@ NVRAR_DEVICE cuda::std::uint64_t now_ns() {
 #include <string.h>
 #include <time.h>
 
+#include <atomic>
+
 #define NVRAR_DEVICE inline
+#define NVRAR_NOINLINE inline __attribute__((noinline))
 #define NVRAR_KERNEL extern "C" void
 #define NVRAR_UNROLL
 #define NVRAR_RESTRICT __restrict
@@ -49,13 +55,55 @@ NVRAR_DEVICE cuda::std::uint64_t now_ns() {
 namespace nvrar {
 
 constexpr int kVectorBytes = 256;  // a few of the widest CPU registers, so that loop overhead is small
+constexpr int kVectorAlignment = 1;
+constexpr int kInFlight = 1;  // the CPU looks ahead by itself
+
+#if defined(NVRAR_EMULATED)
+
+// One block of a launch whose threads are CPU threads.
+struct EmulatedBlock {
+    int index;
+    int threads;
+    std::atomic<int> waiting{0};
+    std::atomic<int> generation{0};
+    std::atomic<bool> refused{false};
+    std::atomic<bool> verdict{true};
+};
+struct EmulatedThread {
+    EmulatedBlock* block;
+    int index;
+};
+inline thread_local EmulatedThread emulated{};
+
+NVRAR_DEVICE int thread_index() { return emulated.index; }
+NVRAR_DEVICE int thread_count() { return emulated.block->threads; }
+NVRAR_DEVICE int block_index() { return emulated.block->index; }
+
+NVRAR_DEVICE bool block_all(bool mine) {
+    EmulatedBlock& block = *emulated.block;
+    const int generation = block.generation.load();
+    if (!mine) block.refused.store(true);
+    if (block.waiting.fetch_add(1) + 1 == block.threads) {
+        block.verdict.store(!block.refused.exchange(false));
+        block.waiting.store(0);
+        block.generation.store(generation + 1);
+    } else {
+        while (block.generation.load() == generation) sched_yield();
+    }
+    return block.verdict.load();
+}
+
+NVRAR_DEVICE void block_sync() { block_all(true); }
+
+#else
 
 NVRAR_DEVICE int thread_index() { return 0; }
 NVRAR_DEVICE int thread_count() { return 1; }
 NVRAR_DEVICE int block_index() { return 0; }
-NVRAR_DEVICE int block_count() { return 1; }
 NVRAR_DEVICE void block_sync() {}
 NVRAR_DEVICE bool block_all(bool mine) { return mine; }
+
+#endif
 
 NVRAR_DEVICE void relax() {
 #if defined(__x86_64__)

@@ -64,7 +64,7 @@ struct Signal : Standing {
 
     NVRAR_DEVICE bool reduce_scatter(const Window& window) {
         const bool is_final = arguments.nodes == 1;
-        if (group_size == 1 && !is_final) return true;  // the input is the partial result
+        if (input_is_partial() && !is_final) return true;
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             const u64 at = in_message(window, local, chunk.begin);
             const T* own = send_at(window, local, chunk);
@@ -158,9 +158,16 @@ struct Signal : Standing {
 
     NVRAR_DEVICE bool give_back(const Window& window) {
         block_sync();
+        if (Fabric::kPutsFromStaging) {
+            for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+                copy(partial(window, 0, chunk), recv_at(window, local, chunk), chunk.bytes);
+                return true;
+            });
+            block_sync();
+        }
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             put(window, schedule.fold_partner(), schedule.unfold_slot(), chunk,
-                recv_at(window, local, chunk));
+                Fabric::kPutsFromStaging ? partial(window, 0, chunk) : recv_at(window, local, chunk));
             return true;
         });
     }
@@ -213,9 +220,14 @@ struct Signal : Standing {
                                     in_message(window, slice, chunk.begin));
     }
 
-    // What this node has combined so far. With one rank per node it starts as the input itself.
+    // With one rank per node there is nothing to combine before the exchange.
+    NVRAR_DEVICE bool input_is_partial() const {
+        return group_size == 1 && !Fabric::kPutsFromStaging;
+    }
+
+    // What this node has combined so far.
     NVRAR_DEVICE T* partial(const Window& window, u64 level, const Chunk& chunk) const {
-        if (level == 0 && group_size == 1) return const_cast<T*>(send_at(window, local, chunk));
+        if (level == 0 && input_is_partial()) return const_cast<T*>(send_at(window, local, chunk));
         return reinterpret_cast<T*>(own_region(window, layout.partials, level) + chunk.begin);
     }
 
@@ -247,17 +259,20 @@ struct Signal : Standing {
 
     NVRAR_DEVICE bool arrived(const Window& window, u64 step, u64 from_node, u64 slot,
                               const Chunk& chunk) const {
-        const Place place{kExchange, step, from_node * group_size + local, chunk.index};
+        const u64 from = from_node * group_size + local;
+        const u64 flag = arrival_flag(window, slot, chunk.index);
         bool seen = true;
-        if (thread_index() == 0)
-            seen = await(place, arrival_flag(window, slot, chunk.index), window.epoch);
+        if (thread_index() == 0) {
+            seen = await(Place{kExchange, step, from, chunk.index}, flag, window.epoch);
+            if (seen) fabric.settle(from, flag, window.epoch);
+        }
         return block_all(seen);
     }
 
     // Tells all peers of the node, and waits until each has told the same.
     NVRAR_DEVICE bool meet(const Window& window, u64 flags, Phase phase) const {
         constexpr u64 line = 64;
-        const u64 first = flags + block_index() * group_size * line;
+        const u64 first = flags + block * group_size * line;
         bool seen = true;
         block_sync();
         for (u64 i = 1 + thread_index(); i < group_size; i += thread_count())
@@ -272,10 +287,10 @@ struct Signal : Standing {
     }
 
     NVRAR_DEVICE bool await(const Place& place, u64 flag_offset, u64 expected) const {
-        Flag flag(*reinterpret_cast<u64*>(fabric.staging(arguments.rank) + flag_offset));
-        return waiter.wait(
-            place, expected, [&] { return flag.load(cuda::memory_order_acquire); },
-            [&](u64 seen) { return seen == expected; });
+        constexpr auto order = cuda::memory_order_acquire;
+        const u64* flag = reinterpret_cast<u64*>(fabric.staging(arguments.rank) + flag_offset);
+        return Waiter::look<order>(flag) == expected ||
+               waiter.wait<order>(flag, expected, place) == expected;
     }
 };
 

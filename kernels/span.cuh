@@ -2,11 +2,9 @@
 #pragma once
 
 #include "reduction.cuh"
+#include "vector.cuh"
 
 namespace nvrar {
-
-template <typename T>
-constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 
 // Operands of one reduction, in the order in which they combine.
 template <typename T>
@@ -42,16 +40,42 @@ NVRAR_DEVICE Targets<T> only(T* target) {
     return {nullptr, 0, 1, target, 0};
 }
 
-// Bytes, unchanged. Both are aligned to 16 bytes or to the element size, whichever is less.
-NVRAR_DEVICE void copy(void* target, const void* source, u64 bytes) {
-    u8* NVRAR_RESTRICT to = static_cast<u8*>(target);
-    const u8* NVRAR_RESTRICT from = static_cast<const u8*>(source);
-    for (u64 i = thread_index(); i < bytes; i += thread_count()) to[i] = from[i];
+// As many elements as a span's full vectors have, or one of its tail.
+template <typename T, int Lanes>
+struct Elements {
+    T lane[Lanes];
+};
+template <typename T, int Lanes>
+using Loaded = cuda::std::conditional_t<Lanes == kLanes<T>, Vector<T>, Elements<T, Lanes>>;
+
+// total[lane] = the operands' elements first + lane, combined in order. All loads of a batch are under
+// way before the first is waited for: on a GPU a load takes longer than all that follows it.
+template <typename T, typename Op, int Lanes, typename Operands>
+NVRAR_DEVICE void accumulate_batches(const Operands& sources, u64 first, Accumulator<T>* total) {
+    for (u64 begin = 0; begin < sources.count; begin += kInFlight) {
+        Loaded<T, Lanes> loaded[kInFlight];
+        NVRAR_UNROLL
+        for (int i = 0; i < kInFlight; ++i)
+            if (begin + i < sources.count)
+                loaded[i] = *reinterpret_cast<const Loaded<T, Lanes>*>(sources[begin + i] + first);
+        NVRAR_UNROLL
+        for (int i = 0; i < kInFlight; ++i) {
+            if (begin + i >= sources.count) continue;
+            NVRAR_UNROLL
+            for (int lane = 0; lane < Lanes; ++lane) {
+                const Accumulator<T> value = widen<T>(loaded[i].lane[lane]);
+                total[lane] = begin + i == 0 ? value : Op::combine(total[lane], value);
+            }
+        }
+    }
 }
 
-// total[lane] = the operands' elements first + lane, combined in order.
 template <typename T, typename Op, int Lanes, typename Operands>
 NVRAR_DEVICE void accumulate(const Operands& sources, u64 first, Accumulator<T>* total) {
+    if constexpr (kInFlight > 1) {
+        accumulate_batches<T, Op, Lanes>(sources, first, total);
+        return;
+    }
     const T* a = sources[0] + first;
     if (sources.count == 1) {
         NVRAR_UNROLL
@@ -72,11 +96,11 @@ NVRAR_DEVICE void accumulate(const Operands& sources, u64 first, Accumulator<T>*
 
 template <typename T, int Lanes>
 NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u64 first) {
-    for (u64 i = 0; i < targets.count; ++i) {
-        T* NVRAR_RESTRICT target = targets[i] + first;
-        NVRAR_UNROLL
-        for (int lane = 0; lane < Lanes; ++lane) target[lane] = result[lane];
-    }
+    Loaded<T, Lanes> vector;
+    NVRAR_UNROLL
+    for (int lane = 0; lane < Lanes; ++lane) vector.lane[lane] = result[lane];
+    for (u64 i = 0; i < targets.count; ++i)
+        *reinterpret_cast<Loaded<T, Lanes>*>(targets[i] + first) = vector;
 }
 
 // targets[all][first .. first + Lanes) = finish(combine over sources), in the order of the sources.

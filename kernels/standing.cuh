@@ -16,6 +16,8 @@ struct Standing {
     u64 group_size;  // ranks per node
     u64 node;
     u64 local;  // rank in the node, and number of the rail
+    u64 block;  // of this rank
+    u64 first_epoch;
 
     NVRAR_DEVICE explicit Standing(const Arguments& a)
         : arguments(a),
@@ -25,7 +27,9 @@ struct Standing {
           waiter{a},
           group_size(a.ranks_per_node),
           node(a.rank / a.ranks_per_node),
-          local(a.rank % a.ranks_per_node) {}
+          local(a.rank % a.ranks_per_node),
+          block(own_block(a)),
+          first_epoch(a.epochs[block]) {}
 
     NVRAR_DEVICE u64 ranks() const { return group_size * arguments.nodes; }
 
@@ -41,10 +45,20 @@ struct Standing {
 
     template <typename Body>
     NVRAR_DEVICE bool for_windows(u64 message_bytes, u64 limit, Body body) const {
-        const Windows windows{arguments, message_bytes, limit};
+        const Windows windows{arguments, first_epoch, message_bytes, limit};
         for (u64 w = 0; w < windows.count(); ++w)
             if (!body(windows[w])) return false;
+        leave_epochs();
         return true;
+    }
+
+   private:
+    // For the next call, which may have another number of blocks: between them they advance all slots.
+    NVRAR_DEVICE void leave_epochs() const {
+        block_sync();  // all threads have read theirs
+        for (u64 slot = block + thread_index() * arguments.blocks; slot < arguments.epoch_slots;
+             slot += arguments.blocks * thread_count())
+            arguments.epochs[slot] = first_epoch + arguments.epochs_taken;
     }
 };
 

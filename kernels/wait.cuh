@@ -17,35 +17,42 @@ struct Place {
 struct Waiter {
     const Arguments& arguments;
 
-    // `poll` returns what it saw; the wait is over when `is_there` accepts it.
-    template <typename Poll, typename IsThere>
-    NVRAR_DEVICE bool wait(const Place& place, u64 expected, Poll poll, IsThere is_there) const {
-        if (is_there(poll())) return true;
+    // Returns *address as it was last seen. The wait was in vain unless its upper bits, from `Shift`
+    // on, are `expected`.
+    template <cuda::memory_order Order, int Shift = 0>
+    NVRAR_NOINLINE u64 wait(const u64* address, u64 expected, Place place) const {
         for (u64 i = 0; i < arguments.spin; ++i) {
+            const u64 seen = look<Order>(address);
+            if (seen >> Shift == expected) return seen;
             relax();
-            if (is_there(poll())) return true;
         }
-        return wait_yielding(place, expected, poll, is_there);
+        return wait_yielding<Order, Shift>(address, expected, place);
+    }
+
+    template <cuda::memory_order Order>
+    static NVRAR_DEVICE u64 look(const u64* address) {
+        return cuda::atomic_ref<u64, cuda::thread_scope_system>(*const_cast<u64*>(address)).load(Order);
     }
 
    private:
-    template <typename Poll, typename IsThere>
-    NVRAR_DEVICE bool wait_yielding(const Place& place, u64 expected, Poll poll,
-                                    IsThere is_there) const {
+    template <cuda::memory_order Order, int Shift>
+    NVRAR_DEVICE u64 wait_yielding(const u64* address, u64 expected, const Place& place) const {
         const u64 start = now_ns();
-        while (now_ns() - start < arguments.timeout_ns) {
-            if (has_failed()) return false;
+        u64 seen = 0;
+        while (now_ns() - start < arguments.timeout_ns && !has_failed()) {
             for (int i = 0; i < 8; ++i) {
-                if (is_there(poll())) return true;
+                seen = look<Order>(address);
+                if (seen >> Shift == expected) return seen;
                 yield();
             }
         }
-        report(place, expected, poll());
-        return false;
+        report(place, expected, seen >> Shift);
+        return seen;
     }
 
     NVRAR_DEVICE bool has_failed() const { return code().load(cuda::memory_order_relaxed) != 0; }
 
+    // The first wait of all that were in vain.
     NVRAR_DEVICE void report(const Place& place, u64 expected, u64 seen) const {
         u64 none = 0;
         if (!code().compare_exchange_strong(none, 1, cuda::memory_order_relaxed)) return;

@@ -26,6 +26,7 @@ struct Window {
 // The windows of a message. Without staging between nodes nothing bounds a window: it is the message.
 struct Windows {
     const Arguments& arguments;
+    u64 first_epoch;
     u64 message_bytes;
     u64 limit;
 
@@ -34,7 +35,7 @@ struct Windows {
     NVRAR_DEVICE Window operator[](u64 index) const {
         const u64 first = index * limit;
         const u64 bytes = smaller(limit, message_bytes - first);
-        const u64 epoch = arguments.epoch + index;
+        const u64 epoch = first_epoch + index;
         const u64 share = (bytes + arguments.ranks_per_node - 1) / arguments.ranks_per_node;
         return {first,      bytes,      round_up(share, kSliceAlignment), epoch, epoch & 1,
                 index == 0, index + 1 == count()};
@@ -50,12 +51,16 @@ struct Chunk {
     u64 bytes;
 };
 
+// The number of this block among those of its rank; a launch may hold several ranks.
+NVRAR_DEVICE u64 own_block(const Arguments& arguments) {
+    return static_cast<u64>(block_index()) % arguments.blocks;
+}
+
 template <typename Body>
 NVRAR_DEVICE bool for_own_chunks(const Arguments& arguments, u64 slice_bytes, Body body) {
     const u64 full = (slice_bytes + arguments.chunk_bytes - 1) / arguments.chunk_bytes;
-    const u64 least = static_cast<u64>(block_count());
-    const u64 chunks = full > least ? full : least;
-    for (u64 c = block_index(); c < chunks; c += block_count()) {
+    const u64 chunks = full > arguments.blocks ? full : arguments.blocks;
+    for (u64 c = own_block(arguments); c < chunks; c += arguments.blocks) {
         const u64 begin = smaller(c * arguments.chunk_bytes, slice_bytes);
         if (!body(Chunk{c, begin, smaller(arguments.chunk_bytes, slice_bytes - begin)})) return false;
     }

@@ -18,6 +18,12 @@ struct Gate {
 
 using GateFlag = cuda::atomic_ref<u64, cuda::thread_scope_system>;
 
+// Whether `peer` has come.
+inline bool await_at_gate(const Gate& gate, const Waiter& waiter, u64 peer) {
+    return waiter.wait<cuda::memory_order_acquire>(gate.flags[peer], gate.round,
+                                                   Place{kReduceScatter, 0, peer, 0}) == gate.round;
+}
+
 // Rank 0 waits for all and then opens; two hops whatever the number of ranks.
 inline bool pass_gate(const Gate& gate) {
     Arguments arguments{};
@@ -25,17 +31,11 @@ inline bool pass_gate(const Gate& gate) {
     arguments.timeout_ns = gate.timeout_ns;
     arguments.failure = gate.failure;
     const Waiter waiter{arguments};
-    const auto reached = [&](u64 seen) { return seen == gate.round; };
-    const auto await = [&](u64 peer) {
-        GateFlag flag(*gate.flags[peer]);
-        return waiter.wait(Place{kReduceScatter, 0, peer, 0}, gate.round,
-                           [&] { return flag.load(cuda::memory_order_acquire); }, reached);
-    };
     if (gate.rank != 0) GateFlag(*gate.flags[gate.rank]).store(gate.round, cuda::memory_order_release);
     for (u64 peer = 1; gate.rank == 0 && peer < gate.ranks; ++peer)
-        if (!await(peer)) return false;
+        if (!await_at_gate(gate, waiter, peer)) return false;
     if (gate.rank == 0) GateFlag(*gate.flags[0]).store(gate.round, cuda::memory_order_release);
-    return gate.rank == 0 || await(0);
+    return gate.rank == 0 || await_at_gate(gate, waiter, 0);
 }
 
 }  // namespace nvrar

@@ -1,0 +1,50 @@
+// What fabrics share where a rank's memory is mapped here: a put is a copy and a signal a store.
+#pragma once
+
+#include "../arguments.cuh"
+#include "../vector.cuh"
+
+namespace nvrar {
+
+using Flag = cuda::atomic_ref<u64, cuda::thread_scope_system>;
+
+struct MappedFabric {
+    const Arguments& arguments;
+
+    NVRAR_DEVICE u8* staging(u64 rank) const {
+        return static_cast<u8*>(arguments.rank_staging[rank]);
+    }
+
+    // By one thread. What this block has written before its last block_sync() is seen with the flag.
+    NVRAR_DEVICE void signal(u64 rank, u64 flag_offset, u64 value) const {
+        Flag(*reinterpret_cast<u64*>(staging(rank) + flag_offset))
+            .store(value, cuda::memory_order_release);
+    }
+
+    // By the whole block: bytes, then a signal that is seen no sooner than they are. The source may be
+    // written again at once.
+    NVRAR_DEVICE void copy_and_signal(u64 rank, u64 offset, const void* source, u64 bytes,
+                                      u64 flag_offset, u64 value) const {
+        copy(staging(rank) + offset, source, bytes);
+        block_sync();
+        if (thread_index() == 0) signal(rank, flag_offset, value);
+    }
+};
+
+// All ranks are mapped.
+struct LocalFabric : MappedFabric {
+    static constexpr bool kPutsFromStaging = false;
+
+    NVRAR_DEVICE bool is_mapped(u64) const { return true; }
+
+    NVRAR_DEVICE void put_signal(u64 rank, u64 offset, const void* source, u64 bytes,
+                                 u64 flag_offset, u64 value) const {
+        copy_and_signal(rank, offset, source, bytes, flag_offset, value);
+    }
+    NVRAR_DEVICE void put(u64 rank, u64 offset, const void* source, u64 bytes) const {
+        copy(staging(rank) + offset, source, bytes);
+    }
+    NVRAR_DEVICE void settle(u64, u64, u64) const {}
+};
+
+}  // namespace nvrar

@@ -1,0 +1,39 @@
+// What one thread moves at a time: aligned vectors where the loads demand it.
+#pragma once
+
+#include "portability.cuh"
+
+namespace nvrar {
+
+// One-byte floats become floats of four: half a vector of them is as much as the registers hold.
+template <typename T>
+constexpr int kLanes = kVectorBytes / (sizeof(T) > 2 ? static_cast<int>(sizeof(T)) : 2);
+
+NVRAR_DEVICE constexpr int align_lanes(int natural, int bytes) {
+    const int wanted = kVectorAlignment < bytes ? kVectorAlignment : bytes;
+    return wanted > natural ? wanted : natural;
+}
+
+// On a GPU, memory that holds vectors starts on a multiple of 16 bytes: the backend sees to that.
+template <typename T>
+struct alignas(align_lanes(alignof(T), sizeof(T) * kLanes<T>)) Vector {
+    T lane[kLanes<T>];
+};
+
+struct alignas(kVectorAlignment) Bytes {
+    u8 byte[kVectorBytes];
+};
+
+// Bytes, unchanged, by all threads of a block. Both start on a multiple of 16 bytes, or on the CPU of
+// the element size.
+NVRAR_DEVICE void copy(void* target, const void* source, u64 bytes) {
+    u8* NVRAR_RESTRICT to = static_cast<u8*>(target);
+    const u8* NVRAR_RESTRICT from = static_cast<const u8*>(source);
+    constexpr u64 wide = sizeof(Bytes);
+    const u64 vectors = bytes / wide;
+    for (u64 v = thread_index(); v < vectors; v += thread_count())
+        *reinterpret_cast<Bytes*>(to + v * wide) = *reinterpret_cast<const Bytes*>(from + v * wide);
+    for (u64 i = vectors * wide + thread_index(); i < bytes; i += thread_count()) to[i] = from[i];
+}
+
+}  // namespace nvrar
