@@ -14,7 +14,7 @@ from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.backends.names import require_known
 from nvrar_bench.backends.registry import open_backends
 from nvrar_bench.devices.cpu import Block, CpuDevice
-from nvrar_bench.devices.names import require_available
+from nvrar_bench.devices.names import require_cpu
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
 from nvrar_bench.world import join
@@ -90,7 +90,7 @@ class AllReduce:
         in_place = send.ctypes.data == recv.ctypes.data
         if not in_place and np.may_share_memory(send, recv):
             raise UsageError("send and recv overlap; they must be the same array or apart")
-        both = all(self._device.symmetric_home(array) for array in (send, recv))
+        both = all(self._device.peer_addresses(array) for array in (send, recv))
         return Case(
             size_bytes=send.nbytes, count=send.size, dtype=_NAMES[send.dtype], op=op,
             placement="in_place" if in_place else "out_of_place",
@@ -143,7 +143,7 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
         Unavailable: the backend or device is not there.
     """
     require_known([name])
-    require_available(device)
+    require_cpu(device)
     if protocol not in ("auto", "signal", "packet"):
         raise UsageError(f"protocol {protocol}: allowed: auto, signal, packet")
     if nodes is not None and nodes < 1:

@@ -91,7 +91,7 @@ def _integer(name: str) -> DataType:
     return DataType(
         name=name,
         numpy=numpy,
-        cxx=f"std::{name}_t",
+        cxx=f"cuda::std::{name}_t",
         mpi=f"{name.upper()}_T",
         is_float=False,
         exact_limit=largest,

@@ -50,13 +50,23 @@ class World:
 
     @property
     def rank(self) -> int:
-        """This rank, 0 to size - 1."""
+        """This process's rank in `comm`."""
         return int(self.comm.rank)
 
     @property
     def size(self) -> int:
-        """Number of ranks."""
-        return int(self.comm.size)
+        """Number of ranks that reduce together."""
+        return len(self.hosts)
+
+    @property
+    def seats(self) -> tuple[int, ...]:
+        """The ranks that this process plays: its own, or all where they are virtual."""
+        return tuple(range(self.size)) if self.virtual_ranks else (self.rank,)
+
+    @property
+    def virtual_ranks(self) -> bool:
+        """True if one process plays all ranks."""
+        return self.size > self.comm.size
 
     @property
     def host(self) -> str:
@@ -93,7 +103,12 @@ class World:
     @property
     def oversubscribed(self) -> bool:
         """True if this machine has more ranks than cores for them."""
-        return int(self.host_comm.size) > self.cores
+        return self.local_ranks > self.cores
+
+    @property
+    def local_ranks(self) -> int:
+        """Number of ranks on this machine."""
+        return self.size if self.virtual_ranks else int(self.host_comm.size)
 
     def placement(self, device: str) -> tuple[Placement, ...]:
         """Every rank with its host and node."""
@@ -121,6 +136,19 @@ class World:
                 f"on {self.machines}; leave --nodes out to use the real ones"
             )
         return replace(self, nodes=nodes, virtual_nodes=nodes != self.machines)
+
+    def with_virtual_ranks(self, ranks: int) -> World:
+        """Let this one process play `ranks` ranks.
+
+        Raises:
+            UsageError: there is more than one process.
+        """
+        if self.comm.size > 1:
+            raise UsageError(
+                f"--virtual-ranks {ranks}: virtual ranks live in one process, and this job has "
+                f"{self.comm.size}; start it without mpirun and without --ranks"
+            )
+        return replace(self, hosts=self.hosts * ranks, machine_of=self.machine_of * ranks)
 
     def on_host_leader(self, action: Callable[[], _T]) -> _T:
         """Run `action` on one rank of each machine; give its result, or error, to all there.

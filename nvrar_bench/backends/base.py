@@ -7,31 +7,39 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-import numpy.typing as npt
-
-from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.base import Array, Device
 from nvrar_bench.plan import Case
 from nvrar_bench.world import World
 
-Array = npt.NDArray[Any]
+__all__ = ["Array", "Backend", "Operation"]
 
 
 class Operation(ABC):
     """One all-reduce, prepared: which buffers, count, dtype, op.
 
     `variant` says how it is done, in one word for tables. `clock` gives nanoseconds; it is the
-    monotonic clock, unless the backend has one of its own.
+    monotonic clock, unless the backend has one of its own. `warnings` are what a reader of its
+    figures must know. Where `stream_ordered`, a launch is queued on the device's stream.
     """
 
     variant: str
+    warnings: tuple[str, ...] = ()
+    stream_ordered: bool = False
     clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
 
     @abstractmethod
     def launch(self) -> None:
-        """Run it once: when this returns, recv holds the result and both buffers are free.
+        """Run it once, or queue it: once it is done, recv holds the result and both are free.
 
         Raises:
             TimedOut: a peer did not answer in time; recv is undefined.
+        """
+
+    def confirm(self) -> None:  # noqa: B027 - most calls fail while they run
+        """Look, after calls that were queued have run, whether all went well.
+
+        Raises:
+            TimedOut: a peer did not answer one of them in time; recv is undefined.
         """
 
     def close(self) -> None:  # noqa: B027 - most operations hold nothing
@@ -43,7 +51,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, world: World, device: CpuDevice, timeout: float) -> None:
+    def __init__(self, world: World, device: Device, timeout: float) -> None:
         self.world = world
         self.device = device
         self.timeout = timeout
@@ -61,11 +69,17 @@ class Backend(ABC):
 
     @abstractmethod
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
-        """Prepare `case` on these buffers, shape (case.count,); recv is send in place. Collective.
+        """Prepare `case` on these buffers; recv is send in place. Collective.
+
+        Their shape is (case.count,), or (seats, case.count) with virtual ranks.
 
         Raises:
             Unavailable: what it needs cannot be built.
         """
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader of its figures needs to know, for the record."""
+        return {}
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Free everything. Collective."""

@@ -7,65 +7,92 @@ from dataclasses import dataclass
 
 from nvrar_bench.backends import nccl
 from nvrar_bench.backends.base import Backend
-from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
+from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.world import World
+
+_ONE_PROCESS = "virtual ranks live in one process, and {} has one rank in each"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One backend: `missing` says what it lacks in a world (None: nothing), `open` makes it."""
+    """One backend: `missing` says what it lacks (None: nothing), `open` makes it."""
 
-    missing: Callable[[World], str | None]
-    open: Callable[[World, CpuDevice, float], Backend]
+    missing: Callable[[World, Device], str | None]
+    open: Callable[[World, Device, float, Tuning], Backend]
     by_default: bool = True
 
 
-def _nothing_missing(_: World) -> None:
-    return None
+def _nccl_missing(world: World, device: Device) -> str | None:
+    if world.virtual_ranks:
+        return _ONE_PROCESS.format("NCCL")
+    return nccl.missing(device.name, device.ranks_sharing)
 
 
-def _nvrar_missing(world: World) -> str | None:
-    if world.machines > 1:
+def _mpi_missing(world: World, device: Device) -> str | None:  # noqa: ARG001
+    return _ONE_PROCESS.format("MPI") if world.virtual_ranks else None
+
+
+def _fake_missing(world: World, device: Device) -> str | None:
+    if world.virtual_ranks:
+        return _ONE_PROCESS.format("the fake")
+    return None if device.name == "cpu" else "it computes on the CPU: use --device cpu"
+
+
+def _nvrar_missing(world: World, device: Device) -> str | None:
+    if device.heap_problem:
+        return device.heap_problem
+    if world.machines > 1 and device.name == "cpu":
         return (
             f"on the cpu device NVRAR reaches the ranks of one machine, and this job runs on "
             f"{world.machines}; between machines it needs the cuda device"
         )
+    if list(world.node_of) != sorted(world.node_of):
+        return (
+            "the ranks of a node must follow one another, and this launcher dealt them out in "
+            "turn: mpirun --map-by slot, srun --distribution=block"
+        )
     return None
 
 
-def _open_mpi(world: World, device: CpuDevice, timeout: float) -> Backend:
+def _open_nccl(world: World, device: Device, timeout: float, _: Tuning) -> Backend:
+    return nccl.NcclBackend(world, device, timeout)
+
+
+def _open_mpi(world: World, device: Device, timeout: float, _: Tuning) -> Backend:
+    if device.name == "cuda":
+        from nvrar_bench.backends.mpi_cuda import MpiCudaBackend
+
+        return MpiCudaBackend(world, device, timeout)
     from nvrar_bench.backends.mpi import MpiBackend
 
     return MpiBackend(world, device, timeout)
 
 
-def _open_nvrar(world: World, device: CpuDevice, timeout: float) -> Backend:
+def _open_nvrar(world: World, device: Device, timeout: float, tuning: Tuning) -> Backend:
     from nvrar_bench.backends.nvrar.backend import NvrarBackend
+    from nvrar_bench.backends.nvrar.engines import engine_for
 
-    return NvrarBackend(world, device, timeout)
+    return NvrarBackend(world, engine_for(world, device), timeout, tuning)
 
 
-def _open_fake(world: World, device: CpuDevice, timeout: float) -> Backend:
+def _open_fake(world: World, device: Device, timeout: float, _: Tuning) -> Backend:
     from nvrar_bench.backends.fake import FakeBackend
 
     return FakeBackend(world, device, timeout)
 
 
-def _open_nccl(*_: object) -> Backend:
-    raise Unavailable(f"nccl: {nccl.missing()}")
-
-
 BACKENDS = {
-    "nccl": Entry(lambda _: nccl.missing(), _open_nccl),
-    "mpi": Entry(_nothing_missing, _open_mpi),
+    "nccl": Entry(_nccl_missing, _open_nccl),
+    "mpi": Entry(_mpi_missing, _open_mpi),
     "nvrar": Entry(_nvrar_missing, _open_nvrar),
-    "fake": Entry(_nothing_missing, _open_fake, by_default=False),
+    "fake": Entry(_fake_missing, _open_fake, by_default=False),
 }
 
 
 def open_backends(
-    names: Sequence[str], world: World, device: CpuDevice, timeout: float
+    names: Sequence[str], world: World, device: Device, timeout: float, tuning: Tuning = AUTOMATIC
 ) -> tuple[list[Backend], list[tuple[str, str]]]:
     """Open the backends asked for; without names, all that are there.
 
@@ -76,10 +103,10 @@ def open_backends(
         Unavailable: a backend asked for by name is not there.
     """
     chosen = names or [name for name, entry in BACKENDS.items() if entry.by_default]
-    reasons = {name: BACKENDS[name].missing(world) for name in chosen}
+    reasons = {name: BACKENDS[name].missing(world, device) for name in chosen}
     absent = [(name, reason) for name, reason in reasons.items() if reason]
     if names and absent:
         name, reason = absent[0]
         raise Unavailable(f"--backend {name} is not available: {reason}")
-    opened = [BACKENDS[n].open(world, device, timeout) for n in chosen if not reasons[n]]
+    opened = [BACKENDS[n].open(world, device, timeout, tuning) for n in chosen if not reasons[n]]
     return opened, absent

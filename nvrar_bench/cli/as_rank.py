@@ -75,6 +75,8 @@ def print_error(error: NvrarBenchError) -> None:
 def _run(settings: Settings, journal: Journal, guard: Guard) -> None:
     with guard.watch("MPI start-up", settings.timeout):
         world = join_world()
+        if settings.virtual_ranks:
+            world = world.with_virtual_ranks(settings.virtual_ranks)
     with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
         Session(settings, world, journal, guard, progress).run(sys.argv)
 

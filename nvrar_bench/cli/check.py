@@ -22,6 +22,13 @@ def check(
     ] = "correctness",
     backend: options.Backends = None,
     device: options.Device = "auto",
+    fabric: options.Fabric = "auto",
+    virtual_ranks: options.VirtualRanks = None,
+    blocks: options.Blocks = None,
+    threads: options.Threads = None,
+    chunk: options.Chunk = None,
+    radix: options.Radix = None,
+    share_gpu: options.ShareGpu = False,
     nodes: options.Nodes = None,
     ranks: options.Ranks = None,
     json: options.Json = None,
@@ -32,13 +39,17 @@ def check(
 
     All cases run, also after a wrong one; exit code 3 if any was wrong.
     """
+    from nvrar_bench.cli.launching import Launching
     from nvrar_bench.cli.planning import Wish, settings_of
     from nvrar_bench.session.settings import Settings
+
+    launching = Launching(fabric, virtual_ranks, blocks, threads, chunk, radix, share_gpu=share_gpu)
 
     def settings() -> Settings:
         planned = settings_of(
             Wish(case=case), backends=options.names(backend), device=device, iters=1, warmup=0,
             check=True, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
+            launching=launching,
         )  # fmt: skip
         short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
         return replace(planned, sweeps=short, stop_at_wrong=False)

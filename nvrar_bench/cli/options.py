@@ -61,6 +61,57 @@ Ranks = Annotated[
         help="Start mpirun with N ranks. Default: run under the mpirun that started this.",
     ),
 ]  # fmt: skip
+Fabric = Annotated[
+    str, typer.Option(
+        "--fabric", metavar="auto|host|nvshmem|loopback",
+        help="What connects NVRAR's ranks: host (CPU ranks), nvshmem (GPUs), or loopback: virtual "
+        "ranks in this one process, without mpirun.",
+    ),
+]  # fmt: skip
+VirtualRanks = Annotated[
+    int | None,
+    typer.Option(
+        "--virtual-ranks", metavar="N", parser=whole,
+        help="Ranks of --fabric loopback, 2 to 16; on a GPU all in one launch.",
+    ),
+]  # fmt: skip
+Blocks = Annotated[
+    int | None,
+    typer.Option("--blocks", metavar="N", parser=whole, help="NVRAR: blocks of each rank."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", parser=whole, help="NVRAR: threads of each block."),
+]
+Chunk = Annotated[
+    str | None,
+    typer.Option(
+        "--chunk", metavar="SIZE", help="NVRAR: how much of a slice one signal announces."
+    ),
+]
+Radix = Annotated[
+    int | None,
+    typer.Option(
+        "--radix", metavar="N", parser=whole,
+        help="NVRAR: nodes that exchange directly in one step; 2 is recursive doubling. [2]",
+    ),
+]  # fmt: skip
+Graph = Annotated[
+    int,
+    typer.Option(
+        "-G", "--graph", metavar="K", parser=whole,
+        help="GPU: time K calls captured in one CUDA graph, and divide by K. [1: no graph]",
+    ),
+]  # fmt: skip
+ColdCache = Annotated[
+    bool, typer.Option("--cold-cache", help="GPU: flush the L2 cache before each sample.")
+]
+ShareGpu = Annotated[
+    bool,
+    typer.Option(
+        "--share-gpu", help="Let several ranks run on one GPU; every result then says so."
+    ),
+]
 Json = Annotated[
     Path | None,
     typer.Option(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from nvrar_bench.backends.names import require_known
 from nvrar_bench.casefile import Sweep, read_case_file
+from nvrar_bench.cli.launching import Launching
 from nvrar_bench.cli.options import names, require, require_common
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.plan import AXES, Plan, sizes_from_range
@@ -43,6 +44,7 @@ class Wish:
 def settings_of(
     wish: Wish, *, backends: tuple[str, ...], device: str, iters: int, warmup: int, check: bool,
     nodes: int | None, timeout: float, seed: int, ranks: int | None,
+    launching: Launching | None = None,
 ) -> Settings:  # fmt: skip
     """Check everything that can be checked before the ranks meet.
 
@@ -55,10 +57,24 @@ def settings_of(
     require(0 <= warmup <= MAX_ITERS, "--warmup", warmup, f"0 to {MAX_ITERS}")
     require(0 <= seed < 2**31, "--seed", seed, "0 to 2147483647")
     require_known(backends)
+    sweeps = _sweeps(wish)
+    chosen = (launching or Launching()).settings(device, ranks, nodes)
+    _require_renewable(sweeps, chosen["graph"])
     return Settings(
-        sweeps=_sweeps(wish), backends=backends, device=device, iters=iters, warmup=warmup,
+        sweeps=sweeps, backends=backends, device=device, iters=iters, warmup=warmup,
         check=check, nodes=nodes, timeout=timeout, seed=seed,
+        **chosen,
     )  # fmt: skip
+
+
+def _require_renewable(sweeps: tuple[Sweep, ...], graph: int) -> None:
+    """In place, a call consumes its input; between the calls of a graph nothing renews it."""
+    in_place = any(case.placement == "in_place" for sweep in sweeps for case in sweep.plan)
+    if graph > 1 and in_place:
+        raise UsageError(
+            f"--graph {graph} and --in-place exclude each other: a call in place consumes its "
+            "input, and nothing renews it between the calls of a graph"
+        )
 
 
 def _sweeps(wish: Wish) -> tuple[Sweep, ...]:

@@ -99,6 +99,15 @@ def sweep(
             help="exact (results known to the bit) or rounding (random data, a bound). [exact]",
         ),
     ] = None,
+    fabric: options.Fabric = "auto",
+    virtual_ranks: options.VirtualRanks = None,
+    blocks: options.Blocks = None,
+    threads: options.Threads = None,
+    chunk: options.Chunk = None,
+    radix: options.Radix = None,
+    graph: options.Graph = 1,
+    cold_cache: options.ColdCache = False,
+    share_gpu: options.ShareGpu = False,
     nodes: options.Nodes = None,
     ranks: options.Ranks = None,
     json: options.Json = None,
@@ -109,8 +118,12 @@ def sweep(
 
     Sizes are bytes per rank; K, M, G and T are powers of 1024.
     """
+    from nvrar_bench.cli.launching import Launching
     from nvrar_bench.cli.planning import Wish, settings_of
 
+    launching = Launching(
+        fabric, virtual_ranks, blocks, threads, chunk, radix, graph, cold_cache, share_gpu
+    )
     wish = Wish(
         minimum, maximum, factor, step, sizes, case, dtype, op, in_place, buffers, protocol,
         check_mode,
@@ -119,6 +132,7 @@ def sweep(
         lambda: settings_of(
             wish, backends=options.names(backend), device=device, iters=iters, warmup=warmup,
             check=check, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
+            launching=launching,
         ),
         ranks=ranks, json=json, report="table",
     )  # fmt: skip

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.devices.abi import CFailure, CGate, pointer_table
+from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.errors import TimedOut
+from nvrar_bench.measure.loop import Nanoseconds, time_calls
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import StartGate
+from nvrar_bench.verify import (
+    CheckResult,
+    Expected,
+    canary_intact,
+    check,
+    poison,
+    write_canary,
+)
 from nvrar_bench.world import World
+
+if TYPE_CHECKING:
+    from nvrar_bench.backends.base import Operation
+
+Array = npt.NDArray[Any]
 
 PAGE_BYTES = 4096
 _LATER_S = 0.5
@@ -29,33 +44,36 @@ SPIN_OVERSUBSCRIBED = 0
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some bytes of memory, page-aligned; `shared` is set if peers of the machine map them too."""
+    """Some bytes of memory, page-aligned, shape (n,) or (seats, n).
+
+    `peers` holds where each rank's bytes are mapped here; it is empty for private memory.
+    """
 
     bytes: npt.NDArray[np.uint8]
-    shared: SharedMemory | None
+    peers: tuple[int, ...]
+    shared: SharedMemory | None = None  # keeps the peers' memory mapped
 
 
-class CpuDevice:
-    """Host memory of this rank; every method that allocates is collective over the machine."""
+class CpuDevice(Device):
+    """Host memory of this process; every method that allocates is collective over the machine."""
 
     name = "cpu"
 
     def __init__(self, world: World, timeout: float) -> None:
-        self.world = world
-        self.timeout = timeout
+        super().__init__(world, timeout)
         self.spin = SPIN_OVERSUBSCRIBED if world.oversubscribed else SPIN
         self._blocks: list[Block] = []
 
     def allocate(self, nbytes: int, kind: str) -> Block:
-        """Allocate at least `nbytes` zeroed bytes, `symmetric` (mapped by peers) or `private`."""
+        """Allocate zeroed pages; those of `symmetric` memory are mapped by all ranks."""
         rounded = -(-nbytes // PAGE_BYTES) * PAGE_BYTES
-        if kind == "symmetric":
+        if len(self.world.seats) > 1:
+            block = _of_all_seats(len(self.world.seats), rounded, kind)
+        elif kind == "symmetric":
             shared = allocate(self.world.host_comm, rounded)
-            block = Block(shared.bytes(), shared)
+            block = Block(shared.bytes(), shared.addresses, shared)
         else:
-            whole = np.zeros(rounded + PAGE_BYTES, np.uint8)
-            first = -whole.ctypes.data % PAGE_BYTES
-            block = Block(whole[first : first + rounded], None)
+            block = Block(_pages(rounded), ())
         self._blocks.append(block)
         return block
 
@@ -63,22 +81,103 @@ class CpuDevice:
         """Forget a block; its memory goes with the last array on it."""
         self._blocks.remove(block)
 
-    def symmetric_home(self, array: npt.NDArray[Any]) -> tuple[SharedMemory, int] | None:
-        """Return the shared memory that holds `array` and the offset in it; None if none does."""
-        address = array.ctypes.data
+    def view(self, block: Block, first: int, nbytes: int, dtype: np.dtype[Any]) -> Array:
+        """Slice the block's bytes."""
+        return block.bytes[..., first : first + nbytes].view(dtype)
+
+    def prefix(self, array: Array, count: int) -> Array:
+        """Slice the rows."""
+        return array[..., :count]
+
+    def addresses(self, array: Array) -> tuple[int, ...]:
+        """Return where each row starts."""
+        return tuple(row.ctypes.data for row in _rows(array))
+
+    def peer_addresses(self, array: Array) -> tuple[int, ...] | None:
+        """Find the block that holds the array, and the same place in the peers' blocks."""
+        first = _rows(array)[0]
         for block in self._blocks:
-            if block.shared and block.shared.contains(address, array.nbytes):
-                return block.shared, address - block.shared.address
+            offset = first.ctypes.data - _rows(block.bytes)[0].ctypes.data
+            if block.peers and 0 <= offset <= block.bytes.shape[-1] - first.nbytes:
+                return tuple(peer + offset for peer in block.peers)
         return None
 
-    def start_gate(self) -> Callable[[], None]:
-        """Return a function that leaves on all ranks of the run at once; collective.
+    def keep(self, values: npt.NDArray[Any]) -> Array:
+        """Return the values themselves."""
+        return values
 
-        On one machine it is a gate in shared memory; across machines an MPI barrier.
-        """
+    def copy(self, target: Array, source: Array) -> None:
+        """Copy at once."""
+        np.copyto(target, source)
+
+    def poison(self, array: Array) -> None:
+        """As verify.poison."""
+        poison(array)
+
+    def write_canary(self, view: Array) -> None:
+        """As verify.write_canary, for every seat."""
+        for row in _rows(view):
+            write_canary(row)
+
+    def canary_intact(self, view: Array) -> bool:
+        """As verify.canary_intact, for every seat."""
+        return all(canary_intact(row) for row in _rows(view))
+
+    def check(self, received: Array, expected: Expected) -> list[CheckResult]:
+        """As verify.check, for every seat."""
+        return [
+            check(row, expected, len(row), rank)
+            for rank, row in zip(self.world.seats, _rows(received), strict=True)
+        ]
+
+    def start_gate(self) -> Callable[[], None]:
+        """On one machine a gate in shared memory; across machines an MPI barrier."""
         if self.world.machines > 1:
             return self.world.comm.Barrier
         return _SharedGate(self).wait
+
+    def finish(self, operation: Operation) -> None:
+        """A call of a CPU operation is done when it returns."""
+
+    def time_calls(
+        self,
+        operation: Operation,
+        prepare: Callable[[], None],
+        gate: Callable[[], None],
+        samples: Nanoseconds,
+    ) -> None:
+        """Time them by the operation's clock."""
+        time_calls(operation.launch, prepare, gate, operation.clock, samples)
+
+    def warnings(self) -> tuple[str, ...]:
+        """More ranks than cores: they wait for cores as well."""
+        if not self.world.oversubscribed or self.world.virtual_ranks:
+            return ()
+        return (
+            f"{self.world.local_ranks} ranks share {self.world.cores} cores: latencies include "
+            "waiting for a core; run at most one rank per core for figures to compare",
+        )
+
+    def available_memory(self) -> int:
+        """MemAvailable, or what is left of the cgroup's limit."""
+        return available_memory()
+
+
+def _pages(nbytes: int) -> npt.NDArray[np.uint8]:
+    whole = np.zeros(nbytes + PAGE_BYTES, np.uint8)
+    first = -whole.ctypes.data % PAGE_BYTES
+    return whole[first : first + nbytes]
+
+
+def _of_all_seats(seats: int, nbytes: int, kind: str) -> Block:
+    rows = _pages(seats * nbytes).reshape(seats, nbytes)
+    is_symmetric = kind == "symmetric"
+    return Block(rows, tuple(row.ctypes.data for row in rows) if is_symmetric else ())
+
+
+def _rows(array: Array) -> Sequence[Array]:
+    """Return the array of each seat."""
+    return [array] if array.ndim == 1 else list(array)
 
 
 class _SharedGate:
@@ -90,7 +189,7 @@ class _SharedGate:
         self._failure = CFailure()
         self._gate = CGate(
             flags=ctypes.addressof(self._table),
-            ranks=world.size,
+            ranks=world.comm.size,
             rank=world.rank,
             round=0,
             spin=device.spin,

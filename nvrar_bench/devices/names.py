@@ -1,4 +1,4 @@
-"""The names that --device takes, and whether there is such a device."""
+"""The names that --device takes, and whom the CPU alone serves."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def require_known(name: str) -> None:
         raise UsageError(f"--device {name}: no such device; allowed: {', '.join(NAMES)}")
 
 
-def require_available(name: str) -> None:
-    """Refuse a device that is not there.
+def require_cpu(name: str) -> None:
+    """Refuse every device but the CPU.
 
     Raises:
         UsageError: it is no device at all.
-        Unavailable: naming what is missing.
+        Unavailable: it is another one.
     """
     require_known(name)
     if name == "cuda":
         raise Unavailable(
-            "--device cuda is not available: this version runs on CPU ranks only; "
-            "use --device cpu or auto"
+            "--device cuda is not available: the Python interface works on CPU ranks; the command "
+            "line measures GPUs; use --device cpu or auto"
         )

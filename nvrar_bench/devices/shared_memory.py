@@ -37,10 +37,6 @@ class SharedMemory:
         """This rank's own bytes, shape (nbytes,). The array keeps the memory alive."""
         return np.frombuffer(self._maps[self.rank], dtype=np.uint8)
 
-    def contains(self, address: int, nbytes: int) -> bool:
-        """True if [address, address + nbytes) lies within this rank's own bytes."""
-        return self.address <= address and address + nbytes <= self.address + self.nbytes
-
 
 def allocate(comm: MPI.Comm, nbytes: int) -> SharedMemory:
     """Allocate `nbytes` zeroed bytes on every rank of `comm` (one machine); collective.

@@ -170,6 +170,10 @@ class RunRecord:
         """Add a result."""
         return replace(self, results=(*self.results, result))
 
+    def with_environment(self, facts: Mapping[str, Any]) -> RunRecord:
+        """Add facts about where the run ran."""
+        return replace(self, environment={**self.environment, **facts})
+
     def with_skipped(self, backend: str, reason: str) -> RunRecord:
         """Add a backend that did not run; saying the same twice adds it once."""
         skipped = Skipped(backend, reason)

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nvrar_bench.backends.base import Array
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.cpu import Block, CpuDevice
+from nvrar_bench.devices.base import Array, Block, Device
 from nvrar_bench.plan import Case
-from nvrar_bench.verify import CANARY_BYTES, canary_intact, poison, write_canary
+from nvrar_bench.verify import CANARY_BYTES
 
 _LINE_BYTES = 64  # canary in front, so that a buffer still starts on a cache line
+_BYTE = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class CaseBuffers:
-    """The buffers of one case, shape (count,); `recv` is `send` in place."""
+    """The buffers of one case, shape (count,) or (seats, count); `recv` is `send` in place."""
 
+    device: Device
     send: Array
     recv: Array
     front: Array
@@ -26,24 +27,24 @@ class CaseBuffers:
 
     def restore(self, inputs: Array) -> None:
         """Put the inputs where the call will read them."""
-        np.copyto(self.send, inputs)
+        self.device.copy(self.send, inputs)
 
     def spoil(self) -> None:
         """Poison the output, unless it is the input, and renew the canaries around it."""
         if self.recv is not self.send:
-            poison(self.recv)
-        write_canary(self.front)
-        write_canary(self.behind)
+            self.device.poison(self.recv)
+        self.device.write_canary(self.front)
+        self.device.write_canary(self.behind)
 
     def canaries_intact(self) -> bool:
         """True if nothing was written around the output."""
-        return canary_intact(self.front) and canary_intact(self.behind)
+        return self.device.canary_intact(self.front) and self.device.canary_intact(self.behind)
 
 
 class SweepBuffers:
     """Two blocks, for messages of up to `nbytes` bytes."""
 
-    def __init__(self, device: CpuDevice, nbytes: int, kind: str) -> None:
+    def __init__(self, device: Device, nbytes: int, kind: str) -> None:
         room = _LINE_BYTES + nbytes + CANARY_BYTES
         self._device = device
         self._send: Block = device.allocate(room, kind)
@@ -51,19 +52,20 @@ class SweepBuffers:
 
     def of(self, case: Case) -> CaseBuffers:
         """Views for `case`, with the canaries right before and behind its output."""
-        around = self._recv.bytes
+        view, around = self._device.view, self._recv
         end = _LINE_BYTES + case.size_bytes
         output = self._view(self._recv, case)
         return CaseBuffers(
+            device=self._device,
             send=output if case.placement == "in_place" else self._view(self._send, case),
             recv=output,
-            front=around[_LINE_BYTES - CANARY_BYTES : _LINE_BYTES],
-            behind=around[end : end + CANARY_BYTES],
+            front=view(around, _LINE_BYTES - CANARY_BYTES, CANARY_BYTES, _BYTE),
+            behind=view(around, end, CANARY_BYTES, _BYTE),
         )
 
     def _view(self, block: Block, case: Case) -> Array:
-        whole = block.bytes[_LINE_BYTES : _LINE_BYTES + case.size_bytes]
-        return whole.view(DTYPES[case.dtype].numpy)
+        dtype = DTYPES[case.dtype].numpy
+        return self._device.view(block, _LINE_BYTES, case.size_bytes, dtype)
 
     def release(self) -> None:
         """Give both blocks back."""

@@ -12,7 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 from nvrar_bench.backends.base import Backend, Operation
-from nvrar_bench.measure.loop import Nanoseconds, shares, time_calls
+from nvrar_bench.measure.loop import Nanoseconds, shares
 from nvrar_bench.plan import Case
 from nvrar_bench.session.buffers import CaseBuffers
 from nvrar_bench.session.known import KnownCall
@@ -52,6 +52,7 @@ class CaseRun:
         alive: Callable[[], None],
     ) -> None:
         self._world, self._case, self._buffers, self._known = world, case, buffers, known
+        self._device = buffers.device
         self._gate, self._alive = gate, alive
         self.measured: list[Measured] = []
 
@@ -102,8 +103,7 @@ class CaseRun:
             self._world.comm.Allreduce(MPI.IN_PLACE, one.samples, MPI.MAX)
 
     def _timed_calls(self, one: Measured, samples: Nanoseconds) -> None:
-        operation = one.operation
-        time_calls(operation.launch, self._renew, self._gate, operation.clock, samples)
+        self._device.time_calls(one.operation, self._renew, self._gate, samples)
         self._compare(one, self._known[0])
 
     def _renew(self) -> None:
@@ -114,20 +114,23 @@ class CaseRun:
 
     def _untimed_call(self, one: Measured) -> None:
         self._renew()
+        self._launch(one)
+
+    def _launch(self, one: Measured) -> None:
         self._gate()
         one.operation.launch()
+        self._device.finish(one.operation)
 
     def _checked_call(self, one: Measured, known: KnownCall) -> None:
         self._alive()
         self._buffers.restore(known.inputs)
         self._buffers.spoil()
-        self._gate()
-        one.operation.launch()
+        self._launch(one)
         self._compare(one, known)
 
     def _compare(self, one: Measured, known: KnownCall) -> None:
-        result = known.check(self._buffers.recv)
-        if result is None:
+        results = known.check(self._buffers.recv)
+        if not results:
             return
-        one.checks.append(result)
+        one.checks.extend(results)
         one.canary_broken = one.canary_broken or not self._buffers.canaries_intact()

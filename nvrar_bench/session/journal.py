@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from nvrar_bench.errors import Interrupted, NvrarBenchError
 from nvrar_bench.results.record import Result, RunRecord, Status
@@ -34,6 +35,10 @@ class Journal:
     def add(self, result: Result) -> None:
         """Add a finished case of one backend."""
         self._change(lambda record: record.with_result(result))
+
+    def learn(self, facts: Mapping[str, Any]) -> None:
+        """Add facts to the environment."""
+        self._change(lambda record: record.with_environment(facts))
 
     def skip(self, backend: str, reason: str) -> None:
         """Add what did not run."""

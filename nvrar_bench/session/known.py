@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from nvrar_bench.backends.base import Array
+import numpy as np
+
+from nvrar_bench.devices.base import Array, Device
 from nvrar_bench.plan import Case
-from nvrar_bench.verify import CheckResult, Expected, Problem, check
+from nvrar_bench.verify import CheckResult, Expected, Problem
 
 # Two sets, used in an order (session/case.py) in which whatever a call may wrongly find left over
 # from an earlier one belongs to the other set.
@@ -16,17 +18,18 @@ SETS = 2
 
 @dataclass(frozen=True, eq=False)
 class KnownCall:
-    """This rank's inputs of one call, and everybody's result unless nothing is to be checked."""
+    """The inputs of one call, and everybody's result unless nothing is to be checked.
+
+    Both lie in the device's memory; inputs have shape (count,), or (seats, count).
+    """
 
     inputs: Array
     expected: Expected | None
-    rank: int
+    device: Device
 
-    def check(self, received: Array) -> CheckResult | None:
-        """Compare `received`, shape (count,); None if nothing is to be checked."""
-        if self.expected is None:
-            return None
-        return check(received, self.expected, len(received), self.rank)
+    def check(self, received: Array) -> list[CheckResult]:
+        """Compare what each seat received; empty if nothing is to be checked."""
+        return [] if self.expected is None else self.device.check(received, self.expected)
 
 
 class KnownInputs:
@@ -36,9 +39,9 @@ class KnownInputs:
     """
 
     def __init__(
-        self, cases: Iterable[Case], ranks: int, rank: int, seed: int, with_results: bool
+        self, cases: Iterable[Case], device: Device, seed: int, with_results: bool
     ) -> None:
-        self._ranks, self._rank, self._seed = ranks, rank, seed
+        self._device, self._world, self._seed = device, device.world, seed
         self._with_results = with_results
         self._counts: dict[tuple[str, str, str], int] = {}
         for case in cases:
@@ -53,15 +56,30 @@ class KnownInputs:
             self._sets.clear()  # before the next ones are made: memory is bounded
             self._sets = [self._make(case, number) for number in range(SETS)]
             self._at = _key(case)
-        return [KnownCall(s.inputs[: case.count], s.expected, s.rank) for s in self._sets]
+        return [
+            KnownCall(self._device.prefix(s.inputs, case.count), s.expected, self._device)
+            for s in self._sets
+        ]
 
     def _make(self, case: Case, number: int) -> KnownCall:
         count = self._counts[_key(case)]
         problem = Problem(
-            case.dtype, case.op, self._ranks, case.check_mode, self._seed * SETS + number
+            case.dtype, case.op, self._world.size, case.check_mode, self._seed * SETS + number
         )
         expected = problem.expected(count) if self._with_results else None
-        return KnownCall(problem.inputs(self._rank, count), expected, self._rank)
+        keep = self._device.keep
+        return KnownCall(keep(self._inputs(problem, count)), _kept(expected, keep), self._device)
+
+    def _inputs(self, problem: Problem, count: int) -> Array:
+        of_seats = [problem.inputs(rank, count) for rank in self._world.seats]
+        return np.stack(of_seats) if self._world.virtual_ranks else of_seats[0]
+
+
+def _kept(expected: Expected | None, keep: Callable[[Array], Array]) -> Expected | None:
+    if expected is None:
+        return None
+    tolerance = None if expected.tolerance is None else keep(expected.tolerance)
+    return replace(expected, value=keep(expected.value), tolerance=tolerance)
 
 
 def _key(case: Case) -> tuple[str, str, str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.cpu import available_memory
+from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 from nvrar_bench.units import format_size
-from nvrar_bench.world import World
 
 STAGING_BYTES = 64 << 20  # at most, per rank, over all protocols: it does not grow with the message
+_AROUND_BYTES = 64 << 10  # canaries, and what allocators round up
 # The largest share of the free memory that a run may take; the rest is MPI's and everybody else's.
 SHARE = 0.8
 
@@ -20,6 +20,12 @@ def needed(case: Case) -> int:
     """Bytes per rank: send, recv, two sets of inputs, two of results with their tolerance."""
     result = 2 * 8 * case.count if case.check_mode == "rounding" else case.size_bytes
     return 4 * case.size_bytes + 2 * result
+
+
+def symmetric_bytes(plans: Iterable[Iterable[Case]]) -> int:
+    """Bytes of memory per rank that peers must reach: send, recv and staging."""
+    largest = max(case.size_bytes for plan in plans for case in plan)
+    return 2 * (largest + _AROUND_BYTES) + STAGING_BYTES
 
 
 def _fitting(case: Case, nbytes: int) -> int:
@@ -31,18 +37,19 @@ def _gib(nbytes: int) -> str:
     return f"{nbytes / 2**30:.2f}G"
 
 
-def require_enough(plans: Iterable[Iterable[Case]], world: World) -> None:
-    """Refuse a plan that this machine cannot hold; collective over its ranks.
+def require_enough(plans: Iterable[Iterable[Case]], device: Device) -> None:
+    """Refuse a plan that this machine's devices cannot hold; collective over its ranks.
 
     Raises:
         UsageError: on every rank of a machine where it does not fit.
     """
     largest = max((case for plan in plans for case in plan), key=needed)
     per_rank = needed(largest) + STAGING_BYTES
-    ranks = int(world.host_comm.size)
+    world = device.world
+    ranks = world.local_ranks
 
     def look() -> None:
-        free = int(available_memory() * SHARE)
+        free = int(device.available_memory() * SHARE)
         if per_rank * ranks > free:
             item = DTYPES[largest.dtype].itemsize
             fitting = max(item, _fitting(largest, free // ranks - STAGING_BYTES) // item * item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.measure.statistics import Summary, algbw, busbw, summarize
 from nvrar_bench.plan import Case
@@ -68,16 +69,15 @@ def require_right(case: Case, measured: Measured, check: Check) -> None:
 
 
 def result_of(
-    world: World, case: Case, measured: Measured, check: Check, warmup: int, device: str,
-    suffix: str,
-) -> Result:  # fmt: skip
+    device: Device, case: Case, measured: Measured, check: Check, warmup: int, suffix: str
+) -> Result:
     """The record's entry for one backend at one case."""
     seconds = measured.samples / 1e9
     summary = summarize(seconds)
     return Result(
         backend=measured.backend,
         variant=measured.operation.variant + suffix,
-        device=device,
+        device=device.name,
         buffers=case.buffers,
         dtype=case.dtype,
         op=case.op,
@@ -90,9 +90,9 @@ def result_of(
         warmup=warmup,
         stop_reason="iterations",
         algbw_gb_per_s=algbw(case.size_bytes, summary.median) * _GIGA,
-        busbw_gb_per_s=busbw(case.size_bytes, summary.median, world.size) * _GIGA,
+        busbw_gb_per_s=busbw(case.size_bytes, summary.median, device.world.size) * _GIGA,
         check=check,
-        warnings=_warnings(world),
+        warnings=(*device.warnings(), *measured.operation.warnings),
     )
 
 
@@ -102,12 +102,3 @@ def _latency(summary: Summary) -> Latency:
         for name, seconds in asdict(summary).items()
     }
     return Latency(**micros)
-
-
-def _warnings(world: World) -> tuple[str, ...]:
-    if not world.oversubscribed:
-        return ()
-    return (
-        f"{world.host_comm.size} ranks share {world.cores} cores: latencies include waiting for a "
-        "core; run at most one rank per core for figures to compare",
-    )

@@ -8,8 +8,8 @@ from typing import Protocol
 import nvrar_bench
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.backends.registry import open_backends
-from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.names import require_available
+from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.opening import GpuOptions, open_device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.plan import Case
@@ -48,7 +48,7 @@ class Session:
     ) -> None:
         self._settings, self._world, self._journal = settings, world, journal
         self._guard, self._progress = guard, progress
-        self._device = CpuDevice(world, settings.timeout)
+        self._device: Device
         self._wrong: list[WrongResult] = []
 
     def run(self, command: Sequence[str]) -> None:
@@ -59,11 +59,11 @@ class Session:
             Unavailable: a backend or device asked for by name is not there.
             TimedOut: a wait passed its deadline.
         """
-        require_available(self._settings.device)
         todo = stages(self._settings, self._world)
         with self._watch("the agreement of all ranks"):
             self._world.require_agreement(facts.must_agree(self._settings.to_json()))
-        memory.require_enough([stage.sweep.plan for stage in todo], self._world)
+        self._open_device(todo)
+        memory.require_enough([stage.sweep.plan for stage in todo], self._device)
         if self._world.rank == 0:
             self._journal.begin(self._empty_record(command, todo))
         for reason in left_out(self._settings, self._world):
@@ -72,8 +72,23 @@ class Session:
             self._gate = self._device.start_gate()
         for stage in todo:
             self._run_stage(stage)
+        self._device.close()
         if self._wrong:
             raise self._wrong[0]
+
+    def _open_device(self, todo: list[Stage]) -> None:
+        settings = self._settings
+        needed = memory.symmetric_bytes([stage.sweep.plan for stage in todo])
+        with self._guard.watch("opening the device", _LOCAL_WORK_LIMIT_S):
+            self._device = open_device(
+                self._world, settings.device, settings.timeout,
+                GpuOptions(
+                    share=settings.share_gpu, graph=settings.graph, cold_cache=settings.cold_cache,
+                    heap_bytes=None if settings.backends and "nvrar" not in settings.backends
+                    else needed,
+                    heap_required="nvrar" in settings.backends,
+                ),
+            )  # fmt: skip
 
     def _empty_record(self, command: Sequence[str], todo: list[Stage]) -> RunRecord:
         nodes = {stage.world.nodes for stage in todo}
@@ -83,7 +98,7 @@ class Session:
             version=nvrar_bench.__version__,
             settings=self._settings.to_json(),
             topology=facts.topology(world, self._device.name),
-            environment=facts.environment(self._world),
+            environment={**facts.environment(self._world), **self._device.facts()},
         )
 
     def _run_stage(self, stage: Stage) -> None:
@@ -95,9 +110,8 @@ class Session:
                 cases = [case for case in stage.sweep.plan if backend.unsupported(case) is None]
                 backend.foresee(cases)
         known = KnownInputs(
-            stage.sweep.plan, self._world.size, self._world.rank, self._settings.seed,
-            self._settings.check,
-        )  # fmt: skip
+            stage.sweep.plan, self._device, self._settings.seed, self._settings.check
+        )
         buffers: dict[str, SweepBuffers] = {}
         for case in stage.sweep.plan:
             self._progress.begin(describe(case, stage))
@@ -111,9 +125,14 @@ class Session:
 
     def _open(self, stage: Stage) -> list[Backend]:
         names = self._settings.backends or stage.sweep.backends
-        backends, absent = open_backends(names, stage.world, self._device, self._settings.timeout)
+        self._device.world = stage.world
+        backends, absent = open_backends(
+            names, stage.world, self._device, self._settings.timeout, self._settings.tuning
+        )
         for name, reason in absent:
             self._journal.skip(name, reason)
+        for backend in backends:
+            self._journal.learn(backend.facts())
         return backends
 
     def _allocate(self, stage: Stage, kind: str) -> SweepBuffers:
@@ -141,11 +160,8 @@ class Session:
                 check = combined_check(self._world, case, measured)
                 if self._world.rank == 0:
                     self._journal.add(
-                        result_of(
-                            stage.world, case, measured, check, stage.warmup, self._device.name,
-                            stage.suffix,
-                        )
-                    )  # fmt: skip
+                        result_of(self._device, case, measured, check, stage.warmup, stage.suffix)
+                    )
                 self._judge(case, measured, check)
 
     def _judge(self, case: Case, measured: Measured, check: Check) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.casefile import Sweep
 
 
@@ -22,6 +23,11 @@ class Settings:
     timeout: float
     seed: int
     stop_at_wrong: bool = True
+    virtual_ranks: int | None = None  # that one process plays, by the fabric `loopback`
+    tuning: Tuning = AUTOMATIC
+    graph: int = 1
+    cold_cache: bool = False
+    share_gpu: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Every option as resolved, for the record."""
@@ -41,4 +47,12 @@ class Settings:
             "nodes": self.nodes,
             "timeout_s": self.timeout,
             "seed": self.seed,
+            "virtual_ranks": self.virtual_ranks,
+            "blocks": self.tuning.blocks,
+            "threads": self.tuning.threads,
+            "chunk_bytes": self.tuning.chunk_bytes,
+            "radix": self.tuning.radix,
+            "graph": self.graph,
+            "cold_cache": self.cold_cache,
+            "share_gpu": self.share_gpu,
         }

@@ -10,6 +10,7 @@ from nvrar_bench.backends.nvrar.schedule import Schedule
 from nvrar_bench.devices.abi import POINTER, U64, CFailure
 
 MAX_STEPS = 16
+MAX_VIRTUAL_RANKS = 16
 PHASES = {1: "reduce-scatter", 2: "exchange between nodes", 3: "all-gather"}
 
 
@@ -31,7 +32,10 @@ class CArguments(ctypes.Structure):
         ("send", POINTER),
         ("recv", POINTER),
         ("count", U64),
-        ("epoch", U64),
+        ("epochs", POINTER),
+        ("epoch_slots", U64),
+        ("epochs_taken", U64),
+        ("blocks", U64),
         ("rank", U64),
         ("ranks_per_node", U64),
         ("nodes", U64),
@@ -47,7 +51,7 @@ class CArguments(ctypes.Structure):
         ("node_send", POINTER),
         ("node_recv", POINTER),
         ("rank_staging", POINTER),
-        ("failure", ctypes.POINTER(CFailure)),
+        ("failure", POINTER),
     ]
 
     def set_schedule(self, schedule: Schedule) -> None:
@@ -56,6 +60,12 @@ class CArguments(ctypes.Structure):
         self.core_nodes = schedule.core_nodes
         self.steps = len(schedule.radices)
         self.radix = (U64 * MAX_STEPS)(*schedule.radices)
+
+
+class CVirtualRanks(ctypes.Structure):
+    """struct VirtualRanks of kernels/fabric/loopback.cuh."""
+
+    _fields_ = [("rank", CArguments * MAX_VIRTUAL_RANKS)]
 
 
 def describe(failure: CFailure) -> str:

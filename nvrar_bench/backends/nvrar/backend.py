@@ -1,37 +1,32 @@
-"""NVRAR on CPU ranks: the kernel of kernels/ with the host fabric."""
+"""NVRAR: the kernel of kernels/, on any device."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout, describe
+from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
 from nvrar_bench.backends.nvrar.layout import Layout, plan_layout
 from nvrar_bench.backends.nvrar.schedule import plan_steps
-from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.abi import CFailure, pointer_table
-from nvrar_bench.devices.cpu import Block, CpuDevice
-from nvrar_bench.errors import TimedOut
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Launch, Tuning, choose, require_within
+from nvrar_bench.devices.abi import CFailure
+from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.plan import Case
-from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.world import World
 
-# Windows bound staging memory, whatever the message; packets take twice the bytes.
-WINDOW_BYTES = {"signal": 512 << 10, "packet": 128 << 10}
-CHUNK_BYTES = 64 << 10
-BLOCKS = 1  # a CPU rank is one block of one thread
 FLAG_SPAN = 1 << 32  # a packet's flag is the low half of the epoch
+_FAILURE_WORDS = len(CFailure._fields_)
 
 
 @dataclass(frozen=True, eq=False)
 class _Staging:
     layout: Layout
-    block: Block
-    table: ctypes.Array[Any]
+    memory: Memory
+    table: Words
 
 
 class NvrarBackend(Backend):
@@ -39,140 +34,190 @@ class NvrarBackend(Backend):
 
     name = "nvrar"
 
-    def __init__(self, world: World, device: CpuDevice, timeout: float, epoch: int = 1) -> None:
-        """`epoch` is the first one; only tests have a reason to choose it."""
-        super().__init__(world, device, timeout)
-        self.schedule = plan_steps(world.nodes)
+    def __init__(
+        self, world: World, engine: Engine, timeout: float, tuning: Tuning = AUTOMATIC,
+        epoch: int = 1,
+    ) -> None:  # fmt: skip
+        """`epoch` is the first one; only tests have a reason to choose it.
+
+        Raises:
+            UsageError: `tuning` fixes what the engine does not allow.
+        """
+        super().__init__(world, engine.device, timeout)
+        require_within(tuning, engine.limits)
+        self.engine, self.tuning = engine, tuning
+        self.schedule = plan_steps(world.nodes, tuning.radix or 2)
         self._epoch = epoch
         self._staging: dict[str, _Staging] = {}
-        self._libraries: dict[Kernel, ctypes.CDLL] = {}
+        self.epochs = engine.words(len(world.seats) * engine.limits.max_blocks)
+        self._write_epochs()
 
     def foresee(self, cases: Iterable[Case]) -> None:
         """Build all kernels at once, with as many compilers as there are cores, and load them."""
-        kernels = list(dict.fromkeys(map(_kernel, cases)))
-        paths = self.world.on_host_leader(lambda: host.build_all(kernels))
-        self._libraries.update(zip(kernels, map(host.load, paths), strict=True))
+        self.engine.foresee(list(dict.fromkeys(map(self.kernel, cases))))
+
+    def kernel(self, case: Case) -> Kernel:
+        """Return the kernel that runs `case`."""
+        return Kernel(case.dtype, case.op, self._protocol(case), self.engine.fabric)
+
+    def _protocol(self, case: Case) -> str:
+        """`auto` is what the engine is faster with for slices of this size."""
+        if case.protocol != "auto":
+            return case.protocol
+        slice_bytes = -(-case.size_bytes // self.world.ranks_per_node)
+        return "packet" if slice_bytes <= self.engine.packets_up_to else "signal"
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Fill in the arguments of the kernel, which is built if it was not foreseen."""
-        kernel = _kernel(case)
-        if kernel not in self._libraries:
-            self.foresee([case])
-        library, protocol = self._libraries[kernel], kernel.protocol
-        staging = self._staging.get(protocol) or self._allocate_staging(protocol)
-        return _AllReduce(self, library, protocol, staging, case, send, recv)
+        kernel = self.kernel(case)
+        staging = self._staging.get(kernel.protocol) or self._allocate_staging(kernel.protocol)
+        per_node = self.world.ranks_per_node
+        launch = choose(self.tuning, self.engine.limits, kernel.protocol, case.size_bytes, per_node)
+        return _AllReduce(self, kernel, staging, launch, case, send, recv)
 
     def _allocate_staging(self, protocol: str) -> _Staging:
-        window, per_node = WINDOW_BYTES[protocol], self.world.ranks_per_node
-        layout = plan_layout(self.schedule, per_node, protocol, window, CHUNK_BYTES, BLOCKS)
-        block = self.device.allocate(layout.nbytes, "symmetric")
-        assert block.shared is not None  # noqa: S101 - for the type checker: symmetric is shared
-        staging = _Staging(layout, block, pointer_table(block.shared.addresses))
+        limits = self.engine.limits
+        layout = plan_layout(
+            self.schedule, self.world.ranks_per_node, protocol, limits.window_bytes[protocol],
+            limits.min_chunk_bytes, limits.max_blocks, self.engine.all_mapped,
+        )  # fmt: skip
+        memory = self.engine.allocate(layout.nbytes)
+        staging = _Staging(layout, memory, self.table(memory.peers))
         self._staging[protocol] = staging
         return staging
 
-    def take_epochs(self, windows: int) -> int:
-        """Reserve an epoch for each window of the next call; the same on all ranks.
+    def table(self, addresses: Sequence[int]) -> Words:
+        """Put pointers where the kernel reads them."""
+        words = self.engine.words(len(addresses))
+        words.write(addresses)
+        return words
 
-        No packet flag may come round again while an old cell still bears it, so before the low half
-        of the epoch wraps all staging memory is cleared, behind barriers. Flag 0 is never used.
+    def take_epochs(self, windows: int) -> int:
+        """Count the epochs of the next call, one for each window, and return the first.
+
+        All ranks count alike, and so does the kernel. No packet flag may come round again while an
+        old cell still bears it, so before the low half of the epoch wraps all staging memory is
+        cleared, behind barriers. Flag 0 is never used.
         """
         if (self._epoch - 1) % FLAG_SPAN + windows >= FLAG_SPAN:
             self._epoch = -(-self._epoch // FLAG_SPAN) * FLAG_SPAN + 1
             self._clear_staging()
+            self._write_epochs()
         first = self._epoch
         self._epoch += windows
         return first
 
+    def _write_epochs(self) -> None:
+        self.epochs.write([self._epoch] * (len(self.world.seats) * self.engine.limits.max_blocks))
+
     def _clear_staging(self) -> None:
         self.world.comm.Barrier()
         for staging in self._staging.values():
-            staging.block.bytes.fill(0)
+            self.engine.clear(staging.memory)
         self.world.comm.Barrier()
 
     def close(self) -> None:
         """Free the staging memory."""
         for staging in self._staging.values():
-            self.device.release(staging.block)
+            self.engine.release(staging.memory)
         self._staging.clear()
-
-
-def _kernel(case: Case) -> Kernel:
-    return Kernel(case.dtype, case.op, choose_protocol(case.protocol), "host")
-
-
-def choose_protocol(asked: str) -> str:
-    """`auto` is `signal` on CPU ranks: packets double the bytes and save no fence there."""
-    return "signal" if asked == "auto" else asked
 
 
 class _AllReduce(Operation):
     def __init__(
         self,
         backend: NvrarBackend,
-        library: ctypes.CDLL,
-        protocol: str,
+        kernel: Kernel,
         staging: _Staging,
+        launch: Launch,
         case: Case,
         send: Array,
         recv: Array,
     ) -> None:
-        self.variant = protocol
+        engine = backend.engine
+        self.variant = kernel.protocol
+        self.stream_ordered = engine.stream_ordered
+        self.warnings = engine.warnings
         self._backend = backend
         self._buffers = send, recv  # their memory must outlive the call
-        self._call = library.nvrar_all_reduce
-        self._failure = CFailure()
-        self._arguments = _arguments(backend, protocol, staging, case.count)
-        self._arguments.failure = ctypes.pointer(self._failure)
-        self._tables = _bind(self._arguments, backend, send, recv)
-        self._pointer = ctypes.byref(self._arguments)
-        self._windows = _windows(self._arguments, case.count * DTYPES[case.dtype].itemsize)
+        self._windows = -(-case.size_bytes // launch.window_bytes)
+        self._failures = engine.words(len(backend.world.seats) * _FAILURE_WORDS)
+        peers = _peers(backend, send, recv)
+        self._tables = [backend.table(addresses) for addresses in peers]
+        self.seats = [
+            self._arguments(seat, staging, launch, case.count)
+            for seat in range(len(backend.world.seats))
+        ]
+        self._launch = engine.bind(kernel, self.seats, launch)
+        self._codes = [] if self.stream_ordered else [_code(seat) for seat in self.seats]
+
+    def _arguments(self, seat: int, staging: _Staging, launch: Launch, count: int) -> CArguments:
+        backend, world = self._backend, self._backend.world
+        device, slots = backend.device, backend.engine.limits.max_blocks
+        rank = world.seats[seat]
+        arguments = CArguments(
+            send=device.addresses(self._buffers[0])[seat],
+            recv=device.addresses(self._buffers[1])[seat],
+            count=count,
+            epochs=backend.epochs.address + 8 * slots * seat,
+            epoch_slots=slots,
+            epochs_taken=self._windows,
+            blocks=launch.blocks,
+            rank=rank,
+            ranks_per_node=world.ranks_per_node,
+            staged=not self._tables,
+            window_bytes=launch.window_bytes,
+            chunk_bytes=launch.chunk_bytes,
+            spin=backend.engine.spin,
+            timeout_ns=int(backend.timeout * 1e9),
+            layout=CLayout.of(staging.layout),
+            rank_staging=staging.table.address,
+            failure=self._failures.address + 8 * _FAILURE_WORDS * seat,
+        )
+        arguments.set_schedule(backend.schedule)
+        if self._tables:
+            first = 8 * (rank - rank % world.ranks_per_node)
+            arguments.node_send, arguments.node_recv = (t.address + first for t in self._tables)
+        return arguments
 
     def launch(self) -> None:
-        self._arguments.epoch = self._backend.take_epochs(self._windows)
-        self._call(self._pointer)
-        if self._failure.code:
-            world = self._backend.world
-            raise TimedOut(
-                f"NVRAR gave up after {self._backend.timeout:g} s on rank {world.rank} "
-                f"({world.host}): {describe(self._failure)}"
-            )
+        self._backend.take_epochs(self._windows)
+        self._launch()
+        for code in self._codes:
+            if code.value:
+                self.confirm()
+
+    def confirm(self) -> None:
+        words = self._failures.read()
+        for seat, rank in enumerate(self._backend.world.seats):
+            failure = CFailure(*words[_FAILURE_WORDS * seat : _FAILURE_WORDS * (seat + 1)])
+            if failure.code:
+                raise TimedOut(
+                    f"NVRAR gave up after {self._backend.timeout:g} s on rank {rank} "
+                    f"({self._backend.world.hosts[rank]}): {describe(failure)}"
+                )
 
 
-def _arguments(backend: NvrarBackend, protocol: str, staging: _Staging, count: int) -> CArguments:
+def _code(arguments: CArguments) -> ctypes.c_uint64:
+    """Return the first word of struct Failure in host memory: this is within the timed part."""
+    return ctypes.c_uint64.from_address(arguments.failure)
+
+
+def _peers(backend: NvrarBackend, send: Array, recv: Array) -> list[tuple[int, ...]]:
+    """Where all ranks' send and recv are mapped here; empty unless both are symmetric.
+
+    Raises:
+        Unavailable: a rank of the node is not mapped.
+    """
+    found = [backend.device.peer_addresses(array) for array in (send, recv)]
+    peers = [addresses for addresses in found if addresses is not None]
+    if len(peers) < len(found):
+        return []
     world = backend.world
-    arguments = CArguments()
-    arguments.count = count
-    arguments.rank = world.rank
-    arguments.ranks_per_node = world.ranks_per_node
-    arguments.set_schedule(backend.schedule)
-    arguments.window_bytes = WINDOW_BYTES[protocol]
-    arguments.chunk_bytes = CHUNK_BYTES
-    arguments.spin = backend.device.spin
-    arguments.timeout_ns = int(backend.timeout * 1e9)
-    arguments.layout = CLayout.of(staging.layout)
-    arguments.rank_staging = ctypes.addressof(staging.table)
-    return arguments
-
-
-def _bind(arguments: CArguments, backend: NvrarBackend, send: Array, recv: Array) -> list[Any]:
-    """Point at the buffers, and at those of the node's peers if both are symmetric."""
-    arguments.send, arguments.recv = send.ctypes.data, recv.ctypes.data
-    homes = [backend.device.symmetric_home(array) for array in (send, recv)]
-    tables = [_peers(backend.world, home) for home in homes if home]
-    arguments.staged = len(tables) < len(homes)
-    if not arguments.staged:
-        arguments.node_send, arguments.node_recv = map(ctypes.addressof, tables)
-    return tables
-
-
-def _peers(world: World, home: tuple[Any, int]) -> ctypes.Array[Any]:
-    shared, offset = home
-    first = world.node * world.ranks_per_node
-    node = shared.addresses[first : first + world.ranks_per_node]
-    return pointer_table([address + offset for address in node])
-
-
-def _windows(arguments: CArguments, nbytes: int) -> int:
-    """At most how many windows, and so epochs, the kernel takes (kernels/window.cuh)."""
-    return -(-nbytes // int(arguments.window_bytes))
+    node = slice(world.node * world.ranks_per_node, (world.node + 1) * world.ranks_per_node)
+    if not world.virtual_ranks and not all(all(addresses[node]) for addresses in peers):
+        raise Unavailable(
+            f"nvrar: rank {world.rank} cannot map the memory of all ranks of its node "
+            f"({world.host}): NVRAR needs NVLink or PCIe peer access between the GPUs of a node"
+        )
+    return peers

@@ -10,6 +10,7 @@ PARITIES = 2  # two suffice: docs/protocol.md
 LINE_BYTES = 64
 PAGE_BYTES = 4096
 PACKET_EXPANSION = 2  # 4 bytes of data and 4 of flag
+EMPTY_UNIT_BYTES = 16  # two cells, of each block, behind a region of packets
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Layout:
     slots: int
     fold: int
     unfold: int
+    outgoing: int
     entry_flags: int
     exit_flags: int
     arrival_flags: int
@@ -38,11 +40,18 @@ def plan_layout(
     window_bytes: int,
     chunk_bytes: int,
     blocks: int,
+    all_mapped: bool = True,
 ) -> Layout:
-    """Lay out staging memory for windows of `window_bytes` bytes of message."""
+    """Lay out staging memory for windows of `window_bytes` bytes of message.
+
+    `chunk_bytes` is the smallest chunk and `blocks` the largest number of blocks of any launch.
+    Unless `all_mapped`, packets may leave by way of memory of their own.
+    """
     slice_bytes = _round_up(-(-window_bytes // ranks_per_node), LINE_BYTES)
     is_packet = protocol == "packet"
-    region = slice_bytes * (PACKET_EXPANSION if is_packet else 1)
+    region = slice_bytes
+    if is_packet:
+        region = _round_up(PACKET_EXPANSION * slice_bytes + blocks * EMPTY_UNIT_BYTES, LINE_BYTES)
     levels = 1 + len(schedule.radices)
     counts = {
         "inbox": ranks_per_node,
@@ -51,6 +60,7 @@ def plan_layout(
         "slots": schedule.slots,
         "fold": 1,
         "unfold": 1,
+        "outgoing": 0 if all_mapped or not is_packet else levels + 1,
     }
     offsets, end = {}, 0
     for name, count in counts.items():

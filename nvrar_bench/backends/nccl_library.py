@@ -1,0 +1,142 @@
+"""NCCL as the suite uses it: one method per call of nccl4py, and the waits bounded.
+
+The communicator is a blocking one. A non-blocking one (ncclConfig_t.blocking = 0) would bound its
+own set-up, but NCCL then starts a thread for every collective: the benchmark would measure that
+thread. So calls that wait for other ranks run on a thread of their own, which has a deadline.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from nvrar_bench.errors import NvrarBenchError, TimedOut, Unavailable
+
+_T = TypeVar("_T")
+
+# ncclDataType_t and ncclRedOp_t; the order of max and min is NCCL's.
+TYPES = {
+    "int8": 0, "uint8": 1, "int32": 2, "uint32": 3, "int64": 4, "uint64": 5, "float16": 6,
+    "float32": 7, "float64": 8, "bfloat16": 9, "float8_e4m3": 10, "float8_e5m2": 11,
+}  # fmt: skip
+OPS = {"sum": 0, "prod": 1, "max": 2, "min": 3, "avg": 4}
+
+SUCCESS, IN_PROGRESS = 0, 7  # ncclResult_t
+_SYMMETRIC = 1  # NCCL_WIN_COLL_SYMMETRIC
+
+
+class NcclError(NvrarBenchError):
+    """A function of NCCL failed."""
+
+
+class NcclLibrary:
+    """The calls; a communicator is whatever `connect` returned.
+
+    Raises:
+        NcclError: by any method whose function failed.
+    """
+
+    def __init__(self) -> None:
+        self._nccl: Any = importlib.import_module("nccl.bindings.nccl")
+
+    def version(self) -> int:
+        """10000 major + 100 minor + patch."""
+        return int(self._call("get_version"))
+
+    def unique_id(self) -> bytes:
+        """A new identity for a communicator; one rank makes it for all."""
+        return bytes(self._call("get_unique_id"))
+
+    def make_current(self, ordinal: int) -> None:
+        """Make a GPU the current one of this thread.
+
+        NCCL restores what was current before, which for a new thread would be GPU 0: it would cost
+        that GPU a context of every rank.
+        """
+        try:
+            importlib.import_module("cuda.core").Device(ordinal).set_current()
+        except Exception as error:  # cuda.core has many, and all mean the same here
+            raise NcclError(f"GPU {ordinal} cannot be used: {error}") from error
+
+    def connect(self, ranks: int, rank: int, unique_id: bytes) -> Any:
+        """Create the communicator on the current GPU; waits for all ranks."""
+        config = self._nccl.Config()
+        config.blocking = 1
+        identity = bytearray(unique_id)
+        return self._call("comm_init_rank_scalable", ranks, rank, 1, identity, config.ptr)
+
+    def register(self, comm: Any, address: int, nbytes: int) -> Any:
+        """Register a symmetric window; false where NCCL has none here. Waits for all ranks."""
+        return self._call("comm_window_register", comm, address, nbytes, _SYMMETRIC)
+
+    def deregister(self, comm: Any, window: Any) -> None:
+        """Give a window back."""
+        self._call("comm_window_deregister", comm, window)
+
+    def all_reduce(
+        self, send: int, recv: int, count: int, dtype: int, op: int, comm: Any, stream: int
+    ) -> None:  # fmt: skip
+        """Enqueue one all-reduce."""
+        try:
+            self._nccl.all_reduce(send, recv, count, dtype, op, comm, stream)
+        except self._nccl.NCCLError as error:
+            raise NcclError(f"ncclAllReduce failed: {error}") from error
+
+    def state(self, comm: Any) -> int:
+        """Return what has become of what was enqueued, a ncclResult_t."""
+        return int(self._call("comm_get_async_error", comm))
+
+    def last_error(self, comm: Any) -> str:
+        """Return NCCL's own words on its last error."""
+        return str(self._call("get_last_error", comm)).strip()
+
+    def stop(self, comm: Any) -> None:
+        """End a healthy communicator; waits for what is enqueued, and for the other ranks."""
+        self._call("comm_finalize", comm)
+        self._call("comm_destroy", comm)
+
+    def abort(self, comm: Any) -> None:
+        """End a communicator, whatever it is doing."""
+        self._call("comm_abort", comm)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._nccl, name)(*arguments)
+        except (self._nccl.NCCLError, RuntimeError) as error:
+            raise NcclError(f"{name} of NCCL failed: {error}") from error
+
+
+def bounded(phase: str, seconds: float, action: Callable[[], _T]) -> _T:
+    """Return what `action` returns; it runs on a thread, which is left behind when it is late.
+
+    Raises:
+        TimedOut: `action` took longer than `seconds`.
+    """
+    results: list[_T] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(action())
+        except Exception as error:  # handed over to the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=phase, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimedOut(f"waited {seconds:g} s in {phase}")
+    return results[0]
+
+
+def first_problem(problems: Sequence[tuple[bool, str] | None]) -> NvrarBenchError | None:
+    """What all ranks raise, given (timed out, message) of each: causes before waits for them."""
+    found = sorted(problem for problem in problems if problem is not None)
+    if not found:
+        return None
+    timed_out, message = found[0]
+    return TimedOut(message) if timed_out else Unavailable(message)

@@ -1,0 +1,111 @@
+"""NVRAR's kernel on CPU ranks: one process each, or all of them as threads of one."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from nvrar_bench.backends.nvrar.arguments import CArguments, CVirtualRanks
+from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
+from nvrar_bench.backends.nvrar.tuning import Launch, Limits
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.kernel import Kernel
+
+# Windows bound staging memory, whatever the message; packets take twice the bytes.
+_WINDOW_BYTES = {"signal": 512 << 10, "packet": 128 << 10}
+_CHUNK_BYTES = 64 << 10
+
+
+class _CpuWords(Words):
+    def __init__(self, count: int) -> None:
+        self._words = (ctypes.c_uint64 * count)()
+        self.address = ctypes.addressof(self._words)
+
+    def write(self, values: Sequence[int]) -> None:
+        self._words[:] = list(values)
+
+    def read(self) -> list[int]:
+        return list(self._words)
+
+
+class _CpuEngine(Engine):
+    device: CpuDevice
+
+    def __init__(self, device: CpuDevice) -> None:
+        super().__init__(device)
+        self.spin = device.spin
+        self._libraries: dict[Kernel, ctypes.CDLL] = {}
+
+    def foresee(self, kernels: Sequence[Kernel]) -> None:
+        """Build them with as many compilers as there are cores, and load them."""
+        paths = self.device.world.on_host_leader(lambda: host.build_all(kernels))
+        self._libraries.update(zip(kernels, map(host.load, paths), strict=True))
+
+    def library(self, kernel: Kernel) -> ctypes.CDLL:
+        """Return the loaded kernel, which is built if it was not foreseen."""
+        if kernel not in self._libraries:
+            self.foresee([kernel])
+        return self._libraries[kernel]
+
+    def allocate(self, nbytes: int) -> Memory:
+        """Allocate memory that all ranks of the machine map."""
+        block = self.device.allocate(nbytes, "symmetric")
+        return Memory(block, block.peers)
+
+    def clear(self, memory: Memory) -> None:
+        """Fill with zeros."""
+        memory.block.bytes.fill(0)
+
+    def words(self, count: int) -> Words:
+        """Make an array of the C library's memory."""
+        return _CpuWords(count)
+
+
+class HostEngine(_CpuEngine):
+    """The fabric `host`: a rank is one block of one thread."""
+
+    fabric = "host"
+    limits = Limits(
+        max_blocks=1, max_threads=1, threads=1, min_chunk_bytes=1 << 10,
+        max_chunk_bytes=_CHUNK_BYTES, window_bytes=_WINDOW_BYTES,
+        slice_per_block={"signal": 1 << 62, "packet": 1 << 62},
+    )  # fmt: skip
+
+    def bind(
+        self,
+        kernel: Kernel,
+        seats: Sequence[CArguments],
+        launch: Launch,  # noqa: ARG002
+    ) -> Callable[[], Any]:
+        """Bind the one rank's arguments."""
+        function, pointer = self.library(kernel).nvrar_all_reduce, ctypes.byref(seats[0])
+        return partial(function, pointer)
+
+
+class EmulatedEngine(_CpuEngine):
+    """The fabric `loopback` on the CPU: every thread of a launch is a thread of this process.
+
+    It shows that a launch of many ranks, blocks and threads is right; its times mean nothing.
+    """
+
+    fabric = "loopback"
+    warnings = ("virtual ranks are threads of one process: results count, times mean nothing",)
+    limits = Limits(
+        max_blocks=8, max_threads=32, threads=2, min_chunk_bytes=1 << 10,
+        max_chunk_bytes=_CHUNK_BYTES, window_bytes=_WINDOW_BYTES,
+        slice_per_block={"signal": 8 << 10, "packet": 4 << 10},
+    )  # fmt: skip
+
+    def bind(
+        self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
+    ) -> Callable[[], Any]:
+        """Bind all ranks' arguments."""
+        function = self.library(kernel).nvrar_launch
+        ranks = CVirtualRanks()
+        for index, arguments in enumerate(seats):
+            ranks.rank[index] = arguments
+        blocks = len(seats) * launch.blocks
+        return partial(function, ctypes.byref(ranks), blocks, launch.threads)

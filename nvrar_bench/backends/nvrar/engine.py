@@ -1,0 +1,84 @@
+"""The seam below NVRAR: how its kernel runs on one device with one fabric."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nvrar_bench.backends.nvrar.arguments import CArguments
+from nvrar_bench.backends.nvrar.tuning import Launch, Limits
+from nvrar_bench.devices.base import Block, Device
+from nvrar_bench.toolchain.kernel import Kernel
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Symmetric memory: where each rank's is mapped here, 0 where it is not."""
+
+    block: Block
+    peers: tuple[int, ...]
+
+
+class Words(ABC):
+    """64-bit words that host and kernel share, though not at the same time."""
+
+    address: int  # as the kernel sees it
+
+    @abstractmethod
+    def write(self, values: Sequence[int]) -> None:
+        """Set all of them, for every call that is launched later."""
+
+    @abstractmethod
+    def read(self) -> list[int]:
+        """Return all of them, as the calls that were launched left them."""
+
+
+class Engine(ABC):
+    """Builds, binds and launches the kernel for the seats of this process."""
+
+    fabric: ClassVar[str]
+    stream_ordered: ClassVar[bool] = False
+    all_mapped: ClassVar[bool] = True  # every rank's memory is mapped by every other
+    packets_up_to: ClassVar[int] = 0  # `auto`: bytes of a slice; above it, `signal`
+    warnings: ClassVar[tuple[str, ...]] = ()  # what makes its figures hard to compare
+    limits: Limits
+    spin: int  # polls before a waiter looks at the clock and gives up its core
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    @abstractmethod
+    def foresee(self, kernels: Sequence[Kernel]) -> None:
+        """Build and load kernels that are to come, all at once. Collective over the machine.
+
+        Raises:
+            Unavailable: one cannot be built.
+        """
+
+    @abstractmethod
+    def allocate(self, nbytes: int) -> Memory:
+        """Allocate zeroed symmetric memory. Collective."""
+
+    @abstractmethod
+    def clear(self, memory: Memory) -> None:
+        """Fill this process's part with zeros; done on return."""
+
+    def release(self, memory: Memory) -> None:
+        """Give it back."""
+        self.device.release(memory.block)
+
+    @abstractmethod
+    def words(self, count: int) -> Words:
+        """Make `count` words, all 0."""
+
+    @abstractmethod
+    def bind(
+        self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
+    ) -> Callable[[], Any]:
+        """Return a function that launches `kernel` once, with one set of arguments per seat.
+
+        Raises:
+            UsageError: the device cannot hold such a launch.
+        """

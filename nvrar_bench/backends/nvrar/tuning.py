@@ -1,0 +1,101 @@
+"""How a launch is shaped: blocks, threads, chunk and radix; what the user leaves open is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvrar_bench.errors import UsageError
+
+_ALIGNMENT = 16  # of a chunk, in bytes: a slice is cut on such boundaries
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the user fixed; None where the choice is left to `choose`.
+
+    Attributes:
+        blocks: of each rank.
+        threads: of each block.
+        chunk_bytes: how much of a slice one flag announces.
+        radix: nodes that exchange directly in one step; 2 is recursive doubling.
+    """
+
+    blocks: int | None = None
+    threads: int | None = None
+    chunk_bytes: int | None = None
+    radix: int | None = None
+
+
+AUTOMATIC = Tuning()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one fabric on one device allows and starts from.
+
+    `slice_per_block` is how much of a slice, in bytes, keeps one block busy, by protocol.
+    """
+
+    max_blocks: int
+    max_threads: int
+    threads: int
+    min_chunk_bytes: int
+    max_chunk_bytes: int
+    window_bytes: dict[str, int]
+    slice_per_block: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch of one rank; sizes in bytes."""
+
+    blocks: int
+    threads: int
+    chunk_bytes: int
+    window_bytes: int
+
+
+def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> Launch:
+    """Shape the launch for a message of `nbytes` on nodes of `group` ranks.
+
+    Raises:
+        UsageError: the user fixed something that the limits do not allow.
+    """
+    window = limits.window_bytes[protocol]
+    slice_bytes = -(-min(nbytes, window) // group)
+    blocks = tuning.blocks or _between(
+        1, -(-slice_bytes // limits.slice_per_block[protocol]), limits.max_blocks
+    )
+    threads = tuning.threads or limits.threads
+    chunk = tuning.chunk_bytes or _between(
+        limits.min_chunk_bytes, _aligned(-(-slice_bytes // blocks)), limits.max_chunk_bytes
+    )
+    require_within(tuning, limits)
+    return Launch(blocks, threads, chunk, window)
+
+
+def require_within(tuning: Tuning, limits: Limits) -> None:
+    """Refuse what the limits do not allow.
+
+    Raises:
+        UsageError: naming the option, the value and what is allowed.
+    """
+    _require("--blocks", tuning.blocks, 1, limits.max_blocks)
+    _require("--threads", tuning.threads, 1, limits.max_threads)
+    _require("--chunk", tuning.chunk_bytes, limits.min_chunk_bytes, limits.max_chunk_bytes)
+    if tuning.chunk_bytes and tuning.chunk_bytes % _ALIGNMENT:
+        raise UsageError(f"--chunk {tuning.chunk_bytes}: allowed: a multiple of {_ALIGNMENT} bytes")
+
+
+def _require(option: str, value: int | None, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        allowed = f"{least} to {most}" if least < most else f"{least}"
+        raise UsageError(f"{option} {value}: allowed here: {allowed}")
+
+
+def _between(least: int, value: int, most: int) -> int:
+    return max(least, min(value, most))
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT

@@ -1,0 +1,83 @@
+"""What the options say about how NVRAR is launched and GPUs are used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nvrar_bench.backends.nvrar.tuning import Tuning
+from nvrar_bench.cli.options import require
+from nvrar_bench.errors import UsageError
+from nvrar_bench.units import parse_size
+
+FABRICS = ("auto", "host", "nvshmem", "loopback")
+MAX_VIRTUAL_RANKS = 16
+MAX_GRAPH = 128
+
+
+@dataclass(frozen=True)
+class Launching:
+    """The options as written; None where the user left one out."""
+
+    fabric: str = "auto"
+    virtual_ranks: int | None = None
+    blocks: int | None = None
+    threads: int | None = None
+    chunk: str | None = None
+    radix: int | None = None
+    graph: int = 1
+    cold_cache: bool = False
+    share_gpu: bool = False
+
+    def settings(self, device: str, ranks: int | None, nodes: int | None) -> dict[str, Any]:
+        """Return them as the fields of Settings.
+
+        Raises:
+            UsageError: naming the option, the value and what is allowed.
+        """
+        self._require_fabric(device, ranks, nodes)
+        for option, value in (("--blocks", self.blocks), ("--threads", self.threads)):
+            require(value is None or value >= 1, option, value, "a whole number from 1 up")
+        require(self.radix is None or 2 <= self.radix <= 64, "--radix", self.radix, "2 to 64")
+        require(1 <= self.graph <= MAX_GRAPH, "--graph", self.graph, f"1 to {MAX_GRAPH}")
+        chunk = None if self.chunk is None else parse_size(self.chunk, option="--chunk")
+        require(chunk is None or chunk >= 16, "--chunk", self.chunk, "16 bytes and more")
+        return {
+            "virtual_ranks": self.virtual_ranks,
+            "tuning": Tuning(self.blocks, self.threads, chunk, self.radix),
+            "graph": self.graph,
+            "cold_cache": self.cold_cache,
+            "share_gpu": self.share_gpu,
+        }
+
+    def _require_fabric(self, device: str, ranks: int | None, nodes: int | None) -> None:
+        fabric, virtual = self.fabric, self.virtual_ranks
+        require(fabric in FABRICS, "--fabric", fabric, ", ".join(FABRICS))
+        allowed = f"2 to {MAX_VIRTUAL_RANKS}"
+        require(
+            virtual is None or 2 <= virtual <= MAX_VIRTUAL_RANKS,
+            "--virtual-ranks",
+            virtual,
+            allowed,
+        )
+        if (fabric == "loopback") != (virtual is not None):
+            raise UsageError(
+                "--fabric loopback and --virtual-ranks N go together: loopback connects virtual "
+                "ranks, and virtual ranks have no other fabric"
+            )
+        if virtual and ranks:
+            raise UsageError(
+                f"--virtual-ranks {virtual} and --ranks {ranks} exclude each other: virtual ranks "
+                "live in one process"
+            )
+        if virtual and nodes:
+            fitting = ", ".join(str(n) for n in range(1, virtual + 1) if virtual % n == 0)
+            require(
+                virtual % nodes == 0, "--nodes", nodes,
+                f"what divides {virtual} virtual ranks: {fitting}",
+            )  # fmt: skip
+        other = {"host": "cuda", "nvshmem": "cpu"}
+        if other.get(fabric) == device:
+            raise UsageError(
+                f"--fabric {fabric} --device {device}: host connects CPU ranks, nvshmem GPUs"
+            )

@@ -1,0 +1,144 @@
+"""The seam: what a device gives: memory, calls timed one by one, and the check of what they left.
+
+An array lies in the memory of its device: a NumPy array on the CPU, a `DeviceArray` on a GPU. Its
+shape is (count,), or (seats, count) where this process plays several ranks (world.seats).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nvrar_bench.verify import CheckResult, Expected
+from nvrar_bench.world import World
+
+if TYPE_CHECKING:
+    from nvrar_bench.backends.base import Operation
+    from nvrar_bench.measure.loop import Nanoseconds
+
+Array = Any
+Block = Any
+
+
+class Device(ABC):
+    """Memory and clock of this process's ranks."""
+
+    name: ClassVar[str]
+    heap_problem: str | None = None  # why kernels of other ranks cannot reach symmetric memory
+
+    def __init__(self, world: World, timeout: float) -> None:
+        self.world = world
+        self.timeout = timeout
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def allocate(self, nbytes: int, kind: str) -> Block:
+        """Allocate at least `nbytes` zeroed bytes per seat, `symmetric` or `private`; collective.
+
+        Peers may reach `symmetric` memory.
+
+        Raises:
+            UsageError: there is not so much memory.
+        """
+
+    @abstractmethod
+    def release(self, block: Block) -> None:
+        """Give a block back; nothing may use it any more."""
+
+    @abstractmethod
+    def view(self, block: Block, first: int, nbytes: int, dtype: np.dtype[Any]) -> Array:
+        """Return bytes first to first + nbytes of a block as an array of `dtype`."""
+
+    @abstractmethod
+    def prefix(self, array: Array, count: int) -> Array:
+        """Return the first `count` elements of each seat."""
+
+    @abstractmethod
+    def addresses(self, array: Array) -> tuple[int, ...]:
+        """Return where the elements of each seat start."""
+
+    @abstractmethod
+    def peer_addresses(self, array: Array) -> tuple[int, ...] | None:
+        """Return where the same array of every rank is mapped here, 0 where it is not.
+
+        None if it does not lie in symmetric memory.
+        """
+
+    @abstractmethod
+    def keep(self, values: npt.NDArray[Any]) -> Array:
+        """Return host values, shape (count,) or (seats, count), in the device's memory."""
+
+    @abstractmethod
+    def copy(self, target: Array, source: Array) -> None:
+        """Copy an array of the same shape and dtype, in order with the calls of operations."""
+
+    # ---- verification --------------------------------------------------------------------------
+
+    @abstractmethod
+    def poison(self, array: Array) -> None:
+        """Fill with what no exact result is (verify.poison)."""
+
+    @abstractmethod
+    def write_canary(self, view: Array) -> None:
+        """Fill bytes around an output with a known pattern (verify.write_canary)."""
+
+    @abstractmethod
+    def canary_intact(self, view: Array) -> bool:
+        """Say whether the pattern is still there."""
+
+    @abstractmethod
+    def check(self, received: Array, expected: Expected) -> list[CheckResult]:
+        """Compare what each seat received with `expected`, whose arrays went through `keep`."""
+
+    # ---- time ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def start_gate(self) -> Callable[[], None]:
+        """Return a function that leaves on all ranks of the run at once; collective."""
+
+    @abstractmethod
+    def finish(self, operation: Operation) -> None:
+        """Wait until the call just launched is done.
+
+        Raises:
+            TimedOut: it is not done in time.
+        """
+
+    @abstractmethod
+    def time_calls(
+        self,
+        operation: Operation,
+        prepare: Callable[[], None],
+        gate: Callable[[], None],
+        samples: Nanoseconds,
+    ) -> None:
+        """Fill `samples`, shape (n,), with the duration of n calls on this process, in ns.
+
+        Each call is timed alone. `prepare` renews what the call consumes; `gate` then lets all
+        ranks go at once. Both stand outside the timed part.
+        """
+
+    @abstractmethod
+    def available_memory(self) -> int:
+        """Bytes that the ranks of this machine, on this device, can still get."""
+
+    @property
+    def ranks_sharing(self) -> int:
+        """The largest number of ranks that share one of these devices."""
+        return 1
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the record needs to know of the device; `environment` of the record."""
+        return {}
+
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the figures of this device hard to compare; part of every result."""
+        return ()
+
+    def close(self) -> None:  # noqa: B027 - most devices hold nothing
+        """Give everything back; collective."""

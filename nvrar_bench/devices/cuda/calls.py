@@ -1,0 +1,76 @@
+"""The one door to the CUDA driver: every call passes here, and an error code becomes a message."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from nvrar_bench.errors import NvrarBenchError, Unavailable
+
+
+class CudaError(NvrarBenchError):
+    """A CUDA driver function failed; `name` is the error's, such as CUDA_ERROR_OUT_OF_MEMORY."""
+
+    def __init__(self, function: str, name: str, text: str) -> None:
+        super().__init__(f"{function} failed: {name}" + (f" ({text})" if text else ""))
+        self.name = name
+
+
+class Calls:
+    """The functions and constants of cuda.bindings.driver by their own names.
+
+    A function returns its results without the error code: nothing, one value or a tuple.
+
+    Raises:
+        CudaError: a function returned an error code.
+    """
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._driver, name)
+        if name.startswith("cu"):
+            found = self._checked(name, found)
+        self.__dict__[name] = found  # looked up once: the timed loop comes by here
+        return found
+
+    def is_done(self, event: Any) -> bool:
+        """True if everything before `event` in its stream has run."""
+        code = self._driver.cuEventQuery(event)[0]
+        if code == self._driver.CUresult.CUDA_ERROR_NOT_READY:
+            return False
+        self._require_success("cuEventQuery", code)
+        return True
+
+    def _checked(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            code, *results = function(*arguments)
+            self._require_success(name, code)
+            if len(results) == 1:
+                return results[0]
+            return tuple(results) if results else None
+
+        return call
+
+    def _require_success(self, function: str, code: Any) -> None:
+        if int(code) == 0:
+            return
+        name = getattr(code, "name", str(code))
+        _, text = self._driver.cuGetErrorString(code)
+        raise CudaError(function, name, text.decode(errors="replace") if text else "")
+
+
+def load_calls() -> Calls:
+    """Open the door; neither a driver nor a GPU is needed for that.
+
+    Raises:
+        Unavailable: cuda-python is not installed, or is damaged.
+    """
+    try:
+        return Calls(importlib.import_module("cuda.bindings.driver"))
+    except ImportError as error:
+        raise Unavailable(
+            f"cuda-python cannot be imported ({error}): pip install 'nvrar-bench[cuda13]'"
+        ) from error

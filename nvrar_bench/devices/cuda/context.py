@@ -1,0 +1,127 @@
+"""One GPU, its primary context and one stream: waits that end, kernels and their launch."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from nvrar_bench.devices.cuda.calls import Calls
+from nvrar_bench.devices.cuda.driver import Gpu
+from nvrar_bench.errors import TimedOut, UsageError
+
+_POLLS_AT_FULL_SPEED = 5000
+_NAP_S = 20e-6
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedKernel:
+    """A kernel in the context of a GPU."""
+
+    name: str
+    function: Any
+    library: Any
+
+
+class GpuContext:
+    """A GPU that this process works on. `who` is the rank in words, for messages.
+
+    Every wait ends after `timeout` seconds.
+    """
+
+    def __init__(self, calls: Calls, gpu: Gpu, who: str, timeout: float) -> None:
+        self.calls, self.gpu, self.who, self.timeout = calls, gpu, who, timeout
+        calls.cuInit(0)
+        self._device = calls.cuDeviceGet(gpu.ordinal)
+        # The primary context is the one that NCCL, NVSHMEM and MPI use too.
+        calls.cuCtxSetCurrent(calls.cuDevicePrimaryCtxRetain(self._device))
+        self._stream = calls.cuStreamCreate(calls.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        self._drained = calls.cuEventCreate(calls.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+        self._libraries: dict[bytes, Any] = {}  # by their code: a library has many kernels
+
+    @property
+    def stream_handle(self) -> int:
+        """The stream as an address (cudaStream_t)."""
+        return int(self._stream)
+
+    @property
+    def stream(self) -> Any:
+        """The stream as a cuda.core Stream, which does not own it."""
+        return importlib.import_module("cuda.core").Stream.from_handle(self.stream_handle)
+
+    def drain(self, what: str) -> None:
+        """Wait until all that was enqueued has run; `what` says what that is.
+
+        Raises:
+            TimedOut: not within the timeout.
+        """
+        self.calls.cuEventRecord(self._drained, self._stream)
+        self.await_event(self._drained, what)
+
+    def await_event(self, event: Any, what: str) -> None:
+        """Wait for a recorded event; as `drain`."""
+        deadline = time.monotonic() + self.timeout
+        polls = 0
+        while not self.calls.is_done(event):
+            if time.monotonic() > deadline:
+                raise TimedOut(f"{self.who}: the GPU did not finish {what} in {self.timeout:g} s")
+            polls += 1
+            if polls > _POLLS_AT_FULL_SPEED:
+                time.sleep(_NAP_S)
+
+    def load(self, cubin: bytes, entry: str) -> LoadedKernel:
+        """Load a kernel now: a first launch that loads could wait for a stream that is held."""
+        calls = self.calls
+        if cubin not in self._libraries:
+            found = calls.cuLibraryLoadData(cubin, None, None, 0, None, None, 0)
+            self._libraries[cubin] = found
+        library = self._libraries[cubin]
+        kernel = calls.cuLibraryGetKernel(library, entry.encode())
+        return LoadedKernel(entry, calls.cuKernelGetFunction(kernel), library)
+
+    def launch(
+        self,
+        kernel: LoadedKernel,
+        grid: int,
+        block: int,
+        *arguments: Any,
+        cooperative: bool = False,
+    ) -> None:
+        """Enqueue `kernel`; an int is a pointer or a 64-bit word, a ctypes object goes by value."""
+        values = [ctypes.c_uint64(a) if isinstance(a, int) else a for a in arguments]
+        pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        how = (kernel.function, grid, 1, 1, block, 1, 1, 0, self._stream)
+        # The driver has copied the arguments when it returns.
+        if cooperative:
+            self.calls.cuLaunchCooperativeKernel(*how, ctypes.addressof(pointers))
+        else:
+            self.calls.cuLaunchKernel(*how, ctypes.addressof(pointers), 0)
+
+    def resident_blocks(self, kernel: LoadedKernel, threads: int) -> int:
+        """How many blocks of `threads` threads the GPU runs at the same time."""
+        per_sm = self.calls.cuOccupancyMaxActiveBlocksPerMultiprocessor(kernel.function, threads, 0)
+        return int(per_sm) * self.gpu.sms
+
+    def require_resident(self, kernel: LoadedKernel, blocks: int, threads: int) -> None:
+        """Refuse a grid whose blocks wait for each other and do not all run at once.
+
+        Raises:
+            UsageError: naming both numbers.
+        """
+        room = self.resident_blocks(kernel, threads)
+        if blocks > room:
+            raise UsageError(
+                f"{kernel.name}: {blocks} blocks of {threads} threads wait for each other, and "
+                f"{self.gpu.name} runs {room} of them at once; use at most {room} blocks"
+            )
+
+    def close(self) -> None:
+        """Give everything back; what was loaded cannot be launched any more."""
+        for library in self._libraries.values():
+            self.calls.cuLibraryUnload(library)
+        self._libraries.clear()
+        self.calls.cuEventDestroy(self._drained)
+        self.calls.cuStreamDestroy(self._stream)
+        self.calls.cuDevicePrimaryCtxRelease(self._device)

@@ -1,0 +1,260 @@
+"""The CUDA device: what the session asks of a device, made of the files beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.cuda import driver
+from nvrar_bench.devices.cuda.array import DeviceArray
+from nvrar_bench.devices.cuda.calls import Calls, load_calls
+from nvrar_bench.devices.cuda.context import GpuContext, LoadedKernel
+from nvrar_bench.devices.cuda.hold import GateKernels
+from nvrar_bench.devices.cuda.memory import Block, GpuMemory, Heap
+from nvrar_bench.devices.cuda.placement import GpuPlacement
+from nvrar_bench.devices.cuda.timing import Timer
+from nvrar_bench.devices.cuda.verify import VerificationKernels, Verifier
+from nvrar_bench.errors import Unavailable
+from nvrar_bench.toolchain import cuda as toolchain
+from nvrar_bench.toolchain.host import Source
+from nvrar_bench.verify import CheckResult, Expected
+from nvrar_bench.world import World
+
+if TYPE_CHECKING:
+    from nvrar_bench.backends.base import Operation
+
+Build = Callable[[Source, str], bytes]
+
+
+def build_cubin(kernel: Source, arch: str) -> bytes:
+    """Compile `kernel` for `arch` with NVRTC, unless the cache holds it."""
+    return toolchain.build(kernel, arch).cubin.read_bytes()
+
+
+class CudaDevice(Device):
+    """The GPU of this process. With virtual ranks, each has a row of every array.
+
+    Constructing it is collective. Every wait is bounded by `timeout` seconds.
+
+    Raises:
+        Unavailable: the kernels of the device cannot be built.
+        CudaError: the driver refused something.
+    """
+
+    name = "cuda"
+
+    def __init__(
+        self,
+        world: World,
+        timeout: float,
+        placement: GpuPlacement,
+        *,
+        heap: Heap | None = None,
+        graph: int = 1,
+        cold_cache: bool = False,
+        calls: Calls | None = None,
+        build: Build = build_cubin,
+    ) -> None:
+        super().__init__(world, timeout)
+        self.placement, self.gpu, self._build = placement, placement.gpu, build
+        self._heap = heap
+        who = f"rank {world.rank} on {world.host}"
+        self._registered: set[int] = set()
+        self.context = GpuContext(calls or load_calls(), self.gpu, who, timeout)
+        self.memory = GpuMemory(self.context, len(world.seats), heap)
+        self._verifier = Verifier(self.context, self.memory, self.build(VerificationKernels()))
+        gate_kernels = self.build(GateKernels())
+        self._timer = Timer(self.context, self.memory, gate_kernels, graph, cold_cache)
+
+    @property
+    def calls(self) -> Calls:
+        """The functions of the CUDA driver."""
+        return self.context.calls
+
+    @property
+    def ordinal(self) -> int:
+        """The GPU's number among those that this process sees."""
+        return self.gpu.ordinal
+
+    @property
+    def arch(self) -> str:
+        """What kernels are compiled for, such as `sm_90`."""
+        return self.gpu.arch
+
+    @property
+    def stream_handle(self) -> int:
+        """The stream as an address (cudaStream_t)."""
+        return self.context.stream_handle
+
+    @property
+    def stream(self) -> Any:
+        """The stream as a cuda.core Stream, which does not own it."""
+        return self.context.stream
+
+    def allocate(self, nbytes: int, kind: str) -> Block:
+        """Allocate zeroed bytes, `symmetric` or `private`; see GpuMemory.allocate. Collective."""
+        return self.memory.allocate(nbytes, kind)
+
+    def release(self, block: Block) -> None:
+        """Give a block back. Collective where it is symmetric."""
+        self.memory.release(block)
+
+    def clear(self, block: Block) -> None:
+        """Fill a block with zeros, and wait for it."""
+        self.memory.clear(block)
+
+    def view(self, block: Block, first: int, nbytes: int, dtype: npt.DTypeLike) -> DeviceArray:
+        """Bytes [first, first + nbytes) of every row of a block, as elements."""
+        kind = np.dtype(dtype)
+        address, count = block.address + first, nbytes // kind.itemsize
+        return DeviceArray(address, count, kind, block.rows, block.pitch, block)
+
+    def prefix(self, array: DeviceArray, count: int) -> DeviceArray:
+        """The first `count` elements of every row."""
+        return array[:count]
+
+    def addresses(self, array: DeviceArray) -> tuple[int, ...]:
+        """Device pointers of the rows."""
+        return tuple(array.row(row) for row in range(array.rows))
+
+    def peer_addresses(self, array: DeviceArray) -> tuple[int, ...] | None:
+        """Where every rank's array is mapped here; None if it is in private memory."""
+        return self.memory.peers(array)
+
+    def keep(self, values: npt.NDArray[Any]) -> DeviceArray:
+        """Copy host values, shape (count,) or (rows, count), to memory that the array owns."""
+        return self.memory.keep(values)
+
+    def to_host(self, array: DeviceArray) -> npt.NDArray[Any]:
+        """A copy in host memory, of the array's shape, when all before it has run."""
+        return self.memory.to_host(array)
+
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """Copy on the GPU, in stream order; the shapes are equal."""
+        self.memory.copy(target, source)
+
+    def poison(self, array: DeviceArray) -> None:
+        """Fill with what no exact result is, in stream order."""
+        self._verifier.poison(array)
+
+    def write_canary(self, view: DeviceArray) -> None:
+        """Fill the bytes around an output with a known pattern, in stream order."""
+        self._verifier.write_canary(view)
+
+    def canary_intact(self, view: DeviceArray) -> bool:
+        """Say whether the bytes that `write_canary` wrote are still there."""
+        return self._verifier.canary_intact(view)
+
+    def check(self, received: DeviceArray, expected: Expected) -> list[CheckResult]:
+        """Compare on the GPU; `expected` holds arrays that `keep` returned."""
+        return self._verifier.check(received, expected, self.world.seats)
+
+    def build(self, kernel: Source) -> bytes:
+        """The cubin of `kernel` for this GPU, compiled once per machine. Collective."""
+        return self.world.on_host_leader(lambda: self._build(kernel, self.arch))
+
+    def build_all(self, kernels: Sequence[Source]) -> list[bytes]:
+        """As `build`, for several."""
+        return self.world.on_host_leader(lambda: [self._build(one, self.arch) for one in kernels])
+
+    def load(self, cubin: bytes, entry: str) -> LoadedKernel:
+        """Load a kernel now, not at its first launch."""
+        return self.context.load(cubin, entry)
+
+    def register_with_heap(self, kernel: LoadedKernel) -> None:
+        """Let a kernel that is linked with NVSHMEM use the heap, before its first launch.
+
+        Raises:
+            Unavailable: there is no heap.
+        """
+        if self._heap is None:
+            raise Unavailable(f"{kernel.name} needs NVSHMEM's heap, which is not open here")
+        if int(kernel.library) not in self._registered:
+            self._heap.register_module(int(kernel.library))
+            self._registered.add(int(kernel.library))
+
+    def launch(
+        self,
+        kernel: LoadedKernel,
+        grid: int,
+        block: int,
+        *arguments: Any,
+        cooperative: bool = False,
+    ) -> None:
+        """Enqueue `kernel`; an int is a pointer or a 64-bit word, a ctypes object goes by value."""
+        self.context.launch(kernel, grid, block, *arguments, cooperative=cooperative)
+
+    def require_resident(self, kernel: LoadedKernel, blocks: int, threads: int) -> None:
+        """Refuse a grid that the GPU does not run all at once; UsageError names both numbers."""
+        self.context.require_resident(kernel, blocks, threads)
+
+    def start_gate(self) -> Callable[[], None]:
+        """A function that leaves on all ranks of the run at once, on the host. Collective."""
+        if self.world.comm.size == 1:
+            return _nobody_to_wait_for
+        return CpuDevice(self.world, self.timeout).start_gate()
+
+    def drain(self, what: str) -> None:
+        """Wait until all that was enqueued has run; TimedOut says that it did not, and `what`."""
+        self.context.drain(what)
+
+    def finish(self, operation: Operation) -> None:
+        """Wait until what was enqueued has run, then let the operation say whether it gave up.
+
+        Raises:
+            TimedOut: it did not end in time, or gave up.
+        """
+        self.context.drain(operation.variant)
+        operation.confirm()
+
+    def time_calls(
+        self,
+        operation: Operation,
+        prepare: Callable[[], None],
+        gate: Callable[[], None],
+        samples: npt.NDArray[np.int64],
+    ) -> None:
+        """Fill `samples` with the time of one call each, in nanoseconds; see timing.py."""
+        self._timer.time_calls(operation, prepare, gate, samples)
+
+    def available_memory(self) -> int:
+        """What this GPU has free, for each GPU that ranks of this machine use."""
+        return self.memory.free() * self.placement.gpus_here
+
+    @property
+    def ranks_sharing(self) -> int:
+        """The largest number of ranks that share a GPU."""
+        return self.placement.ranks_sharing
+
+    def warnings(self) -> tuple[str, ...]:
+        """That ranks share a GPU."""
+        warning = self.placement.warning
+        return () if warning is None else (warning,)
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader needs to judge a number that was measured here."""
+        return {
+            **self.gpu.facts(),
+            "gpu_shared": bool(self.placement.shared),
+            **driver.versions(self.calls),
+            **self._timer.facts,
+            **({} if self._heap is None else self._heap.facts()),
+        }
+
+    def close(self) -> None:
+        """Give everything back, the heap too, at the end of a run that went well. Collective."""
+        self._timer.close()
+        self._verifier.close()
+        self.memory.close()
+        if self._heap is not None:
+            self._heap.close()
+        self.context.close()
+
+
+def _nobody_to_wait_for() -> None:
+    """A gate for one rank."""

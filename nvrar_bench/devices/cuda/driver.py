@@ -1,0 +1,204 @@
+"""Is there a CUDA driver and a GPU, and what are they: asked without creating a context."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from nvrar_bench.devices.cuda.calls import Calls, CudaError, load_calls
+from nvrar_bench.errors import NvrarBenchError, Unavailable
+
+_LIBRARY = "libcuda.so.1"
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_KERNEL_MODULE = Path("/proc/driver/nvidia/version")
+_BINDINGS = "cuda-bindings"
+# Wheels that carry the CUDA major in their name; those of the other major do not load with ours.
+_SUFFIXED = ("nvidia-nccl-cu", "nvidia-nvshmem-cu", "nvshmem4py-cu")
+_MAJORS = (12, 13)
+
+
+def missing() -> str | None:
+    """The first thing that a GPU run lacks, with its fix; None if nothing is missing.
+
+    Creates no context and never raises.
+    """
+    try:
+        return (
+            missing_wheel(_installed())
+            or _missing_library()
+            or _missing_gpu(load_calls(), _wheels_major())
+        )
+    except NvrarBenchError as error:
+        return str(error)
+
+
+def require() -> Calls:
+    """The door to a driver that is there.
+
+    Raises:
+        Unavailable: naming what is missing.
+    """
+    problem = missing()
+    if problem:
+        raise Unavailable(problem)
+    return load_calls()
+
+
+def missing_wheel(installed: Mapping[str, str]) -> str | None:
+    """Say which wheel is missing or of the wrong CUDA major; `installed` maps names to versions."""
+    if _BINDINGS not in installed:
+        return "cuda-python is not installed: pip install 'nvrar-bench[cuda13]'"
+    major = _major(installed[_BINDINGS])
+    if major not in _MAJORS:
+        return (
+            f"cuda-python {installed[_BINDINGS]} is for CUDA {major}; allowed: "
+            f"{' and '.join(map(str, _MAJORS))}: pip install 'nvrar-bench[cuda13]'"
+        )
+    for family in _SUFFIXED:
+        others = [f"{family}{m}" for m in _MAJORS if m != major and f"{family}{m}" in installed]
+        if others and f"{family}{major}" not in installed:
+            return (
+                f"the wheels are mixed: cuda-python is for CUDA {major}, but {others[0]} is "
+                f"installed and {family}{major} is not: pip install 'nvrar-bench[cuda{major}]'"
+            )
+    return None
+
+
+def too_old(driver: int, wheels_major: int) -> str | None:
+    """Say so if a driver that supports CUDA `driver` (1000 major + 10 minor) lacks the major."""
+    if driver >= wheels_major * 1000:
+        return None
+    return (
+        f"the NVIDIA driver supports CUDA up to {cuda_version(driver)}, and the installed wheels "
+        f"are for CUDA {wheels_major}: update the driver, or pip install "
+        f"'nvrar-bench[cuda{driver // 1000}]'"
+    )
+
+
+def none_visible(visible: str | None) -> str:
+    """Say that no GPU is visible; `visible` is the value of CUDA_VISIBLE_DEVICES, None if unset."""
+    if visible is None:
+        return "no CUDA device is visible: nvidia-smi -L shows what the driver sees"
+    return f"no CUDA device is visible: {_VISIBLE} is {visible!r}; unset it or name a GPU"
+
+
+def cuda_version(number: int) -> str:
+    """13010 as `13.1`."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One visible GPU; clocks are what the driver gives as their maximum, None if it does not."""
+
+    ordinal: int
+    name: str
+    uuid: str
+    arch: str
+    sms: int
+    memory_bytes: int
+    l2_bytes: int
+    clock_mhz: int | None
+    memory_clock_mhz: int | None
+
+    def facts(self) -> dict[str, Any]:
+        """The same for the record: every name begins with `gpu`."""
+        known = asdict(self)
+        known.pop("ordinal")
+        return {"gpu": known.pop("name"), **{f"gpu_{name}": value for name, value in known.items()}}
+
+
+def describe(calls: Calls, ordinal: int) -> Gpu:
+    """Read the facts of a visible GPU; needs no context.
+
+    Raises:
+        CudaError: there is no such GPU.
+    """
+    device = calls.cuDeviceGet(ordinal)
+    capability = [
+        _attribute(calls, device, f"COMPUTE_CAPABILITY_{part}") for part in ("MAJOR", "MINOR")
+    ]
+    return Gpu(
+        ordinal=ordinal,
+        name=calls.cuDeviceGetName(256, device).split(b"\0")[0].decode(errors="replace"),
+        uuid=f"GPU-{uuid.UUID(bytes=bytes(calls.cuDeviceGetUuid(device).bytes))}",
+        arch="sm_{}{}".format(*capability),
+        sms=_attribute(calls, device, "MULTIPROCESSOR_COUNT"),
+        memory_bytes=int(calls.cuDeviceTotalMem(device)),
+        l2_bytes=_attribute(calls, device, "L2_CACHE_SIZE"),
+        clock_mhz=_attribute(calls, device, "CLOCK_RATE") // 1000 or None,
+        memory_clock_mhz=_attribute(calls, device, "MEMORY_CLOCK_RATE") // 1000 or None,
+    )
+
+
+def versions(calls: Calls) -> dict[str, str | None]:
+    """CUDA as the driver supports it, the kernel module's version, and the bindings'."""
+    return {
+        "cuda_driver": cuda_version(int(calls.cuDriverGetVersion())),
+        "nvidia_driver": _kernel_module(),
+        "cuda_bindings": _installed().get(_BINDINGS),
+    }
+
+
+def _installed() -> dict[str, str]:
+    names = [_BINDINGS, *(f"{family}{major}" for family in _SUFFIXED for major in _MAJORS)]
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _wheels_major() -> int:
+    return _major(_installed()[_BINDINGS])
+
+
+def _major(text: str) -> int:
+    return int(text.split(".")[0])
+
+
+def _missing_library() -> str | None:
+    try:
+        ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return (
+            f"{_LIBRARY} is not found: install the NVIDIA driver; in a container, start it with "
+            "its GPUs (docker run --gpus all)"
+        )
+    return None
+
+
+def _missing_gpu(calls: Calls, wheels_major: int) -> str | None:
+    old = too_old(int(calls.cuDriverGetVersion()), wheels_major)
+    if old:
+        return old
+    try:
+        calls.cuInit(0)
+        visible = int(calls.cuDeviceGetCount())
+    except CudaError as error:
+        if error.name not in ("CUDA_ERROR_NO_DEVICE", "CUDA_ERROR_INVALID_DEVICE"):
+            return f"the CUDA driver does not start: {error}"
+        visible = 0
+    return None if visible else none_visible(os.environ.get(_VISIBLE))
+
+
+def _attribute(calls: Calls, device: Any, name: str) -> int:
+    attribute = getattr(calls.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+    return int(calls.cuDeviceGetAttribute(attribute, device))
+
+
+def _kernel_module() -> str | None:
+    try:
+        text = _KERNEL_MODULE.read_text()
+    except OSError:
+        return None
+    found = re.search(r"\b(\d{3}\.\d+(?:\.\d+)?)\b", text)
+    return found.group(1) if found else None

@@ -1,0 +1,183 @@
+"""NVSHMEM's symmetric heap: memory that lies at one offset on all ranks, and is mapped by peers.
+
+NVSHMEM starts from a unique id that MPI broadcasts, so that any MPI will do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from typing import Any
+
+from nvrar_bench.devices.cuda.calls import Calls, load_calls
+from nvrar_bench.devices.cuda.heap_library import NvshmemLibrary, missing
+from nvrar_bench.errors import NvrarBenchError, Unavailable, UsageError
+from nvrar_bench.world import World
+
+SIZE = "NVSHMEM_SYMMETRIC_SIZE"
+# Where a block starts: NCCL registers memory in these units, and the kernels need less.
+ALIGNMENT = 4096
+# For what NVSHMEM's allocator puts between blocks, and the flags of the kernels.
+_SPARE_BYTES = 64 << 20
+_PLACEMENTS = {  # by nvshmemx_init_status_t
+    2: "one rank per GPU",
+    3: "several ranks per GPU, without MPS or beyond 100 % of its threads: limited",
+    4: "several ranks per GPU, under MPS",
+}
+_VARIABLES = (
+    SIZE, "NVSHMEM_REMOTE_TRANSPORT", "NVSHMEM_IB_ENABLE_IBGDA", "NVSHMEM_HCA_LIST",
+    "NVSHMEM_HCA_PE_MAPPING", "NVSHMEM_ENABLE_NIC_PE_MAPPING", "NVSHMEM_DISABLE_P2P",
+    "NVSHMEM_DISABLE_MNNVL", "NVSHMEM_DISABLE_NVLS", "NVSHMEM_DISABLE_CUDA_VMM",
+    "NVSHMEM_DISABLE_NCCL", "NVSHMEM_BOOTSTRAP_UID_SOCK_IFNAME",
+)  # fmt: skip
+
+
+class SymmetricHeap:
+    """NVSHMEM for the ranks of one world, on one GPU per rank or several ranks per GPU.
+
+    All methods but `peers`, `barrier`, `register_module` and `facts` are collective. `nbytes` is
+    what a rank will allocate in all; it counts where NVSHMEM takes its memory in one piece.
+
+    Raises:
+        Unavailable: NVSHMEM is not there, or does not start; raised on every rank.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        ordinal: int,
+        nbytes: int,
+        calls: Calls | None = None,
+        library: NvshmemLibrary | None = None,
+    ) -> None:
+        self._world = world
+        self._calls = calls or load_calls()
+        self._library = library or _load()
+        self._allocated: dict[int, int] = {}  # what NVSHMEM returned, by our address
+        self._modules: list[int] = []
+        prepare_environment(nbytes, os.environ)
+        self._make_current(ordinal)
+        self._start()
+
+    def allocate(self, nbytes: int) -> int:
+        """Device pointer to at least `nbytes` zeroed bytes, aligned to ALIGNMENT.
+
+        Raises:
+            UsageError: there is no room; raised on every rank.
+        """
+        # NVSHMEM clears what it gives by this call only, and aligns by another only.
+        found = self._library.allocate(_rounded(nbytes) + ALIGNMENT)
+        address = _rounded(found)
+        everyone = self._world.comm.allgather((found != 0, address - found))
+        if not all(there for there, _ in everyone):
+            raise UsageError(_no_room(nbytes, os.environ.get(SIZE)))
+        if len(set(everyone)) > 1:
+            raise NvrarBenchError(f"NVSHMEM's heaps differ in alignment: {everyone}")
+        self._allocated[address] = found
+        return address
+
+    def free(self, address: int) -> None:
+        """Give back what `allocate` returned."""
+        self._library.free(self._allocated.pop(address))
+
+    def peers(self, address: int) -> tuple[int, ...]:
+        """Where every rank's copy of `address` is mapped here, 0 where it is not; by rank."""
+        return tuple(self._library.pointer(address, rank) for rank in range(self._world.size))
+
+    def barrier(self, stream: int) -> None:
+        """Enqueue a barrier of all ranks, behind which all that was put has arrived."""
+        self._library.barrier(stream)
+
+    def register_module(self, library: int) -> None:
+        """Let the kernels of a CUlibrary, linked with NVSHMEM's device library, use the heap.
+
+        Raises:
+            NvrarBenchError: it is not linked so, or with another version.
+        """
+        status = self._library.register(library)
+        if status != 0:
+            raise NvrarBenchError(
+                f"NVSHMEM {self._library.version()} refuses the kernel (culibrary_init: {status}): "
+                "it must be linked with libnvshmem_device.a of the same version"
+            )
+        self._modules.append(library)
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the record needs to know of this NVSHMEM."""
+        _, _, status = self._library.standing()
+        return {
+            "nvshmem": self._library.version(),
+            "nvshmem_placement": _PLACEMENTS.get(status, f"status {status}"),
+            "nvshmem_environment": {n: os.environ[n] for n in _VARIABLES if n in os.environ},
+        }
+
+    def close(self) -> None:
+        """End NVSHMEM; the GPU must be idle. Not after a failure: it waits for all ranks."""
+        for library in self._modules:
+            self._library.unregister(library)
+        for address in list(self._allocated):
+            self.free(address)
+        self._library.finalize()
+        self._calls.cuDevicePrimaryCtxRelease(self._device)
+
+    def _make_current(self, ordinal: int) -> None:
+        """NVSHMEM takes the GPU whose context is current; it is the one that all else uses too."""
+        cu = self._calls
+        cu.cuInit(0)
+        self._device = cu.cuDeviceGet(ordinal)
+        cu.cuCtxSetCurrent(cu.cuDevicePrimaryCtxRetain(self._device))
+
+    def _start(self) -> None:
+        world = self._world
+        identity = world.comm.bcast(self._identity() if world.rank == 0 else b"", root=0)
+        problem = identity if isinstance(identity, str) else self._initialize(identity)
+        problems = [text for text in world.comm.allgather(problem) if text]
+        if problems:
+            raise Unavailable(problems[0])
+
+    def _identity(self) -> bytes | str:
+        try:
+            return self._library.unique_id()
+        except NvrarBenchError as error:
+            return str(error)
+
+    def _initialize(self, identity: bytes) -> str | None:
+        world = self._world
+        try:
+            self._library.initialize(world.rank, world.size, identity)
+        except NvrarBenchError as error:
+            return f"rank {world.rank} on {world.host}: {error}"
+        number, ranks, _ = self._library.standing()
+        if (number, ranks) == (world.rank, world.size):
+            return None
+        return (
+            f"NVSHMEM calls rank {world.rank} of {world.size} on {world.host} its PE {number} of "
+            f"{ranks}: unset the variables of another launcher (NVSHMEM_*, PMI_*)"
+        )
+
+
+def prepare_environment(nbytes: int, variables: MutableMapping[str, str]) -> None:
+    """Set what NVSHMEM reads when it starts, unless the user has: room for `nbytes` per rank.
+
+    NVSHMEM's own collectives, for which it would start an NCCL of its own, are not used.
+    """
+    variables.setdefault(SIZE, str(_rounded(nbytes) + _SPARE_BYTES))
+    variables.setdefault("NVSHMEM_DISABLE_NCCL", "1")
+
+
+def _load() -> NvshmemLibrary:
+    problem = missing()
+    if problem:
+        raise Unavailable(problem)
+    return NvshmemLibrary()
+
+
+def _rounded(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def _no_room(nbytes: int, size: str | None) -> str:
+    return (
+        f"NVSHMEM's symmetric heap has no room for {nbytes} bytes more ({SIZE}={size}): use a "
+        f"smaller --max, or a larger {SIZE}"
+    )

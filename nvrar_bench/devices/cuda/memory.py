@@ -1,0 +1,204 @@
+"""GPU memory of one rank: blocks for buffers, arrays that own their memory, copies."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nvrar_bench.devices.cuda.array import DeviceArray
+from nvrar_bench.devices.cuda.calls import CudaError
+from nvrar_bench.devices.cuda.context import GpuContext
+from nvrar_bench.errors import Unavailable, UsageError
+
+# Rows and blocks start where every access of kernels is aligned, and a registration can begin.
+ALIGNMENT = 4096
+
+
+class Heap(Protocol):
+    """Memory that peers reach. `allocate`, `free` and `close` are collective."""
+
+    def allocate(self, nbytes: int) -> int:
+        """Device pointer of this rank's part."""
+
+    def free(self, address: int) -> None:
+        """Give back what `allocate` returned."""
+
+    def peers(self, address: int) -> tuple[int, ...] | None:
+        """Where each rank's part is mapped here, 0 where it is not."""
+
+    def register_module(self, library: int) -> None:
+        """Let the kernels of a loaded library (CUlibrary) use the heap."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the record needs to know of it."""
+
+    def close(self) -> None:
+        """End it; all that was allocated goes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Bytes of GPU memory, `nbytes` in each of `rows` rows that start `pitch` bytes apart."""
+
+    address: int
+    nbytes: int
+    rows: int
+    pitch: int
+    symmetric: bool  # peers may reach it
+
+
+class GpuMemory:
+    """The memory of one GPU that this rank takes. `rows` virtual ranks live in this process.
+
+    CUDA waits for the GPU, without a deadline, when it frees memory or copies to or from memory
+    that is not pinned. So a wait that has one comes first.
+    """
+
+    def __init__(self, context: GpuContext, rows: int, heap: Heap | None) -> None:
+        self._context, self._rows, self._heap = context, rows, heap
+        self._blocks: list[Block] = []
+        self._garbage: list[int] = []
+
+    def allocate(self, nbytes: int, kind: str) -> Block:
+        """Allocate at least `nbytes` zeroed bytes per row, `symmetric` or `private`. Collective.
+
+        Raises:
+            UsageError: the GPU has not that much memory left.
+            Unavailable: symmetric memory is asked for, and there is no heap.
+        """
+        pitch = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        symmetric = kind == "symmetric"
+        on_heap = symmetric and self._rows == 1
+        address = self._from_heap(pitch) if on_heap else self.allocate_bytes(pitch * self._rows)
+        block = Block(address, pitch, self._rows, pitch, symmetric)
+        self._blocks.append(block)
+        self.clear(block)
+        return block
+
+    def clear(self, block: Block) -> None:
+        """Fill a block with zeros, and wait for it."""
+        self._context.calls.cuMemsetD8Async(
+            block.address, 0, block.pitch * block.rows, self._context.stream_handle
+        )
+        self._context.drain("clearing memory")
+
+    def release(self, block: Block) -> None:
+        """Give a block back when what uses it has run. Collective where it is symmetric."""
+        self._blocks.remove(block)
+        self._context.drain("what uses a buffer")
+        if block.symmetric and self._heap is not None and block.rows == 1:
+            self._heap.free(block.address)
+        else:
+            self.free_bytes(block.address)
+
+    def peers(self, array: DeviceArray) -> tuple[int, ...] | None:
+        """Where `array` of every rank is mapped here, 0 where it is not; None if it is private."""
+        for block in self._blocks:
+            first = array.address - block.address
+            if block.symmetric and 0 <= first <= block.nbytes - array.nbytes:
+                return tuple(start and start + first for start in self._starts(block))
+        return None
+
+    def free(self) -> int:
+        """Bytes that the GPU has free."""
+        free, _ = self._context.calls.cuMemGetInfo()
+        return int(free)
+
+    def allocate_bytes(self, nbytes: int) -> int:
+        """Plain GPU memory, not zeroed; `nbytes` > 0.
+
+        Raises:
+            UsageError: the GPU has not that much memory left.
+        """
+        self._context.drain("what runs before memory is allocated")
+        self._free_garbage()
+        try:
+            return int(self._context.calls.cuMemAlloc(nbytes))
+        except CudaError as error:
+            if error.name != "CUDA_ERROR_OUT_OF_MEMORY":
+                raise
+            raise UsageError(self._no_room(nbytes)) from error
+
+    def free_bytes(self, address: int) -> None:
+        """Give back what `allocate_bytes` returned; the GPU is idle."""
+        self._context.calls.cuMemFree(address)
+
+    def keep(self, values: npt.NDArray[Any]) -> DeviceArray:
+        """Copy host values, shape (count,) or (rows, count), to memory that the array owns."""
+        host = np.ascontiguousarray(values)
+        rows, count = (1, host.shape[0]) if host.ndim == 1 else host.shape
+        address = self.allocate_bytes(max(host.nbytes, 1))
+        owner = _Owner()
+        # An array may go while the stream is held: its memory goes at the next allocation.
+        weakref.finalize(owner, self._garbage.append, address)
+        array = DeviceArray(address, count, host.dtype, rows, count * host.dtype.itemsize, owner)
+        if host.nbytes:
+            self._context.calls.cuMemcpyHtoDAsync(
+                address, host.ctypes.data, host.nbytes, self._context.stream_handle
+            )
+            self._context.drain("a copy to the GPU")
+        return array
+
+    def to_host(self, array: DeviceArray) -> npt.NDArray[Any]:
+        """A copy in host memory, of the array's shape, when all before it has run."""
+        host = np.empty((array.rows, array.count), array.dtype)
+        self._context.drain("what runs before a copy to the host")
+        for row in array.rows_with_data():
+            self._context.calls.cuMemcpyDtoHAsync(
+                host[row].ctypes.data, array.row(row), array.nbytes, self._context.stream_handle
+            )
+        self._context.drain("a copy from the GPU")
+        return host.reshape(array.shape)
+
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """Copy row by row, in stream order.
+
+        Raises:
+            UsageError: the shapes differ.
+        """
+        if (target.rows, target.nbytes) != (source.rows, source.nbytes):
+            raise UsageError(f"a copy of shape {source.shape} does not fit {target.shape}")
+        for row in target.rows_with_data():
+            self._context.calls.cuMemcpyDtoDAsync(
+                target.row(row), source.row(row), target.nbytes, self._context.stream_handle
+            )
+
+    def close(self) -> None:
+        """Give back everything, blocks that were not released too. Collective."""
+        for block in list(self._blocks):
+            self.release(block)
+        self._context.drain("what runs before memory is freed")
+        self._free_garbage()
+
+    def _starts(self, block: Block) -> tuple[int, ...]:
+        """Rows lie in one process, so each reaches the others in plain memory."""
+        if block.rows > 1 or self._heap is None:
+            return tuple(block.address + row * block.pitch for row in range(block.rows))
+        return self._heap.peers(block.address) or ()
+
+    def _from_heap(self, nbytes: int) -> int:
+        if self._heap is None:
+            raise Unavailable(
+                "symmetric buffers on cuda lie in NVSHMEM's heap, which is not open here; "
+                "use --buffers private"
+            )
+        return self._heap.allocate(nbytes)
+
+    def _no_room(self, nbytes: int) -> str:
+        free, total = self._context.calls.cuMemGetInfo()
+        return (
+            f"{self._context.who}: {self._context.gpu.name} has no room for {nbytes} bytes, {free} "
+            f"of {total} are free; use a smaller --max, or end what else runs on that GPU"
+        )
+
+    def _free_garbage(self) -> None:
+        while self._garbage:
+            self.free_bytes(self._garbage.pop())
+
+
+class _Owner:
+    """Lives as long as an array that owns its memory."""

@@ -1,0 +1,228 @@
+"""Timing on the GPU: what a call takes in its stream, without what the host takes to enqueue it.
+
+One sample, for an operation that only enqueues:
+
+    prepare            the inputs are restored, and the L2 cache is flushed if that is asked for
+    hold               a kernel that waits for a word in host memory; the stream stands still
+    event, call, event
+    gate               on the host, when the stream has come to the hold: all ranks go on
+    release            the host writes the word; the call runs
+    wait               bounded; then the time between the events, and the operation's own verdict
+
+An operation that returns only when it is done (MPI) is timed by the host's clock, on a stream that
+has run dry.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nvrar_bench.devices.cuda.context import GpuContext
+from nvrar_bench.devices.cuda.graph import Graph
+from nvrar_bench.devices.cuda.hold import Hold
+from nvrar_bench.devices.cuda.memory import GpuMemory
+from nvrar_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from nvrar_bench.backends.base import Operation
+
+_EVENT_PAIRS = 64
+_LAUNCHES = 201
+_NS_PER_MS = 1e6
+_BLOCKING = "CUDA_LAUNCH_BLOCKING"
+
+
+class Timer:
+    """Times calls on one GPU.
+
+    `graph` > 1 measures that many calls, captured in one CUDA graph, and divides by it;
+    `cold_cache` writes over the L2 cache before each sample.
+
+    Raises:
+        UsageError: the environment makes every launch wait, also for a stream that is held.
+    """
+
+    def __init__(
+        self,
+        context: GpuContext,
+        memory: GpuMemory,
+        cubin: bytes,
+        graph: int = 1,
+        cold_cache: bool = False,
+    ) -> None:
+        _refuse_blocking_launches(os.environ.get(_BLOCKING))
+        cu = context.calls
+        self._context, self._memory, self._graph = context, memory, graph
+        self._hold = Hold(context, cubin)
+        self._nothing = context.load(cubin, "nvrar_nothing")
+        self._prepared = cu.cuEventCreate(cu.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+        self._start = cu.cuEventCreate(cu.CUevent_flags.CU_EVENT_DEFAULT)
+        self._stop = cu.cuEventCreate(cu.CUevent_flags.CU_EVENT_DEFAULT)
+        self._flush_bytes = context.gpu.l2_bytes if cold_cache else 0
+        self._flush = memory.allocate_bytes(self._flush_bytes) if self._flush_bytes else 0
+
+    def time_calls(
+        self,
+        operation: Operation,
+        prepare: Callable[[], None],
+        gate: Callable[[], None],
+        samples: npt.NDArray[np.int64],
+    ) -> None:
+        """Fill `samples`, shape (n,), with the time of n calls on this rank, in nanoseconds.
+
+        The operation has run at least once before: what it loads or connects on first use would
+        wait for a stream that is held.
+
+        Raises:
+            TimedOut: a call, or its start, passed the deadline.
+        """
+        if not operation.stream_ordered:
+            self._time_on_the_host(operation, prepare, gate, samples)
+        elif self._graph > 1:
+            self._time_graph(operation, prepare, gate, samples)
+        else:
+            self._time_held(operation, operation.launch, prepare, gate, samples)
+
+    def _time_held(
+        self,
+        operation: Operation,
+        launch: Callable[[], None],
+        prepare: Callable[[], None],
+        gate: Callable[[], None],
+        samples: npt.NDArray[np.int64],
+        calls: int = 1,
+    ) -> None:
+        for i in range(len(samples)):
+            prepare()
+            self._flush_cache()
+            self._enqueue_held(launch)
+            self._let_go(gate)
+            samples[i] = round(self._elapsed_ns(operation.variant) / calls)
+            operation.confirm()
+
+    def _time_graph(
+        self,
+        operation: Operation,
+        prepare: Callable[[], None],
+        gate: Callable[[], None],
+        samples: npt.NDArray[np.int64],
+    ) -> None:
+        """The first replay is not timed: it still sets up."""
+        replay = Graph(self._context, operation.launch, self._graph)
+        try:
+            prepare()
+            replay.launch()
+            self._context.drain(operation.variant)
+            operation.confirm()
+            self._time_held(operation, replay.launch, prepare, gate, samples, self._graph)
+        finally:
+            replay.close()
+
+    def _time_on_the_host(
+        self,
+        operation: Operation,
+        prepare: Callable[[], None],
+        gate: Callable[[], None],
+        samples: npt.NDArray[np.int64],
+    ) -> None:
+        clock = time.perf_counter_ns
+        for i in range(len(samples)):
+            prepare()
+            self._flush_cache()
+            self._context.drain("preparing a call")
+            gate()
+            start = clock()
+            operation.launch()
+            samples[i] = clock() - start
+            operation.confirm()
+
+    def _enqueue_held(self, launch: Callable[[], None]) -> None:
+        self._record(self._prepared)
+        self._hold.enqueue()
+        try:
+            self._record(self._start)
+            launch()
+            self._record(self._stop)
+        except BaseException:
+            self._hold.release()
+            raise
+
+    def _let_go(self, gate: Callable[[], None]) -> None:
+        try:
+            # A rank whose GPU still prepares would start late, and the others would wait for it.
+            self._context.await_event(self._prepared, "preparing a call")
+            gate()
+        finally:  # also when the gate fails: nobody could wait for this stream otherwise
+            self._hold.release()
+
+    def _elapsed_ns(self, what: str) -> float:
+        self._context.await_event(self._stop, what)
+        self._hold.require_kept()
+        return self._between_ns()
+
+    def _between_ns(self) -> float:
+        elapsed = self._context.calls.cuEventElapsedTime(self._start, self._stop)
+        return float(elapsed) * _NS_PER_MS
+
+    def _record(self, event: Any) -> None:
+        self._context.calls.cuEventRecord(event, self._context.stream_handle)
+
+    def _flush_cache(self) -> None:
+        if self._flush_bytes:
+            self._context.calls.cuMemsetD8Async(
+                self._flush, 0, self._flush_bytes, self._context.stream_handle
+            )
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Resolution of the events and cost of a launch, in microseconds; measured once."""
+        return {
+            "event_resolution_us": self._event_resolution_us(),
+            "launch_cost_us": self._launch_cost_us(),
+            "calls_per_graph": self._graph,
+            "cold_cache": bool(self._flush_bytes),
+        }
+
+    def _event_resolution_us(self) -> float | None:
+        """The smallest time above 0 between two events with nothing between them."""
+        seen = []
+        for _ in range(_EVENT_PAIRS):
+            self._record(self._start)
+            self._record(self._stop)
+            self._context.await_event(self._stop, "two events")
+            seen.append(self._between_ns())
+        return min((ns / 1e3 for ns in seen if ns > 0), default=None)
+
+    def _launch_cost_us(self) -> float:
+        """What the host takes to enqueue an empty kernel: the median of many."""
+        taken = []
+        for _ in range(_LAUNCHES):
+            start = time.perf_counter_ns()
+            self._context.launch(self._nothing, 1, 1)
+            taken.append(time.perf_counter_ns() - start)
+            self._context.drain("an empty kernel")
+        return statistics.median(taken) / 1e3
+
+    def close(self) -> None:
+        """Give events and memory back."""
+        self._hold.close()
+        for event in (self._prepared, self._start, self._stop):
+            self._context.calls.cuEventDestroy(event)
+        if self._flush_bytes:
+            self._memory.free_bytes(self._flush)
+
+
+def _refuse_blocking_launches(value: str | None) -> None:
+    if value not in (None, "", "0"):
+        raise UsageError(
+            f"{_BLOCKING}={value}: every launch would wait for the start that comes after it; "
+            "unset it"
+        )

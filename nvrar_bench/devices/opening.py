@@ -1,0 +1,85 @@
+"""Opening the device that a run asks for: the CPU, or the GPU of each rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.cuda import driver
+from nvrar_bench.errors import Unavailable
+from nvrar_bench.world import World
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """How GPUs are used.
+
+    Attributes:
+        share: several ranks may run on one.
+        graph: calls captured in one CUDA graph; 1: none are.
+        cold_cache: the L2 cache is flushed before each sample.
+        heap_bytes: symmetric memory that a rank needs; None: no backend needs any.
+        heap_required: a backend that needs it was asked for by name.
+    """
+
+    share: bool = False
+    graph: int = 1
+    cold_cache: bool = False
+    heap_bytes: int | None = None
+    heap_required: bool = False
+
+
+def choose(world: World, name: str) -> str:
+    """Return `cpu` or `cuda`; `auto` is cuda where every rank has a driver and a GPU. Collective.
+
+    Raises:
+        Unavailable: cuda was asked for by name, and some rank lacks something.
+    """
+    if name == "cpu":
+        return name
+    problems = world.comm.allgather(driver.missing())
+    lacking = [rank for rank, problem in enumerate(problems) if problem]
+    if not lacking:
+        return "cuda"
+    if name == "auto":
+        return "cpu"
+    first = lacking[0]
+    where = "" if len(lacking) == len(problems) else f"rank {first} on {world.hosts[first]}: "
+    raise Unavailable(
+        f"--device cuda is not available: {where}{problems[first]}; "
+        "or measure CPU ranks: --device cpu"
+    )
+
+
+def open_device(world: World, name: str, timeout: float, options: GpuOptions) -> Device:
+    """Open device `name` (`cpu`, `cuda`, `auto`) for the ranks of `world`. Collective.
+
+    Raises:
+        Unavailable: it is not there; raised on every rank.
+        UsageError: ranks would share a GPU, and may not.
+    """
+    if choose(world, name) == "cpu":
+        return CpuDevice(world, timeout)
+    return _open_cuda(world, timeout, options)
+
+
+def _open_cuda(world: World, timeout: float, options: GpuOptions) -> Device:
+    from nvrar_bench.devices.cuda.device import CudaDevice
+    from nvrar_bench.devices.cuda.heap import SymmetricHeap
+    from nvrar_bench.devices.cuda.placement import place
+
+    placement = place(world, options.share)
+    heap, problem = None, None
+    if options.heap_bytes is not None and not world.virtual_ranks:
+        try:
+            heap = SymmetricHeap(world, placement.gpu.ordinal, options.heap_bytes)
+        except Unavailable as error:
+            if options.heap_required:
+                raise
+            problem = str(error)
+    device = CudaDevice(
+        world, timeout, placement, heap=heap, graph=options.graph, cold_cache=options.cold_cache
+    )
+    device.heap_problem = problem
+    return device
