@@ -10,6 +10,7 @@ import pytest
 import nvrar_bench
 from nvrar_bench.api import AllReduce
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
+from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import Unavailable, UsageError
 
@@ -68,7 +69,7 @@ def test_a_rank_that_does_not_call_is_named(run_ranks):
 @pytest.fixture
 def backend(alone):
     device = CpuDevice(alone, 5.0)
-    with AllReduce(NvrarBackend(alone, device, 5.0), device, "auto") as backend:
+    with AllReduce(NvrarBackend(alone, HostEngine(device), 5.0), device, "auto") as backend:
         yield backend
 
 
@@ -78,7 +79,7 @@ def backend(alone):
 def test_empty_gives_symmetric_memory(backend, dtype, count, nbytes):
     array = backend.empty(count, dtype)
     assert (array.shape, array.dtype, array.nbytes) == ((count,), np.dtype(dtype), nbytes)
-    assert backend._device.symmetric_home(array)[1] == 0
+    assert backend._device.peer_addresses(array) == (array.ctypes.data,)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_closing_gives_all_memory_back(alone):
     device = CpuDevice(alone, 5.0)
 
     def fail() -> None:
-        with AllReduce(NvrarBackend(alone, device, 5.0), device, "packet") as backend:
+        with AllReduce(NvrarBackend(alone, HostEngine(device), 5.0), device, "packet") as backend:
             array = backend.empty(100, "float32")
             backend.all_reduce(array, array)
             assert len(device._blocks) == 2

@@ -41,12 +41,12 @@ def test_the_design_lists_these_ops_in_this_order():
         ("bfloat16", "__nv_bfloat16", 2),
         ("float8_e4m3", "__nv_fp8_e4m3", 1),
         ("float8_e5m2", "__nv_fp8_e5m2", 1),
-        ("int8", "std::int8_t", 1),
-        ("uint8", "std::uint8_t", 1),
-        ("int32", "std::int32_t", 4),
-        ("uint32", "std::uint32_t", 4),
-        ("int64", "std::int64_t", 8),
-        ("uint64", "std::uint64_t", 8),
+        ("int8", "cuda::std::int8_t", 1),
+        ("uint8", "cuda::std::uint8_t", 1),
+        ("int32", "cuda::std::int32_t", 4),
+        ("uint32", "cuda::std::uint32_t", 4),
+        ("int64", "cuda::std::int64_t", 8),
+        ("uint64", "cuda::std::uint64_t", 8),
     ],
 )
 def test_cxx_name_and_size(name, cxx, itemsize):

@@ -46,9 +46,41 @@ def test_a_backend_asked_for_by_name_must_be_there(alone):
 
 def test_nvrar_on_cpu_ranks_stays_on_one_machine(alone):
     two = replace(alone, machine_of=(0, 1))
-    assert BACKENDS["nvrar"].missing(alone) is None
-    assert "this job runs on 2;" in BACKENDS["nvrar"].missing(two)
-    assert BACKENDS["mpi"].missing(two) is None
+    cpu = CpuDevice(alone, 1.0)
+    assert BACKENDS["nvrar"].missing(alone, cpu) is None
+    assert "this job runs on 2;" in BACKENDS["nvrar"].missing(two, cpu)
+    assert BACKENDS["mpi"].missing(two, cpu) is None
+
+
+def test_nvrar_needs_the_ranks_of_a_node_one_after_the_other(alone):
+    in_turn = replace(alone, hosts=("a", "b") * 2, machine_of=(0, 1, 0, 1), nodes=2)
+    device = Gpu(alone, 1.0)
+    assert BACKENDS["nvrar"].missing(in_turn, device).startswith("the ranks of a node must follow")
+    in_order = replace(in_turn, machine_of=(0, 0, 1, 1))
+    assert BACKENDS["nvrar"].missing(in_order, device) is None
+    device.heap_problem = "nvshmem4py is not installed"
+    assert BACKENDS["nvrar"].missing(in_order, device) == "nvshmem4py is not installed"
+
+
+class Gpu(CpuDevice):
+    """As far as the registry asks, a GPU."""
+
+    name = "cuda"
+
+
+def test_virtual_ranks_have_nvrar_alone(alone):
+    virtual = alone.with_virtual_ranks(4)
+    device = CpuDevice(virtual, 1.0)
+    assert BACKENDS["nvrar"].missing(virtual, device) is None
+    for name in ("nccl", "mpi", "fake"):
+        assert (
+            BACKENDS[name].missing(virtual, device).startswith("virtual ranks live in one process")
+        )
+
+
+def test_the_fake_computes_on_the_cpu(alone):
+    assert BACKENDS["fake"].missing(alone, CpuDevice(alone, 1.0)) is None
+    assert "--device cpu" in BACKENDS["fake"].missing(alone, Gpu(alone, 1.0))
 
 
 def test_nccl_names_the_first_thing_that_it_lacks(monkeypatch):

@@ -30,27 +30,37 @@ def test_memory_is_zero_page_aligned_and_large_enough(device, kind, nbytes):
 
 def test_only_symmetric_memory_has_a_home(device):
     symmetric, private = device.allocate(8192, "symmetric"), device.allocate(8192, "private")
-    assert symmetric.shared is not None
-    assert private.shared is None
-    assert device.symmetric_home(private.bytes) is None
-    assert device.symmetric_home(np.zeros(8)) is None
+    assert device.peer_addresses(private.bytes) is None
+    assert device.peer_addresses(np.zeros(8)) is None
+    (start,) = symmetric.peers
     for first, size in ((0, 8192), (100, 8), (8191, 1)):
         view = symmetric.bytes[first : first + size]
-        assert device.symmetric_home(view) == (symmetric.shared, first)
+        assert device.peer_addresses(view) == (start + first,)
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "private"])
+def test_every_seat_of_virtual_ranks_has_a_row(alone, kind):
+    device = CpuDevice(alone.with_virtual_ranks(3), 1.0)
+    block = device.allocate(5000, kind)
+    array = device.view(block, 64, 400, np.dtype(np.float32))
+    assert array.shape == (3, 100)
+    first, second, third = device.addresses(array)
+    assert second - first == third - second == 8192
+    peers = device.peer_addresses(array)
+    assert peers == ((first, second, third) if kind == "symmetric" else None)
+    device.copy(array, np.arange(300, dtype=np.float32).reshape(3, 100))
+    assert array[2, 99] == 299
+    guard = device.view(block, 464, 64, np.dtype(np.uint8))
+    device.write_canary(guard)
+    assert device.canary_intact(guard)
+    guard[1, 7] ^= 1
+    assert not device.canary_intact(guard)
 
 
 def test_memory_that_was_released_has_no_home(device):
     block = device.allocate(8192, "symmetric")
     device.release(block)
-    assert device.symmetric_home(block.bytes) is None
-
-
-def test_contains_looks_at_both_ends(device):
-    shared = device.allocate(4096, "symmetric").shared
-    assert shared.contains(shared.address, 4096)
-    assert not shared.contains(shared.address, 4097)
-    assert not shared.contains(shared.address - 1, 1)
-    assert not shared.contains(shared.address + 4096, 1)
+    assert device.peer_addresses(block.bytes) is None
 
 
 def test_waiters_give_up_their_core_at_once_where_cores_are_few(alone):

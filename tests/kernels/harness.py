@@ -21,6 +21,7 @@ import numpy as np
 
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
+from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Case
@@ -111,7 +112,9 @@ class Ranks:
 
     @cache  # noqa: B019 - lives as long as the worker
     def backend(self, nodes: int) -> NvrarBackend:
-        return NvrarBackend(self.world.with_nodes(nodes), self.device, TIMEOUT_S, self.epoch)
+        return NvrarBackend(
+            self.world.with_nodes(nodes), HostEngine(self.device), TIMEOUT_S, epoch=self.epoch
+        )
 
     def reserve(self, shapes: Iterable[Shape]) -> None:
         """Say what is to come: inputs are made as long as the longest; others are prefixes."""

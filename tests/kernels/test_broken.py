@@ -72,9 +72,9 @@ DEFECTS = {
         first=511,
     ),
     "one element from another node is an earlier call's": Defect(
-        "fabric/host.cuh",
-        "memcpy(staging(rank) + offset, source, bytes);",
-        "memcpy(staging(rank) + offset, source, bytes - (value > 2) * 4);",
+        "fabric/mapped.cuh",
+        "copy(staging(rank) + offset, source, bytes);\n        block_sync();",
+        "copy(staging(rank) + offset, source, bytes - (value > 2) * 4);",
         options="--nodes 2",
         first=1023,
     ),

@@ -8,7 +8,7 @@ import pytest
 
 WORKER = Path(__file__).parent / "worker_deadline.py"
 
-SCATTER, EXCHANGE, GATHER = "reduce-scatter", "exchange between nodes", "all-gather"
+SCATTER, EXCHANGE = "reduce-scatter", "exchange between nodes"
 
 
 # For each job: ranks, nodes, and who leaves out its third call, so that the flag awaited is 3. For
@@ -23,8 +23,11 @@ JOBS = {
             "signal:1000:symmetric": {0: (SCATTER, 1, 2)},
         },
     ),
-    # One element is all in slice 0: rank 1 has nothing to reduce and waits for the result.
-    "for a slice": ((2, 1, 0), {"packet:1:private": {1: (GATHER, 0, 1)}}),
+    # One element is all in slice 0: rank 1 has nothing to reduce, but hears of the others.
+    "with an empty slice": (
+        (2, 1, 0),
+        {"packet:1:private": {1: (SCATTER, 0, 1)}, "signal:1:private": {1: (SCATTER, 0, 2)}},
+    ),
     "between nodes": (
         (2, 2, 0),
         {

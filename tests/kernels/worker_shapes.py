@@ -13,11 +13,13 @@ from itertools import product
 
 from harness import Ranks, Shape
 
-from nvrar_bench.backends.nvrar.backend import CHUNK_BYTES, WINDOW_BYTES
+from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.datatypes import DTYPES
 
 PROTOCOLS = ("signal", "packet")
 OTHERS = ("float64", "bfloat16", "int8")  # a dtype of each other size
+WINDOW_BYTES = HostEngine.limits.window_bytes
+CHUNK_BYTES = HostEngine.limits.max_chunk_bytes
 LONGEST = 2 * WINDOW_BYTES["signal"] + 64
 MANY = 8
 

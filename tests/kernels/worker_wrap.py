@@ -14,7 +14,10 @@ import sys
 
 from harness import SEEDS, Ranks, Shape
 
-from nvrar_bench.backends.nvrar.backend import FLAG_SPAN, WINDOW_BYTES
+from nvrar_bench.backends.nvrar.backend import FLAG_SPAN
+from nvrar_bench.backends.nvrar.cpu import HostEngine
+
+WINDOW_BYTES = HostEngine.limits.window_bytes
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ def a_case(nbytes: int, placement: str = "out_of_place", dtype: str = "float32")
 @pytest.mark.parametrize("nbytes", [4, 100, LONGEST])
 def test_buffers_start_on_a_cache_line_between_canaries(device, kind, nbytes):
     buffers = SweepBuffers(device, LONGEST, kind).of(a_case(nbytes))
-    assert (device.symmetric_home(buffers.send) is not None) == (kind == "symmetric")
+    assert (device.peer_addresses(buffers.send) is not None) == (kind == "symmetric")
     for array in (buffers.send, buffers.recv):
         assert array.shape == (nbytes // 4,)
         assert array.ctypes.data % 64 == 0
@@ -84,4 +84,4 @@ def test_released_blocks_are_given_back(device):
     sweep = SweepBuffers(device, LONGEST, "symmetric")
     send = sweep.of(a_case(400)).send
     sweep.release()
-    assert device.symmetric_home(send) is None
+    assert device.peer_addresses(send) is None

@@ -59,9 +59,10 @@ def run(alone):
         check: bool = True,
     ):
         (case,) = Plan.build(counts=(COUNT,), placements=(placement,))
-        buffers = SweepBuffers(CpuDevice(alone, 1.0), 4 * COUNT, "private").of(case)
+        device = CpuDevice(alone, 1.0)
+        buffers = SweepBuffers(device, 4 * COUNT, "private").of(case)
         go.events, alive = [], []
-        known = KnownInputs((case,), 1, 0, 0, with_results=check).of(case)
+        known = KnownInputs((case,), device, 0, with_results=check).of(case)
         gate, beat = (lambda: go.events.append("g")), (lambda: alive.append(len(go.events)))
         backends = [Scripted(name, go.events, spoil) for name in names]
         go.alive = alive

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Plan
-from nvrar_bench.session import memory
 from nvrar_bench.session.memory import SHARE, STAGING_BYTES, needed, require_enough
 
 GIB = 1 << 30
@@ -29,16 +29,16 @@ class Ranks:
 
 
 @pytest.fixture
-def world(alone):
-    return replace(alone, host_comm=Ranks(4))
+def device(alone):
+    return CpuDevice(replace(alone, host_comm=Ranks(4)), 1.0)
 
 
 @pytest.fixture
-def free(monkeypatch):
+def free(device, monkeypatch):
     """`free(nbytes)`: so much may be used, of what the machine has."""
 
     def give(nbytes: int) -> None:
-        monkeypatch.setattr(memory, "available_memory", lambda: -(-nbytes // SHARE) + 1)
+        monkeypatch.setattr(device, "available_memory", lambda: -(-nbytes // SHARE) + 1)
 
     return give
 
@@ -62,25 +62,25 @@ def test_bytes_of_a_rank(mode, dtype, nbytes):
     assert needed(case) == nbytes
 
 
-def test_the_largest_case_decides(world, free):
+def test_the_largest_case_decides(device, free):
     per_rank = 6 * GIB + STAGING_BYTES
     plans = [plan(4096), plan(GIB, 1 << 20)]
     free(4 * per_rank)
-    require_enough(plans, world)
+    require_enough(plans, device)
     free(4 * per_rank - 4096)
     with pytest.raises(
         UsageError, match=r"^size 1G \(--max or --sizes\) does not fit: 4 ranks on "
     ):
-        require_enough(plans, world)
-    assert world.host_comm.sent[:3] == [None] * 3
-    assert [type(outcome) for outcome in world.host_comm.sent[3:]] == [UsageError] * 3
+        require_enough(plans, device)
+    assert device.world.host_comm.sent[:3] == [None] * 3
+    assert [type(outcome) for outcome in device.world.host_comm.sent[3:]] == [UsageError] * 3
 
 
 @pytest.mark.parametrize("mode", ["exact", "rounding"])
-def test_what_the_message_suggests_does_fit(world, free, mode):
+def test_what_the_message_suggests_does_fit(device, free, mode):
     free(20 * GIB)
     with pytest.raises(UsageError) as caught:
-        require_enough([plan(64 * GIB, mode=mode)], world)
+        require_enough([plan(64 * GIB, mode=mode)], device)
     suggested = re.search(r"allowed: up to about ([\d.]+)G$", str(caught.value))
     least = float(suggested[1]) * GIB * 0.99 // 4 * 4  # it is rounded to two digits
-    require_enough([plan(int(least), mode=mode)], world)
+    require_enough([plan(int(least), mode=mode)], device)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.plan import Plan
 from nvrar_bench.results.record import Check, FirstWrong, Latency
@@ -33,6 +34,7 @@ class Ranks:
 
 class Operation:
     variant = "signal"
+    warnings = ()
 
 
 def measured(*checks: CheckResult, canary_broken: bool = False, samples: tuple = (1000,)):
@@ -94,10 +96,10 @@ def test_a_wrong_result_is_told_in_full(index, place):
 
 
 def test_a_result_in_microseconds_and_gigabytes(alone):
-    world = replace(alone, comm=Ranks(None, None, None))
+    world = replace(alone, comm=Ranks(None, None, None), hosts=("here",) * 4)
     passed = Check("passed", "exact", 1, 0, None)
     one = measured(samples=(2000, 8000, 4096, 1001, 9000, 4096, 5000))
-    result = result_of(world, CASE, one, passed, 3, "cpu", "@2")
+    result = result_of(CpuDevice(world, 1.0), CASE, one, passed, 3, "@2")
     assert result.latency_us == Latency(4.096, 1.001, 9.0, 4.7419, 1.001, 9.0, None, None)
     assert result.samples_us == (2.0, 8.0, 4.096, 1.001, 9.0, 4.096, 5.0)
     assert (result.samples, result.warmup, result.stop_reason) == (7, 3, "iterations")
@@ -110,6 +112,8 @@ def test_a_result_in_microseconds_and_gigabytes(alone):
 
 def test_more_ranks_than_cores_is_a_warning(alone):
     world = replace(alone, host_comm=Ranks(None), cores=1)
-    result = result_of(world, CASE, measured(), Check("skipped", None, 0, 0, None), 0, "cpu", "")
+    result = result_of(
+        CpuDevice(world, 1.0), CASE, measured(), Check("skipped", None, 0, 0, None), 0, ""
+    )
     (warning,) = result.warnings
     assert warning.startswith("2 ranks share 1 cores: ")

@@ -35,4 +35,12 @@ def test_every_option_as_resolved():
         "nodes": 2,
         "timeout_s": 1.5,
         "seed": 9,
+        "virtual_ranks": None,
+        "blocks": None,
+        "threads": None,
+        "chunk_bytes": None,
+        "radix": None,
+        "graph": 1,
+        "cold_cache": False,
+        "share_gpu": False,
     }

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
+from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.plan import Plan
@@ -101,7 +102,7 @@ def test_zig_where_nothing_else_is(programs, monkeypatch, tmp_path):
 def test_zig_builds_kernels_that_run(programs, cache, alone):
     programs()
     assert host.compiler().command[2] == "ziglang"
-    backend = NvrarBackend(alone, CpuDevice(alone, 5.0), 5.0)
+    backend = NvrarBackend(alone, HostEngine(CpuDevice(alone, 5.0)), 5.0)
     (case,) = Plan.build(counts=(100,))
     send, recv = np.arange(100, dtype=np.float32), np.zeros(100, np.float32)
     backend.prepare(case, send, recv).launch()

@@ -8,15 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvrar_bench.backends.nvrar.arguments import describe
-from nvrar_bench.backends.nvrar.backend import (
-    FLAG_SPAN,
-    WINDOW_BYTES,
-    NvrarBackend,
-    choose_protocol,
-)
+from nvrar_bench.backends.nvrar.backend import FLAG_SPAN, NvrarBackend
+from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.abi import CFailure
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Plan
+
+WINDOW_BYTES = HostEngine.limits.window_bytes
 
 
 def a_case(nbytes: int, protocol: str = "signal", **choices: str):
@@ -27,7 +25,7 @@ def a_case(nbytes: int, protocol: str = "signal", **choices: str):
 
 @pytest.fixture
 def backend(alone):
-    return NvrarBackend(alone, CpuDevice(alone, 5.0), 5.0)
+    return NvrarBackend(alone, HostEngine(CpuDevice(alone, 5.0)), 5.0)
 
 
 class Clearing(NvrarBackend):
@@ -38,6 +36,9 @@ class Clearing(NvrarBackend):
 
     def _clear_staging(self) -> None:
         self.cleared += 1
+
+    def _write_epochs(self) -> None:
+        pass
 
 
 @given(
@@ -95,8 +96,8 @@ def test_one_rank_alone_gets_its_own_data(backend, protocol):
     assert operation.variant == protocol
 
 
-def test_auto_is_signal_on_cpu_ranks():
-    assert [choose_protocol(name) for name in ("auto", "signal", "packet")] == [
+def test_auto_is_signal_on_cpu_ranks(backend):
+    assert [backend.kernel(a_case(4096, p)).protocol for p in ("auto", "signal", "packet")] == [
         "signal", "signal", "packet",
     ]  # fmt: skip
 
@@ -106,7 +107,7 @@ def test_buffers_are_shared_only_if_both_are_symmetric(backend):
     symmetric = [device.allocate(4096, "symmetric").bytes.view(np.float32) for _ in range(2)]
     private = np.zeros(1024, np.float32)
     pairs = [(symmetric[0], symmetric[1]), (symmetric[0], private), (private, symmetric[0])]
-    staged = [backend.prepare(a_case(4096), send, recv)._arguments.staged for send, recv in pairs]
+    staged = [backend.prepare(a_case(4096), send, recv).seats[0].staged for send, recv in pairs]
     assert staged == [0, 1, 1]
 
 
@@ -130,5 +131,5 @@ def test_describe_names_all_of_a_failure():
 
 def test_the_timeout_reaches_the_kernel_in_nanoseconds(backend):
     buffer = np.zeros(8, np.float32)
-    arguments = backend.prepare(a_case(32), buffer, buffer)._arguments
+    (arguments,) = backend.prepare(a_case(32), buffer, buffer).seats
     assert arguments.timeout_ns == 5_000_000_000

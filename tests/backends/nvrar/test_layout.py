@@ -7,10 +7,12 @@ from itertools import pairwise, product
 import pytest
 
 from nvrar_bench.backends.nvrar.arguments import CLayout
-from nvrar_bench.backends.nvrar.backend import CHUNK_BYTES, WINDOW_BYTES
-from nvrar_bench.backends.nvrar.layout import PARITIES, plan_layout
+from nvrar_bench.backends.nvrar.cpu import HostEngine
+from nvrar_bench.backends.nvrar.layout import PARITIES, Layout, plan_layout
 from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
 
+WINDOW_BYTES = HostEngine.limits.window_bytes
+CHUNK_BYTES = HostEngine.limits.max_chunk_bytes
 NODES = (1, 2, 3, 5, 6, 8, 11, 13, 16)
 PER_NODE = (1, 2, 3, 5, 7, 8)
 
@@ -31,9 +33,18 @@ def test_regions_and_flags_lie_apart(protocol, window):
 
 def check_layout(schedule: Schedule, per_node: int, protocol: str, window: int) -> None:
     chunk, blocks = min(CHUNK_BYTES, window), 3
-    layout = plan_layout(schedule, per_node, protocol, window, chunk, blocks)
+    for all_mapped in (True, False):
+        layout = plan_layout(schedule, per_node, protocol, window, chunk, blocks, all_mapped)
+        check_spans(layout, schedule, per_node, protocol, window, chunk, blocks, all_mapped)
+
+
+def check_spans(
+    layout: Layout, schedule: Schedule, per_node: int, protocol: str, window: int, chunk: int,
+    blocks: int, all_mapped: bool,
+) -> None:  # fmt: skip
     longest = slice_bytes(window, per_node)
-    room = longest * (2 if protocol == "packet" else 1)
+    # Twice the bytes in packets, and an empty unit of two cells for each block.
+    room = longest * 2 + blocks * 16 if protocol == "packet" else longest
     chunks = -(-longest // chunk)
     assert layout.region_bytes >= room
     assert layout.chunks_per_region >= chunks
@@ -42,6 +53,8 @@ def check_layout(schedule: Schedule, per_node: int, protocol: str, window: int) 
     regions = [(layout.inbox, per_node), (layout.slots, schedule.slots), (layout.fold, 1)]
     regions += [(layout.outbox, per_node if protocol == "packet" else 1), (layout.unfold, 1)]
     regions += [(layout.partials, 1 + len(schedule.radices))]
+    if protocol == "packet" and not all_mapped:
+        regions += [(layout.outgoing, 2 + len(schedule.radices))]
     spans = [
         (parity * layout.parity_bytes + first + index * layout.region_bytes, room)
         for parity in range(PARITIES)

@@ -1,0 +1,62 @@
+"""The device on the bindings that are installed, and a driver that checks what they pass on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nvrar_bench.toolchain import host
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory, kernel_cache):
+    """The folder of a libcuda.so.1 that needs no GPU."""
+    pytest.importorskip("cuda.bindings.driver")
+    folder = tmp_path_factory.mktemp("stub")
+    library = str(folder / "libcuda.so.1")
+    options = ["-std=c++17", "-shared", "-fPIC", "-w", "-o", library]
+    source = str(HERE / "stub_driver.cpp")
+    subprocess.run([*host.compiler().command, *options, source, "-ldl"], check=True)
+    return folder
+
+
+@pytest.fixture
+def report(stub):
+    """`report(ranks, graph)`: what a device on the stub found."""
+
+    def run(ranks, graph):
+        done = subprocess.run(
+            [sys.executable, str(HERE / "worker_bindings.py"), str(ranks), str(graph)],
+            env={**os.environ, "LD_LIBRARY_PATH": str(stub)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize(("ranks", "graph"), [(1, 1), (3, 1), (1, 5)])
+def test_every_call_reaches_the_driver_as_it_is_meant(report, ranks, graph):
+    found = report(ranks, graph)
+    assert found["missing"] is None
+    assert found["wrong"] == []
+    assert found["samples"] == [10_000] * 3
+    assert found["stream"]
+    facts = found["facts"]
+    assert (facts["gpu"], facts["gpu_arch"], facts["gpu_sms"]) == ("Stub GPU", "sm_90", 132)
+    assert facts["gpu_uuid"] == "GPU-a0a0a0a0-a0a0-a0a0-a0a0-a0a0a0a0a0a0"
+    blocks, memory, image = found["refusals"]
+    assert "265 blocks of 1024 threads wait for each other, and Stub GPU runs 264" in blocks
+    assert "no room for" in memory
+    assert "111 of 222 are free" in memory
+    assert image == "cuLibraryLoadData failed: CUDA_ERROR_INVALID_VALUE (stub)"

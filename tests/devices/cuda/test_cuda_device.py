@@ -1,0 +1,355 @@
+"""Memory, checks, launches and waits of a GPU, on a fake driver whose memory is the host's."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+
+import numpy as np
+import pytest
+from fake_driver import CUresult
+
+from nvrar_bench.backends.base import Operation
+from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.cuda.array import DeviceArray
+from nvrar_bench.devices.cuda.calls import CudaError
+from nvrar_bench.devices.cuda.hold import GateKernels
+from nvrar_bench.errors import TimedOut, Unavailable, UsageError
+from nvrar_bench.verify import CANARY_BYTES, Expected, Problem, check, poison, write_canary
+
+BYTE = np.dtype(np.uint8)
+
+
+class Heap:
+    """Symmetric memory of two ranks, in plain memory."""
+
+    def __init__(self):
+        self.held = {}
+        self.modules = []
+        self.closed = False
+
+    def allocate(self, nbytes):
+        array = np.full(nbytes, 7, np.uint8)
+        self.held[array.ctypes.data] = array
+        return array.ctypes.data
+
+    def free(self, address):
+        del self.held[address]
+
+    def peers(self, address):
+        return (address, 0, 1 << 40)
+
+    def register_module(self, library):
+        self.modules.append(library)
+
+    def facts(self):
+        return {"nvshmem": "3.8"}
+
+    def close(self):
+        assert not self.held, "blocks go before the heap"
+        self.closed = True
+
+
+@pytest.mark.parametrize("kind", ["private", "symmetric"])
+def test_memory_is_zero_and_released(open_device, driver, kind):
+    heap = Heap()
+    device = open_device(heap=heap)
+    before = set(driver.held)
+    block = device.allocate(1000, kind)
+    assert block.nbytes >= 1000
+    assert (block.address in heap.held) == (kind == "symmetric")
+    assert not device.to_host(device.view(block, 0, 1000, BYTE)).any()
+    device.release(block)
+    assert not heap.held
+    assert set(driver.held) == before
+
+
+def test_only_symmetric_memory_has_peers_and_those_that_are_not_mapped_stay_0(open_device):
+    device = open_device(heap=Heap())
+    symmetric, private = device.allocate(1000, "symmetric"), device.allocate(1000, "private")
+    array = device.view(symmetric, 64, 128, np.dtype(np.float32))
+    assert device.peer_addresses(array) == (symmetric.address + 64, 0, (1 << 40) + 64)
+    assert device.addresses(array) == (symmetric.address + 64,)
+    assert device.peer_addresses(device.view(private, 64, 128, BYTE)) is None
+    device.release(symmetric)
+    assert device.peer_addresses(array) is None
+
+
+def test_symmetric_memory_without_a_heap_says_what_to_do(device):
+    with pytest.raises(Unavailable, match=r"NVSHMEM.*--buffers private"):
+        device.allocate(100, "symmetric")
+
+
+def test_virtual_ranks_are_rows_that_all_reach(open_device):
+    device = open_device(virtual_ranks=3)
+    block = device.allocate(1000, "symmetric")
+    array = device.view(block, 64, 40, np.dtype(np.float32))
+    assert array.shape == (3, 10)
+    starts = [block.address + 64 + row * block.pitch for row in range(3)]
+    assert device.addresses(array) == device.peer_addresses(array) == tuple(starts)
+    assert device.peer_addresses(device.view(device.allocate(9, "private"), 0, 9, BYTE)) is None
+    values = np.arange(30, dtype=np.float32).reshape(3, 10)
+    device.copy(array, device.keep(values))
+    assert np.array_equal(device.to_host(array), values)
+    part = device.prefix(array, 4)
+    assert np.array_equal(device.to_host(part), values[:, :4])
+
+
+def test_too_much_memory_names_what_is_asked_for_and_what_is_free(device, driver):
+    free = device.available_memory()
+    assert free < driver.memory
+    with pytest.raises(UsageError, match=rf"no room for 67108864 bytes, {free} of 16777216 are"):
+        device.allocate(1 << 26, "private")
+
+
+@pytest.mark.parametrize("shape", [(5,), (1,), (0,), (3, 4)])
+def test_what_is_kept_comes_back(device, shape):
+    values = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    kept = device.keep(values)
+    assert kept.shape == shape
+    assert np.array_equal(device.to_host(kept), values)
+
+
+def test_kept_memory_is_freed_but_not_at_the_moment_it_is_dropped(device, driver):
+    """The stream may be held at that moment, and cuMemFree would wait for it."""
+    kept = device.keep(np.zeros(100))
+    address, before = kept.address, driver.log.count("cuMemFree")
+    part = kept[:10]
+    del kept
+    gc.collect()
+    device.allocate(1, "private")
+    assert address in driver.held, "a part keeps the whole"
+    del part
+    gc.collect()
+    assert driver.log.count("cuMemFree") == before
+    device.allocate(1, "private")
+    assert address not in driver.held
+
+
+def test_a_copy_of_another_shape_is_refused(device):
+    with pytest.raises(UsageError, match=r"shape \(4,\) does not fit \(3,\)"):
+        device.copy(device.keep(np.zeros(3)), device.keep(np.zeros(4)))
+
+
+def test_parts_of_an_array():
+    array = DeviceArray(1000, 10, np.dtype(np.int64), 2, 100)
+    part = array[3:5]
+    assert (part.address, part.count, part.rows, part.row(1)) == (1024, 2, 2, 1124)
+    assert array[20:].count == 0
+    with pytest.raises(UsageError, match="steps of 2"):
+        array[::2]
+
+
+@pytest.mark.parametrize("name", list(DTYPES))
+def test_poison_is_that_of_the_host(open_device, name):
+    device = open_device(virtual_ranks=2)
+    block = device.allocate(4096, "private")
+    dtype = DTYPES[name].numpy
+    array = device.view(block, 64, 100 * dtype.itemsize, dtype)
+    device.poison(array)
+    expected = np.zeros((2, block.pitch), np.uint8)
+    poison(expected[:, 64 : 64 + array.nbytes].view(dtype))
+    whole = device.to_host(device.view(block, 0, block.nbytes, BYTE))
+    assert np.array_equal(whole, expected)
+
+
+@pytest.mark.parametrize("place", [0, 17, CANARY_BYTES - 1])
+def test_a_broken_canary_is_seen_in_any_row(open_device, place):
+    device = open_device(virtual_ranks=2)
+    view = device.view(device.allocate(1000, "private"), 100, CANARY_BYTES, BYTE)
+    device.write_canary(view)
+    assert device.canary_intact(view)
+    written = np.empty(CANARY_BYTES, np.uint8)
+    write_canary(written)
+    assert np.array_equal(device.to_host(view)[1], written)
+    ctypes.memset(view.row(1) + place, 0, 1)
+    assert not device.canary_intact(view)
+
+
+@pytest.mark.parametrize("mode", ["exact", "rounding"])
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float8_e4m3", "int64", "uint8"])
+def test_a_check_finds_what_the_hosts_check_finds(open_device, name, mode):
+    device = open_device(virtual_ranks=3)
+    problem = Problem(name, "sum", 3, mode, 9)
+    expected = problem.expected(1000)
+    tolerance = expected.tolerance
+    kept = Expected(
+        device.keep(expected.value),
+        None if tolerance is None else device.keep(tolerance),
+        expected.mode,
+    )
+    right = expected.value.astype(DTYPES[name].numpy)
+    rows = np.stack([right, right, right])[:, :700].copy()
+    rows[1, [13, 14, 699]] = problem.inputs(0, 1000)[[13, 14, 699]]
+    rows[2, 0] = 0
+    results = device.check(device.keep(rows), kept)
+    assert results == [check(row, expected, 700, rank) for rank, row in enumerate(rows)]
+    assert [result.wrong > 0 for result in results] == [False, True, True]
+
+
+def test_a_check_of_nothing_passes(device):
+    expected = Expected(device.keep(np.ones(4)), None)
+    assert device.check(device.keep(np.ones(0)), expected)[0].status == "passed"
+
+
+def test_a_check_refuses_what_it_cannot_compare(device):
+    expected = Expected(device.keep(np.ones(4)), None)
+    with pytest.raises(UsageError, match="count is 5; allowed: 0 to 4"):
+        device.check(device.keep(np.ones(5)), expected)
+    with pytest.raises(UsageError, match="received int32; allowed: float64"):
+        device.check(device.keep(np.ones(4, np.int32)), expected)
+    with pytest.raises(UsageError, match=r"ndarray; pass it through keep\(\)"):
+        device.check(device.keep(np.ones(4)), Expected(np.ones(4), None))
+
+
+class Call(Operation):
+    variant = "ring"
+    stream_ordered = True
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def launch(self):
+        """Nothing to do."""
+
+    def confirm(self):
+        self.driver.log.append("confirm")
+
+
+def test_finishing_waits_and_then_asks_the_operation(device, driver):
+    driver.log.clear()
+    device.finish(Call(driver))
+    assert driver.log[-2:] == ["cuEventQuery", "confirm"]
+
+
+def test_a_wait_that_does_not_end_names_the_rank_and_the_host(open_device, driver):
+    device = open_device(timeout=0.05)
+    driver.stuck = True
+    with pytest.raises(TimedOut, match=r"rank 0 on here: the GPU did not finish ring in 0.05 s"):
+        device.finish(Call(driver))
+    assert "confirm" not in driver.log
+
+
+@pytest.mark.parametrize(
+    ("action", "call"),
+    [
+        (lambda device, block, kept: device.allocate(1, "private"), "cuMemAlloc"),
+        (lambda device, block, kept: device.keep(np.ones(3)), "cuMemcpyHtoDAsync"),
+        (lambda device, block, kept: device.to_host(kept), "cuMemcpyDtoHAsync"),
+        (lambda device, block, kept: device.release(block), "cuMemFree"),
+    ],
+)
+def test_what_waits_for_the_gpu_without_a_deadline_comes_after_a_wait_that_has_one(
+    open_device, driver, action, call
+):
+    device = open_device(timeout=0.02)
+    block, kept = device.allocate(100, "private"), device.keep(np.ones(3))
+    driver.stuck = True
+    driver.log.clear()
+    with pytest.raises(TimedOut):
+        action(device, block, kept)
+    assert call not in driver.log
+
+
+def test_an_error_has_its_function_its_name_and_its_meaning(device, driver):
+    driver.fail["cuEventQuery"] = CUresult.CUDA_ERROR_ILLEGAL_ADDRESS
+    message = "cuEventQuery failed: CUDA_ERROR_ILLEGAL_ADDRESS (what it means)"
+    with pytest.raises(CudaError, match=f"^{re.escape(message)}$"):
+        device.finish(Call(driver))
+    driver.fail.clear()
+    driver.fail["cuMemAlloc"] = CUresult.CUDA_ERROR_INVALID_VALUE
+    with pytest.raises(CudaError, match="cuMemAlloc failed: CUDA_ERROR_INVALID_VALUE"):
+        device.allocate(1, "private")
+
+
+@pytest.mark.parametrize("cooperative", [False, True])
+def test_a_launch_passes_integers_and_structures(device, driver, cooperative):
+    class Structure(ctypes.Structure):
+        _fields_ = (("first", ctypes.c_uint64), ("second", ctypes.c_uint64))
+
+    seen = []
+
+    def launched(function, *rest):
+        pointers = (ctypes.c_void_p * 2).from_address(rest[8])
+        seen.append(ctypes.c_uint64.from_address(pointers[0]).value)
+        seen.append(Structure.from_address(pointers[1]).second)
+        seen.append(rest[:7])
+        return (CUresult.CUDA_SUCCESS,)
+
+    driver.cuLaunchKernel = driver.cuLaunchCooperativeKernel = launched
+    kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+    device.launch(kernel, 3, 64, 1 << 60, Structure(1, 2), cooperative=cooperative)
+    assert seen == [1 << 60, 2, (3, 1, 1, 64, 1, 1, 0)]
+    assert ("cuLaunchCooperativeKernel" in driver.log) == cooperative
+
+
+def test_a_grid_that_does_not_run_at_once_is_refused_with_both_numbers(device):
+    kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+    device.require_resident(kernel, 8, 128)
+    with pytest.raises(UsageError, match=r"9 blocks of 128 threads .* Fake GPU runs 8 of them"):
+        device.require_resident(kernel, 9, 128)
+
+
+def test_facts_name_the_gpu_the_driver_and_the_clock(device):
+    facts = device.facts()
+    assert facts["gpu"] == "Fake GPU"
+    assert facts["gpu_uuid"] == "GPU-00000000-0000-0000-0000-000000000000"
+    assert facts["gpu_arch"] == device.arch == "sm_90"
+    assert facts["gpu_clock_mhz"] == 1980
+    assert facts["gpu_memory_clock_mhz"] is None
+    assert facts["cuda_driver"] == "13.0"
+    assert facts["event_resolution_us"] is None, "this clock stands still between events"
+    assert facts["launch_cost_us"] > 0
+    assert device.facts() == facts, "measured once"
+    assert device.warnings() == ()
+
+
+def test_closing_gives_all_memory_back(open_device, driver):
+    device = open_device(cold_cache=True)
+    device.allocate(100, "private")
+    kept = device.keep(np.ones(3))
+    del kept
+    device.close()
+    assert driver.held == {}
+
+
+def test_a_heap_knows_each_library_once_and_is_closed_with_the_device(open_device):
+    heap = Heap()
+    device = open_device(heap=heap)
+    (cubin,) = device.build_all([GateKernels()])
+    kernels = [device.load(cubin, name) for name in ("nvrar_hold", "nvrar_nothing")]
+    for kernel in kernels:
+        device.register_with_heap(kernel)
+    assert heap.modules == [kernels[0].library]
+    assert device.facts()["nvshmem"] == "3.8"
+    device.allocate(100, "symmetric")
+    device.close()
+    assert heap.closed
+
+
+def test_a_kernel_that_needs_a_heap_says_so_where_there_is_none(device):
+    kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+    with pytest.raises(Unavailable, match="nvrar_nothing needs NVSHMEM's heap"):
+        device.register_with_heap(kernel)
+
+
+def test_a_block_is_cleared(device):
+    block = device.allocate(100, "private")
+    ctypes.memset(block.address, 1, block.nbytes)
+    device.clear(block)
+    assert not device.to_host(device.view(block, 0, block.nbytes, BYTE)).any()
+
+
+def test_a_gate_for_one_rank_opens(device):
+    device.start_gate()()
+
+
+def test_a_library_is_loaded_once_for_all_its_kernels(device, driver):
+    cubin = device.build(GateKernels())
+    driver.log.clear()
+    first, second = (device.load(cubin, name) for name in ("nvrar_hold", "nvrar_nothing"))
+    assert first.library == second.library
+    assert first.function != second.function
+    assert driver.calls("cuLibraryLoadData") == []
+    assert driver.calls("cuLibraryGetKernel") == ["cuLibraryGetKernel"] * 2

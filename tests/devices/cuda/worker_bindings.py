@@ -1,0 +1,114 @@
+"""A CUDA device on the real bindings and the stub driver: prints what went wrong, as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import mpi4py
+
+mpi4py.rc.initialize = False
+
+import numpy as np  # noqa: E402
+
+from nvrar_bench.backends.base import Operation  # noqa: E402
+from nvrar_bench.datatypes import DTYPES  # noqa: E402
+from nvrar_bench.devices.cuda import driver  # noqa: E402
+from nvrar_bench.devices.cuda.device import CudaDevice  # noqa: E402
+from nvrar_bench.devices.cuda.hold import GateKernels  # noqa: E402
+from nvrar_bench.devices.cuda.placement import place  # noqa: E402
+from nvrar_bench.errors import NvrarBenchError  # noqa: E402
+from nvrar_bench.toolchain import host  # noqa: E402
+from nvrar_bench.verify import Expected, Problem, check  # noqa: E402
+from nvrar_bench.world import World  # noqa: E402
+
+COUNT = 700
+BYTE = np.dtype(np.uint8)
+
+
+class Alone:
+    rank, size = 0, 1
+
+    def allgather(self, one):
+        return [one]
+
+
+class Nothing(Operation):
+    """Two empty kernels."""
+
+    variant, stream_ordered = "nothing", True
+
+    def __init__(self, device):
+        self.device = device
+        self.kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+
+    def launch(self):
+        for cooperative in (False, True):
+            self.device.launch(self.kernel, 1, 32, cooperative=cooperative)
+
+
+def checks(device, name, mode):
+    """Poison, canaries, a copy and the check, as a case does them."""
+    dtype = DTYPES[name].numpy
+    expected = Problem(name, "sum", 3, mode, 4).expected(COUNT)
+    tolerance = None if expected.tolerance is None else device.keep(expected.tolerance)
+    block = device.allocate(64 + COUNT * dtype.itemsize, "private")
+    output = device.view(block, 64, COUNT * dtype.itemsize, dtype)
+    canary = device.view(block, 0, 64, BYTE)
+    device.write_canary(canary)
+    device.poison(output)
+    rows = np.stack([expected.value.astype(dtype)] * len(device.world.seats))
+    rows[-1][3] = 0 if rows[-1][3] else 1
+    kept = Expected(device.keep(expected.value), tolerance, expected.mode)
+    poisoned = device.check(output, kept)
+    device.copy(output, device.keep(rows if len(rows) > 1 else rows[0]))
+    right = [check(row, expected, COUNT, rank) for rank, row in enumerate(rows)]
+    same = device.check(output, kept) == right and device.canary_intact(canary)
+    device.release(block)
+    return same and all(result.wrong > COUNT // 2 for result in poisoned)
+
+
+def refusals(device, operation):
+    """What is said when too much is asked for."""
+    said = []
+    for action in (
+        lambda: device.require_resident(operation.kernel, 265, 1024),
+        lambda: device.allocate(1 << 35, "private"),
+        lambda: device.load(b"/nowhere\0", "nothing"),
+    ):
+        try:
+            action()
+        except NvrarBenchError as error:
+            said.append(str(error))
+    return said
+
+
+def main(ranks: int, graph: int) -> None:
+    world = World(Alone(), Alone(), ("here",), (0,), 1, False, 1)
+    placement = place(world)
+    world = replace(world, hosts=world.hosts * ranks)
+    device = CudaDevice(
+        world, 5.0, placement, graph=graph, cold_cache=True,
+        build=lambda kernel, arch: str(host.build(kernel)).encode() + b"\0",
+    )  # fmt: skip
+    wrong = [f"{n} {m}" for n in DTYPES for m in ("exact", "rounding") if not checks(device, n, m)]
+    operation = Nothing(device)
+    samples = np.zeros(3, np.int64)
+    device.time_calls(operation, lambda: None, device.start_gate(), samples)
+    report = {
+        "missing": driver.missing(),
+        "wrong": wrong,
+        "samples": samples.tolist(),
+        "facts": device.facts(),
+        "stream": int(device.stream.handle) == device.stream_handle,
+        "refusals": refusals(device, operation),
+    }
+    device.close()
+    json.dump(report, sys.stdout)
+
+
+if __name__ == "__main__":
+    # Whatever wheels are beside the bindings: the stub drives them all.
+    driver._installed = lambda: {"cuda-bindings": driver.version("cuda-bindings")}
+    main(int(sys.argv[1]), int(sys.argv[2]))

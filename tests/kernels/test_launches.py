@@ -1,0 +1,156 @@
+"""Launches of several blocks of several threads for each virtual rank, on CPU threads."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from nvrar_bench.backends.nvrar.backend import FLAG_SPAN, NvrarBackend
+from nvrar_bench.backends.nvrar.cpu import EmulatedEngine
+from nvrar_bench.backends.nvrar.tuning import Tuning
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.errors import TimedOut
+from nvrar_bench.plan import Plan
+from nvrar_bench.verify import Problem, canary_intact, poison, write_canary
+
+TIMEOUT_S = 30.0
+ROOM = 300_000
+BYTE = np.dtype(np.uint8)
+
+
+class Job:
+    """All ranks of one launch, and their buffers with a canary behind each output."""
+
+    def __init__(self, alone, ranks: int, nodes: int, tuning: Tuning, epoch: int = 1) -> None:
+        world = alone.with_virtual_ranks(ranks).with_nodes(nodes)
+        self.device = CpuDevice(world, TIMEOUT_S)
+        engine = EmulatedEngine(self.device)
+        self.backend = NvrarBackend(world, engine, TIMEOUT_S, tuning, epoch)
+        self.blocks = {
+            (kind, end): self.device.allocate(ROOM, kind)
+            for kind in ("symmetric", "private")
+            for end in ("send", "recv")
+        }
+        self.calls = 0
+
+    def call(self, case) -> list[int]:
+        """Make one call; how many elements are wrong on each rank."""
+        view = self.device.view
+        ranks = self.device.world.size
+        dtype = np.dtype(f"V{case.size_bytes // case.count}")
+        problem = Problem(case.dtype, case.op, ranks, "exact", self.calls)
+        inputs = np.stack([problem.inputs(rank, case.count) for rank in range(ranks)])
+        dtype = inputs.dtype
+        send = view(self.blocks[case.buffers, "send"], 64, case.size_bytes, dtype)
+        recv = send
+        if case.placement == "out_of_place":
+            recv = view(self.blocks[case.buffers, "recv"], 64, case.size_bytes, dtype)
+            poison(recv)
+        np.copyto(send, inputs)
+        end = "send" if recv is send else "recv"
+        guard = view(self.blocks[case.buffers, end], 64 + case.size_bytes, 64, BYTE)
+        self.device.write_canary(guard)
+        self.backend.prepare(case, send, recv).launch()
+        self.calls += 1
+        results = self.device.check(recv, problem.expected(case.count))
+        assert self.device.canary_intact(guard)
+        return [result.wrong for result in results]
+
+
+def cases(counts, **axes):
+    choices = {
+        "protocols": ("signal", "packet"),
+        "buffers": ("symmetric", "private"),
+        "placements": ("out_of_place", "in_place"),
+    }
+    return Plan.build(counts=counts, **(choices | axes))
+
+
+SHAPES = [(2, 1), (3, 3), (4, 2), (5, 1), (6, 3), (8, 4), (8, 2), (11, 11), (12, 6), (16, 4)]
+LAUNCHES = [Tuning(1, 1), Tuning(3, 2, 1024), Tuning(2, 3, 2048), Tuning(4, 1, 4096)]
+
+
+@pytest.mark.parametrize("tuning", LAUNCHES, ids=lambda t: f"{t.blocks}x{t.threads}")
+@pytest.mark.parametrize(("ranks", "nodes"), SHAPES)
+def test_every_launch_of_every_shape(alone, ranks, nodes, tuning):
+    if ranks * tuning.blocks * tuning.threads > 64:
+        pytest.skip("more threads than this test wants")
+    job = Job(alone, ranks, nodes, tuning)
+    counts = (1, ranks - 1, ranks + 1, 1023, 1025, 4099, 33_000, 1)
+    for case in cases(counts):
+        assert job.call(case) == [0] * ranks, case
+
+
+@pytest.mark.parametrize(
+    ("dtype", "op"),
+    [("bfloat16", "sum"), ("float8_e4m3", "max"), ("int8", "prod"), ("uint64", "avg"),
+     ("float64", "min"), ("float16", "avg")],
+)  # fmt: skip
+def test_types_in_blocks_of_threads(alone, dtype, op):
+    job = Job(alone, 4, 2, Tuning(2, 3, 1024))
+    for case in cases((1, 15, 1021, 4097), dtypes=(dtype,), ops=(op,)):
+        assert job.call(case) == [0] * 4, case
+
+
+def test_launches_of_every_shape_in_turn(alone):
+    """The number of blocks and the chunks change from call to call; flags and epochs go on."""
+    job = Job(alone, 4, 2, Tuning())
+    plan = list(cases((5, 2000, 20_000)))
+    for round_, case in product(range(3), plan):
+        job.backend.tuning = LAUNCHES[(round_ + job.calls) % len(LAUNCHES)]
+        assert job.call(case) == [0] * 4, case
+    epochs = job.backend.epochs.read()
+    assert set(epochs) == {job.backend._epoch}
+
+
+def test_flags_wrap(alone):
+    first = FLAG_SPAN - 20
+    job = Job(alone, 6, 3, Tuning(2, 2, 1024), epoch=first)
+    for case in list(cases((7, 3000))) * 3:
+        assert job.call(case) == [0] * 6, case
+    assert job.backend._epoch > FLAG_SPAN
+
+
+def test_options_of_a_radix(alone):
+    job = Job(alone, 8, 8, Tuning(1, 1, radix=8))
+    assert job.backend.schedule.radices == (8,)
+    for case in cases((1, 1000)):
+        assert job.call(case) == [0] * 8, case
+
+
+def test_a_rank_that_stops_ends_all_waits(alone):
+    """A failure is told once, and every other wait of that rank ends with it."""
+    job = Job(alone, 2, 1, Tuning(2, 2, 1024))
+    job.backend.timeout = 0.5
+    (case,) = Plan.build(counts=(5000,), protocols=("signal",), buffers=("private",))
+    send = job.device.view(job.blocks["private", "send"], 64, case.size_bytes, np.dtype("f4"))
+    operation = job.backend.prepare(case, send, send)
+    operation.seats[1].count = 0  # rank 1 leaves at once
+    launch = job.backend.engine.bind(
+        job.backend.kernel(case), operation.seats,
+        _launch(job, case),
+    )  # fmt: skip
+    launch()
+    with pytest.raises(
+        TimedOut, match=r"^NVRAR gave up after 0.5 s on rank 0 .* waiting for rank 1"
+    ):
+        operation.confirm()
+
+
+def _launch(job: Job, case):
+    from nvrar_bench.backends.nvrar.tuning import choose
+
+    limits = job.backend.engine.limits
+    return choose(job.backend.tuning, limits, "signal", case.size_bytes, 2)
+
+
+def test_canaries_are_seen(alone):
+    job = Job(alone, 2, 1, Tuning(1, 1))
+    guard = job.device.view(job.blocks["private", "recv"], 0, 64, BYTE)
+    job.device.write_canary(guard)
+    write_canary(guard[0])
+    assert canary_intact(guard[1])
+    guard[1, 3] ^= 1
+    assert not job.device.canary_intact(guard)

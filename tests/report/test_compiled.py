@@ -1,0 +1,88 @@
+"""The report on kernels that were built."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from nvrar_bench import __version__
+from nvrar_bench.errors import NvrarBenchError
+from nvrar_bench.report import compiled
+from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.toolchain.product import Delivery, Order
+from nvrar_bench.toolchain.resource_usage import ResourceUsage
+
+PACKET = Delivery(
+    Order("sm_90", Kernel("float32", "sum", "packet", "nvshmem")),
+    ResourceUsage(255, 16, 24, 608, 0, 1216, 687696),
+    seconds=2.3456,
+    cached=False,
+)
+SIGNAL = Delivery(
+    Order("sm_100", Kernel("bfloat16", "avg", "signal", "loopback")),
+    ResourceUsage(64, 0, 0, 8, 1024, 928, 99000),
+    seconds=0.0004,
+    cached=True,
+)
+REPORT = compiled.Report({"nvrtc": "13.5", "nvshmem": "3.8.0"}, (PACKET, SIGNAL))
+
+PLAIN = f"""\
+# nvrar-bench {__version__}
+# compiler: nvrtc 13.5, nvshmem 3.8.0
+# 2 kernels, 1 of them cached, 1 with spills; bytes
+#
+#   arch                        kernel  registers  spill stores  spill loads  stack  shared  constant   cubin  seconds
+   sm_90    float32-sum-packet-nvshmem        255            16           24    608       0      1216  687696      2.3
+  sm_100  bfloat16-avg-signal-loopback         64             0            0      8    1024       928   99000   cached
+"""  # noqa: E501
+
+
+def written(terminal: bool, width: int = 400) -> str:
+    file = StringIO()
+    console = Console(file=file, width=width, force_terminal=terminal, _environ={})
+    compiled.write_table(REPORT, console)
+    return file.getvalue()
+
+
+def test_plain_text():
+    assert written(terminal=False) == PLAIN
+
+
+def test_a_terminal():
+    lines = written(terminal=True, width=200).splitlines()
+    assert lines[:2] == [f"nvrar-bench {__version__}", "compiler: nvrtc 13.5, nvshmem 3.8.0"]
+    (row,) = (line for line in lines if "bfloat16" in line)
+    assert row.split() == [
+        "sm_100", "bfloat16-avg-signal-loopback", "64", "0", "0", "8", "1024", "928", "99000",
+        "cached",
+    ]  # fmt: skip
+
+
+def test_json(tmp_path):
+    compiled.write_json(REPORT, tmp_path / "report.json")
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["format"] == "nvrar-bench.compile"
+    assert document["format_version"] == "1.0"
+    assert document["version"] == __version__
+    assert document["compiler"] == {"nvrtc": "13.5", "nvshmem": "3.8.0"}
+    assert document["kernels"][0] == {
+        "arch": "sm_90", "name": "float32-sum-packet-nvshmem", "fabric": "nvshmem",
+        "protocol": "packet", "dtype": "float32", "op": "sum", "registers": 255,
+        "spill_store_bytes": 16, "spill_load_bytes": 24, "stack_bytes": 608, "shared_bytes": 0,
+        "constant_bytes": 1216, "cubin_bytes": 687696, "seconds": 2.346, "cached": False,
+    }  # fmt: skip
+    assert [kernel["cached"] for kernel in document["kernels"]] == [False, True]
+
+
+def test_json_on_standard_output(capsys):
+    compiled.write_json(REPORT, Path("-"))
+    assert json.loads(capsys.readouterr().out) == REPORT.to_json()
+
+
+def test_json_that_cannot_be_written(tmp_path):
+    with pytest.raises(NvrarBenchError, match="No such file or directory"):
+        compiled.write_json(REPORT, tmp_path / "no" / "report.json")

@@ -1,0 +1,62 @@
+"""Which kernels a choice asks for, and building them all."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.errors import CompilerError, UsageError
+from nvrar_bench.toolchain import nvrtc, product
+from nvrar_bench.toolchain.kernel import Kernel
+
+NOTHING: dict[str, tuple[str, ...]] = {"fabric": (), "protocol": (), "dtype": (), "op": ()}
+
+
+def test_everything_is_the_full_product():
+    kernels = product.choose_kernels(NOTHING, everything=True)
+    assert len(set(kernels)) == len(kernels) == 2 * 2 * len(DTYPES) * len(OPS)
+
+
+def test_the_default_has_every_fabric_and_protocol_but_not_every_type():
+    kernels = product.choose_kernels(NOTHING, everything=False)
+    assert {kernel.fabric for kernel in kernels} == {"nvshmem", "loopback"}
+    assert {kernel.protocol for kernel in kernels} == {"signal", "packet"}
+    assert 4 * 2 <= len(kernels) <= 32
+
+
+def test_what_is_given_is_taken_once_and_all_fills_the_rest():
+    wanted = {**NOTHING, "dtype": ("int8", "int8"), "fabric": ("loopback",), "protocol": ("all",)}
+    kernels = product.choose_kernels(wanted, everything=True)
+    assert {kernel.dtype for kernel in kernels} == {"int8"}
+    assert {kernel.fabric for kernel in kernels} == {"loopback"}
+    assert len(kernels) == 2 * len(OPS)
+
+
+@pytest.mark.parametrize(
+    ("axis", "value"),
+    [("fabric", "host"), ("protocol", "auto"), ("dtype", "float31"), ("op", "mean"), ("op", "")],
+)
+def test_a_value_that_is_not_allowed(axis, value):
+    with pytest.raises(UsageError) as caught:
+        product.choose_kernels({**NOTHING, axis: (value,)}, everything=True)
+    allowed = ", ".join(product.AXES[axis].allowed)
+    assert str(caught.value) == f"--{axis} {value!r} is not allowed; allowed: {allowed}, all"
+
+
+def test_architectures_are_those_that_the_compiler_knows(monkeypatch):
+    assert product.choose_architectures(()) == list(product.ARCHITECTURES)
+    assert product.choose_architectures(("sm_90", "sm_80", "sm_90")) == ["sm_90", "sm_80"]
+    monkeypatch.setattr(nvrtc, "architectures", lambda: ("sm_80", "sm_90"))
+    assert product.choose_architectures(()) == ["sm_80", "sm_90"]
+    with pytest.raises(UsageError, match="--arch sm_100: allowed: sm_80, sm_90"):
+        product.choose_architectures(("sm_90", "sm_100"))
+
+
+def test_a_refused_kernel_ends_it(cache, tmp_path, monkeypatch):
+    (tmp_path / "fabric").mkdir()
+    (tmp_path / "fabric" / "loopback.cuh").write_text("#error not today\n")
+    monkeypatch.setenv("NVRAR_BENCH_KERNELS", str(tmp_path))
+    kernels = [Kernel("float32", op, "signal", "loopback") for op in OPS]
+    with pytest.raises(CompilerError, match="refused kernel float32-") as caught:
+        product.build_all([product.Order("sm_90", kernel) for kernel in kernels], lambda _: None)
+    assert "not today" in str(caught.value)
