@@ -29,6 +29,7 @@ def check(
     chunk: options.Chunk = None,
     radix: options.Radix = None,
     share_gpu: options.ShareGpu = False,
+    first_epoch: options.FirstEpoch = 1,
     nodes: options.Nodes = None,
     ranks: options.Ranks = None,
     json: options.Json = None,
@@ -43,7 +44,16 @@ def check(
     from nvrar_bench.cli.planning import Wish, settings_of
     from nvrar_bench.session.settings import Settings
 
-    launching = Launching(fabric, virtual_ranks, blocks, threads, chunk, radix, share_gpu=share_gpu)
+    launching = Launching(
+        fabric,
+        virtual_ranks,
+        blocks,
+        threads,
+        chunk,
+        radix,
+        share_gpu=share_gpu,
+        first_epoch=first_epoch,
+    )
 
     def settings() -> Settings:
         planned = settings_of(

@@ -28,6 +28,7 @@ class Launching:
     graph: int = 1
     cold_cache: bool = False
     share_gpu: bool = False
+    first_epoch: int = 1
 
     def settings(self, device: str, ranks: int | None, nodes: int | None) -> dict[str, Any]:
         """Return them as the fields of Settings.
@@ -40,11 +41,12 @@ class Launching:
             require(value is None or value >= 1, option, value, "a whole number from 1 up")
         require(self.radix is None or 2 <= self.radix <= 64, "--radix", self.radix, "2 to 64")
         require(1 <= self.graph <= MAX_GRAPH, "--graph", self.graph, f"1 to {MAX_GRAPH}")
+        require(1 <= self.first_epoch < 2**62, "--first-epoch", self.first_epoch, "1 to 2**62 - 1")
         chunk = None if self.chunk is None else parse_size(self.chunk, option="--chunk")
         require(chunk is None or chunk >= 16, "--chunk", self.chunk, "16 bytes and more")
         return {
             "virtual_ranks": self.virtual_ranks,
-            "tuning": Tuning(self.blocks, self.threads, chunk, self.radix),
+            "tuning": Tuning(self.blocks, self.threads, chunk, self.radix, self.first_epoch),
             "graph": self.graph,
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,

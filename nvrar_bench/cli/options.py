@@ -96,6 +96,13 @@ Radix = Annotated[
         help="NVRAR: nodes that exchange directly in one step; 2 is recursive doubling. [2]",
     ),
 ]  # fmt: skip
+FirstEpoch = Annotated[
+    int,
+    typer.Option(
+        "--first-epoch", metavar="N", parser=whole,
+        help="NVRAR: number of the first window; near 4294967296 flags wrap. For tests. [1]",
+    ),
+]  # fmt: skip
 Graph = Annotated[
     int,
     typer.Option(

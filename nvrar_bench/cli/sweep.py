@@ -108,6 +108,7 @@ def sweep(
     graph: options.Graph = 1,
     cold_cache: options.ColdCache = False,
     share_gpu: options.ShareGpu = False,
+    first_epoch: options.FirstEpoch = 1,
     nodes: options.Nodes = None,
     ranks: options.Ranks = None,
     json: options.Json = None,
@@ -122,7 +123,16 @@ def sweep(
     from nvrar_bench.cli.planning import Wish, settings_of
 
     launching = Launching(
-        fabric, virtual_ranks, blocks, threads, chunk, radix, graph, cold_cache, share_gpu
+        fabric,
+        virtual_ranks,
+        blocks,
+        threads,
+        chunk,
+        radix,
+        graph,
+        cold_cache,
+        share_gpu,
+        first_epoch,
     )
     wish = Wish(
         minimum, maximum, factor, step, sizes, case, dtype, op, in_place, buffers, protocol,

@@ -55,4 +55,5 @@ class Settings:
             "graph": self.graph,
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,
+            "first_epoch": self.tuning.first_epoch,
         }

@@ -22,6 +22,7 @@ import numpy as np
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cpu import HostEngine
+from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Case
@@ -113,7 +114,10 @@ class Ranks:
     @cache  # noqa: B019 - lives as long as the worker
     def backend(self, nodes: int) -> NvrarBackend:
         return NvrarBackend(
-            self.world.with_nodes(nodes), HostEngine(self.device), TIMEOUT_S, epoch=self.epoch
+            self.world.with_nodes(nodes),
+            HostEngine(self.device),
+            TIMEOUT_S,
+            Tuning(first_epoch=self.epoch),
         )
 
     def reserve(self, shapes: Iterable[Shape]) -> None:

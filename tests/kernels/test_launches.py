@@ -23,11 +23,11 @@ BYTE = np.dtype(np.uint8)
 class Job:
     """All ranks of one launch, and their buffers with a canary behind each output."""
 
-    def __init__(self, alone, ranks: int, nodes: int, tuning: Tuning, epoch: int = 1) -> None:
+    def __init__(self, alone, ranks: int, nodes: int, tuning: Tuning) -> None:
         world = alone.with_virtual_ranks(ranks).with_nodes(nodes)
         self.device = CpuDevice(world, TIMEOUT_S)
         engine = EmulatedEngine(self.device)
-        self.backend = NvrarBackend(world, engine, TIMEOUT_S, tuning, epoch)
+        self.backend = NvrarBackend(world, engine, TIMEOUT_S, tuning)
         self.blocks = {
             (kind, end): self.device.allocate(ROOM, kind)
             for kind in ("symmetric", "private")
@@ -107,7 +107,7 @@ def test_launches_of_every_shape_in_turn(alone):
 
 def test_flags_wrap(alone):
     first = FLAG_SPAN - 20
-    job = Job(alone, 6, 3, Tuning(2, 2, 1024), epoch=first)
+    job = Job(alone, 6, 3, Tuning(2, 2, 1024, first_epoch=first))
     for case in list(cases((7, 3000))) * 3:
         assert job.call(case) == [0] * 6, case
     assert job.backend._epoch > FLAG_SPAN

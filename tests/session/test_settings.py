@@ -43,4 +43,5 @@ def test_every_option_as_resolved():
         "graph": 1,
         "cold_cache": False,
         "share_gpu": False,
+        "first_epoch": 1,
     }

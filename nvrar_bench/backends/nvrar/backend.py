@@ -35,10 +35,9 @@ class NvrarBackend(Backend):
     name = "nvrar"
 
     def __init__(
-        self, world: World, engine: Engine, timeout: float, tuning: Tuning = AUTOMATIC,
-        epoch: int = 1,
-    ) -> None:  # fmt: skip
-        """`epoch` is the first one; only tests have a reason to choose it.
+        self, world: World, engine: Engine, timeout: float, tuning: Tuning = AUTOMATIC
+    ) -> None:
+        """Plan the schedule; memory is taken when an operation needs it.
 
         Raises:
             UsageError: `tuning` fixes what the engine does not allow.
@@ -47,7 +46,7 @@ class NvrarBackend(Backend):
         require_within(tuning, engine.limits)
         self.engine, self.tuning = engine, tuning
         self.schedule = plan_steps(world.nodes, tuning.radix or 2)
-        self._epoch = epoch
+        self._epoch = tuning.first_epoch
         self._staging: dict[str, _Staging] = {}
         self.epochs = engine.words(len(world.seats) * engine.limits.max_blocks)
         self._write_epochs()
@@ -69,6 +68,8 @@ class NvrarBackend(Backend):
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Fill in the arguments of the kernel, which is built if it was not foreseen."""
+        if self.device.graph > 1:
+            self._catch_up()
         kernel = self.kernel(case)
         staging = self._staging.get(kernel.protocol) or self._allocate_staging(kernel.protocol)
         per_node = self.world.ranks_per_node
@@ -100,12 +101,22 @@ class NvrarBackend(Backend):
         cleared, behind barriers. Flag 0 is never used.
         """
         if (self._epoch - 1) % FLAG_SPAN + windows >= FLAG_SPAN:
-            self._epoch = -(-self._epoch // FLAG_SPAN) * FLAG_SPAN + 1
-            self._clear_staging()
-            self._write_epochs()
+            self._start_over()
         first = self._epoch
         self._epoch += windows
         return first
+
+    def _catch_up(self) -> None:
+        """Learn how far graphs have counted; no case counts through half of the flags there are."""
+        self._epoch = self.epochs.read()[0]
+        if (self._epoch - 1) % FLAG_SPAN >= FLAG_SPAN // 2:
+            self._start_over()
+
+    def _start_over(self) -> None:
+        """Go on with the lowest flag, and no old cell that could bear it or a higher one."""
+        self._epoch = -(-self._epoch // FLAG_SPAN) * FLAG_SPAN + 1
+        self._clear_staging()
+        self._write_epochs()
 
     def _write_epochs(self) -> None:
         self.epochs.write([self._epoch] * (len(self.world.seats) * self.engine.limits.max_blocks))

@@ -18,12 +18,14 @@ class Tuning:
         threads: of each block.
         chunk_bytes: how much of a slice one flag announces.
         radix: nodes that exchange directly in one step; 2 is recursive doubling.
+        first_epoch: number of the first window; only tests have a reason to choose it.
     """
 
     blocks: int | None = None
     threads: int | None = None
     chunk_bytes: int | None = None
     radix: int | None = None
+    first_epoch: int = 1
 
 
 AUTOMATIC = Tuning()

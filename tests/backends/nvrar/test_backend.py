@@ -133,3 +133,16 @@ def test_the_timeout_reaches_the_kernel_in_nanoseconds(backend):
     buffer = np.zeros(8, np.float32)
     (arguments,) = backend.prepare(a_case(32), buffer, buffer).seats
     assert arguments.timeout_ns == 5_000_000_000
+
+
+def test_graphs_count_in_the_kernel_alone(backend):
+    """What a graph replays is not launched from here; the next case learns how far it came."""
+    backend.device.graph = 4
+    backend.epochs.write([77])
+    buffer = np.ones(8, np.float32)
+    backend.prepare(a_case(32), buffer, buffer).launch()
+    assert backend.take_epochs(1) == 78
+    backend.epochs.write([FLAG_SPAN // 2 + 5])
+    backend.prepare(a_case(32), buffer, buffer).launch()
+    assert backend.take_epochs(1) == FLAG_SPAN + 2
+    assert backend.epochs.read() == [FLAG_SPAN + 2]

@@ -30,7 +30,7 @@ class Heap:
         self.closed = False
 
     def allocate(self, nbytes):
-        array = np.full(nbytes, 7, np.uint8)
+        array = np.zeros(nbytes, np.uint8)
         self.held[array.ctypes.data] = array
         return array.ctypes.data
 
