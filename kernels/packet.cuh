@@ -57,6 +57,7 @@ struct Packet : Standing {
     // Phase 1
 
     NVRAR_DEVICE void scatter(const Window& window) {
+        NVRAR_ROLLED
         for (u64 i = 1; i < group_size; ++i) {
             const u64 peer = (local + i) % group_size;
             u64* inbox = node_region(window, peer, layout.inbox, local);
@@ -88,9 +89,11 @@ struct Packet : Standing {
             if (!combine(window, incoming, level, level + 1, false)) return false;
             ++level;
         }
+        NVRAR_ROLLED
         for (u64 step = 0; step < schedule.steps(); ++step, ++level) {
             const Group group = schedule.group(step);
             bool is_outgoing = false;
+            NVRAR_ROLLED
             for (u64 i = 1; i < group.radix; ++i) {
                 const u64 digit = (group.digit + i) % group.radix;
                 send(window, group.node(digit), schedule.slot(step, digit, group.digit), level,
@@ -165,6 +168,7 @@ struct Packet : Standing {
     // Phase 3
 
     NVRAR_DEVICE bool all_gather(const Window& window) {
+        NVRAR_ROLLED
         for (u64 i = 1; i < group_size; ++i) {
             const u64 peer = (local + i) % group_size;
             const u64* outbox = own_region(window, layout.outbox, peer);
@@ -179,6 +183,10 @@ struct Packet : Standing {
         }
         return true;
     }
+
+    // One-byte floats take more registers to accumulate.
+    static constexpr bool kIsWide = Unit<T>::kElements > 4 && Accumulated<T>::is_wider;
+    static constexpr int kBatch = kIsWide && kInFlight > 1 ? kInFlight / 2 : kInFlight;
 
     static constexpr u64 kInput = ~u64{0};  // in place of a level: the call's own input
 
@@ -222,14 +230,15 @@ struct Packet : Standing {
     // All packets of a batch are looked at before the first is waited for.
     NVRAR_DEVICE bool accumulate(const Window& window, const Incoming& incoming, const Piece& piece,
                                  const Unit<T>& own, Accumulator<T>* total) const {
-        for (u64 begin = 0; begin < incoming.operands; begin += kInFlight) {
-            Packets seen[kInFlight];
+        NVRAR_ROLLED
+        for (u64 begin = 0; begin < incoming.operands; begin += kBatch) {
+            Packets seen[kBatch];
             NVRAR_UNROLL
-            for (int i = 0; i < kInFlight; ++i)
+            for (int i = 0; i < kBatch; ++i)
                 if (begin + i < incoming.operands && begin + i != incoming.own_index)
                     seen[i] = peek(cells_of(incoming, begin + i), piece);
             NVRAR_UNROLL
-            for (int i = 0; i < kInFlight; ++i) {
+            for (int i = 0; i < kBatch; ++i) {
                 if (begin + i >= incoming.operands) continue;
                 Unit<T> unit = own;
                 Place place = incoming.first;
@@ -250,6 +259,7 @@ struct Packet : Standing {
     // A finished unit: to this rank's output and to all peers of the node.
     NVRAR_DEVICE void deliver(const Window& window, const Piece& piece, const Unit<T>& unit) {
         store(recv_at(window, local, piece), piece, unit);
+        NVRAR_ROLLED
         for (u64 i = 1; i < group_size; ++i) {
             const u64 peer = (local + i) % group_size;
             write(node_region(window, peer, layout.outbox, local), window, piece, unit);
@@ -309,25 +319,29 @@ struct Packet : Standing {
 
     NVRAR_DEVICE Unit<T> load(const T* source, const Piece& piece) const {
         if (piece.elements == Unit<T>::kElements) return *reinterpret_cast<const Unit<T>*>(source);
-        Unit<T> unit{};
-        NVRAR_UNROLL
-        for (int e = 0; e < Unit<T>::kElements; ++e)
-            if (e < piece.elements) unit.lane[e] = source[e];
-        return unit;
+        const u8* bytes = reinterpret_cast<const u8*>(source);
+        u64 whole = 0;
+        NVRAR_ROLLED
+        for (int b = 0; b < piece.elements * static_cast<int>(sizeof(T)); ++b)
+            whole |= static_cast<u64>(bytes[b]) << (8 * b);
+        return same_bytes<Unit<T>>(whole);
     }
     NVRAR_DEVICE void store(T* target, const Piece& piece, const Unit<T>& unit) const {
         if (piece.elements == Unit<T>::kElements) {
             *reinterpret_cast<Unit<T>*>(target) = unit;
             return;
         }
-        NVRAR_UNROLL
-        for (int e = 0; e < Unit<T>::kElements; ++e)
-            if (e < piece.elements) target[e] = unit.lane[e];
+        u8* bytes = reinterpret_cast<u8*>(target);
+        const u64 whole = same_bytes<u64>(unit);
+        NVRAR_ROLLED
+        for (int b = 0; b < piece.elements * static_cast<int>(sizeof(T)); ++b)
+            bytes[b] = static_cast<u8>(whole >> (8 * b));
     }
 
     template <typename Body>
     NVRAR_DEVICE bool for_own_pieces(u64 slice_bytes, Body body) const {
         const auto pieces = [&](const Chunk& chunk) {
+            NVRAR_ROLLED
             for (u64 u = thread_index(); u < units_of(chunk); u += thread_count()) {
                 const u64 offset = chunk.begin + u * kUnitBytes;
                 const u64 bytes = chunk.bytes ? smaller(kUnitBytes, slice_bytes - offset) : 0;

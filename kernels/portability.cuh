@@ -14,6 +14,7 @@
 #define NVRAR_NOINLINE __device__ __noinline__
 #define NVRAR_KERNEL extern "C" __global__ void
 #define NVRAR_UNROLL _Pragma("unroll")
+#define NVRAR_ROLLED _Pragma("unroll 1")  // compilers for GPUs unroll what runs once
 #define NVRAR_RESTRICT __restrict__
 
 namespace nvrar {
@@ -50,6 +51,7 @@ NVRAR_DEVICE cuda::std::uint64_t now_ns() {
 #define NVRAR_NOINLINE inline __attribute__((noinline))
 #define NVRAR_KERNEL extern "C" void
 #define NVRAR_UNROLL
+#define NVRAR_ROLLED
 #define NVRAR_RESTRICT __restrict
 
 namespace nvrar {

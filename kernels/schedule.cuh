@@ -32,6 +32,7 @@ struct Schedule {
 
     NVRAR_DEVICE Group group(u64 step) const {
         u64 stride = 1;
+        NVRAR_ROLLED
         for (u64 s = 0; s < step; ++s) stride *= arguments.radix[s];
         const u64 radix = arguments.radix[step];
         const u64 digit = node / stride % radix;
@@ -41,6 +42,7 @@ struct Schedule {
     // The slot, counted over all steps, in which a node of `at_digit` receives from `from_digit`.
     NVRAR_DEVICE u64 slot(u64 step, u64 at_digit, u64 from_digit) const {
         u64 before = 0;
+        NVRAR_ROLLED
         for (u64 s = 0; s < step; ++s) before += arguments.radix[s] - 1;
         return before + from_digit - (from_digit > at_digit ? 1 : 0);
     }

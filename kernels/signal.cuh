@@ -52,6 +52,7 @@ struct Signal : Standing {
     }
 
     NVRAR_DEVICE void copy_in(const Window& window) {
+        NVRAR_ROLLED
         for (u64 g = 0; g < group_size; ++g) {
             if (g == local) continue;
             for_own_chunks(arguments, window.slice_bytes(g), [&](const Chunk& chunk) {
@@ -90,6 +91,7 @@ struct Signal : Standing {
         if (schedule.is_folded()) return give_to_fold(window) && take_from_fold(window);
         u64 level = 0;
         if (schedule.has_folded() && !combine_fold(window, level++)) return false;
+        NVRAR_ROLLED
         for (u64 step = 0; step < schedule.steps(); ++step, ++level)
             if (!send_step(window, step, level) || !combine_step(window, step, level)) return false;
         return !schedule.has_folded() || give_back(window);
@@ -99,6 +101,7 @@ struct Signal : Standing {
         const Group group = schedule.group(step);
         block_sync();
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            NVRAR_ROLLED
             for (u64 i = 1; i < group.radix; ++i) {
                 const u64 digit = (group.digit + i) % group.radix;  // spread over the partners
                 put(window, group.node(digit), schedule.slot(step, digit, group.digit), chunk,
@@ -113,6 +116,7 @@ struct Signal : Standing {
         const bool is_final = step + 1 == schedule.steps();
         const u64 first_slot = schedule.slot(step, group.radix, 0);
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            NVRAR_ROLLED
             for (u64 digit = 0; digit < group.radix; ++digit)
                 if (digit != group.digit &&
                     !arrived(window, step, group.node(digit),
@@ -178,6 +182,7 @@ struct Signal : Standing {
                          chunk))
                 return false;
             const Targets<T> targets = result(window, chunk);
+            NVRAR_ROLLED
             for (u64 i = 0; i < targets.count; ++i)
                 copy(targets[i], own_region(window, layout.unfold, 0) + chunk.begin, chunk.bytes);
             return true;
@@ -194,6 +199,7 @@ struct Signal : Standing {
     }
 
     NVRAR_DEVICE void copy_out(const Window& window) {
+        NVRAR_ROLLED
         for (u64 i = 1; i < group_size; ++i) {
             const u64 g = (local + i) % group_size;  // spread over the peers
             const u8* outbox =
@@ -275,9 +281,11 @@ struct Signal : Standing {
         const u64 first = flags + block * group_size * line;
         bool seen = true;
         block_sync();
+        NVRAR_ROLLED
         for (u64 i = 1 + thread_index(); i < group_size; i += thread_count())
             fabric.signal(node * group_size + (local + i) % group_size, first + local * line,
                           window.epoch);
+        NVRAR_ROLLED
         for (u64 i = 1 + thread_index(); seen && i < group_size; i += thread_count()) {
             const u64 peer = (local + i) % group_size;
             seen = await(Place{phase, 0, node * group_size + peer, 0}, first + peer * line,

@@ -52,6 +52,7 @@ using Loaded = cuda::std::conditional_t<Lanes == kLanes<T>, Vector<T>, Elements<
 // way before the first is waited for: on a GPU a load takes longer than all that follows it.
 template <typename T, typename Op, int Lanes, typename Operands>
 NVRAR_DEVICE void accumulate_batches(const Operands& sources, u64 first, Accumulator<T>* total) {
+    NVRAR_ROLLED
     for (u64 begin = 0; begin < sources.count; begin += kInFlight) {
         Loaded<T, Lanes> loaded[kInFlight];
         NVRAR_UNROLL
@@ -86,6 +87,7 @@ NVRAR_DEVICE void accumulate(const Operands& sources, u64 first, Accumulator<T>*
     NVRAR_UNROLL
     for (int lane = 0; lane < Lanes; ++lane)
         total[lane] = Op::combine(widen<T>(a[lane]), widen<T>(b[lane]));
+    NVRAR_ROLLED
     for (u64 i = 2; i < sources.count; ++i) {
         const T* next = sources[i] + first;
         NVRAR_UNROLL
@@ -99,6 +101,7 @@ NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u64 fi
     Loaded<T, Lanes> vector;
     NVRAR_UNROLL
     for (int lane = 0; lane < Lanes; ++lane) vector.lane[lane] = result[lane];
+    NVRAR_ROLLED
     for (u64 i = 0; i < targets.count; ++i)
         *reinterpret_cast<Loaded<T, Lanes>*>(targets[i] + first) = vector;
 }
@@ -128,8 +131,10 @@ template <typename T, typename Op, typename Operands>
 NVRAR_DEVICE void reduce(const Operands& sources, const Targets<T>& targets, u64 count, u64 divisor) {
     constexpr u64 lanes = kLanes<T>;
     const u64 vectors = count / lanes;
+    NVRAR_ROLLED
     for (u64 v = thread_index(); v < vectors; v += thread_count())
         reduce_lanes<T, Op, kLanes<T>>(sources, targets, v * lanes, divisor);
+    NVRAR_ROLLED
     for (u64 i = vectors * lanes + thread_index(); i < count; i += thread_count())
         reduce_lanes<T, Op, 1>(sources, targets, i, divisor);
 }

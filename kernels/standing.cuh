@@ -46,6 +46,7 @@ struct Standing {
     template <typename Body>
     NVRAR_DEVICE bool for_windows(u64 message_bytes, u64 limit, Body body) const {
         const Windows windows{arguments, first_epoch, message_bytes, limit};
+        NVRAR_ROLLED
         for (u64 w = 0; w < windows.count(); ++w)
             if (!body(windows[w])) return false;
         leave_epochs();
@@ -56,6 +57,7 @@ struct Standing {
     // For the next call, which may have another number of blocks: between them they advance all slots.
     NVRAR_DEVICE void leave_epochs() const {
         block_sync();  // all threads have read theirs
+        NVRAR_ROLLED
         for (u64 slot = block + thread_index() * arguments.blocks; slot < arguments.epoch_slots;
              slot += arguments.blocks * thread_count())
             arguments.epochs[slot] = first_epoch + arguments.epochs_taken;

@@ -31,8 +31,10 @@ NVRAR_DEVICE void copy(void* target, const void* source, u64 bytes) {
     const u8* NVRAR_RESTRICT from = static_cast<const u8*>(source);
     constexpr u64 wide = sizeof(Bytes);
     const u64 vectors = bytes / wide;
+    NVRAR_ROLLED
     for (u64 v = thread_index(); v < vectors; v += thread_count())
         *reinterpret_cast<Bytes*>(to + v * wide) = *reinterpret_cast<const Bytes*>(from + v * wide);
+    NVRAR_ROLLED
     for (u64 i = vectors * wide + thread_index(); i < bytes; i += thread_count()) to[i] = from[i];
 }
 

@@ -21,6 +21,7 @@ struct Waiter {
     // on, are `expected`.
     template <cuda::memory_order Order, int Shift = 0>
     NVRAR_NOINLINE u64 wait(const u64* address, u64 expected, Place place) const {
+        NVRAR_ROLLED
         for (u64 i = 0; i < arguments.spin; ++i) {
             const u64 seen = look<Order>(address);
             if (seen >> Shift == expected) return seen;

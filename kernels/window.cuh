@@ -60,6 +60,7 @@ template <typename Body>
 NVRAR_DEVICE bool for_own_chunks(const Arguments& arguments, u64 slice_bytes, Body body) {
     const u64 full = (slice_bytes + arguments.chunk_bytes - 1) / arguments.chunk_bytes;
     const u64 chunks = full > arguments.blocks ? full : arguments.blocks;
+    NVRAR_ROLLED
     for (u64 c = own_block(arguments); c < chunks; c += arguments.blocks) {
         const u64 begin = smaller(c * arguments.chunk_bytes, slice_bytes);
         if (!body(Chunk{c, begin, smaller(arguments.chunk_bytes, slice_bytes - begin)})) return false;

@@ -57,7 +57,7 @@ void emulate_launch(int blocks, int threads, Kernel kernel) {
     }
 #else
 #define NVRAR_ENTRY(T, OP, PROTOCOL)                                                               \
-    NVRAR_KERNEL __launch_bounds__(256, 1) nvrar_all_reduce(                                          \
+    NVRAR_KERNEL __launch_bounds__(256, 1) nvrar_all_reduce(                                       \
         const __grid_constant__ nvrar::VirtualRanks all) {                                         \
         nvrar::all_reduce<T, nvrar::OP, nvrar::PROTOCOL>(nvrar::own_rank(all));                    \
     }

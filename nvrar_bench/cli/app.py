@@ -8,6 +8,7 @@ import typer
 
 from nvrar_bench import __version__
 from nvrar_bench.cli import check, schema, sweep
+from nvrar_bench.cli.compile import compile_kernels
 
 app = typer.Typer(
     name="nvrar-bench",
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(sweep.sweep)
 app.command()(check.check)
+app.command("compile")(compile_kernels)
 app.command()(schema.schema)
 
 

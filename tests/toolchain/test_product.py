@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import dataclass
+
 import pytest
 
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.errors import CompilerError, UsageError
+from nvrar_bench.errors import CompilerError, Interrupted, UsageError
 from nvrar_bench.toolchain import nvrtc, product
 from nvrar_bench.toolchain.kernel import Kernel
 
@@ -60,3 +64,45 @@ def test_a_refused_kernel_ends_it(cache, tmp_path, monkeypatch):
     with pytest.raises(CompilerError, match="refused kernel float32-") as caught:
         product.build_all([product.Order("sm_90", kernel) for kernel in kernels], lambda _: None)
     assert "not today" in str(caught.value)
+
+
+class Deadly:
+    """A kernel that ends the process which builds it."""
+
+    name = "deadly"
+
+    @property
+    def source(self) -> str:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return ""
+
+
+def test_a_process_that_is_killed(cache):
+    with pytest.raises(CompilerError, match="killed; is there enough memory"):
+        product.build_all([product.Order("sm_90", Deadly())], lambda _: None)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A kernel that is quickly built."""
+
+    name: str
+    source: str = 'extern "C" __global__ void nvrar_all_reduce(int* x) { *x = 1; }\n'
+
+
+def test_ctrl_c_does_not_build_the_rest(cache):
+    def interrupt(_: product.Order) -> None:
+        raise KeyboardInterrupt
+
+    orders = [product.Order("sm_90", Tiny(f"tiny-{i}")) for i in range(200)]
+    with pytest.raises(Interrupted, match="stay in the cache"):
+        product.build_all(orders, interrupt)
+    assert 1 <= len(list(cache.iterdir())) <= 100
+
+
+def test_deliveries_come_in_the_order_of_the_orders(cache):
+    orders = [product.Order("sm_90", Tiny(f"tiny-{i}")) for i in range(6)]
+    told: list[str] = []
+    built = product.build_all(orders, lambda order: told.append(order.name))
+    assert [delivery.order.name for delivery in built] == [order.name for order in orders]
+    assert sorted(told) == [order.name for order in orders]

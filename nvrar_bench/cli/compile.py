@@ -1,0 +1,74 @@
+"""`nvrar-bench compile`: builds every kernel for given architectures; no GPU and no driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nvrar_bench.cli import options
+
+
+def compile_kernels(
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            "--arch",
+            metavar="LIST",
+            help="GPU architectures, separated by commas. [sm_80,sm_90,sm_100,sm_120]",
+        ),
+    ] = None,
+    fabric: Annotated[
+        str | None,
+        typer.Option("--fabric", metavar="LIST", help="nvshmem, loopback, or all. [all]"),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype",
+            metavar="LIST",
+            help="Element types, or all. [float32,bfloat16,float8_e4m3,int64]",
+        ),
+    ] = None,
+    op: Annotated[
+        str | None,
+        typer.Option("--op", metavar="LIST", help="sum prod min max avg, or all. [sum,avg]"),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", metavar="LIST", help="signal, packet, or all. [all]"),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="All values of the options that name none, except --arch."),
+    ] = False,
+    json: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="PATH|-", help="Write the table as JSON; - is stdout."),
+    ] = None,
+) -> None:
+    """Build the kernels for GPUs, and say what each takes: registers, spills, memory, seconds.
+
+    The kernels stay in the cache, where a run finds them. Needs no GPU, no driver and no mpirun.
+    """
+    from nvrar_bench.cli.console import console
+    from nvrar_bench.report import compiled
+    from nvrar_bench.report.progress import CaseProgress
+    from nvrar_bench.results.writer import STDOUT, Writer
+    from nvrar_bench.toolchain import cuda, product
+
+    wanted = {"fabric": fabric, "protocol": protocol, "dtype": dtype, "op": op}
+    names = {option: options.names(text) for option, text in wanted.items()}
+    kernels = product.choose_kernels(names, everything)
+    Writer(json).check_writable()
+    compiler = cuda.versions(kernels)
+    architectures = product.choose_architectures(options.names(arch))
+    orders = [product.Order(each, kernel) for each in architectures for kernel in kernels]
+    with CaseProgress(len(orders), console("stderr")) as progress:
+        built = product.build_all(orders, lambda order: progress.begin(order.name))
+    report = compiled.Report(compiler, tuple(built))
+    if json is not None:
+        compiled.write_json(report, json)
+    if json != STDOUT:
+        compiled.write_table(report, console("stdout"))

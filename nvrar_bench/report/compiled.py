@@ -1,0 +1,115 @@
+"""What `compile` built: a table for people, and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from nvrar_bench import __version__
+from nvrar_bench.errors import NvrarBenchError
+from nvrar_bench.report.grid import Grid, aligned, on_terminal
+from nvrar_bench.results.writer import STDOUT
+from nvrar_bench.toolchain.product import Delivery
+
+FORMAT = "nvrar-bench.compile"
+FORMAT_VERSION = "1.0"
+
+_CACHED = "cached"
+_TITLES = (
+    "arch", "kernel", "registers", "spill stores", "spill loads", "stack", "shared", "constant",
+    "cubin", "seconds",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """The kernels that were built, and the compiler that built them."""
+
+    compiler: dict[str, str]  # version by name
+    kernels: tuple[Delivery, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `json.dumps` writes; sizes are bytes."""
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "version": __version__,
+            "compiler": self.compiler,
+            "kernels": [_as_json(kernel) for kernel in self.kernels],
+        }
+
+
+def write_json(report: Report, destination: Path) -> None:
+    """Write `report` to a file, or to standard output where `destination` is `-`.
+
+    Raises:
+        NvrarBenchError: the file cannot be written.
+    """
+    text = json.dumps(report.to_json(), indent=1) + "\n"
+    if destination == STDOUT:
+        sys.stdout.write(text)
+        return
+    try:
+        destination.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise NvrarBenchError(f"--json {destination}: {error.strerror}") from error
+
+
+def write_table(report: Report, console: Console) -> None:
+    """Write one row per kernel; bytes, but for registers and seconds."""
+    grid = Grid(_summary(report), _TITLES, (), None, tuple(_cells(one) for one in report.kernels))
+    heading = [f"nvrar-bench {__version__}", f"compiler: {_versions(report)}"]
+    if console.is_terminal:
+        for line in heading:
+            console.print(Text(line))
+        console.print(on_terminal(grid, console))
+        return
+    for line in (*(f"# {line}" for line in (*heading, grid.title)), *aligned(grid)):
+        console.out(line, highlight=False)
+
+
+def _as_json(one: Delivery) -> dict[str, Any]:
+    kernel, usage = one.order.kernel, one.usage
+    return {
+        "arch": one.order.arch,
+        "name": kernel.name,
+        "fabric": kernel.fabric,
+        "protocol": kernel.protocol,
+        "dtype": kernel.dtype,
+        "op": kernel.op,
+        "registers": usage.registers,
+        "spill_store_bytes": usage.spill_stores,
+        "spill_load_bytes": usage.spill_loads,
+        "stack_bytes": usage.stack,
+        "shared_bytes": usage.shared,
+        "constant_bytes": usage.constant,
+        "cubin_bytes": usage.cubin,
+        "seconds": round(one.seconds, 3),
+        "cached": one.cached,
+    }
+
+
+def _cells(one: Delivery) -> tuple[str, ...]:
+    usage = one.usage
+    numbers = (
+        usage.registers, usage.spill_stores, usage.spill_loads, usage.stack, usage.shared,
+        usage.constant, usage.cubin,
+    )  # fmt: skip
+    seconds = _CACHED if one.cached else f"{one.seconds:.1f}"
+    return one.order.arch, one.order.kernel.name, *map(str, numbers), seconds
+
+
+def _summary(report: Report) -> str:
+    spilling = sum(1 for one in report.kernels if one.usage.spill_stores or one.usage.spill_loads)
+    cached = sum(one.cached for one in report.kernels)
+    return f"{len(report.kernels)} kernels, {cached} of them cached, {spilling} with spills; bytes"
+
+
+def _versions(report: Report) -> str:
+    return ", ".join(f"{name} {number}" for name, number in report.compiler.items())

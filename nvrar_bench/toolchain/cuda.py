@@ -1,0 +1,207 @@
+"""Kernels for GPUs: built by NVRTC, linked with NVSHMEM where they need it. No GPU takes part.
+
+An entry of the cache holds the cubin, its source, the options and the log of the compiler. A warm
+build reads the versions of the wheels and the cache, and loads no compiler.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from nvrar_bench.errors import CompilerError
+from nvrar_bench.toolchain import nvrtc, wheels
+from nvrar_bench.toolchain.cache import content_key, find_or_build
+from nvrar_bench.toolchain.host import Source
+from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
+from nvrar_bench.toolchain.resource_usage import ResourceUsage, read
+
+ENTRY = "nvrar_all_reduce"
+_CUBIN = "kernel.cubin"
+_LOG = "compiler.log"
+_LOG_LINES = 12
+
+_NVSHMEM_INCLUDE = '#include "fabric/nvshmem'
+_CALLS_HEADER = "fabric/nvshmem_calls.cuh"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A kernel in the cache.
+
+    Attributes:
+        cubin: the machine code.
+        entry: name of the kernel in it, where the source is an all-reduce.
+        arch: such as `sm_90`.
+        seconds: what finding or building it took.
+        cached: whether it was there already.
+
+    """
+
+    cubin: Path
+    entry: str
+    arch: str
+    seconds: float
+    cached: bool
+
+    @property
+    def log(self) -> str:
+        """What the compiler and the linker said.
+
+        Raises:
+            CompilerError: somebody took it out of the cache.
+        """
+        path = self.cubin.parent / _LOG
+        try:
+            return path.read_text()
+        except OSError as error:
+            raise CompilerError(
+                f"{path}: {error.strerror}; remove {path.parent}, and it is built anew"
+            ) from error
+
+    def resource_usage(self, entry: str = ENTRY) -> ResourceUsage:
+        """Read what kernel `entry` uses.
+
+        Raises:
+            CompilerError: there is no such kernel.
+        """
+        return read(self.cubin.read_bytes(), self.log, entry)
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """NVSHMEM's calls, apart from the kernels: its headers take longer to read than they do."""
+
+    name: str = "nvshmem-calls"
+    source: str = f'#include "{_CALLS_HEADER}"\n'
+
+
+_CALLS = _Calls()
+_building_calls = threading.Lock()
+
+
+def build(kernel: Source, arch: str) -> Built:
+    """Build `kernel` for `arch`, unless the cache holds it.
+
+    Raises:
+        UsageError: the compiler does not know `arch`.
+        CompilerError: the compiler or a wheel is missing, or the kernel was refused.
+        Unavailable: the cache folder cannot be written.
+    """
+    start = time.perf_counter()
+    built_now = []
+
+    def fill(folder: Path) -> None:
+        built_now.append(folder)
+        _fill(folder, kernel, arch)
+
+    cubin = find_or_build(f"{kernel.name}-{arch}", _key(kernel, arch), _CUBIN, fill)
+    return Built(cubin, ENTRY, arch, time.perf_counter() - start, not built_now)
+
+
+def ptx(kernel: Source, arch: str) -> str:
+    """Compile `kernel` to PTX, to be read by people and tests; nothing is cached.
+
+    Raises:
+        UsageError, CompilerError: as `build`.
+    """
+    nvrtc.require_architecture(arch)
+    return _compiled(kernel, arch, "PTX").binary.rstrip(b"\0").decode()
+
+
+def versions(kernels: Iterable[Source]) -> dict[str, str]:
+    """What builds `kernels`, by name: for a report.
+
+    Raises:
+        CompilerError: a wheel is missing.
+    """
+    found = _wheels()
+    nvshmem = {"nvshmem": _nvshmem().version} if any(map(_needs_nvshmem, kernels)) else {}
+    return {"nvrtc": nvrtc.version(), **found.versions, **nvshmem}
+
+
+def options(kernel: Source, arch: str) -> list[str]:
+    """What NVRTC is told, less the folders of headers."""
+    return [
+        f"--gpu-architecture={arch}",
+        "-std=c++17",
+        "--ptxas-options=-v",
+        *(["-rdc=true"] if _needs_nvshmem(kernel) else []),
+    ]
+
+
+def _needs_nvshmem(kernel: Source) -> bool:
+    return _NVSHMEM_INCLUDE in kernel.source
+
+
+def _key(kernel: Source, arch: str) -> str:
+    found = _wheels()
+    nvshmem = _nvshmem().version if _needs_nvshmem(kernel) else ""
+    sources = sources_digest(kernels_dir())
+    return content_key([kernel.source, sources, *options(kernel, arch), found.identity, nvshmem])
+
+
+def _fill(folder: Path, kernel: Source, arch: str) -> None:
+    """Build into an empty folder; what explains the binary lies beside it."""
+    nvrtc.require_architecture(arch)
+    (folder / "kernel.cu").write_text(kernel.source)
+    (folder / "options.txt").write_text(shlex.join(_all_options(kernel, arch)) + "\n")
+    compiled = _compiled(kernel, arch, "CUBIN")
+    if _needs_nvshmem(kernel) and kernel != _CALLS:
+        compiled = _linked(kernel, arch, compiled)
+    (folder / _LOG).write_text(compiled.log + "\n")
+    (folder / _CUBIN).write_bytes(compiled.binary)
+
+
+def _compiled(kernel: Source, arch: str, kind: str) -> nvrtc.Compiled:
+    try:
+        return nvrtc.compile_source(
+            kernel.source, f"{kernel.name}.cu", _all_options(kernel, arch), kind
+        )
+    except nvrtc.Refused as refused:
+        raise _refused("compiler", kernel, arch, refused) from refused
+
+
+def _linked(kernel: Source, arch: str, compiled: nvrtc.Compiled) -> nvrtc.Compiled:
+    objects = [(kernel.name, compiled.binary), *_calls(arch)]
+    try:
+        linked = nvrtc.link(arch, objects, _nvshmem().library)
+    except nvrtc.Refused as refused:
+        raise _refused("linker", kernel, arch, refused) from refused
+    return nvrtc.Compiled(linked.binary, f"{compiled.log}\n{linked.log}")
+
+
+def _calls(arch: str) -> list[tuple[str, bytes]]:
+    """What kernels call of NVSHMEM, if the sources keep it apart: it is built once."""
+    if not (kernels_dir() / _CALLS_HEADER).is_file():
+        return []
+    with _building_calls:
+        return [(_CALLS.name, build(_CALLS, arch).cubin.read_bytes())]
+
+
+def _refused(who: str, kernel: Source, arch: str, refused: nvrtc.Refused) -> CompilerError:
+    lines = [line for line in str(refused).splitlines() if not line.startswith("ptxas info")]
+    shown = "\n".join(lines[:_LOG_LINES])
+    return CompilerError(f"the {who} refused kernel {kernel.name} for {arch}:\n{shown}")
+
+
+def _all_options(kernel: Source, arch: str) -> list[str]:
+    folders = [kernels_dir(), *_wheels().include_dirs]
+    if _needs_nvshmem(kernel):
+        folders.append(_nvshmem().include_dir)
+    return [*options(kernel, arch), *(f"-I{folder}" for folder in folders)]
+
+
+@cache
+def _wheels() -> wheels.Wheels:
+    return wheels.find()
+
+
+@cache
+def _nvshmem() -> wheels.Nvshmem:
+    return wheels.find_nvshmem(_wheels().release)

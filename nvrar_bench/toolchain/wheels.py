@@ -1,0 +1,172 @@
+"""Where the wheels of the CUDA compiler lie, and their versions, found without loading a library.
+
+cuda-bindings decides the CUDA major version: it loads NVRTC and nvJitLink of its own. CUDA 13 puts
+all headers into one folder of the namespace package `nvidia`; CUDA 12 has one folder per wheel.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from nvrar_bench.errors import CompilerError
+
+
+@dataclass(frozen=True)
+class Release:
+    """The wheels that one CUDA major version needs, and the folders that they fill."""
+
+    major: int
+    compilers: tuple[str, ...]
+    headers: tuple[str, ...]
+    include_dirs: tuple[str, ...]  # below the package `nvidia`, in the order of the search
+    probes: tuple[str, ...]  # files that must be in one of them
+    nvshmem: str
+
+    @property
+    def extra(self) -> str:
+        """The extra of this package that brings the wheels."""
+        return f"cuda{self.major}"
+
+
+_PROBES = ("cuda_fp16.h", "crt/host_defines.h", "cuda/std/cstdint")
+_RELEASES = {
+    12: Release(
+        major=12,
+        compilers=("nvidia-cuda-nvrtc-cu12", "nvidia-nvjitlink-cu12"),
+        headers=("nvidia-cuda-runtime-cu12", "nvidia-cuda-nvcc-cu12", "nvidia-cuda-cccl-cu12"),
+        include_dirs=("cuda_runtime/include", "cuda_nvcc/include", "cuda_cccl/include"),
+        probes=_PROBES,
+        nvshmem="nvidia-nvshmem-cu12",
+    ),
+    13: Release(
+        major=13,
+        compilers=("nvidia-cuda-nvrtc", "nvidia-nvjitlink"),
+        headers=("nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-cuda-cccl"),
+        include_dirs=("cu13/include", "cu13/include/cccl"),
+        probes=_PROBES,
+        nvshmem="nvidia-nvshmem-cu13",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Wheels:
+    """What a compilation needs: the folders of headers, and the versions that it depends on."""
+
+    release: Release
+    versions: dict[str, str]  # by wheel
+    include_dirs: tuple[Path, ...]
+
+    @property
+    def identity(self) -> str:
+        """Tells two sets of wheels apart."""
+        return " ".join(f"{name}={number}" for name, number in sorted(self.versions.items()))
+
+
+@dataclass(frozen=True)
+class Nvshmem:
+    """The device side of NVSHMEM."""
+
+    version: str
+    include_dir: Path
+    library: Path
+
+
+def find() -> Wheels:
+    """Find the compiler and the headers of one CUDA version.
+
+    Raises:
+        CompilerError: a wheel is missing, or the wheels are of different CUDA versions.
+    """
+    bindings = _version("cuda-bindings")
+    if bindings is None:
+        raise CompilerError(f"the CUDA compiler is not installed: {_fix(13)}")
+    release = _release_of(bindings)
+    versions = {name: _version(name) for name in (*release.compilers, *release.headers)}
+    missing = [name for name, number in versions.items() if number is None]
+    if missing:
+        raise CompilerError(_missing(release, bindings, missing))
+    found = {name: number for name, number in versions.items() if number is not None}
+    _require_one_major(release, bindings, found)
+    return Wheels(release, {"cuda-bindings": bindings, **found}, _include_dirs(release))
+
+
+def find_nvshmem(release: Release) -> Nvshmem:
+    """Find NVSHMEM's device library of a CUDA version.
+
+    Raises:
+        CompilerError: the wheel is missing.
+    """
+    number = _version(release.nvshmem)
+    for root in _package_roots():
+        library = root / "nvshmem" / "lib" / "libnvshmem_device.a"
+        if number is not None and library.is_file():
+            return Nvshmem(number, root / "nvshmem" / "include", library)
+    raise CompilerError(f"{release.nvshmem} is not installed: {_fix(release.major)}")
+
+
+def _release_of(bindings: str) -> Release:
+    release = _RELEASES.get(_major(bindings))
+    if release is None:
+        raise CompilerError(
+            f"cuda-bindings {bindings} is of CUDA {_major(bindings)}; "
+            f"12 and 13 are supported: {_fix(13)}"
+        )
+    return release
+
+
+def _missing(release: Release, bindings: str, missing: list[str]) -> str:
+    text = f"cuda-bindings {bindings} needs {', '.join(missing)}, not installed"
+    other = next(r for major, r in _RELEASES.items() if major != release.major)
+    # Headers of the other version lie there, and would compile into something that is neither.
+    if any(_version(name) for name in (*other.compilers, *other.headers)):
+        text += f" (what is there is of CUDA {other.major})"
+    return f"{text}: {_fix(release.major)}"
+
+
+def _require_one_major(release: Release, bindings: str, versions: dict[str, str]) -> None:
+    for name, number in versions.items():
+        if _major(number) != release.major:
+            raise CompilerError(
+                f"cuda-bindings {bindings} is of CUDA {release.major}, {name} {number} of CUDA "
+                f"{_major(number)}: {_fix(release.major)}"
+            )
+
+
+@cache
+def _include_dirs(release: Release) -> tuple[Path, ...]:
+    """Folders of the headers, once those that every kernel includes are seen in them."""
+    roots = _package_roots()
+    folders = [root / name for root in roots for name in release.include_dirs]
+    for probe in release.probes:
+        if not any((folder / probe).is_file() for folder in folders):
+            wheels = " ".join(release.headers)
+            raise CompilerError(
+                f"{probe} is not in the CUDA headers: pip install --force-reinstall {wheels}"
+            )
+    return tuple(folder for folder in folders if folder.is_dir())
+
+
+def _package_roots() -> list[Path]:
+    spec = importlib.util.find_spec("nvidia")
+    return [Path(root) for root in spec.submodule_search_locations or ()] if spec else []
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _major(number: str) -> int:
+    first = number.split(".")[0]
+    return int(first) if first.isdigit() else 0
+
+
+def _fix(major: int) -> str:
+    return f"pip install 'nvrar-bench[cuda{major}]'"
