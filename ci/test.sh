@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets up everything and passes the tests, on a bare machine: Python with pip and venv, a C++ compiler.
 #
-#     bash ci/test.sh            all of it: lint, types, the tests on Open MPI, MPICH and Intel MPI
-#     bash ci/test.sh openmpi    lint, types and all tests on one MPI
+#     bash ci/test.sh            all of it: lint, types, GPU kernels, the tests on Open MPI, MPICH, Intel MPI
+#     bash ci/test.sh openmpi    lint, types, GPU kernels and all tests on one MPI
 #
 # One virtual environment per MPI, in .venvs/ or $NVRAR_BENCH_VENVS.
 set -euo pipefail
@@ -32,6 +32,8 @@ for mpi in $mpis; do
         "$bin/ruff" check .
         "$bin/ruff" format --check .
         "$bin/mypy"
+        echo "== kernels for GPUs"
+        "$bin/nvrar-bench" compile --dtype float32,bfloat16 --op sum
     fi
     echo "== tests on $mpi"
     # shellcheck disable=SC2086 # several paths

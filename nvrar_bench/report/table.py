@@ -63,7 +63,7 @@ def write(record: RunRecord, console: Console) -> None:
 
 def _heading(record: RunRecord) -> Iterator[str]:
     shape = record.topology
-    kind = "virtual nodes" if shape.virtual_nodes else "nodes"
+    kind = ("virtual " if shape.virtual_nodes else "") + ("node" if shape.nodes == 1 else "nodes")
     yield f"nvrar-bench {record.run.version}"
     yield f"ranks: {shape.ranks} on {shape.nodes} {kind}, {shape.ranks_per_node} per node"
     for key, name in _FACTS.items():
