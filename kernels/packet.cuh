@@ -29,8 +29,6 @@ struct Packets {
     u64 cell[kCellsPerUnit];
 };
 
-using Cell = cuda::atomic_ref<u64, cuda::thread_scope_system>;
-
 // Part of a chunk: unit `index` of the slice region, `elements` of it real. A block without a unit in
 // the slice has an empty one behind all others: it must tell and hear something in every window.
 struct Piece {
@@ -49,23 +47,21 @@ struct Packet : Standing {
     }
 
    private:
+    // A thread that gives up stays with its block until the end: all meet at every barrier.
     NVRAR_DEVICE bool run_window(const Window& window) {
         scatter(window);
-        return reduce_slice(window) && exchange(window) && all_gather(window);
+        const bool is_reduced = exchange(window, reduce_slice(window));
+        return block_all(is_reduced && all_gather(window));
     }
 
     // Phase 1
 
     NVRAR_DEVICE void scatter(const Window& window) {
-        NVRAR_ROLLED
-        for (u64 i = 1; i < group_size; ++i) {
-            const u64 peer = (local + i) % group_size;
-            u64* inbox = node_region(window, peer, layout.inbox, local);
-            for_own_pieces(window.slice_bytes(peer), [&](const Chunk&, const Piece& piece) {
-                write(inbox, window, piece, load(send_at(window, peer, piece), piece));
-                return true;
-            });
-        }
+        for_pieces_of_peers(window, [&](u64 peer, const Piece& piece) {
+            write(node_region(window, peer, layout.inbox, local), window, piece,
+                  load(send_at(window, peer, piece), piece));
+            return true;
+        });
     }
 
     NVRAR_DEVICE bool reduce_slice(const Window& window) {
@@ -76,33 +72,36 @@ struct Packet : Standing {
 
     // Phase 2
 
-    NVRAR_DEVICE bool exchange(const Window& window) {
-        if (arguments.nodes == 1) return true;
+    // `well`: nothing has failed for this thread so far.
+    NVRAR_DEVICE bool exchange(const Window& window, bool well) {
+        if (arguments.nodes == 1) return well;
+        bool is_outgoing = false;
         if (schedule.is_folded()) {
-            bool is_outgoing = false;
-            send(window, schedule.fold_partner(), schedule.fold_slot(), 0, is_outgoing);
-            return take_from_fold(window);
+            well = send(window, schedule.fold_partner(), schedule.fold_slot(), 0, is_outgoing, well);
+            return well && take_from_fold(window);
         }
         u64 level = 0;
         if (schedule.has_folded()) {
             const Incoming incoming{own_region(window, layout.fold, 0), 2, 0, true, fold_place(), 0};
-            if (!combine(window, incoming, level, level + 1, false)) return false;
+            well = well && combine(window, incoming, level, level + 1, false);
             ++level;
         }
         NVRAR_ROLLED
-        for (u64 step = 0; step < schedule.steps(); ++step, ++level) {
-            const Group group = schedule.group(step);
-            bool is_outgoing = false;
-            NVRAR_ROLLED
-            for (u64 i = 1; i < group.radix; ++i) {
-                const u64 digit = (group.digit + i) % group.radix;
-                send(window, group.node(digit), schedule.slot(step, digit, group.digit), level,
-                     is_outgoing);
-            }
-            if (!combine_step(window, step, level)) return false;
+        for (u64 step = 0; step < schedule.steps(); ++step, ++level)
+            well = send_step(window, step, level, well) && combine_step(window, step, level);
+        return schedule.has_folded() ? give_back(window, level, well) : well;
+    }
+
+    NVRAR_DEVICE bool send_step(const Window& window, u64 step, u64 level, bool well) {
+        const Group group = schedule.group(step);
+        bool is_outgoing = false;
+        NVRAR_ROLLED
+        for (u64 i = 1; i < group.radix; ++i) {
+            const u64 digit = (group.digit + i) % group.radix;
+            well = send(window, group.node(digit), schedule.slot(step, digit, group.digit), level,
+                        is_outgoing, well);
         }
-        if (schedule.has_folded()) give_back(window, level);
-        return true;
+        return well;
     }
 
     NVRAR_DEVICE bool combine_step(const Window& window, u64 step, u64 level) {
@@ -126,38 +125,46 @@ struct Packet : Standing {
     }
 
     // The partial result of `level` to one partner; all partners of a step get the same packets.
-    NVRAR_DEVICE void send(const Window& window, u64 to_node, u64 slot, u64 level,
-                           bool& is_outgoing) {
-        put(window, to_node, slot, level, is_outgoing, [&](const Piece& piece) {
+    NVRAR_DEVICE bool send(const Window& window, u64 to_node, u64 slot, u64 level,
+                           bool& is_outgoing, bool well) {
+        return put(window, to_node, slot, level, is_outgoing, well, [&](const Piece& piece) {
             return load(partial_at(window, level, piece), piece);
         });
     }
 
-    NVRAR_DEVICE void give_back(const Window& window, u64 level) {
+    NVRAR_DEVICE bool give_back(const Window& window, u64 level, bool well) {
         bool is_outgoing = false;
-        put(window, schedule.fold_partner(), schedule.unfold_slot(), level, is_outgoing,
-            [&](const Piece& piece) { return load(recv_at(window, local, piece), piece); });
+        return put(window, schedule.fold_partner(), schedule.unfold_slot(), level, is_outgoing, well,
+                   [&](const Piece& piece) {
+                       return load(recv_at(window, local, piece), piece);
+                   });
     }
 
     // Packets go straight to a rank whose memory is mapped, and else by way of `outgoing`, which the
     // first of a level's partners that needs it fills for all.
     template <typename Take>
-    NVRAR_DEVICE void put(const Window& window, u64 to_node, u64 slot, u64 level,
-                          bool& is_outgoing, Take take) {
+    NVRAR_DEVICE bool put(const Window& window, u64 to_node, u64 slot, u64 level, bool& is_outgoing,
+                          bool well, Take take) {
         const u64 rank = to_node * group_size + local;
         const u64 target = region(window, layout.slots, slot);
         const bool is_mapped = fabric.is_mapped(rank);
         const u64 source = region(window, layout.outgoing, level);
         u64* cells = reinterpret_cast<u64*>(is_mapped ? fabric.staging(rank) + target
                                                       : fabric.staging(arguments.rank) + source);
-        if (is_mapped || !is_outgoing)
+        if (well && (is_mapped || !is_outgoing))
             for_own_pieces(window.slice_bytes(local), [&](const Chunk&, const Piece& piece) {
                 write(cells, window, piece, take(piece));
                 return true;
             });
-        if (is_mapped) return;
+        return is_mapped ? well : put_outgoing(window, rank, target, source, is_outgoing, well);
+    }
+
+    // By the whole block, and so only if nothing has failed for any of its threads.
+    NVRAR_DEVICE bool put_outgoing(const Window& window, u64 rank, u64 target, u64 source,
+                                   bool& is_outgoing, bool well) {
         is_outgoing = true;
-        for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+        if (!block_all(well)) return false;
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             const u64 first = first_unit(chunk) * kUnitBytes * kExpansion;
             const u64 bytes = units_of(chunk) * kUnitBytes * kExpansion;
             fabric.put(rank, target + first, fabric.staging(arguments.rank) + source + first, bytes);
@@ -168,20 +175,14 @@ struct Packet : Standing {
     // Phase 3
 
     NVRAR_DEVICE bool all_gather(const Window& window) {
-        NVRAR_ROLLED
-        for (u64 i = 1; i < group_size; ++i) {
-            const u64 peer = (local + i) % group_size;
-            const u64* outbox = own_region(window, layout.outbox, peer);
-            const auto fetch = [&](const Chunk&, const Piece& piece) {
-                Unit<T> unit;
-                const Place place{kAllGather, 0, node * group_size + peer, 0};
-                if (!read(outbox, window, piece, place, unit)) return false;
-                store(recv_at(window, peer, piece), piece, unit);
-                return true;
-            };
-            if (!for_own_pieces(window.slice_bytes(peer), fetch)) return false;
-        }
-        return true;
+        return for_pieces_of_peers(window, [&](u64 peer, const Piece& piece) {
+            Unit<T> unit;
+            const Place place{kAllGather, 0, node * group_size + peer, 0};
+            if (!read(own_region(window, layout.outbox, peer), window, piece, place, unit))
+                return false;
+            store(recv_at(window, peer, piece), piece, unit);
+            return true;
+        });
     }
 
     // One-byte floats take more registers to accumulate.
@@ -272,9 +273,8 @@ struct Packet : Standing {
                             const Unit<T>& unit) const {
         const Words words = same_bytes<Words>(unit);
         const u64 flag = static_cast<u64>(static_cast<u32>(window.epoch)) << 32;
-        NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c)
-            Cell(cells[piece.index * kCellsPerUnit + c]).store(flag | words.word[c], kOrder);
+        const u64 packets[kCellsPerUnit] = {flag | words.word[0], flag | words.word[1]};
+        store_cells(cells + piece.index * kCellsPerUnit, packets);
     }
 
     NVRAR_DEVICE bool read(const u64* cells, const Window& window, const Piece& piece,
@@ -284,9 +284,7 @@ struct Packet : Standing {
 
     NVRAR_DEVICE Packets peek(const u64* cells, const Piece& piece) const {
         Packets seen;
-        NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c)
-            seen.cell[c] = Waiter::look<kOrder>(cell(cells, piece, c));
+        load_cells(cell(cells, piece, 0), seen.cell);
         return seen;
     }
 
@@ -294,14 +292,15 @@ struct Packet : Standing {
     NVRAR_DEVICE bool take(const u64* cells, const Window& window, const Piece& piece, Place place,
                            const Packets& seen, Unit<T>& unit) const {
         const u64 flag = static_cast<u32>(window.epoch);
-        place.chunk = piece.offset / arguments.chunk_bytes;
         Words words;
         NVRAR_UNROLL
         for (u64 c = 0; c < kCellsPerUnit; ++c) {
             u64 packet = seen.cell[c];
-            if (packet >> 32 != flag)
-                packet = waiter.wait<kOrder, 32>(cell(cells, piece, c), flag, place);
-            if (packet >> 32 != flag) return false;
+            if (packet >> 32 != flag) {
+                place.chunk = piece.offset / arguments.chunk_bytes;
+                packet = Waiter::wait<kOrder, 32>(arguments, cell(cells, piece, c), flag, place);
+                if (packet >> 32 != flag) return false;
+            }
             words.word[c] = static_cast<u32>(packet);
         }
         unit = same_bytes<Unit<T>>(words);
@@ -338,19 +337,53 @@ struct Packet : Standing {
             bytes[b] = static_cast<u8>(whole >> (8 * b));
     }
 
+    // Unit u of a slice is always the same thread's. False if `body` was, for a unit of this thread.
     template <typename Body>
     NVRAR_DEVICE bool for_own_pieces(u64 slice_bytes, Body body) const {
-        const auto pieces = [&](const Chunk& chunk) {
+        return for_own_chunks(arguments, slice_bytes, [&](const Chunk& chunk) {
             NVRAR_ROLLED
-            for (u64 u = thread_index(); u < units_of(chunk); u += thread_count()) {
-                const u64 offset = chunk.begin + u * kUnitBytes;
-                const u64 bytes = chunk.bytes ? smaller(kUnitBytes, slice_bytes - offset) : 0;
-                const Piece piece{first_unit(chunk) + u, offset, static_cast<int>(bytes / sizeof(T))};
-                if (!body(chunk, piece)) return false;
+            for (u64 u = thread_index(); u < units_of(chunk); u += thread_count())
+                if (!body(chunk, piece_at(slice_bytes, chunk, u))) return false;
+            return true;
+        });
+    }
+
+    // The units of all slices but one's own, spread over the threads as one list: a thread has few of
+    // them one after the other, and each is as far as a peer.
+    template <typename Body>
+    NVRAR_DEVICE bool for_pieces_of_peers(const Window& window, Body body) const {
+        const u64 longest = window.slice_bytes(0);
+        return for_own_chunks(arguments, longest, [&](const Chunk& longest_chunk) {
+            const u64 units = units_of(longest_chunk);
+            u64 u = thread_index();
+            NVRAR_ROLLED
+            for (u64 i = 1; i < group_size;) {
+                if (u >= units) {
+                    u -= units;
+                    ++i;
+                    continue;
+                }
+                const u64 peer = (local + i) % group_size;
+                if (!body_at(window, peer, longest_chunk.index, u, body)) return false;
+                u += thread_count();
             }
             return true;
-        };
-        return block_all(for_own_chunks(arguments, slice_bytes, pieces));
+        });
+    }
+
+    // Unit u of chunk c of a peer's slice, if that has one: the last slices are short.
+    template <typename Body>
+    NVRAR_DEVICE bool body_at(const Window& window, u64 peer, u64 c, u64 u, Body& body) const {
+        const u64 slice_bytes = window.slice_bytes(peer);
+        if (c >= chunks_of(arguments, slice_bytes)) return true;
+        const Chunk chunk = chunk_at(arguments, slice_bytes, c);
+        return u >= units_of(chunk) || body(peer, piece_at(slice_bytes, chunk, u));
+    }
+
+    NVRAR_DEVICE Piece piece_at(u64 slice_bytes, const Chunk& chunk, u64 u) const {
+        const u64 offset = chunk.begin + u * kUnitBytes;
+        const u64 bytes = chunk.bytes ? smaller(kUnitBytes, slice_bytes - offset) : 0;
+        return {first_unit(chunk) + u, offset, static_cast<int>(bytes / sizeof(T))};
     }
 
     NVRAR_DEVICE u64 units_of(const Chunk& chunk) const {

@@ -31,6 +31,19 @@ NVRAR_DEVICE bool block_all(bool mine) { return __syncthreads_and(mine) != 0; }
 NVRAR_DEVICE void relax() {}  // a poll takes longer than any pause would save
 NVRAR_DEVICE void yield() { __nanosleep(200); }
 
+// Two cells of 8 bytes, each whole for itself: one instruction, but two accesses of 64 bits in PTX's
+// memory model.
+NVRAR_DEVICE void load_cells(const cuda::std::uint64_t* cells, cuda::std::uint64_t* seen) {
+    asm volatile("ld.relaxed.sys.global.v2.u64 {%0, %1}, [%2];"
+                 : "=l"(seen[0]), "=l"(seen[1])
+                 : "l"(__cvta_generic_to_global(cells)));
+}
+NVRAR_DEVICE void store_cells(cuda::std::uint64_t* cells, const cuda::std::uint64_t* packets) {
+    asm volatile("st.relaxed.sys.global.v2.u64 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(cells)),
+                 "l"(packets[0]), "l"(packets[1])
+                 : "memory");
+}
+
 NVRAR_DEVICE cuda::std::uint64_t now_ns() {
     cuda::std::uint64_t value;
     asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(value));
@@ -116,6 +129,16 @@ NVRAR_DEVICE void relax() {
 }
 
 NVRAR_DEVICE void yield() { sched_yield(); }
+
+NVRAR_DEVICE void load_cells(const cuda::std::uint64_t* cells, cuda::std::uint64_t* seen) {
+    using Cell = cuda::atomic_ref<cuda::std::uint64_t, cuda::thread_scope_system>;
+    for (int c = 0; c < 2; ++c)
+        seen[c] = Cell(const_cast<cuda::std::uint64_t&>(cells[c])).load(cuda::memory_order_relaxed);
+}
+NVRAR_DEVICE void store_cells(cuda::std::uint64_t* cells, const cuda::std::uint64_t* packets) {
+    using Cell = cuda::atomic_ref<cuda::std::uint64_t, cuda::thread_scope_system>;
+    for (int c = 0; c < 2; ++c) Cell(cells[c]).store(packets[c], cuda::memory_order_relaxed);
+}
 
 NVRAR_DEVICE cuda::std::uint64_t now_ns() {
     timespec time{};

@@ -298,7 +298,7 @@ struct Signal : Standing {
         constexpr auto order = cuda::memory_order_acquire;
         const u64* flag = reinterpret_cast<u64*>(fabric.staging(arguments.rank) + flag_offset);
         return Waiter::look<order>(flag) == expected ||
-               waiter.wait<order>(flag, expected, place) == expected;
+               Waiter::wait<order>(arguments, flag, expected, place) == expected;
     }
 };
 

@@ -12,7 +12,6 @@ struct Standing {
     const Layout& layout;
     Fabric fabric;
     Schedule schedule;
-    Waiter waiter;
     u64 group_size;  // ranks per node
     u64 node;
     u64 local;  // rank in the node, and number of the rail
@@ -24,7 +23,6 @@ struct Standing {
           layout(a.layout),
           fabric{a},
           schedule{a, a.rank / a.ranks_per_node},
-          waiter{a},
           group_size(a.ranks_per_node),
           node(a.rank / a.ranks_per_node),
           local(a.rank % a.ranks_per_node),
@@ -45,22 +43,27 @@ struct Standing {
 
     template <typename Body>
     NVRAR_DEVICE bool for_windows(u64 message_bytes, u64 limit, Body body) const {
+        if (first_epoch == kGaveUp) return false;
         const Windows windows{arguments, first_epoch, message_bytes, limit};
+        bool went_well = true;
         NVRAR_ROLLED
-        for (u64 w = 0; w < windows.count(); ++w)
-            if (!body(windows[w])) return false;
-        leave_epochs();
-        return true;
+        for (u64 w = 0; went_well && w < windows.count(); ++w) went_well = body(windows[w]);
+        leave_epochs(went_well ? first_epoch + arguments.epochs_taken : kGaveUp);
+        return went_well;
     }
 
    private:
+    // In place of an epoch: a wait was in vain. Calls that are queued already must not run: they would
+    // use epochs again under which peers may have seen something else.
+    static constexpr u64 kGaveUp = 0;
+
     // For the next call, which may have another number of blocks: between them they advance all slots.
-    NVRAR_DEVICE void leave_epochs() const {
+    NVRAR_DEVICE void leave_epochs(u64 next) const {
         block_sync();  // all threads have read theirs
         NVRAR_ROLLED
         for (u64 slot = block + thread_index() * arguments.blocks; slot < arguments.epoch_slots;
              slot += arguments.blocks * thread_count())
-            arguments.epochs[slot] = first_epoch + arguments.epochs_taken;
+            arguments.epochs[slot] = next;
     }
 };
 

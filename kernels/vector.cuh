@@ -31,8 +31,20 @@ NVRAR_DEVICE void copy(void* target, const void* source, u64 bytes) {
     const u8* NVRAR_RESTRICT from = static_cast<const u8*>(source);
     constexpr u64 wide = sizeof(Bytes);
     const u64 vectors = bytes / wide;
+    const u64 stride = thread_count();
+    u64 v = thread_index();
     NVRAR_ROLLED
-    for (u64 v = thread_index(); v < vectors; v += thread_count())
+    for (; v + (kInFlight - 1) * stride < vectors; v += kInFlight * stride) {
+        Bytes held[kInFlight];
+        NVRAR_UNROLL
+        for (int i = 0; i < kInFlight; ++i)
+            held[i] = *reinterpret_cast<const Bytes*>(from + (v + i * stride) * wide);
+        NVRAR_UNROLL
+        for (int i = 0; i < kInFlight; ++i)
+            *reinterpret_cast<Bytes*>(to + (v + i * stride) * wide) = held[i];
+    }
+    NVRAR_ROLLED
+    for (; v < vectors; v += stride)
         *reinterpret_cast<Bytes*>(to + v * wide) = *reinterpret_cast<const Bytes*>(from + v * wide);
     NVRAR_ROLLED
     for (u64 i = vectors * wide + thread_index(); i < bytes; i += thread_count()) to[i] = from[i];

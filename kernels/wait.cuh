@@ -15,19 +15,18 @@ struct Place {
 };
 
 struct Waiter {
-    const Arguments& arguments;
-
     // Returns *address as it was last seen. The wait was in vain unless its upper bits, from `Shift`
     // on, are `expected`.
     template <cuda::memory_order Order, int Shift = 0>
-    NVRAR_NOINLINE u64 wait(const u64* address, u64 expected, Place place) const {
+    static NVRAR_NOINLINE u64 wait(const Arguments& arguments, const u64* address, u64 expected,
+                                   Place place) {
         NVRAR_ROLLED
         for (u64 i = 0; i < arguments.spin; ++i) {
             const u64 seen = look<Order>(address);
             if (seen >> Shift == expected) return seen;
             relax();
         }
-        return wait_yielding<Order, Shift>(address, expected, place);
+        return wait_yielding<Order, Shift>(arguments, address, expected, place);
     }
 
     template <cuda::memory_order Order>
@@ -37,26 +36,30 @@ struct Waiter {
 
    private:
     template <cuda::memory_order Order, int Shift>
-    NVRAR_DEVICE u64 wait_yielding(const u64* address, u64 expected, const Place& place) const {
+    static NVRAR_DEVICE u64 wait_yielding(const Arguments& arguments, const u64* address,
+                                          u64 expected, const Place& place) {
         const u64 start = now_ns();
         u64 seen = 0;
-        while (now_ns() - start < arguments.timeout_ns && !has_failed()) {
+        while (now_ns() - start < arguments.timeout_ns && !has_failed(arguments)) {
             for (int i = 0; i < 8; ++i) {
                 seen = look<Order>(address);
                 if (seen >> Shift == expected) return seen;
                 yield();
             }
         }
-        report(place, expected, seen >> Shift);
+        report(arguments, place, expected, seen >> Shift);
         return seen;
     }
 
-    NVRAR_DEVICE bool has_failed() const { return code().load(cuda::memory_order_relaxed) != 0; }
+    static NVRAR_DEVICE bool has_failed(const Arguments& arguments) {
+        return code(arguments).load(cuda::memory_order_relaxed) != 0;
+    }
 
     // The first wait of all that were in vain.
-    NVRAR_DEVICE void report(const Place& place, u64 expected, u64 seen) const {
+    static NVRAR_DEVICE void report(const Arguments& arguments, const Place& place, u64 expected,
+                                    u64 seen) {
         u64 none = 0;
-        if (!code().compare_exchange_strong(none, 1, cuda::memory_order_relaxed)) return;
+        if (!code(arguments).compare_exchange_strong(none, 1, cuda::memory_order_relaxed)) return;
         Failure& failure = *arguments.failure;
         failure.phase = place.phase;
         failure.step = place.step;
@@ -66,7 +69,8 @@ struct Waiter {
         failure.seen = seen;
     }
 
-    NVRAR_DEVICE cuda::atomic_ref<u64, cuda::thread_scope_device> code() const {
+    static NVRAR_DEVICE cuda::atomic_ref<u64, cuda::thread_scope_device> code(
+        const Arguments& arguments) {
         return cuda::atomic_ref<u64, cuda::thread_scope_device>(arguments.failure->code);
     }
 };

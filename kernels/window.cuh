@@ -56,15 +56,22 @@ NVRAR_DEVICE u64 own_block(const Arguments& arguments) {
     return static_cast<u64>(block_index()) % arguments.blocks;
 }
 
+NVRAR_DEVICE u64 chunks_of(const Arguments& arguments, u64 slice_bytes) {
+    const u64 full = (slice_bytes + arguments.chunk_bytes - 1) / arguments.chunk_bytes;
+    return full > arguments.blocks ? full : arguments.blocks;
+}
+
+NVRAR_DEVICE Chunk chunk_at(const Arguments& arguments, u64 slice_bytes, u64 index) {
+    const u64 begin = smaller(index * arguments.chunk_bytes, slice_bytes);
+    return {index, begin, smaller(arguments.chunk_bytes, slice_bytes - begin)};
+}
+
 template <typename Body>
 NVRAR_DEVICE bool for_own_chunks(const Arguments& arguments, u64 slice_bytes, Body body) {
-    const u64 full = (slice_bytes + arguments.chunk_bytes - 1) / arguments.chunk_bytes;
-    const u64 chunks = full > arguments.blocks ? full : arguments.blocks;
+    const u64 chunks = chunks_of(arguments, slice_bytes);
     NVRAR_ROLLED
-    for (u64 c = own_block(arguments); c < chunks; c += arguments.blocks) {
-        const u64 begin = smaller(c * arguments.chunk_bytes, slice_bytes);
-        if (!body(Chunk{c, begin, smaller(arguments.chunk_bytes, slice_bytes - begin)})) return false;
-    }
+    for (u64 c = own_block(arguments); c < chunks; c += arguments.blocks)
+        if (!body(chunk_at(arguments, slice_bytes, c))) return false;
     return true;
 }
 

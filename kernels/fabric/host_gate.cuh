@@ -19,9 +19,10 @@ struct Gate {
 using GateFlag = cuda::atomic_ref<u64, cuda::thread_scope_system>;
 
 // Whether `peer` has come.
-inline bool await_at_gate(const Gate& gate, const Waiter& waiter, u64 peer) {
-    return waiter.wait<cuda::memory_order_acquire>(gate.flags[peer], gate.round,
-                                                   Place{kReduceScatter, 0, peer, 0}) == gate.round;
+inline bool await_at_gate(const Gate& gate, const Arguments& arguments, u64 peer) {
+    const Place place{kReduceScatter, 0, peer, 0};
+    return Waiter::wait<cuda::memory_order_acquire>(arguments, gate.flags[peer], gate.round,
+                                                    place) == gate.round;
 }
 
 // Rank 0 waits for all and then opens; two hops whatever the number of ranks.
@@ -30,12 +31,11 @@ inline bool pass_gate(const Gate& gate) {
     arguments.spin = gate.spin;
     arguments.timeout_ns = gate.timeout_ns;
     arguments.failure = gate.failure;
-    const Waiter waiter{arguments};
     if (gate.rank != 0) GateFlag(*gate.flags[gate.rank]).store(gate.round, cuda::memory_order_release);
     for (u64 peer = 1; gate.rank == 0 && peer < gate.ranks; ++peer)
-        if (!await_at_gate(gate, waiter, peer)) return false;
+        if (!await_at_gate(gate, arguments, peer)) return false;
     if (gate.rank == 0) GateFlag(*gate.flags[0]).store(gate.round, cuda::memory_order_release);
-    return gate.rank == 0 || await_at_gate(gate, waiter, 0);
+    return gate.rank == 0 || await_at_gate(gate, arguments, 0);
 }
 
 }  // namespace nvrar

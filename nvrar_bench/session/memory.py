@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nvrar_bench.backends.nvrar.sizes import MOST_BLOCKS, gpu_limits, staging_bytes
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
+from nvrar_bench.session.stages import Stage
 from nvrar_bench.units import format_size
 
 STAGING_BYTES = 64 << 20  # at most, per rank, over all protocols: it does not grow with the message
@@ -22,10 +24,17 @@ def needed(case: Case) -> int:
     return 4 * case.size_bytes + 2 * result
 
 
-def symmetric_bytes(plans: Iterable[Iterable[Case]]) -> int:
-    """Bytes of memory per rank that peers must reach: send, recv and staging."""
-    largest = max(case.size_bytes for plan in plans for case in plan)
-    return 2 * (largest + _AROUND_BYTES) + STAGING_BYTES
+def symmetric_bytes(todo: Iterable[Stage], radix: int | None) -> int:
+    """Bytes of memory per rank that peers must reach on GPUs: send, recv and staging."""
+    needs = []
+    for stage in todo:
+        world = stage.world
+        staging = staging_bytes(
+            world.nodes, world.ranks_per_node, radix, gpu_limits(MOST_BLOCKS), all_mapped=False
+        )
+        largest = max(case.size_bytes for case in stage.sweep.plan)
+        needs.append(2 * (largest + _AROUND_BYTES) + staging)
+    return max(needs)
 
 
 def _fitting(case: Case, nbytes: int) -> int:

@@ -78,7 +78,7 @@ class Session:
 
     def _open_device(self, todo: list[Stage]) -> None:
         settings = self._settings
-        needed = memory.symmetric_bytes([stage.sweep.plan for stage in todo])
+        needed = memory.symmetric_bytes(todo, settings.tuning.radix)
         with self._guard.watch("opening the device", _LOCAL_WORK_LIMIT_S):
             self._device = open_device(
                 self._world, settings.device, settings.timeout,

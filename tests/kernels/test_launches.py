@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.plan import Plan
+from nvrar_bench.toolchain.kernel import kernels_dir
 from nvrar_bench.verify import Problem, canary_intact, poison, write_canary
 
 TIMEOUT_S = 30.0
@@ -154,3 +156,45 @@ def test_canaries_are_seen(alone):
     assert canary_intact(guard[1])
     guard[1, 3] ^= 1
     assert not job.device.canary_intact(guard)
+
+
+@pytest.fixture
+def network(tmp_path, monkeypatch):
+    """Kernels whose ranks reach those of other nodes by block-wide puts alone."""
+    sources = tmp_path / "kernels"
+    shutil.copytree(kernels_dir(), sources)
+    header = sources / "fabric" / "mapped.cuh"
+    text = header.read_text()
+    for old, new in {
+        "kPutsFromStaging = false": "kPutsFromStaging = true",
+        "is_mapped(u64) const { return true; }": "is_mapped(u64 rank) const { return "
+        "rank / arguments.ranks_per_node == arguments.rank / arguments.ranks_per_node; }",
+    }.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    # A source that is not in one's own staging memory is not sent.
+    guard = (
+        "const u8* own = staging(arguments.rank); const u8* from = static_cast<const u8*>(source); "
+        "if (from < own || from >= own + 2 * arguments.layout.parity_bytes) return;\n        "
+    )
+    local = text[text.index("struct LocalFabric") :]
+    guarded = local.replace("copy_and_signal(rank", f"{guard}copy_and_signal(rank")
+    words = (  # a network keeps 8 bytes whole
+        "for (u64 i = thread_index(); i < bytes / 8; i += thread_count()) "
+        "Flag(reinterpret_cast<u64*>(staging(rank) + offset)[i])"
+        ".store(reinterpret_cast<const u64*>(source)[i], cuda::memory_order_relaxed);"
+    )
+    guarded = guarded.replace("copy(staging(rank) + offset, source, bytes);", guard + words)
+    assert guarded.count(guard) == 2
+    text = text.replace(local, guarded)
+    header.write_text(text)
+    monkeypatch.setenv("NVRAR_BENCH_KERNELS", str(sources))
+    monkeypatch.setattr(EmulatedEngine, "all_mapped", False)
+
+
+@pytest.mark.parametrize("tuning", LAUNCHES[:3], ids=lambda t: f"{t.blocks}x{t.threads}")
+@pytest.mark.parametrize(("ranks", "nodes"), [(2, 2), (4, 2), (6, 3), (11, 11), (8, 4)])
+def test_ranks_that_are_not_mapped(alone, network, ranks, nodes, tuning):
+    job = Job(alone, ranks, nodes, tuning)
+    for case in cases((1, ranks + 1, 1023, 4099, 33_000, 1)):
+        assert job.call(case) == [0] * ranks, case

@@ -48,6 +48,9 @@ class NvrarBackend(Backend):
         self.schedule = plan_steps(world.nodes, tuning.radix or 2)
         self._epoch = tuning.first_epoch
         self._staging: dict[str, _Staging] = {}
+        # After a wait in vain, flags and epochs of the ranks no longer fit: nothing runs any more.
+        self.broken: TimedOut | None = None
+        self.failures = engine.words(len(world.seats) * _FAILURE_WORDS)
         self.epochs = engine.words(len(world.seats) * engine.limits.max_blocks)
         self._write_epochs()
 
@@ -68,7 +71,7 @@ class NvrarBackend(Backend):
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Fill in the arguments of the kernel, which is built if it was not foreseen."""
-        if self.device.graph > 1:
+        if self.engine.stream_ordered:
             self._catch_up()
         kernel = self.kernel(case)
         staging = self._staging.get(kernel.protocol) or self._allocate_staging(kernel.protocol)
@@ -83,6 +86,7 @@ class NvrarBackend(Backend):
             limits.min_chunk_bytes, limits.max_blocks, self.engine.all_mapped,
         )  # fmt: skip
         memory = self.engine.allocate(layout.nbytes)
+        require_mapped(self.world, memory.peers)
         staging = _Staging(layout, memory, self.table(memory.peers))
         self._staging[protocol] = staging
         return staging
@@ -107,7 +111,10 @@ class NvrarBackend(Backend):
         return first
 
     def _catch_up(self) -> None:
-        """Learn how far graphs have counted; no case counts through half of the flags there are."""
+        """Learn how far graphs have counted; a wrap must not come while a stream is held.
+
+        No case counts through half of the flags there are.
+        """
         self._epoch = self.epochs.read()[0]
         if (self._epoch - 1) % FLAG_SPAN >= FLAG_SPAN // 2:
             self._start_over()
@@ -122,6 +129,7 @@ class NvrarBackend(Backend):
         self.epochs.write([self._epoch] * (len(self.world.seats) * self.engine.limits.max_blocks))
 
     def _clear_staging(self) -> None:
+        self.epochs.read()  # and so wait for what was launched: it may read what peers clear
         self.world.comm.Barrier()
         for staging in self._staging.values():
             self.engine.clear(staging.memory)
@@ -152,7 +160,6 @@ class _AllReduce(Operation):
         self._backend = backend
         self._buffers = send, recv  # their memory must outlive the call
         self._windows = -(-case.size_bytes // launch.window_bytes)
-        self._failures = engine.words(len(backend.world.seats) * _FAILURE_WORDS)
         peers = _peers(backend, send, recv)
         self._tables = [backend.table(addresses) for addresses in peers]
         self.seats = [
@@ -183,7 +190,7 @@ class _AllReduce(Operation):
             timeout_ns=int(backend.timeout * 1e9),
             layout=CLayout.of(staging.layout),
             rank_staging=staging.table.address,
-            failure=self._failures.address + 8 * _FAILURE_WORDS * seat,
+            failure=backend.failures.address + 8 * _FAILURE_WORDS * seat,
         )
         arguments.set_schedule(backend.schedule)
         if self._tables:
@@ -192,6 +199,8 @@ class _AllReduce(Operation):
         return arguments
 
     def launch(self) -> None:
+        if self._backend.broken:
+            raise self._backend.broken
         self._backend.take_epochs(self._windows)
         self._launch()
         for code in self._codes:
@@ -199,14 +208,16 @@ class _AllReduce(Operation):
                 self.confirm()
 
     def confirm(self) -> None:
-        words = self._failures.read()
-        for seat, rank in enumerate(self._backend.world.seats):
+        backend = self._backend
+        words = backend.failures.read()
+        for seat, rank in enumerate(backend.world.seats):
             failure = CFailure(*words[_FAILURE_WORDS * seat : _FAILURE_WORDS * (seat + 1)])
             if failure.code:
-                raise TimedOut(
-                    f"NVRAR gave up after {self._backend.timeout:g} s on rank {rank} "
-                    f"({self._backend.world.hosts[rank]}): {describe(failure)}"
+                backend.broken = TimedOut(
+                    f"NVRAR gave up after {backend.timeout:g} s on rank {rank} "
+                    f"({backend.world.hosts[rank]}): {describe(failure)}"
                 )
+                raise backend.broken
 
 
 def _code(arguments: CArguments) -> ctypes.c_uint64:
@@ -224,11 +235,20 @@ def _peers(backend: NvrarBackend, send: Array, recv: Array) -> list[tuple[int, .
     peers = [addresses for addresses in found if addresses is not None]
     if len(peers) < len(found):
         return []
-    world = backend.world
-    node = slice(world.node * world.ranks_per_node, (world.node + 1) * world.ranks_per_node)
-    if not world.virtual_ranks and not all(all(addresses[node]) for addresses in peers):
+    for addresses in peers:
+        require_mapped(backend.world, addresses)
+    return peers
+
+
+def require_mapped(world: World, addresses: Sequence[int]) -> None:
+    """Refuse memory that a rank of the same node does not reach; `addresses` are by rank.
+
+    Raises:
+        Unavailable: naming the rank.
+    """
+    first = world.rank - world.rank % world.ranks_per_node
+    if not world.virtual_ranks and not all(addresses[first : first + world.ranks_per_node]):
         raise Unavailable(
             f"nvrar: rank {world.rank} cannot map the memory of all ranks of its node "
             f"({world.host}): NVRAR needs NVLink or PCIe peer access between the GPUs of a node"
         )
-    return peers

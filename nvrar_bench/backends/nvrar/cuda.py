@@ -11,7 +11,8 @@ import numpy as np
 
 from nvrar_bench.backends.nvrar.arguments import MAX_VIRTUAL_RANKS, CArguments, CVirtualRanks
 from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
-from nvrar_bench.backends.nvrar.tuning import Launch, Limits
+from nvrar_bench.backends.nvrar.sizes import MOST_BLOCKS, gpu_limits
+from nvrar_bench.backends.nvrar.tuning import Launch
 from nvrar_bench.devices.cuda.context import LoadedKernel
 from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.errors import UsageError
@@ -19,12 +20,21 @@ from nvrar_bench.toolchain.kernel import Kernel
 
 ENTRY = "nvrar_all_reduce"
 
-# Windows so large that a sweep's messages are one each; staging memory grows with them.
-_WINDOW_BYTES = {"signal": 4 << 20, "packet": 2 << 20}
-_MAX_THREADS = 256  # __launch_bounds__ of kernels/fabric/
+_ALIGNMENT = 16
 
-# One 16-byte load, or one unit of packets, for each thread of a block, twice.
-_SLICE_PER_BLOCK = {"signal": 8 << 10, "packet": 4 << 10}
+
+def _require_aligned(seats: Sequence[CArguments]) -> None:
+    """Kernels load 16 bytes at a time.
+
+    Raises:
+        UsageError: a buffer starts elsewhere.
+    """
+    for seat in seats:
+        for name, address in (("send", seat.send), ("recv", seat.recv)):
+            if address % _ALIGNMENT:
+                raise UsageError(
+                    f"{name} starts at {address:#x}; allowed on cuda: multiples of {_ALIGNMENT}"
+                )
 
 
 class _GpuWords(Words):
@@ -80,6 +90,7 @@ class _CudaEngine(Engine):
     def _bound(
         self, kernel: Kernel, arguments: ctypes.Structure, blocks: int, threads: int
     ) -> Callable[[], Any]:
+        """Refuse what would hang or fault, before it is launched."""
         loaded = self.kernel(kernel)
         self.device.require_resident(loaded, blocks, threads)
         return partial(self.device.launch, loaded, blocks, threads, arguments)
@@ -90,10 +101,12 @@ class NvshmemEngine(_CudaEngine):
 
     fabric = "nvshmem"
     all_mapped = False
-    limits = Limits(
-        max_blocks=32, max_threads=_MAX_THREADS, threads=_MAX_THREADS, min_chunk_bytes=1 << 10,
-        max_chunk_bytes=256 << 10, window_bytes=_WINDOW_BYTES, slice_per_block=_SLICE_PER_BLOCK,
-    )  # fmt: skip
+
+    def __init__(self, device: CudaDevice) -> None:
+        """Share each GPU's multiprocessors among its ranks; all ranks have as many blocks."""
+        super().__init__(device)
+        fit = min(MOST_BLOCKS, device.gpu.sms // device.ranks_sharing)
+        self.limits = gpu_limits(max(1, min(device.world.comm.allgather(fit))))
 
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Compile, load, and make NVSHMEM known to them."""
@@ -105,6 +118,7 @@ class NvshmemEngine(_CudaEngine):
         self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
     ) -> Callable[[], Any]:
         """Bind the one rank's arguments; they go with the launch."""
+        _require_aligned(seats)
         return self._bound(kernel, seats[0], launch.blocks, launch.threads)
 
 
@@ -124,17 +138,13 @@ class LoopbackEngine(_CudaEngine):
         ranks = len(device.world.seats)
         if ranks > MAX_VIRTUAL_RANKS:
             raise UsageError(f"--virtual-ranks {ranks}: allowed: 1 to {MAX_VIRTUAL_RANKS}")
-        blocks = max(1, min(32, device.gpu.sms // ranks))
-        self.limits = Limits(
-            max_blocks=blocks, max_threads=_MAX_THREADS, threads=_MAX_THREADS,
-            min_chunk_bytes=1 << 10, max_chunk_bytes=256 << 10, window_bytes=_WINDOW_BYTES,
-            slice_per_block=_SLICE_PER_BLOCK,
-        )  # fmt: skip
+        self.limits = gpu_limits(max(1, min(MOST_BLOCKS, device.gpu.sms // ranks)))
 
     def bind(
         self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
     ) -> Callable[[], Any]:
         """Bind all ranks' arguments; they go with the launch."""
+        _require_aligned(seats)
         ranks = CVirtualRanks()
         for index, arguments in enumerate(seats):
             ranks.rank[index] = arguments

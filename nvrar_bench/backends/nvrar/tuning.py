@@ -40,11 +40,12 @@ class Limits:
 
     max_blocks: int
     max_threads: int
-    threads: int
+    threads: int  # where the user leaves them open
     min_chunk_bytes: int
     max_chunk_bytes: int
     window_bytes: dict[str, int]
     slice_per_block: dict[str, int]
+    min_threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def require_within(tuning: Tuning, limits: Limits) -> None:
         UsageError: naming the option, the value and what is allowed.
     """
     _require("--blocks", tuning.blocks, 1, limits.max_blocks)
-    _require("--threads", tuning.threads, 1, limits.max_threads)
+    _require("--threads", tuning.threads, limits.min_threads, limits.max_threads)
     _require("--chunk", tuning.chunk_bytes, limits.min_chunk_bytes, limits.max_chunk_bytes)
     if tuning.chunk_bytes and tuning.chunk_bytes % _ALIGNMENT:
         raise UsageError(f"--chunk {tuning.chunk_bytes}: allowed: a multiple of {_ALIGNMENT} bytes")

@@ -67,6 +67,8 @@ class SymmetricHeap:
         """
         # NVSHMEM clears what it gives by this call only, and aligns by another only.
         found = self._library.allocate(_rounded(nbytes) + ALIGNMENT)
+        # It clears on a stream that nothing else waits for; peers write once they have heard of us.
+        self._calls.cuCtxSynchronize()
         address = _rounded(found)
         everyone = self._world.comm.allgather((found != 0, address - found))
         if not all(there for there, _ in everyone):

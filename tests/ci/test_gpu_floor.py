@@ -1,0 +1,134 @@
+"""The floor: the model against counts made by hand, and its measurement on a fake driver."""
+
+from __future__ import annotations
+
+import ctypes
+
+import fake_driver
+import gpu_floor
+import pytest
+from gpu_model import Cost, Floor, cost
+
+from nvrar_bench.devices.cuda.calls import Calls
+from nvrar_bench.devices.cuda.device import CudaDevice
+from nvrar_bench.devices.cuda.driver import describe
+from nvrar_bench.devices.cuda.placement import GpuPlacement
+from nvrar_bench.errors import TimedOut
+from nvrar_bench.toolchain import host
+
+
+@pytest.mark.parametrize(
+    ("protocol", "ranks", "nodes", "slices", "hops"),
+    [
+        # One node: G slices read, the result written to G outputs; entry and exit.
+        ("signal", 2, 1, 4, 2),
+        ("signal", 4, 1, 8, 2),
+        # 4 + 1 in phase 1; a put of 2; 2 combined; 4 outputs.
+        ("signal", 8, 2, 13, 3),
+        # 2 + 1; two steps of a put of 2 and 2 combined; one partial result; 2 outputs.
+        ("signal", 8, 4, 14, 4),
+        # One rank per node, one step of radix 3: 2 puts of 2, 3 combined, one output.
+        ("signal", 3, 3, 8, 1),
+        # 3 scattered, 3 + 2 read to reduce, so 3 * 1 + 2 * 1 + 1; delivered 1 + 2; gathered 3.
+        ("packet", 2, 1, 12, 2),
+        # 9 scattered, 7 read, 1 stored; 3 + 3 in the step; 7 delivered, 9 gathered.
+        ("packet", 8, 2, 39, 3),
+        # Two steps of a put of 3 and 3 combined, one partial result, one output.
+        ("packet", 4, 4, 14, 2),
+    ],
+)
+def test_what_an_all_reduce_moves(protocol, ranks, nodes, slices, hops):
+    nbytes = 1 << 20
+    assert cost(protocol, ranks, nodes, nbytes) == Cost(
+        ranks * slices * nbytes // (ranks // nodes), hops
+    )
+
+
+def test_what_the_model_does_not_know_has_no_cost():
+    assert cost("signal", 11, 11, 1024) is None, "a node is folded"
+    assert cost("packet", 8, 2, (2 << 20) + 1) is None, "two windows"
+
+
+def test_the_floor_is_a_copy_and_hops():
+    floor = Floor(((1000, 2.0), (3000, 4.0), (9000, 10.0)), 0.5)
+    assert floor.of(Cost(1000, 0)) == 2.0
+    assert floor.of(Cost(2000, 3)) == 3.0 + 1.5
+    assert floor.of(Cost(9000, 2)) == 11.0
+    assert floor.of(Cost(9001, 2)) is None
+    assert floor.of(Cost(999, 2)) is None
+    assert floor.of(None) is None
+
+
+class Driver(fake_driver.FakeDriver):
+    """Copies take a nanosecond for 10 bytes."""
+
+    def cuMemcpyDtoDAsync(self, target, source, nbytes, stream):  # noqa: N802
+        def copy():
+            ctypes.memmove(target, source, nbytes)
+            self.clock_ns += nbytes // 10
+
+        return self._enqueue(copy)
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    monkeypatch.setitem(fake_driver._KERNELS, "nvrar_flag_latency", (6, None))
+    return Driver(memory=1 << 26)
+
+
+@pytest.fixture
+def device(alone, driver, kernel_cache):
+    calls = Calls(driver)
+    placement = GpuPlacement(describe(calls, 0), (), 1)
+    build = lambda kernel, arch: str(host.build(kernel)).encode()  # noqa: E731
+    return CudaDevice(alone, 5.0, placement, calls=calls, build=build)
+
+
+def test_a_measurement_has_all_that_the_summary_reads(device, driver, monkeypatch):
+    monkeypatch.setattr(gpu_floor, "SIZES", (4096, 8192))
+    driver.kernel_ns = 6000
+    before = len(driver.held)
+    found = gpu_floor.measure(device, 4, 2, rounds=10, samples=3)
+    assert found["flag"]["one_way_us"] == pytest.approx(6.0 / 20)
+    assert found["flag"]["samples_us"] == [pytest.approx(0.3)] * 3
+    assert found["empty_kernel_us"] == 6.0
+    moved = [copy["moved_bytes"] for copy in found["copies"]]
+    needed = {
+        cost(p, 4, 2, size).moved_bytes for p in ("signal", "packet") for size in (4096, 8192)
+    }
+    assert needed < set(moved)
+    assert moved == sorted(moved)
+    for copy in found["copies"]:
+        assert copy["median_us"] == pytest.approx(copy["moved_bytes"] / 2 / 10 / 1e3, abs=1e-3)
+        assert copy["gb_per_s"] == pytest.approx(20, rel=1e-2)
+    assert found["environment"]["gpu"] == "Fake GPU"
+    device.close()
+    assert len(driver.held) < before
+
+
+def test_a_flag_that_does_not_come_is_said(device, monkeypatch):
+    monkeypatch.setattr(gpu_floor, "_SPIN", 0)
+    monkeypatch.setattr(gpu_floor, "TIMEOUT_S", 0.0)
+    operation = gpu_floor.PingPong(device, 5)
+    operation.launch()
+    with pytest.raises(TimedOut, match="flag 1 did not arrive in 0 s"):
+        device.finish(operation)
+
+
+def test_every_launch_goes_on_counting(device):
+    operation = gpu_floor.PingPong(device, 5)
+    for _ in range(3):
+        operation.launch()
+        device.finish(operation)
+    assert device.to_host(operation._flags).view("u8")[0] == 15
+
+
+def test_without_a_gpu_it_says_so(tmp_path, monkeypatch, capsys):
+    def no_device():
+        raise TimedOut("no GPU here")
+
+    monkeypatch.setattr(gpu_floor, "_open_device", no_device)
+    monkeypatch.setattr("sys.argv", ["gpu_floor.py", "--json", str(tmp_path / "floor.json")])
+    assert gpu_floor.main() == TimedOut.exit_code
+    assert "no GPU here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
