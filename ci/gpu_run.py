@@ -1,0 +1,111 @@
+"""What lies in the folder of a run of ci/gpu.sh: commands, run records, the floor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpu_model import Floor
+
+from nvrar_bench.errors import UsageError
+from nvrar_bench.results.record import Result, RunRecord
+
+NOT_RUN = "not run"
+_OPTIONAL = ("sanitizer", "not run: compute-sanitizer not found")
+
+Medians = Mapping[tuple[str, str, int], float]  # by backend, variant and size
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of commands.tsv."""
+
+    step: str
+    name: str
+    outcome: str
+    seconds: str
+
+    @property
+    def failed(self) -> bool:
+        """It ran, and not well."""
+        return self.outcome.startswith("failed")
+
+    @property
+    def missing(self) -> bool:
+        """It should have run."""
+        return self.outcome.startswith(NOT_RUN) and (self.step, self.outcome) != _OPTIONAL
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that there is in OUT."""
+
+    commands: tuple[Command, ...]
+    records: Mapping[str, RunRecord]
+    damaged: tuple[str, ...]
+    floor: Floor | None
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """Take what is there."""
+        records, damaged, floor = {}, [], None
+        for path in sorted(folder.glob("*.json")):
+            try:
+                if path.name == "floor.json":
+                    floor = read_floor(path)
+                else:
+                    records[path.stem] = RunRecord.from_json(path.read_bytes())
+            except (UsageError, ValueError, KeyError, TypeError) as error:
+                damaged.append(f"{path.name}: {error}")
+        return cls(_commands(folder / "commands.tsv"), records, tuple(damaged), floor)
+
+    def named(self, *beginnings: str) -> dict[str, RunRecord]:
+        """The records whose names begin so."""
+        return {name: one for name, one in self.records.items() if name.startswith(beginnings)}
+
+    @property
+    def wrong(self) -> int:
+        """Results that are wrong."""
+        results = (result for one in self.records.values() for result in one.results)
+        return sum(result.check.status == "failed" for result in results)
+
+    @property
+    def exit_code(self) -> int:
+        """What the script ends with."""
+        if self.wrong or self.damaged or any(command.failed for command in self.commands):
+            return 1
+        return 2 if not self.commands or any(c.missing for c in self.commands) else 0
+
+
+def read_floor(path: Path) -> Floor:
+    """Read floor.json."""
+    found = json.loads(path.read_bytes())
+    copies = sorted((int(one["moved_bytes"]), float(one["median_us"])) for one in found["copies"])
+    return Floor(tuple(copies), float(found["flag"]["one_way_us"]))
+
+
+def _commands(path: Path) -> tuple[Command, ...]:
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return tuple(Command(*line.split("\t")) for line in lines if line.count("\t") == 3)
+
+
+def medians(results: Iterable[Result], dtype: str = "float32") -> Medians:
+    """In microseconds, of what is right; of two alike the first, for the second is `auto`'s."""
+    found: dict[tuple[str, str, int], float] = {}
+    for result in results:
+        if result.dtype == dtype and result.check.status != "failed":
+            key = result.backend, result.variant, result.size_bytes
+            found.setdefault(key, result.latency_us.median)
+    return found
+
+
+def sizes(found: Medians) -> list[int]:
+    """All sizes, ascending."""
+    return sorted({size for _, _, size in found})
+
+
+def fastest(found: Medians, backend: str, size: int) -> float | None:
+    """The best median of a backend over its variants."""
+    return min((us for (b, _, s), us in found.items() if (b, s) == (backend, size)), default=None)

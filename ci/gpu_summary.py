@@ -1,0 +1,236 @@
+"""What a run of ci/gpu.sh has found: steps, correctness, and the times beside their targets.
+
+    python ci/gpu_summary.py OUT
+
+Reads commands.tsv, the run records and floor.json in OUT; what is missing is "not run". Exit code
+0: every command went well and no result is wrong. 1: something failed or is wrong. 2: nothing is,
+but something did not run. A target that is missed changes no exit code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from gpu_model import ONE_WINDOW, SLICES, cost
+from gpu_run import NOT_RUN, Medians, Run, fastest, medians, sizes
+
+from nvrar_bench.results.record import RunRecord
+from nvrar_bench.units import format_size
+
+FLOOR_TARGETS = {128 << 10: 1.5, 2 << 20: 2.0}  # at most so many times the floor
+NCCL_TARGET = 1.9  # at least so many times as fast as NCCL
+_GROUPS = {  # of runs, by the beginnings of their names
+    "loopback": ("check-types", "check-edges", "check-windows", "check-wrap", "sweep-loopback",
+                 "sweep-blocks"),
+    "sanitizer": ("check-memcheck", "check-racecheck"),
+    "NVSHMEM": ("check-nvshmem", "sweep-nvshmem"),
+    "NCCL, NVSHMEM and MPI": ("check-nccl", "sweep-nccl"),
+    "CPU": ("sweep-cpu",),
+}  # fmt: skip
+
+
+def at_most(value: float | None, target: float) -> str:
+    """The verdict on a value that should not exceed its target."""
+    if value is None:
+        return NOT_RUN
+    return "met" if value <= target else f"missed by {value / target - 1:.0%}"
+
+
+def at_least(value: float | None, target: float) -> str:
+    """The verdict on a value that should reach its target."""
+    if value is None:
+        return NOT_RUN
+    return "met" if value >= target else f"missed by {1 - value / target:.0%}"
+
+
+# ---- the parts of the summary
+
+
+def steps(run: Run) -> list[str]:
+    """One line per step; one more for each command that is not ok."""
+    lines = []
+    for step in dict.fromkeys(command.step for command in run.commands):
+        mine = [command for command in run.commands if command.step == step]
+        good = sum(command.outcome == "ok" for command in mine)
+        seconds = sum(int(command.seconds) for command in mine)
+        alone = len(mine) == 1 and mine[0].name == "-"
+        lines.append(f"{step}: {mine[0].outcome if alone else f'{good} ok, {seconds} s in all'}")
+        lines += [f"    {c.name}: {c.outcome}" for c in mine if c.outcome != "ok" and not alone]
+    return lines or [NOT_RUN]
+
+
+def correctness(run: Run) -> list[str]:
+    """Cases, wrong ones and what was skipped, by group of runs and backend."""
+    lines = []
+    for group, beginnings in _GROUPS.items():
+        records = run.named(*beginnings)
+        results = [result for record in records.values() for result in record.results]
+        if not results:
+            lines.append(f"{group}: {NOT_RUN}")
+            continue
+        counted = Counter((result.backend, result.check.status) for result in results)
+        for backend in dict.fromkeys(result.backend for result in results):
+            lines.append(
+                f"{group}: {backend}: {counted[backend, 'passed']} cases passed, "
+                f"{counted[backend, 'failed']} wrong, {counted[backend, 'skipped']} not checked"
+            )
+        lines += _skipped(records.values())
+    return lines + [f"cannot be read: {text}" for text in run.damaged]
+
+
+def _skipped(records: Iterable[RunRecord]) -> list[str]:
+    """Shapes that the ranks do not have are left out: no case file fits all numbers of ranks."""
+    reasons = Counter(
+        f"{skipped.backend}: {skipped.reason}"
+        for record in records
+        for skipped in record.skipped
+        if "cannot be split" not in skipped.reason
+    )
+    return [f"    skipped {reason} ({count} runs)" for reason, count in reasons.items()]
+
+
+def above_floor(run: Run) -> list[str]:
+    """Loopback beside the floor, by protocol; the verdict is on the fastest and the lowest."""
+    record = run.records.get("sweep-loopback")
+    found = _medians_of(run, "sweep-loopback")
+    others = [(name, _medians_of(run, f"sweep-loopback-{name}")) for name in ("graph", "cold")]
+    lines, best = [], {}
+    for size in sizes(found) if record else []:
+        floors = {name: _floor_us(run, record, name, size) for name in SLICES}
+        for name, floor in floors.items():
+            key = ("nvrar", name, size)
+            more = "".join(f"  {other} {_us(of.get(key))} us" for other, of in others)
+            us = found.get(key)
+            lines.append(
+                f"{format_size(size):>5} {name:6} {_us(us)} us  floor {_us(floor)} us  "
+                f"{_times(us, floor)}{more}"
+            )
+        known = [floor for floor in floors.values() if floor]
+        best[size] = _ratio(fastest(found, "nvrar", size), min(known, default=None))
+    return lines + [
+        f"{format_size(size)}: at most {target:g}x the floor: {at_most(best.get(size), target)}"
+        for size, target in FLOOR_TARGETS.items()
+    ]
+
+
+def _floor_us(run: Run, record: RunRecord | None, protocol: str, size: int) -> float | None:
+    if run.floor is None or record is None or size > ONE_WINDOW:
+        return None
+    shape = record.topology
+    return run.floor.of(cost(protocol, shape.ranks, shape.nodes, size))
+
+
+def beside_nccl(run: Run) -> list[str]:
+    """NVRAR on NVSHMEM, NCCL and MPI, by number of ranks."""
+    lines = []
+    for name, record in run.named("sweep-nccl").items():
+        found = medians(record.results)
+        lines.append(f"{record.topology.ranks} ranks ({name})")
+        for size in sizes(found):
+            times = [fastest(found, backend, size) for backend in ("nccl", "nvrar", "mpi")]
+            ratio = _ratio(times[0], times[1])
+            lines.append(
+                f"{format_size(size):>5} nccl {_us(times[0])} us  nvrar {_us(times[1])} us  "
+                f"mpi {_us(times[2])} us  {_times(times[0], times[1])}  "
+                f"at least {NCCL_TARGET:g}x: {at_least(ratio, NCCL_TARGET)}"
+            )
+        lines += _warnings(record)
+    return lines or [f"at least {NCCL_TARGET:g}x: {NOT_RUN}"]
+
+
+def plain(run: Run, beginning: str) -> list[str]:
+    """Medians of every backend and variant, by number of ranks."""
+    lines = []
+    for record in run.named(beginning).values():
+        found = medians(record.results)
+        for size in sizes(found):
+            row = [f"{b} {v} {_us(us)} us" for (b, v, s), us in found.items() if s == size]
+            lines.append(f"{record.topology.ranks} ranks {format_size(size):>5}  {'  '.join(row)}")
+        lines += _warnings(record)
+    return lines or [NOT_RUN]
+
+
+def best_blocks(run: Run) -> list[str]:
+    """The number of blocks with the smallest median, by protocol and size."""
+    times: dict[tuple[str, int], dict[int, float]] = {}
+    for record in run.named("sweep-blocks").values():
+        for (_, variant, size), us in medians(record.results).items():
+            times.setdefault((variant, size), {})[int(record.settings["blocks"])] = us
+    return [
+        f"{format_size(size):>5} {variant:6} best {min(row, key=row.__getitem__):2} blocks  ("
+        + ", ".join(f"{blocks}: {_us(us).strip()} us" for blocks, us in sorted(row.items())) + ")"
+        for (variant, size), row in sorted(times.items(), key=lambda item: (item[0][1], item[0]))
+    ] or [NOT_RUN]  # fmt: skip
+
+
+def _medians_of(run: Run, name: str) -> Medians:
+    record = run.records.get(name)
+    return {} if record is None else medians(record.results)
+
+
+def _warnings(record: RunRecord) -> list[str]:
+    texts = dict.fromkeys(text for result in record.results for text in result.warnings)
+    return [f"    {text}" for text in texts]
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None
+
+
+def _times(above: float | None, below: float | None) -> str:
+    ratio = _ratio(above, below)
+    return "    -" if ratio is None else f"{ratio:4.2f}x"
+
+
+def _us(value: float | None) -> str:
+    return "       -" if value is None else f"{value:8.2f}"
+
+
+def machine(run: Run) -> list[str]:
+    """What it ran on, from the first record of the GPU, or else of anything."""
+    records = sorted(run.records.values(), key=lambda one: "gpu" not in one.environment)
+    facts = records[0].environment if records else {}
+    names = (
+        "gpu",
+        "gpu_arch",
+        "nvidia_driver",
+        "cuda_driver",
+        "nvshmem",
+        "nccl",
+        "mpi_library",
+        "cpu",
+    )
+    return [f"{name}: {facts[name]}" for name in names if facts.get(name)] or ["unknown"]
+
+
+def text(run: Run) -> str:
+    """The summary."""
+    parts = {
+        "machine": machine(run),
+        "steps": steps(run),
+        "correctness": correctness(run),
+        "loopback beside the floor, float32": above_floor(run),
+        "NVRAR beside NCCL and MPI": beside_nccl(run),
+        "NVSHMEM": plain(run, "sweep-nvshmem"),
+        "blocks": best_blocks(run),
+        "CPU": plain(run, "sweep-cpu"),
+    }
+    lines = [line for title, part in parts.items() for line in (f"# {title}", *part, "")]
+    ends = {0: "all ran and went well", 1: "SOMETHING FAILED", 2: "SOMETHING DID NOT RUN"}
+    return "\n".join([*lines, ends[run.exit_code]])
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python ci/gpu_summary.py OUT", file=sys.stderr)
+        return 1
+    run = Run.read(Path(arguments[0]))
+    print(text(run))
+    return run.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
