@@ -4,7 +4,7 @@
 
 Both are measured as calls of the product are: on its device, in its stream, by its timer. The
 copies move the bytes that the all-reduces of ci/gpu_model.py move: a copy of n bytes reads n and
-writes n, so it moves 2 n. The flag is kernels/flag_latency.cuh. Medians, warm caches.
+writes n, so it moves 2 n. The flag is kernels/fabric/flag_latency.cuh. Medians, warm caches.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _FLAG_BYTES = 1024
 
 @dataclass(frozen=True)
 class FlagLatency:
-    """kernels/flag_latency.cuh."""
+    """kernels/fabric/flag_latency.cuh."""
 
     name: str = "flag-latency"
-    source: str = '#include "flag_latency.cuh"\n'
+    source: str = '#include "fabric/flag_latency.cuh"\n'
 
 
 class Copy(Operation):

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from nvrar_bench.devices.operation import Operation
+from nvrar_bench.measure.loop import Nanoseconds
 from nvrar_bench.verify import CheckResult, Expected
 from nvrar_bench.world import World
-
-if TYPE_CHECKING:
-    from nvrar_bench.backends.base import Operation
-    from nvrar_bench.measure.loop import Nanoseconds
 
 Array = Any
 Block = Any

@@ -7,13 +7,14 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.devices.abi import CFailure, CGate, pointer_table
 from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.operation import Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.measure.loop import Nanoseconds, time_calls
@@ -28,9 +29,6 @@ from nvrar_bench.verify import (
     write_canary,
 )
 from nvrar_bench.world import World
-
-if TYPE_CHECKING:
-    from nvrar_bench.backends.base import Operation
 
 Array = npt.NDArray[Any]
 

@@ -18,7 +18,7 @@ APART = 512  # bytes between the two flags
 @dataclass(frozen=True)
 class FlagLatency:
     name: str = "flag-latency"
-    source: str = '#include "flag_latency.cuh"\n'
+    source: str = '#include "fabric/flag_latency.cuh"\n'
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,12 @@ from nvrar_bench.devices.cuda.memory import Block, GpuMemory, Heap
 from nvrar_bench.devices.cuda.placement import GpuPlacement
 from nvrar_bench.devices.cuda.timing import Timer
 from nvrar_bench.devices.cuda.verify import VerificationKernels, Verifier
+from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.toolchain import cuda as toolchain
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.verify import CheckResult, Expected
 from nvrar_bench.world import World
-
-if TYPE_CHECKING:
-    from nvrar_bench.backends.base import Operation
 
 Build = Callable[[Source, str], bytes]
 

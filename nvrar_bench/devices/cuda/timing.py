@@ -20,7 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,8 @@ from nvrar_bench.devices.cuda.context import GpuContext
 from nvrar_bench.devices.cuda.graph import Graph
 from nvrar_bench.devices.cuda.hold import Hold
 from nvrar_bench.devices.cuda.memory import GpuMemory
+from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import UsageError
-
-if TYPE_CHECKING:
-    from nvrar_bench.backends.base import Operation
 
 _EVENT_PAIRS = 64
 _LAUNCHES = 201

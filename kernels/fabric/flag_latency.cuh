@@ -7,7 +7,7 @@
 #include <thread>
 #endif
 
-#include "portability.cuh"
+#include "../portability.cuh"
 
 namespace nvrar {
 
