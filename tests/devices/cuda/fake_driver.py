@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from nvrar_bench.backends.nvrar.arguments import CVirtualRanks
 from nvrar_bench.toolchain import host
 
 # Kernels by their names' beginnings: how many arguments, and which one repeats the grid's blocks.
@@ -26,6 +27,9 @@ _KERNELS = {
     "nvrar_check_exact": (5, 3),
     "nvrar_check_rounding": (6, 4),
 }
+_ALL_REDUCE = (
+    "nvrar_all_reduce"  # of the fabric loopback: a launch of it is emulated, thread by thread
+)
 
 
 class CUresult(IntEnum):
@@ -213,7 +217,8 @@ class FakeDriver:
         return self._handle(host.load(code.decode()))
 
     def cuLibraryGetKernel(self, library, name):  # noqa: N802
-        return self._handle((name.decode(), self._objects[library][name.decode()]))
+        entry = "nvrar_launch" if name.decode() == _ALL_REDUCE else name.decode()
+        return self._handle((name.decode(), self._objects[library][entry]))
 
     def cuKernelGetFunction(self, kernel):  # noqa: N802
         return kernel
@@ -223,6 +228,8 @@ class FakeDriver:
 
     def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, arguments, extra):  # noqa: N802
         name, code = self._objects[function]
+        if name == _ALL_REDUCE:
+            return self._launch_all_reduce(code, gx, bx, arguments)
         count, blocks_at = next(v for k, v in _KERNELS.items() if name.startswith(k))
         pointers = (ctypes.c_void_p * count).from_address(arguments) if count else ()
         values = [ctypes.c_uint64.from_address(pointer).value for pointer in pointers]
@@ -237,6 +244,17 @@ class FakeDriver:
             code(*map(ctypes.c_uint64, values))
             self.clock_ns += self.kernel_ns
             return True
+
+        return self._enqueue(run)
+
+    def _launch_all_reduce(self, code, blocks, threads, arguments):
+        (pointer,) = (ctypes.c_void_p * 1).from_address(arguments)
+        ranks = CVirtualRanks.from_buffer_copy(CVirtualRanks.from_address(pointer))  # by value
+
+        def run() -> None:
+            self.log.append(f"run {_ALL_REDUCE} {blocks}x{threads}")
+            code(ctypes.byref(ranks), blocks, threads)
+            self.clock_ns += self.kernel_ns
 
         return self._enqueue(run)
 
