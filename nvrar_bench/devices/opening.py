@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.cuda import driver
-from nvrar_bench.errors import Unavailable
+from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.world import World
 
 
@@ -28,6 +28,24 @@ class GpuOptions:
     cold_cache: bool = False
     heap_bytes: int | None = None
     heap_required: bool = False
+
+    def require_none(self) -> None:
+        """Refuse, on CPU ranks, what only GPUs have.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        given = {
+            f"--graph {self.graph}": self.graph > 1,
+            "--cold-cache": self.cold_cache,
+            "--share-gpu": self.share,
+        }
+        for option, is_given in given.items():
+            if is_given:
+                raise UsageError(
+                    f"{option}: this run is on the cpu device, and only cuda has it; leave it out, "
+                    "or ask for --device cuda to see what that lacks here"
+                )
 
 
 def choose(world: World, name: str) -> str:
@@ -57,9 +75,10 @@ def open_device(world: World, name: str, timeout: float, options: GpuOptions) ->
 
     Raises:
         Unavailable: it is not there; raised on every rank.
-        UsageError: ranks would share a GPU, and may not.
+        UsageError: ranks would share a GPU, and may not; or an option of GPUs on CPU ranks.
     """
     if choose(world, name) == "cpu":
+        options.require_none()
         return CpuDevice(world, timeout)
     return _open_cuda(world, timeout, options)
 

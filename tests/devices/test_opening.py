@@ -1,0 +1,79 @@
+"""Which device a run gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nvrar_bench.devices import opening
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.opening import GpuOptions, choose, open_device
+from nvrar_bench.errors import Unavailable, UsageError
+
+
+class Ranks:
+    """A communicator of ranks that have said already what they lack."""
+
+    rank = 0
+
+    def __init__(self, *others: str | None) -> None:
+        self.others = others
+        self.size = 1 + len(others)
+
+    def allgather(self, mine: object) -> list[object]:
+        return [mine, *self.others]
+
+
+@pytest.fixture
+def world(alone):
+    def make(*others: str | None):
+        names = ("a", "b", "c")[: 1 + len(others)]
+        return replace(alone, comm=Ranks(*others), hosts=names, machine_of=tuple(range(len(names))))
+
+    return make
+
+
+@pytest.fixture
+def lacking(monkeypatch):
+    """`lacking(text)`: what this rank lacks."""
+    return lambda text: monkeypatch.setattr(opening.driver, "missing", lambda: text)
+
+
+def test_cpu_asks_nobody(world, monkeypatch):
+    monkeypatch.setattr(opening.driver, "missing", lambda: pytest.fail("asked for a driver"))
+    assert choose(world(), "cpu") == "cpu"
+
+
+def test_auto_is_cuda_where_every_rank_has_a_gpu(world, lacking):
+    lacking(None)
+    assert choose(world(None, None), "auto") == choose(world(None), "cuda") == "cuda"
+    assert choose(world(None, "no driver"), "auto") == "cpu"
+    lacking("no wheel")
+    assert choose(world(None), "auto") == "cpu"
+
+
+def test_cuda_by_name_says_what_is_missing_and_on_which_rank(world, lacking):
+    lacking("no driver")
+    with pytest.raises(Unavailable) as caught:
+        choose(world("no driver"), "cuda")
+    assert str(caught.value).startswith("--device cuda is not available: no driver; or measure CPU")
+    lacking(None)
+    with pytest.raises(Unavailable) as caught:
+        choose(world(None, "no GPU"), "cuda")
+    assert str(caught.value).startswith("--device cuda is not available: rank 2 on c: no GPU; ")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (GpuOptions(graph=2), "--graph 2: "),
+        (GpuOptions(cold_cache=True), "--cold-cache: "),
+        (GpuOptions(share=True), "--share-gpu: "),
+    ],
+)
+def test_cpu_ranks_refuse_what_only_gpus_have(alone, options, named):
+    assert isinstance(open_device(alone, "cpu", 1.0, GpuOptions()), CpuDevice)
+    with pytest.raises(UsageError) as caught:
+        open_device(alone, "cpu", 1.0, options)
+    assert str(caught.value).startswith(named)
