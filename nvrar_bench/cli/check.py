@@ -13,13 +13,23 @@ from nvrar_bench.cli.execute import execute
 
 def check(
     case: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--case",
             metavar="FILE",
-            help="A case file (TOML) or a shipped one by name: smoke, correctness, paper, decode.",
+            help="A case file (TOML) or a shipped one by name: smoke, correctness, paper, decode. "
+            "[correctness]",
         ),
-    ] = "correctness",
+    ] = None,
+    soak: Annotated[
+        str | None,
+        typer.Option(
+            "--soak",
+            metavar="CALLS|DURATION",
+            help="Random calls in place of a case file, each verified: so many, or as long as 90s, "
+            "10m, 2h.",
+        ),
+    ] = None,
     backend: options.Backends = None,
     device: options.Device = "auto",
     fabric: options.Fabric = "auto",
@@ -41,7 +51,7 @@ def check(
     All cases run, also after a wrong one; exit code 3 if any was wrong.
     """
     from nvrar_bench.cli.launching import Launching
-    from nvrar_bench.cli.planning import Wish, settings_of
+    from nvrar_bench.cli.planning import Wish, settings_of, soak_settings
     from nvrar_bench.session.settings import Settings
 
     launching = Launching(
@@ -57,11 +67,13 @@ def check(
 
     def settings() -> Settings:
         planned = settings_of(
-            Wish(case=case), backends=options.names(backend), device=device, iters=1, warmup=0,
-            check=True, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
+            Wish(case=case or "correctness"), backends=options.names(backend), device=device,
+            iters=1, warmup=0, check=True, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
             launching=launching,
         )  # fmt: skip
         short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
+        if soak is not None:
+            return soak_settings(planned, soak, case)
         return replace(planned, sweeps=short, stop_at_wrong=False)
 
     execute(settings, ranks=ranks, json=json, report="summary")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass, fields, replace
 
 from nvrar_bench.backends.names import require_known
 from nvrar_bench.casefile import Sweep, read_case_file
@@ -11,11 +12,15 @@ from nvrar_bench.cli.options import names, require, require_common
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.plan import AXES, Plan, sizes_from_range
 from nvrar_bench.session.settings import Settings
+from nvrar_bench.session.soak_plan import SoakLimit, soak_plan
 from nvrar_bench.units import parse_size
 
 DEFAULT_MIN = "128K"
 DEFAULT_MAX = "2M"
 MAX_ITERS = 10_000_000
+
+_SOAK = re.compile(r"([0-9]{1,12})([smh]?)", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,23 @@ def settings_of(
         check=check, nodes=nodes, timeout=timeout, seed=seed,
         **chosen,
     )  # fmt: skip
+
+
+def soak_settings(planned: Settings, soak: str, case: str | None) -> Settings:
+    """Return settings for a soak in place of the case file's.
+
+    Raises:
+        UsageError: a limit that is none, or a case file besides.
+    """
+    if case is not None:
+        raise UsageError(f"--soak {soak} and --case {case} exclude each other: a soak draws cases")
+    match = _SOAK.fullmatch(soak)
+    allowed = "a number of calls from 1 up, or a duration such as 90s, 10m, 2h"
+    require(match is not None and int(match[1]) >= 1, "--soak", soak, allowed)
+    assert match is not None  # noqa: S101 - for the type checker
+    amount, unit = int(match[1]), match[2]
+    limit = SoakLimit(seconds=amount * _SECONDS[unit]) if unit else SoakLimit(calls=amount)
+    return replace(planned, sweeps=(Sweep("soak", (), (), 1, 0, soak_plan()),), soak=limit)
 
 
 def _require_renewable(sweeps: tuple[Sweep, ...], graph: int) -> None:

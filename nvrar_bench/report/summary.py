@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 
@@ -24,9 +26,17 @@ def _lines(record: RunRecord) -> list[str]:
         passed, failed = counted[backend, "passed"], counted[backend, "failed"]
         elements = sum(r.check.elements for r in record.results if r.backend == backend)
         lines.append(f"{backend}: {passed} passed, {failed} failed; {elements} elements compared")
+    lines += _soak(record.environment.get("soak"))
     lines += [f"skipped {skipped.backend}: {skipped.reason}" for skipped in record.skipped]
     lines += [_failure(result) for result in record.results if result.check.status == "failed"]
     return lines
+
+
+def _soak(done: Mapping[str, Any] | None) -> list[str]:
+    if done is None:
+        return []
+    calls = ", ".join(f"{name} {count}" for name, count in done["calls_by_backend"].items())
+    return [f"soak: {done['calls']} verified calls in {done['seconds']:.1f} s: {calls}"]
 
 
 def _failure(result: Result) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import nvrar_bench
 from nvrar_bench.backends.base import Backend
@@ -21,6 +21,8 @@ from nvrar_bench.session.journal import Journal
 from nvrar_bench.session.known import KnownInputs
 from nvrar_bench.session.outcome import combined_check, require_right, result_of
 from nvrar_bench.session.settings import Settings
+from nvrar_bench.session.soak import Soak
+from nvrar_bench.session.soak_plan import SoakLimit
 from nvrar_bench.session.stages import Stage, left_out, stages
 from nvrar_bench.world import World
 
@@ -71,7 +73,10 @@ class Session:
         with self._watch("opening the start gate"):
             self._gate = self._device.start_gate()
         for stage in todo:
-            self._run_stage(stage)
+            if self._settings.soak:
+                self._soak(stage, self._settings.soak)
+            else:
+                self._run_stage(stage)
         self._device.close()
         if self._wrong:
             raise self._wrong[0]
@@ -122,6 +127,20 @@ class Session:
             backend.close()
         for pair in buffers.values():
             pair.release()
+
+    def _soak(self, stage: Stage, limit: SoakLimit) -> None:
+        with self._watch("opening the backends"):
+            backends = self._open(stage)
+        with self._guard.watch("a soak", _LOCAL_WORK_LIMIT_S):
+            soak = Soak(self._device, backends, self._settings.seed, self._guard.renew)
+            soak.run(limit, self._hear_of_soak)
+        for backend in backends:
+            backend.close()
+        soak.release()
+
+    def _hear_of_soak(self, done: dict[str, Any]) -> None:
+        self._journal.learn({"soak": done})
+        self._progress.note(f"soak: {done['calls']} calls in {done['seconds']:.0f} s, all right")
 
     def _open(self, stage: Stage) -> list[Backend]:
         names = self._settings.backends or stage.sweep.backends

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.casefile import Sweep
+from nvrar_bench.session.soak_plan import SoakLimit
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Settings:
     graph: int = 1
     cold_cache: bool = False
     share_gpu: bool = False
+    soak: SoakLimit | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every option as resolved, for the record."""
@@ -55,5 +58,12 @@ class Settings:
             "graph": self.graph,
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,
+            "soak": self._soak(),
             "first_epoch": self.tuning.first_epoch,
         }
+
+    def _soak(self) -> str | None:
+        if self.soak is None:
+            return None
+        limited = isfinite(self.soak.calls)
+        return f"{self.soak.calls:.0f} calls" if limited else f"{self.soak.seconds:g} s"

@@ -120,3 +120,40 @@ def test_two_backends_one_of_them_wrong(run_command: Callable[..., Any], own: Pa
     assert done.code == 3
     assert "mpi: 10 passed, 0 failed" in done.stdout
     assert "fake: 2 passed, 8 failed" in done.stdout
+
+
+def test_a_soak(run_command):
+    done = run_command("check", "--ranks", 3, "--soak", 1200, "--seed", 4, "--json", "-")
+    assert done.code == 0, done.stderr
+    record = done.record()
+    soak = record["environment"]["soak"]
+    assert soak["calls"] == 1200 == sum(soak["calls_by_backend"].values())
+    assert set(soak["calls_by_backend"]) == {"mpi", "nvrar"}
+    assert record["settings"]["soak"] == "1200 calls"
+    assert record["run"]["status"] == "complete"
+
+
+def test_a_soak_of_nvrar_over_nodes_for_a_second(run_command):
+    done = run_command(
+        "check", "--ranks", 4, "--nodes", 2, "--soak", "1s", "--backend", "nvrar",
+        "--first-epoch", 4294967200,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert "verified calls in" in done.stdout
+    assert "nvrar" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--soak", "0"), ["--soak 0", "10m"]),
+        (("--soak", "ten"), ["--soak ten", "10m"]),
+        (("--soak", "1d"), ["--soak 1d", "10m"]),
+        (("--soak", "5", "--case", "smoke"), ["--soak 5", "--case smoke"]),
+    ],
+)
+def test_a_soak_that_makes_no_sense(run_command, words, named):
+    done = run_command("check", *words)
+    assert done.code == 2
+    for word in named:
+        assert word in done.stderr

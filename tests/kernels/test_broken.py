@@ -60,8 +60,8 @@ DEFECTS = {
     ),
     "cells of a unit change places": Defect(
         "packet.cuh",
-        "Cell(cells[piece.index * kCellsPerUnit + c])",
-        "Cell(cells[piece.index * kCellsPerUnit + (c ^ 1)])",
+        "packets[kCellsPerUnit] = {flag | words.word[0], flag | words.word[1]}",
+        "packets[kCellsPerUnit] = {flag | words.word[1], flag | words.word[0]}",
         options="--protocol packet",
     ),
     "one element in the node is an earlier call's": Defect(

@@ -43,5 +43,6 @@ def test_every_option_as_resolved():
         "graph": 1,
         "cold_cache": False,
         "share_gpu": False,
+        "soak": None,
         "first_epoch": 1,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -46,11 +45,6 @@ class GpuContext:
     def stream_handle(self) -> int:
         """The stream as an address (cudaStream_t)."""
         return int(self._stream)
-
-    @property
-    def stream(self) -> Any:
-        """The stream as a cuda.core Stream, which does not own it."""
-        return importlib.import_module("cuda.core").Stream.from_handle(self.stream_handle)
 
     def drain(self, what: str) -> None:
         """Wait until all that was enqueued has run; `what` says what that is.

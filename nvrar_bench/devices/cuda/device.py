@@ -90,11 +90,6 @@ class CudaDevice(Device):
         """The stream as an address (cudaStream_t)."""
         return self.context.stream_handle
 
-    @property
-    def stream(self) -> Any:
-        """The stream as a cuda.core Stream, which does not own it."""
-        return self.context.stream
-
     def allocate(self, nbytes: int, kind: str) -> Block:
         """Allocate zeroed bytes, `symmetric` or `private`; see GpuMemory.allocate. Collective."""
         return self.memory.allocate(nbytes, kind)

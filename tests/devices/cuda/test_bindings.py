@@ -51,7 +51,6 @@ def test_every_call_reaches_the_driver_as_it_is_meant(report, ranks, graph):
     assert found["missing"] is None
     assert found["wrong"] == []
     assert found["samples"] == [10_000] * 3
-    assert found["stream"]
     facts = found["facts"]
     assert (facts["gpu"], facts["gpu_arch"], facts["gpu_sms"]) == ("Stub GPU", "sm_90", 132)
     assert facts["gpu_uuid"] == "GPU-a0a0a0a0-a0a0-a0a0-a0a0-a0a0a0a0a0a0"

@@ -211,11 +211,6 @@ def test_the_fake_knows_no_function_that_the_library_lacks():
         assert callable(getattr(library, name))
 
 
-def test_the_installed_streams_can_be_made_from_a_handle():
-    core = pytest.importorskip("cuda.core")
-    assert callable(core.Stream.from_handle)
-
-
 def _parameters(function) -> list[str]:
     """Parameters by the first line of the documentation, which is the signature."""
     line = function.__doc__.splitlines()[0]

@@ -101,7 +101,6 @@ def main(ranks: int, graph: int) -> None:
         "wrong": wrong,
         "samples": samples.tolist(),
         "facts": device.facts(),
-        "stream": int(device.stream.handle) == device.stream_handle,
         "refusals": refusals(device, operation),
     }
     device.close()
