@@ -15,7 +15,10 @@ namespace nvrar {
 // A wait that passes its deadline leaves arguments.failure filled and recv undefined.
 template <typename T, typename Op, template <typename, typename> class Protocol>
 NVRAR_DEVICE void all_reduce(const Arguments& arguments) {
-    if (arguments.count) Protocol<T, Op>(arguments).run();
+    if (!arguments.count) return;
+    order_calls();
+    Protocol<T, Op>(arguments).run();
+    order_calls();
 }
 
 }  // namespace nvrar

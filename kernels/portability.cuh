@@ -3,6 +3,7 @@
 // On the CPU a block has one thread, so that a loop from thread_index() in steps of thread_count() is
 // a plain loop that the compiler vectorises, and block_sync() is nothing. A fabric that defines
 // NVRAR_EMULATED gets blocks of several CPU threads instead: slow, but every line of a launch runs.
+// One that defines NVRAR_CHECKED gets fibers, and all that others can see is told to a scheduler.
 #pragma once
 
 #include <cuda/atomic>
@@ -29,6 +30,7 @@ NVRAR_DEVICE int block_index() { return static_cast<int>(blockIdx.x); }
 NVRAR_DEVICE void block_sync() { __syncthreads(); }
 NVRAR_DEVICE bool block_all(bool mine) { return __syncthreads_and(mine) != 0; }
 NVRAR_DEVICE void relax() {}  // a poll takes longer than any pause would save
+NVRAR_DEVICE void order_calls() {}  // launches of one stream are ordered
 NVRAR_DEVICE void yield() { __nanosleep(200); }
 
 // Two cells of 8 bytes, each whole for itself: one instruction, but two accesses of 64 bits in PTX's
@@ -67,7 +69,42 @@ NVRAR_DEVICE cuda::std::uint64_t now_ns() {
 #define NVRAR_ROLLED
 #define NVRAR_RESTRICT __restrict
 
+#if defined(NVRAR_CHECKED)
+#include "fabric/checking_engine.cuh"
+#endif
+
 namespace nvrar {
+
+#if defined(NVRAR_CHECKED)
+
+constexpr int kVectorBytes = 16;
+constexpr int kVectorAlignment = 1;
+constexpr int kInFlight = 2;  // the loops that GPUs run
+
+NVRAR_DEVICE int thread_index() { return checking::current().thread; }
+NVRAR_DEVICE int thread_count() { return checking::current().threads; }
+NVRAR_DEVICE int block_index() { return checking::current().block; }
+NVRAR_DEVICE bool block_all(bool mine) { return checking::meet_block(mine); }
+NVRAR_DEVICE void block_sync() { checking::meet_block(true); }
+NVRAR_DEVICE void order_calls() { checking::fence(); }
+NVRAR_DEVICE void relax() { checking::poll_again(); }
+NVRAR_DEVICE void yield() { checking::poll_again(); }
+NVRAR_DEVICE cuda::std::uint64_t now_ns() { return checking::clock_ns(); }
+NVRAR_DEVICE void load_cells(const cuda::std::uint64_t* cells, cuda::std::uint64_t* seen) {
+    checking::load_cells(cells, seen);
+}
+NVRAR_DEVICE void store_cells(cuda::std::uint64_t* cells, const cuda::std::uint64_t* packets) {
+    checking::store_cells(cells, packets);
+}
+
+// What a span of plain memory tells: it starts, and each access before it is made.
+NVRAR_DEVICE void note_span() { checking::point(); }
+NVRAR_DEVICE void note_read(const void* from, cuda::std::uint64_t bytes) {
+    checking::note_read(from, bytes);
+}
+NVRAR_DEVICE void note_write(void* to, cuda::std::uint64_t bytes) { checking::note_write(to, bytes); }
+
+#else
 
 constexpr int kVectorBytes = 256;  // a few of the widest CPU registers, so that loop overhead is small
 constexpr int kVectorAlignment = 1;
@@ -129,6 +166,9 @@ NVRAR_DEVICE void relax() {
 }
 
 NVRAR_DEVICE void yield() { sched_yield(); }
+NVRAR_DEVICE void order_calls() {
+    cuda::atomic_thread_fence(cuda::memory_order_acq_rel, cuda::thread_scope_system);
+}
 
 NVRAR_DEVICE void load_cells(const cuda::std::uint64_t* cells, cuda::std::uint64_t* seen) {
     using Cell = cuda::atomic_ref<cuda::std::uint64_t, cuda::thread_scope_system>;
@@ -147,6 +187,8 @@ NVRAR_DEVICE cuda::std::uint64_t now_ns() {
            static_cast<cuda::std::uint64_t>(time.tv_nsec);
 }
 
+#endif
+
 }  // namespace nvrar
 
 #endif
@@ -156,6 +198,12 @@ namespace nvrar {
 using u8 = cuda::std::uint8_t;
 using u32 = cuda::std::uint32_t;
 using u64 = cuda::std::uint64_t;
+
+#if !defined(NVRAR_CHECKED)
+NVRAR_DEVICE void note_span() {}
+NVRAR_DEVICE void note_read(const void*, u64) {}
+NVRAR_DEVICE void note_write(void*, u64) {}
+#endif
 
 template <typename To, typename From>
 NVRAR_DEVICE To same_bytes(const From& from) {

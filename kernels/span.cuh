@@ -56,9 +56,11 @@ NVRAR_DEVICE void accumulate_batches(const Operands& sources, u64 first, Accumul
     for (u64 begin = 0; begin < sources.count; begin += kInFlight) {
         Loaded<T, Lanes> loaded[kInFlight];
         NVRAR_UNROLL
-        for (int i = 0; i < kInFlight; ++i)
-            if (begin + i < sources.count)
-                loaded[i] = *reinterpret_cast<const Loaded<T, Lanes>*>(sources[begin + i] + first);
+        for (int i = 0; i < kInFlight; ++i) {
+            if (begin + i >= sources.count) continue;
+            note_read(sources[begin + i] + first, sizeof(T) * Lanes);
+            loaded[i] = *reinterpret_cast<const Loaded<T, Lanes>*>(sources[begin + i] + first);
+        }
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) {
             if (begin + i >= sources.count) continue;
@@ -102,8 +104,10 @@ NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u64 fi
     NVRAR_UNROLL
     for (int lane = 0; lane < Lanes; ++lane) vector.lane[lane] = result[lane];
     NVRAR_ROLLED
-    for (u64 i = 0; i < targets.count; ++i)
+    for (u64 i = 0; i < targets.count; ++i) {
+        note_write(targets[i] + first, sizeof(T) * Lanes);
         *reinterpret_cast<Loaded<T, Lanes>*>(targets[i] + first) = vector;
+    }
 }
 
 // targets[all][first .. first + Lanes) = finish(combine over sources), in the order of the sources.
@@ -131,6 +135,7 @@ template <typename T, typename Op, typename Operands>
 NVRAR_DEVICE void reduce(const Operands& sources, const Targets<T>& targets, u64 count, u64 divisor) {
     constexpr u64 lanes = kLanes<T>;
     const u64 vectors = count / lanes;
+    note_span();
     NVRAR_ROLLED
     for (u64 v = thread_index(); v < vectors; v += thread_count())
         reduce_lanes<T, Op, kLanes<T>>(sources, targets, v * lanes, divisor);

@@ -33,21 +33,33 @@ NVRAR_DEVICE void copy(void* target, const void* source, u64 bytes) {
     const u64 vectors = bytes / wide;
     const u64 stride = thread_count();
     u64 v = thread_index();
+    note_span();
     NVRAR_ROLLED
     for (; v + (kInFlight - 1) * stride < vectors; v += kInFlight * stride) {
         Bytes held[kInFlight];
         NVRAR_UNROLL
-        for (int i = 0; i < kInFlight; ++i)
+        for (int i = 0; i < kInFlight; ++i) {
+            note_read(from + (v + i * stride) * wide, wide);
             held[i] = *reinterpret_cast<const Bytes*>(from + (v + i * stride) * wide);
+        }
         NVRAR_UNROLL
-        for (int i = 0; i < kInFlight; ++i)
+        for (int i = 0; i < kInFlight; ++i) {
+            note_write(to + (v + i * stride) * wide, wide);
             *reinterpret_cast<Bytes*>(to + (v + i * stride) * wide) = held[i];
+        }
     }
     NVRAR_ROLLED
-    for (; v < vectors; v += stride)
+    for (; v < vectors; v += stride) {
+        note_read(from + v * wide, wide);
+        note_write(to + v * wide, wide);
         *reinterpret_cast<Bytes*>(to + v * wide) = *reinterpret_cast<const Bytes*>(from + v * wide);
+    }
     NVRAR_ROLLED
-    for (u64 i = vectors * wide + thread_index(); i < bytes; i += thread_count()) to[i] = from[i];
+    for (u64 i = vectors * wide + thread_index(); i < bytes; i += thread_count()) {
+        note_read(from + i, 1);
+        note_write(to + i, 1);
+        to[i] = from[i];
+    }
 }
 
 }  // namespace nvrar

@@ -1,1 +1,1 @@
-"""Where the buffers live and the clock ticks: host memory, later GPU memory."""
+"""Where the buffers lie and the clock ticks: host memory, or the memory of GPUs."""

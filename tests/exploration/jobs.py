@@ -1,0 +1,98 @@
+"""The jobs that are explored: shapes, calls at the edges of chunks, windows and slices, wraps."""
+
+from __future__ import annotations
+
+from explore import FLAG_SPAN, Job
+
+# Calls of a job follow one another without a pause. 32 elements fill a window, 4 a chunk.
+_STAGED = "signal:7:1x1:16:staged:out | signal:9:1x1:32:staged:in | signal:1:1x1:16:staged:out"
+_DIRECT = "signal:7:1x1:16:direct:out | signal:9:1x1:32:direct:in | signal:33:1x1:16:direct:out"
+_PACKET = "packet:7:1x1:16:direct:out | packet:1:1x1:32:direct:in | packet:9:1x1:16:direct:out"
+_MIXED = "signal:5:1x1:16:direct:in | packet:3:1x1:16:staged:out | signal:33:1x1:16:staged:in"
+_LONG = "signal:70:1x1:16:direct:in | packet:65:1x1:16:staged:in | signal:33:1x1:32:staged:out"
+_BLOCKS = "signal:17:2x1:16:staged:out | signal:40:1x2:16:direct:in | packet:19:2x2:16:direct:out"
+_THREADS = "signal:29:1x2:64:direct:in | signal:40:1x3:64:staged:out | packet:29:1x3:64:direct:in"
+_EMPTY = "packet:33:3x1:16:direct:out | packet:33:3x1:16:direct:in | packet:1:3x1:16:direct:in"
+_AMID = "signal:17:2x1:16:staged:out | packet:3:1x1:16:direct:in | signal:33:2x1:16:staged:out"
+_PACKETS = "packet:33:2x1:16:direct:out | packet:5:1x2:16:direct:in | packet:40:3x1:16:direct:out"
+_TURNS = "packet:31:1x1:16:direct:out | signal:32:1x1:16:staged:in | packet:1:2x1:16:direct:in"
+_ONES = "signal:1:1x1:16:direct:in | signal:1:1x1:16:staged:in | packet:1:1x1:16:direct:in"
+_AGAIN = " | ".join(["signal:3:1x1:16:direct:in"] * 5)
+_AGAIN_STAGED = " | ".join(["signal:3:1x1:16:staged:out"] * 5)
+_AGAIN_PACKET = " | ".join(["packet:3:1x1:16:direct:in"] * 5)
+_SHRINKING = "packet:64:1x1:16:direct:out | packet:1:1x1:16:direct:out | packet:64:3x1:16:direct:in"
+
+_TEXTS = [
+    # Two ranks: every schedule with a few deviations is run.
+    f"2x1 mapped | {_DIRECT}",
+    f"2x1 mapped | {_STAGED}",
+    f"2x1 mapped | {_PACKET}",
+    f"2x1 mapped | {_MIXED}",
+    f"2x1 mapped | {_AGAIN_STAGED}",
+    f"2x2 mapped | {_DIRECT}",
+    f"2x2 mapped | {_MIXED}",
+    f"2x2 mapped | {_AGAIN}",
+    f"2x2 mapped | {_AGAIN_PACKET}",
+    f"2x2 network | {_DIRECT}",
+    f"2x2 network | {_PACKET}",
+    f"2x2 network | {_AGAIN}",
+    f"2x2 network | {_AGAIN_PACKET}",
+    f"2x1 mapped | {_BLOCKS}",
+    f"2x2 mapped | {_BLOCKS}",
+    f"2x2 network | {_BLOCKS}",
+    f"2x2 network | {_PACKETS}",
+    f"2x1 mapped | {_THREADS}",
+    f"2x2 mapped | {_THREADS}",
+    f"2x2 network | {_THREADS}",
+    f"2x1 mapped | {_EMPTY}",
+    f"2x2 network | {_EMPTY}",
+    f"2x2 mapped | {_AMID}",
+    f"2x2 network | {_AMID}",
+    # Three and four.
+    f"3x1 mapped | {_MIXED}",
+    f"3x3 mapped | {_TURNS}",
+    f"3x3 network | {_LONG}",
+    f"3x1 mapped | {_BLOCKS}",
+    f"4x1 mapped | {_STAGED}",
+    f"4x2 mapped | {_ONES} | {_LONG}",
+    f"4x2 mapped | {_AGAIN}",
+    f"4x2 mapped | {_PACKETS}",
+    f"4x2 network | {_BLOCKS}",
+    f"4x2 network | {_THREADS}",
+    f"4x2 network | {_SHRINKING}",
+    f"4x2 network | {_AGAIN_PACKET}",
+    f"4x4 mapped | {_TURNS}",
+    f"4x4 network | {_MIXED}",
+    f"4x4 mapped radix=4 | {_LONG}",
+    # More.
+    f"5x1 mapped | {_PACKETS}",
+    f"6x3 mapped | {_LONG}",
+    f"6x3 network | {_MIXED}",
+    f"6x2 mapped | {_BLOCKS}",
+    f"6x3 mapped | {_THREADS}",
+    f"7x7 mapped | {_TURNS}",
+    f"8x4 mapped | {_MIXED}",
+    f"8x4 network | {_TURNS}",
+    f"8x2 network | {_ONES} | {_SHRINKING}",
+    f"11x11 mapped | {_DIRECT}",
+    f"11x11 network | {_MIXED}",
+    f"11x11 mapped | {_AGAIN_PACKET}",
+    # Alone.
+    f"1x1 mapped | {_BLOCKS}",
+    f"1x1 mapped | {_PACKETS}",
+    # The low half of the epoch comes round, and flags have more than 32 bits.
+    f"2x2 mapped epoch={FLAG_SPAN - 2} | {_MIXED}",
+    f"4x2 network epoch={FLAG_SPAN - 1} | {_LONG}",
+    f"2x1 mapped epoch={3 * FLAG_SPAN - 2} | {_TURNS}",
+    # A rank that never comes: every other one gives up, and does nothing afterwards.
+    f"2x1 mapped absent=1 | {_MIXED}",
+    f"2x2 mapped absent=0 | {_PACKET}",
+    f"4x2 mapped absent=2 | {_BLOCKS}",
+    f"4x2 network absent=1 | {_PACKETS}",
+    f"4x2 network absent=3 | {_DIRECT}",
+    f"4x1 mapped absent=0 | {_STAGED}",
+    "4x2 mapped absent=3 | packet:3:1x3:16:direct:out | packet:3:1x3:16:direct:out",
+    "2x2 network absent=0 | packet:3:1x3:16:direct:out | packet:3:1x3:16:direct:out",
+]
+
+JOBS = [Job.parse(text) for text in _TEXTS]
