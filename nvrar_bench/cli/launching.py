@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from nvrar_bench.backends.nvrar.arguments import MAX_VIRTUAL_RANKS
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.cli.options import require
 from nvrar_bench.errors import UsageError
 from nvrar_bench.units import parse_size
 
 FABRICS = ("auto", "host", "nvshmem", "loopback")
-MAX_VIRTUAL_RANKS = 16
 MAX_GRAPH = 128
 
 

@@ -26,7 +26,6 @@ class Device(ABC):
     """Memory and clock of this process's ranks."""
 
     name: ClassVar[str]
-    graph: int = 1  # calls that are captured in one graph and replayed
     heap_problem: str | None = None  # why kernels of other ranks cannot reach symmetric memory
 
     def __init__(self, world: World, timeout: float) -> None:

@@ -59,7 +59,6 @@ class CudaDevice(Device):
         build: Build = build_cubin,
     ) -> None:
         super().__init__(world, timeout)
-        self.graph = graph
         self.placement, self.gpu, self._build = placement, placement.gpu, build
         self._heap = heap
         who = f"rank {world.rank} on {world.host}"
