@@ -72,6 +72,53 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Independence:
+    """How far the samples of a result tell on their own; see docs/method.md.
+
+    `effective_samples` is how many independent samples would tell as much of the median; `lag1` the
+    autocorrelation at lag 1 of which side of the median a sample is on; `drift` how far the first
+    samples lie above the rest, as a part of the median. None where there are too few samples.
+    """
+
+    effective_samples: float
+    lag1: float | None
+    drift: float | None
+
+
+@dataclass(frozen=True)
+class Launches:
+    """Variation within launches of mpirun, and between them.
+
+    `medians_us` holds the median of each launch. `within_us` is the standard error that a launch's
+    median has for lack of samples, `between_us` the standard deviation of launches beyond that;
+    None where they cannot be told.
+    """
+
+    count: int
+    medians_us: tuple[float, ...]
+    within_us: float | None
+    between_us: float | None
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Half-width of the median's 95 % interval as a part of the median: asked for, and reached."""
+
+    target: float | None
+    reached: float | None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How late one rank began its calls, after the agreed time or after the first rank."""
+
+    launch: int
+    rank: int
+    median_us: float
+    max_us: float
+
+
+@dataclass(frozen=True)
 class FirstWrong:
     """The first wrong element; nan and infinities are texts, which JSON has no numbers for."""
 
@@ -108,8 +155,14 @@ class Result:
     latency_us: Latency
     samples: int
     samples_us: tuple[float, ...]
+    launch_samples: tuple[int, ...]
+    late: tuple[int, ...]
     warmup: int
     stop_reason: str
+    precision: Precision
+    independence: Independence
+    launches: Launches
+    arrivals: tuple[Arrival, ...]
     algbw_gb_per_s: float
     busbw_gb_per_s: float
     check: Check

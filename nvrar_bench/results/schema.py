@@ -15,7 +15,7 @@ from typing import Any
 from nvrar_bench.datatypes import DTYPES, OPS
 
 FORMAT = "nvrar-bench.run"
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 STATUSES = ("complete", "failed", "interrupted")
 
 _Schema = dict[str, Any]
@@ -26,6 +26,7 @@ _COUNT: _Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 _POSITIVE: _Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 _NUMBER: _Schema = {"type": "number", "minimum": 0}
 _NUMBER_OR_NULL: _Schema = {"type": ["number", "null"], "minimum": 0}
+_SIGNED_OR_NULL: _Schema = {"type": ["number", "null"]}
 _ELEMENT: _Schema = {"type": ["number", "string"]}
 _FACTS: _Schema = {"type": "object"}
 
@@ -81,6 +82,27 @@ _FIELDS["Latency"] = {
     "p95": _said(_NUMBER_OR_NULL, "null below n = 100"),
     "p99": _said(_NUMBER_OR_NULL, "null below n = 100"),
 }
+_FIELDS["Independence"] = {
+    "effective_samples": _said(_NUMBER, "independent samples that would tell as much of the median"),
+    "lag1": _said(_SIGNED_OR_NULL, "autocorrelation at lag 1 of the side of the median"),
+    "drift": _said(_SIGNED_OR_NULL, "of the first samples above the rest, as a part of the median"),
+}
+_FIELDS["Launches"] = {
+    "count": _said(_POSITIVE, "of mpirun"),
+    "medians_us": _said(_list_of(_NUMBER), "of each launch"),
+    "within_us": _said(_NUMBER_OR_NULL, "standard error of a launch's median, from its samples"),
+    "between_us": _said(_NUMBER_OR_NULL, "standard deviation of launches beyond that; null for 1"),
+}
+_FIELDS["Precision"] = {
+    "target": _said(_NUMBER_OR_NULL, "asked for; null where a number of samples was"),
+    "reached": _said(_NUMBER_OR_NULL, "half-width of the interval / median; null without interval"),
+}
+_FIELDS["Arrival"] = {
+    "launch": _COUNT,
+    "rank": _COUNT,
+    "median_us": _said(_NUMBER, "behind the agreed start, or behind the first rank"),
+    "max_us": _NUMBER,
+}
 _FIELDS["FirstWrong"] = {
     "rank": _COUNT,
     "index": _COUNT,
@@ -107,8 +129,14 @@ _FIELDS["Result"] = {
     "latency_us": _said(_object("Latency"), "microseconds; a sample is the maximum over ranks"),
     "samples": _said(_COUNT, "how many"),
     "samples_us": _said(_list_of(_NUMBER), "microseconds, in the order in which they were taken"),
+    "launch_samples": _said(_list_of(_COUNT), "how many of them each launch took, in order"),
+    "late": _said(_list_of(_COUNT), "indices of samples that a rank began late: not in the figures"),
     "warmup": _said(_COUNT, "calls before the first sample"),
-    "stop_reason": _TEXT,
+    "stop_reason": _said(_TEXT, "iterations, precision, max_samples, max_time, unfinished"),
+    "precision": _said(_object("Precision"), "of the median"),
+    "independence": _object("Independence"),
+    "launches": _object("Launches"),
+    "arrivals": _said(_list_of(_object("Arrival")), "per launch and rank"),
     "algbw_gb_per_s": _said(_NUMBER, "size / median, 1e9 bytes per second"),
     "busbw_gb_per_s": _said(_NUMBER, "algbw x 2(n-1)/n for n ranks"),
     "check": _object("Check"),

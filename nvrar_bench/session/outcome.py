@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import WrongResult
-from nvrar_bench.measure.statistics import Summary, algbw, busbw, summarize
 from nvrar_bench.plan import Case
-from nvrar_bench.results.record import Check, FirstWrong, Latency, Result
+from nvrar_bench.results.figures import make_result
+from nvrar_bench.results.record import Check, FirstWrong, Result
 from nvrar_bench.session.case import Measured
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
-
-_MICRO = 1e6
-_GIGA = 1e-9
 
 
 def combined_check(world: World, case: Case, measured: Measured) -> Check:
@@ -72,9 +66,14 @@ def result_of(
     device: Device, case: Case, measured: Measured, check: Check, warmup: int, suffix: str
 ) -> Result:
     """The record's entry for one backend at one case."""
-    seconds = measured.samples / 1e9
-    summary = summarize(seconds)
-    return Result(
+    samples = tuple(round(ns / 1e3, 3) for ns in measured.samples.tolist())
+    return make_result(
+        ranks=device.world.size,
+        samples_us=samples,
+        launch_samples=(len(samples),),
+        late=(),
+        target=None,
+        warnings=(*device.warnings(), *measured.operation.warnings),
         backend=measured.backend,
         variant=measured.operation.variant + suffix,
         device=device.name,
@@ -84,21 +83,8 @@ def result_of(
         placement=case.placement,
         size_bytes=case.size_bytes,
         count=case.count,
-        latency_us=_latency(summary),
-        samples=len(seconds),
-        samples_us=tuple(round(s * _MICRO, 3) for s in seconds.tolist()),
         warmup=warmup,
         stop_reason="iterations",
-        algbw_gb_per_s=algbw(case.size_bytes, summary.median) * _GIGA,
-        busbw_gb_per_s=busbw(case.size_bytes, summary.median, device.world.size) * _GIGA,
+        arrivals=(),
         check=check,
-        warnings=(*device.warnings(), *measured.operation.warnings),
     )
-
-
-def _latency(summary: Summary) -> Latency:
-    micros: dict[str, Any] = {
-        name: None if seconds is None else round(seconds * _MICRO, 4)
-        for name, seconds in asdict(summary).items()
-    }
-    return Latency(**micros)

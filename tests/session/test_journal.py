@@ -12,7 +12,16 @@ from nvrar_bench.errors import (
     UsageError,
     WrongResult,
 )
-from nvrar_bench.results.record import Check, Latency, Result, RunRecord, Topology
+from nvrar_bench.results.record import (
+    Check,
+    Independence,
+    Latency,
+    Launches,
+    Precision,
+    Result,
+    RunRecord,
+    Topology,
+)
 from nvrar_bench.session import journal as module
 from nvrar_bench.session.journal import Journal
 
@@ -20,7 +29,10 @@ RESULT = Result(
     backend="fake", variant="fake", device="cpu", buffers="private", dtype="int8", op="max",
     placement="in_place", size_bytes=7, count=7,
     latency_us=Latency(1.0, None, None, 1.0, 1.0, 1.0, None, None), samples=1, samples_us=(1.0,),
-    warmup=0, stop_reason="iterations", algbw_gb_per_s=1.0, busbw_gb_per_s=0.0,
+    launch_samples=(1,), late=(), warmup=0, stop_reason="iterations",
+    precision=Precision(None, None), independence=Independence(1.0, None, None),
+    launches=Launches(1, (1.0,), None, None), arrivals=(),
+    algbw_gb_per_s=1.0, busbw_gb_per_s=0.0,
     check=Check("skipped", None, 0, 0, None), warnings=(),
 )  # fmt: skip
 
