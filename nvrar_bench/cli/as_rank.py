@@ -20,6 +20,7 @@ from nvrar_bench.session.settings import Settings
 from nvrar_bench.session.stages import case_count
 from nvrar_bench.session.start import join_world
 
+LAUNCH_VARIABLE = "NVRAR_BENCH_LAUNCH"
 REPORTS = {"table": table.write, "summary": summary.write}
 
 
@@ -78,7 +79,13 @@ def _run(settings: Settings, journal: Journal, guard: Guard) -> None:
         if settings.virtual_ranks:
             world = world.with_virtual_ranks(settings.virtual_ranks)
     with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
-        Session(settings, world, journal, guard, progress).run(sys.argv)
+        Session(settings, world, journal, guard, progress, launch_index()).run(sys.argv)
+
+
+def launch_index() -> int:
+    """Which of several launches of mpirun this is, as `--launches` tells its ranks."""
+    text = os.environ.get(LAUNCH_VARIABLE, "0")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _progress(cases: int) -> AbstractContextManager[CaseProgress | NoProgress]:

@@ -52,6 +52,7 @@ def check(
     """
     from nvrar_bench.cli.launching import Launching
     from nvrar_bench.cli.planning import Wish, settings_of, soak_settings
+    from nvrar_bench.cli.stopping import StopAt
     from nvrar_bench.session.settings import Settings
 
     launching = Launching(
@@ -68,12 +69,12 @@ def check(
     def settings() -> Settings:
         planned = settings_of(
             Wish(case=case or "correctness"), backends=options.names(backend), device=device,
-            iters=1, warmup=0, check=True, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
-            launching=launching,
+            stop_at=StopAt(1), warmup=0, check=True, nodes=nodes, timeout=timeout, seed=seed,
+            ranks=ranks, launching=launching,
         )  # fmt: skip
         short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
         if soak is not None:
             return soak_settings(planned, soak, case)
-        return replace(planned, sweeps=short, stop_at_wrong=False)
+        return replace(planned, sweeps=short, stop_at_wrong=False, interleave=False)
 
     execute(settings, ranks=ranks, json=json, report="summary")

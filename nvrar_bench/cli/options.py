@@ -119,6 +119,43 @@ ShareGpu = Annotated[
         "--share-gpu", help="Let several ranks run on one GPU; every result then says so."
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", metavar="PERCENT",
+        help="Instead of --iters: measure until half of the median's 95 % interval is this part of "
+        "the median, such as 1% or 0.01.",
+    ),
+]  # fmt: skip
+MinSamples = Annotated[
+    int | None,
+    typer.Option(
+        "--min-samples", metavar="N", parser=whole,
+        help="With --precision: not before so many samples. [100]",
+    ),
+]  # fmt: skip
+MaxSamples = Annotated[
+    int | None,
+    typer.Option(
+        "--max-samples", metavar="N", parser=whole,
+        help="With --precision: no more samples than this. [100000]",
+    ),
+]  # fmt: skip
+MaxTime = Annotated[
+    float | None,
+    typer.Option(
+        "--max-time", metavar="SECONDS", parser=number,
+        help="With --precision: no longer than this for one backend at one size. [10]",
+    ),
+]  # fmt: skip
+Start = Annotated[
+    str,
+    typer.Option(
+        "--start", metavar="auto|clock|barrier",
+        help="How ranks begin a call: at an agreed time of related clocks, or when all have come. "
+        "auto is clock, and barrier where ranks share cores.",
+    ),
+]  # fmt: skip
 Json = Annotated[
     Path | None,
     typer.Option(
@@ -135,7 +172,9 @@ Timeout = Annotated[
 ]  # fmt: skip
 Seed = Annotated[
     int,
-    typer.Option("--seed", metavar="N", parser=whole, help="Of the verified inputs."),
+    typer.Option(
+        "--seed", metavar="N", parser=whole, help="Of the verified inputs and of the order."
+    ),
 ]
 
 

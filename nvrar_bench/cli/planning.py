@@ -9,6 +9,7 @@ from nvrar_bench.backends.names import require_known
 from nvrar_bench.casefile import Sweep, read_case_file
 from nvrar_bench.cli.launching import Launching
 from nvrar_bench.cli.options import names, require, require_common
+from nvrar_bench.cli.stopping import MAX_CALLS, StopAt
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.plan import AXES, Plan, sizes_from_range
 from nvrar_bench.session.settings import Settings
@@ -17,7 +18,7 @@ from nvrar_bench.units import parse_size
 
 DEFAULT_MIN = "128K"
 DEFAULT_MAX = "2M"
-MAX_ITERS = 10_000_000
+STARTS = ("auto", "clock", "barrier")
 
 _SOAK = re.compile(r"([0-9]{1,12})([smh]?)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -47,9 +48,9 @@ class Wish:
 
 
 def settings_of(
-    wish: Wish, *, backends: tuple[str, ...], device: str, iters: int, warmup: int, check: bool,
-    nodes: int | None, timeout: float, seed: int, ranks: int | None,
-    launching: Launching | None = None,
+    wish: Wish, *, backends: tuple[str, ...], device: str, stop_at: StopAt, warmup: int,
+    check: bool, nodes: int | None, timeout: float, seed: int, ranks: int | None,
+    launching: Launching | None = None, start: str = "auto",
 ) -> Settings:  # fmt: skip
     """Check everything that can be checked before the ranks meet.
 
@@ -58,16 +59,17 @@ def settings_of(
         CaseFileError: likewise, of the case file.
     """
     require_common(device, nodes, ranks, timeout)
-    require(1 <= iters <= MAX_ITERS, "--iters", iters, f"1 to {MAX_ITERS}")
-    require(0 <= warmup <= MAX_ITERS, "--warmup", warmup, f"0 to {MAX_ITERS}")
+    stopping = stop_at.stopping()
+    require(0 <= warmup <= MAX_CALLS, "--warmup", warmup, f"0 to {MAX_CALLS}")
+    require(start in STARTS, "--start", start, ", ".join(STARTS))
     require(0 <= seed < 2**31, "--seed", seed, "0 to 2147483647")
     require_known(backends)
     sweeps = _sweeps(wish)
     chosen = (launching or Launching()).settings(device, ranks, nodes)
     _require_renewable(sweeps, chosen["graph"])
     return Settings(
-        sweeps=sweeps, backends=backends, device=device, iters=iters, warmup=warmup,
-        check=check, nodes=nodes, timeout=timeout, seed=seed,
+        sweeps=sweeps, backends=backends, device=device, stopping=stopping, start=start,
+        warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed,
         **chosen,
     )  # fmt: skip
 

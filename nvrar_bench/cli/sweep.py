@@ -83,11 +83,16 @@ def sweep(
         ),
     ] = 20,
     iters: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "-n", "--iters", metavar="N", parser=options.whole, help="Timed calls per case."
+            "-n", "--iters", metavar="N", parser=options.whole, help="Timed calls per case. [200]"
         ),
-    ] = 200,
+    ] = None,
+    precision: options.Precision = None,
+    min_samples: options.MinSamples = None,
+    max_samples: options.MaxSamples = None,
+    max_time: options.MaxTime = None,
+    start: options.Start = "auto",
     check: Annotated[
         bool, typer.Option("--check/--no-check", "-c", help="Verify the buffers that are timed.")
     ] = True,
@@ -121,6 +126,7 @@ def sweep(
     """
     from nvrar_bench.cli.launching import Launching
     from nvrar_bench.cli.planning import Wish, settings_of
+    from nvrar_bench.cli.stopping import StopAt
 
     launching = Launching(
         fabric,
@@ -138,10 +144,11 @@ def sweep(
         minimum, maximum, factor, step, sizes, case, dtype, op, in_place, buffers, protocol,
         check_mode,
     )  # fmt: skip
+    stop_at = StopAt(iters, precision, min_samples, max_samples, max_time)
     execute(
         lambda: settings_of(
-            wish, backends=options.names(backend), device=device, iters=iters, warmup=warmup,
-            check=check, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
+            wish, backends=options.names(backend), device=device, stop_at=stop_at, start=start,
+            warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
             launching=launching,
         ),
         ranks=ranks, json=json, report="table",

@@ -28,9 +28,3 @@ def time_calls(
         start = clock()
         launch()
         samples[i] = clock() - start
-
-
-def shares(total: int, rounds: int) -> list[int]:
-    """Split `total` calls over at most `rounds` turns, as evenly as whole calls allow."""
-    rounds = min(total, rounds)
-    return [total * (i + 1) // rounds - total * i // rounds for i in range(rounds)]

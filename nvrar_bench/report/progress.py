@@ -21,8 +21,8 @@ _LINE_EVERY_S = 2.0
 class NoProgress:
     """Says nothing: the ranks that do not speak for all."""
 
-    def begin(self, case: str) -> None:
-        """A case begins."""
+    def begin(self, what: str, cases: int = 1) -> None:
+        """So many cases begin."""
 
     def note(self, activity: str) -> None:
         """Something else goes on."""
@@ -63,13 +63,13 @@ class CaseProgress:
         if self._bar:
             self._bar.stop()
 
-    def begin(self, case: str) -> None:
-        """A case begins."""
+    def begin(self, what: str, cases: int = 1) -> None:
+        """So many cases begin."""
         if self._bar:
-            self._bar.update(self._task, completed=self._begun, description=case)
+            self._bar.update(self._task, completed=self._begun, description=what)
         else:
-            self._maybe_line(case)
-        self._begun += 1
+            self._maybe_line(what)
+        self._begun += cases
 
     def note(self, activity: str) -> None:
         """Show what goes on apart from cases; only a bar has the room."""

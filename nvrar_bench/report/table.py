@@ -7,6 +7,7 @@ in the manner of nccl-tests: every line that is not data begins with `#`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -94,6 +95,7 @@ def _wrong(result: Result) -> str:
 _METRICS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("median {unit}", lambda result: format_latency(result.latency_us.median * MICROSECOND)),
     ("95 % interval", _interval),
+    ("n eff", lambda result: f"{result.independence.effective_samples:.0f}"),
     ("busbw GB/s", lambda result: format_bandwidth(result.busbw_gb_per_s * GIGABYTE)),
     (WRONG, _wrong),
 )
@@ -159,6 +161,7 @@ def _notes(record: RunRecord) -> Iterator[str]:
     """Say what the tables do not, worst last: the end of the output is what is read."""
     if not record.results:
         yield "no results"
+    yield from _samples(record.results)
     for skipped in record.skipped:
         yield f"skipped: {skipped.backend}: {skipped.reason}"
     yield from _warnings(record.results)
@@ -167,6 +170,27 @@ def _notes(record: RunRecord) -> Iterator[str]:
         yield f"error: {error.type}: {error.message}"
     if record.run.status != "complete":
         yield f"the run is not complete: {record.run.status}"
+
+
+def _samples(results: Sequence[Result]) -> Iterator[str]:
+    """Say how many samples there are, what ended the points, who was late and who came last."""
+    counts = sorted({result.samples for result in results})
+    if not counts:
+        return
+    reasons = Counter(result.stop_reason for result in results)
+    ended = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    yield f"samples: {span} per point; ended by {ended}"
+    late, taken = sum(len(result.late) for result in results), sum(r.samples for r in results)
+    if late:
+        yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
+    arrivals = [arrival for result in results for arrival in result.arrivals]
+    last = max(arrivals, key=lambda arrival: arrival.median_us, default=None)
+    if last is not None and last.max_us > 0:
+        yield (
+            f"last to arrive: rank {last.rank}, {format_latency(last.median_us * MICROSECOND)} us "
+            f"behind in the median, {format_latency(last.max_us * MICROSECOND)} us at most"
+        )
 
 
 def _label(result: Result) -> str:

@@ -83,7 +83,9 @@ _FIELDS["Latency"] = {
     "p99": _said(_NUMBER_OR_NULL, "null below n = 100"),
 }
 _FIELDS["Independence"] = {
-    "effective_samples": _said(_NUMBER, "independent samples that would tell as much of the median"),
+    "effective_samples": _said(
+        _NUMBER, "independent samples that would tell as much of the median"
+    ),
     "lag1": _said(_SIGNED_OR_NULL, "autocorrelation at lag 1 of the side of the median"),
     "drift": _said(_SIGNED_OR_NULL, "of the first samples above the rest, as a part of the median"),
 }
@@ -130,7 +132,9 @@ _FIELDS["Result"] = {
     "samples": _said(_COUNT, "how many"),
     "samples_us": _said(_list_of(_NUMBER), "microseconds, in the order in which they were taken"),
     "launch_samples": _said(_list_of(_COUNT), "how many of them each launch took, in order"),
-    "late": _said(_list_of(_COUNT), "indices of samples that a rank began late: not in the figures"),
+    "late": _said(
+        _list_of(_COUNT), "indices of samples that a rank began late: not in the figures"
+    ),
     "warmup": _said(_COUNT, "calls before the first sample"),
     "stop_reason": _said(_TEXT, "iterations, precision, max_samples, max_time, unfinished"),
     "precision": _said(_object("Precision"), "of the median"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nvrar_bench.errors import Interrupted, NvrarBenchError
@@ -23,6 +23,7 @@ class Journal:
     def __init__(self, writer: Writer) -> None:
         self.record: RunRecord | None = None
         self._writer = writer
+        self._unfinished: Callable[[], Sequence[Result]] = tuple
         self._written_at = 0.0
         self._lock = threading.RLock()
 
@@ -31,6 +32,17 @@ class Journal:
         with self._lock:
             self.record = record
             self._write()
+
+    def expect(self, unfinished: Callable[[], Sequence[Result]] = tuple) -> None:
+        """Say who knows the results in the making: they are written too, as far as they are."""
+        with self._lock:
+            self._unfinished = unfinished
+
+    def progressed(self) -> None:
+        """There is more of the results in the making; write it now and then."""
+        with self._lock:
+            if self.record is not None and self._is_time():
+                self._write()
 
     def add(self, result: Result) -> None:
         """Add a finished case of one backend."""
@@ -49,7 +61,9 @@ class Journal:
         with self._lock:
             if self.record is None or self.record.run.finished_at is not None:
                 return
-            told = self.record.with_error(error) if error else self.record
+            told = self._with_unfinished(self.record)
+            self._unfinished = tuple
+            told = told.with_error(error) if error else told
             self.record = told.finished(_status(error))
             self._write()
 
@@ -58,14 +72,21 @@ class Journal:
             if self.record is None:
                 return
             self.record = change(self.record)
-            few = len(self.record.results) <= _FEW_RESULTS
-            if few or time.monotonic() - self._written_at > _PAUSE_S:
+            if len(self.record.results) <= _FEW_RESULTS or self._is_time():
                 self._write()
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._written_at > _PAUSE_S
 
     def _write(self) -> None:
         if self.record is not None:
-            self._writer.write(self.record)
+            self._writer.write(self._with_unfinished(self.record))
             self._written_at = time.monotonic()
+
+    def _with_unfinished(self, record: RunRecord) -> RunRecord:
+        for result in self._unfinished():
+            record = record.with_result(result)
+        return record
 
 
 def _status(error: NvrarBenchError | None) -> Status:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import WrongResult
-from nvrar_bench.plan import Case
 from nvrar_bench.results.figures import make_result
-from nvrar_bench.results.record import Check, FirstWrong, Result
-from nvrar_bench.session.case import Measured
+from nvrar_bench.results.record import Arrival, Check, FirstWrong, Result
+from nvrar_bench.session.point import Point
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
 
+Arrivals = tuple[Arrival, ...]
 
-def combined_check(world: World, case: Case, measured: Measured) -> Check:
+
+def combined_check(world: World, point: Point) -> Check:
     """All checks of all ranks as one; collective, the same on every rank."""
-    mine = (measured.checks, measured.canary_broken)
+    case, mine = point.case, (point.checks, point.canary_broken)
     everyone = world.comm.allgather(mine)
     checks = [check for of_rank, _ in everyone for check in of_rank]
     if not checks:
@@ -44,7 +47,18 @@ def _number(value: int | float | str) -> float | str:
     return value
 
 
-def require_right(case: Case, measured: Measured, check: Check) -> None:
+def provisional_check(point: Point) -> Check:
+    """What is known of an unfinished point: what this rank saw is no word about the others."""
+    return Check("skipped", None, 0, 0, None) if not point.wrong() else _own_check(point)
+
+
+def _own_check(point: Point) -> Check:
+    first = _first_wrong([check for check in point.checks if check.wrong], [], point.case.count)
+    elements = sum(check.elements for check in point.checks)
+    return Check("failed", point.checks[0].mode, elements, point.wrong(), first)
+
+
+def require_right(point: Point, check: Check) -> None:
     """Refuse a wrong result.
 
     Raises:
@@ -52,10 +66,10 @@ def require_right(case: Case, measured: Measured, check: Check) -> None:
     """
     if check.first_wrong is None:
         return
-    first = check.first_wrong
+    first, case = check.first_wrong, point.case
     where = f"element {first.index}" + ("" if first.index < case.count else " (not of the output)")
     raise WrongResult(
-        f"{measured.backend} ({measured.operation.variant}) gave a wrong result: {case.dtype} "
+        f"{point.backend} ({point.operation.variant}) gave a wrong result: {case.dtype} "
         f"{case.op}, {case.placement}, {case.buffers}, {case.size_bytes} bytes: {check.wrong} of "
         f"{check.elements} elements checked; first on rank {first.rank}, {where}: "
         f"expected {first.expected}, saw {first.seen}"
@@ -63,19 +77,20 @@ def require_right(case: Case, measured: Measured, check: Check) -> None:
 
 
 def result_of(
-    device: Device, case: Case, measured: Measured, check: Check, warmup: int, suffix: str
+    device: Device, point: Point, check: Check, warmup: int, suffix: str, arrivals: Arrivals = ()
 ) -> Result:
-    """The record's entry for one backend at one case."""
-    samples = tuple(round(ns / 1e3, 3) for ns in measured.samples.tolist())
+    """The record's entry for one point."""
+    case = point.case
+    samples = tuple(round(ns / 1e3, 3) for ns in point.durations.tolist())
     return make_result(
         ranks=device.world.size,
         samples_us=samples,
         launch_samples=(len(samples),),
-        late=(),
-        target=None,
-        warnings=(*device.warnings(), *measured.operation.warnings),
-        backend=measured.backend,
-        variant=measured.operation.variant + suffix,
+        late=tuple(i for i in point.late if i < len(samples)),
+        target=point.rule.target(),
+        warnings=(*device.warnings(), *point.operation.warnings),
+        backend=point.backend,
+        variant=point.operation.variant + suffix,
         device=device.name,
         buffers=case.buffers,
         dtype=case.dtype,
@@ -84,7 +99,18 @@ def result_of(
         size_bytes=case.size_bytes,
         count=case.count,
         warmup=warmup,
-        stop_reason="iterations",
-        arrivals=(),
+        stop_reason=point.stop_reason,
+        arrivals=arrivals,
         check=check,
+    )
+
+
+def arrivals_of(world: World, point: Point) -> Arrivals:
+    """How late each rank began its calls; collective, the same on every rank."""
+    own = point.own_delays
+    mine = (float(np.median(own)) / 1e3, float(own.max()) / 1e3)
+    everyone = world.comm.allgather(mine)
+    return tuple(
+        Arrival(0, rank, round(median, 3), round(most, 3))
+        for rank, (median, most) in enumerate(everyone)
     )

@@ -12,18 +12,27 @@ from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.opening import GpuOptions, open_device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.guard import Guard, Watch
+from nvrar_bench.measure.order import Order
 from nvrar_bench.plan import Case
-from nvrar_bench.results.record import Check, RunRecord
+from nvrar_bench.results.record import Check, Result, RunRecord
 from nvrar_bench.session import facts, memory
+from nvrar_bench.session.block import Block
 from nvrar_bench.session.buffers import SweepBuffers
-from nvrar_bench.session.case import CaseRun, Measured
 from nvrar_bench.session.journal import Journal
 from nvrar_bench.session.known import KnownInputs
-from nvrar_bench.session.outcome import combined_check, require_right, result_of
+from nvrar_bench.session.outcome import (
+    arrivals_of,
+    combined_check,
+    provisional_check,
+    require_right,
+    result_of,
+)
+from nvrar_bench.session.point import Point
 from nvrar_bench.session.settings import Settings
 from nvrar_bench.session.soak import Soak
 from nvrar_bench.session.soak_plan import SoakLimit
-from nvrar_bench.session.stages import Stage, left_out, stages
+from nvrar_bench.session.stages import MOST_TOGETHER, Stage, left_out, stages
+from nvrar_bench.units import format_size
 from nvrar_bench.world import World
 
 # The kernel's own deadline comes first: it knows more about what it waits for than the guard does.
@@ -35,8 +44,8 @@ _LOCAL_WORK_LIMIT_S = 1800.0
 class Progress(Protocol):
     """Who is told how far the run is."""
 
-    def begin(self, case: str) -> None:
-        """A case begins."""
+    def begin(self, what: str, cases: int = 1) -> None:
+        """So many cases begin."""
 
     def note(self, activity: str) -> None:
         """Something else goes on, before or between cases."""
@@ -46,10 +55,11 @@ class Session:
     """The collective work of a run; every rank does the same, rank 0 keeps the journal."""
 
     def __init__(
-        self, settings: Settings, world: World, journal: Journal, guard: Guard, progress: Progress
-    ) -> None:
+        self, settings: Settings, world: World, journal: Journal, guard: Guard,
+        progress: Progress, launch: int = 0,
+    ) -> None:  # fmt: skip
         self._settings, self._world, self._journal = settings, world, journal
-        self._guard, self._progress = guard, progress
+        self._guard, self._progress, self._launch = guard, progress, launch
         self._device: Device
         self._wrong: list[WrongResult] = []
 
@@ -118,11 +128,13 @@ class Session:
             stage.sweep.plan, self._device, self._settings.seed, self._settings.check
         )
         buffers: dict[str, SweepBuffers] = {}
-        for case in stage.sweep.plan:
-            self._progress.begin(describe(case, stage))
-            if case.buffers not in buffers:
-                buffers[case.buffers] = self._allocate(stage, case.buffers)
-            self._run_case(stage, case, backends, buffers[case.buffers], known)
+        together = MOST_TOGETHER if self._settings.interleave else 1
+        for number, block in enumerate(stage.blocks(together)):
+            for kind in dict.fromkeys(case.buffers for case in block):
+                if kind not in buffers:
+                    buffers[kind] = self._allocate(stage, kind)
+            self._progress.begin(describe_block(block, stage), len(block))
+            self._run_block(stage, number, block, backends, buffers, known)
         for backend in backends:
             backend.close()
         for pair in buffers.values():
@@ -158,10 +170,34 @@ class Session:
         sizes = [case.size_bytes for case in stage.sweep.plan if case.buffers == kind]
         return SweepBuffers(self._device, max(sizes), kind)
 
-    def _run_case(
-        self, stage: Stage, case: Case, backends: list[Backend], buffers: SweepBuffers,
-        known: KnownInputs,
+    def _run_block(
+        self, stage: Stage, number: int, cases: Sequence[Case], backends: list[Backend],
+        buffers: dict[str, SweepBuffers], known: KnownInputs,
     ) -> None:  # fmt: skip
+        settings, stopping = self._settings, self._settings.stopping
+        block = Block(
+            self._device, self._gate,
+            lambda case: self._watch(f"the case {describe(case, stage)}"),
+            self._guard.renew, self._hear_of_round,
+        )  # fmt: skip
+        for case in cases:
+            able = self._able(backends, case)
+            if not able:
+                continue
+            with self._guard.watch("computing the expected results", _LOCAL_WORK_LIMIT_S):
+                calls = known.of(case)
+            with self._watch(f"preparing the case {describe(case, stage)}"):
+                block.add(
+                    case, able, buffers[case.buffers].of(case), calls,
+                    lambda: stopping.rule(stage.iters),
+                )  # fmt: skip
+        self._journal.expect(lambda: self._unfinished(block, stage))
+        order = Order(settings.seed, self._launch, number)
+        block.run(stage.warmup, order, stop_at_wrong=settings.stop_at_wrong)
+        self._conclude(block, stage)
+
+    def _able(self, backends: list[Backend], case: Case) -> list[Backend]:
+        """Leave out, and say so, which cannot run this case."""
         able = []
         for backend in backends:
             reason = backend.unsupported(case)
@@ -169,23 +205,41 @@ class Session:
                 able.append(backend)
             else:
                 self._journal.skip(backend.name, reason)
-        if not able:
-            return
-        with self._guard.watch("computing the expected results", _LOCAL_WORK_LIMIT_S):
-            calls = known.of(case)
-        with self._watch(f"the case {describe(case, stage)}"):
-            run = CaseRun(stage.world, case, buffers.of(case), calls, self._gate, self._guard.renew)
-            for measured in run.run(able, stage.iters, stage.warmup):
-                check = combined_check(self._world, case, measured)
-                if self._world.rank == 0:
-                    self._journal.add(
-                        result_of(self._device, case, measured, check, stage.warmup, stage.suffix)
-                    )
-                self._judge(case, measured, check)
+        return able
 
-    def _judge(self, case: Case, measured: Measured, check: Check) -> None:
+    def _unfinished(self, block: Block, stage: Stage) -> list[Result]:
+        """Return what there is of a block that still runs."""
+        return [
+            result_of(self._device, point, provisional_check(point), stage.warmup, stage.suffix)
+            for point in block.points
+            if point.turns
+        ]
+
+    def _hear_of_round(self, done: int, of: int) -> None:
+        self._journal.progressed()
+        self._progress.note(f"{done} of {of} points have enough samples")
+
+    def _conclude(self, block: Block, stage: Stage) -> None:
+        """Add the results of a block to the record; collective."""
+        results = []
+        with self._watch("the exchange of results"):
+            for point in block.points:
+                if point.turns:
+                    check = combined_check(self._world, point)
+                    arrivals = arrivals_of(self._world, point)
+                    results.append((point, check, arrivals))
+        self._journal.expect()
+        for point, check, arrivals in results:
+            if self._world.rank == 0:
+                self._journal.add(
+                    result_of(self._device, point, check, stage.warmup, stage.suffix, arrivals)
+                )
+        for point, check, _ in results:
+            self._judge(point, check)
+
+    def _judge(self, point: Point, check: Check) -> None:
         try:
-            require_right(case, measured, check)
+            require_right(point, check)
         except WrongResult as error:
             if self._settings.stop_at_wrong:
                 raise
@@ -193,6 +247,17 @@ class Session:
 
     def _watch(self, what: str) -> Watch:
         return self._guard.watch(what, self._settings.timeout + _GUARD_EXTRA_S)
+
+
+def describe_block(cases: Sequence[Case], stage: Stage) -> str:
+    """Several cases in a few words, for progress."""
+    if len(cases) == 1:
+        return describe(cases[0], stage)
+    sizes = [case.size_bytes for case in cases]
+    return (
+        f"{stage.sweep.name}{stage.suffix} {cases[0].dtype} {cases[0].op}: {len(cases)} cases, "
+        f"{format_size(min(sizes))} to {format_size(max(sizes))}"
+    )
 
 
 def describe(case: Case, stage: Stage) -> str:

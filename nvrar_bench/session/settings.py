@@ -8,6 +8,7 @@ from typing import Any
 
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.casefile import Sweep
+from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.session.soak_plan import SoakLimit
 
 
@@ -18,13 +19,15 @@ class Settings:
     sweeps: tuple[Sweep, ...]
     backends: tuple[str, ...]
     device: str
-    iters: int
+    stopping: Stopping
     warmup: int
     check: bool
     nodes: int | None
     timeout: float
     seed: int
     stop_at_wrong: bool = True
+    interleave: bool = True  # points take turns in a random order; else one case at a time
+    start: str = "auto"  # of calls: at an agreed time ("clock"), or "barrier"
     virtual_ranks: int | None = None  # that one process plays, by the fabric `loopback`
     tuning: Tuning = AUTOMATIC
     graph: int = 1
@@ -44,12 +47,18 @@ class Settings:
             },
             "backends": list(self.backends),
             "device": self.device,
-            "iters": self.iters,
+            "iters": None if self.stopping.precision else self.stopping.iters,
+            "precision": self.stopping.precision,
+            "min_samples": self.stopping.min_samples,
+            "max_samples": self.stopping.max_samples,
+            "max_time_s": self.stopping.max_time,
             "warmup": self.warmup,
             "check": self.check,
             "nodes": self.nodes,
             "timeout_s": self.timeout,
             "seed": self.seed,
+            "start": self.start,
+            "interleave": self.interleave,
             "virtual_ranks": self.virtual_ranks,
             "blocks": self.tuning.blocks,
             "threads": self.tuning.threads,

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from nvrar_bench.casefile import Sweep
 from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Case
 from nvrar_bench.session.settings import Settings
 from nvrar_bench.world import World
+
+# Points of so many cases are measured in turns; more would wait long for their next turn, and their
+# results, which are written when all of a block are done, for the end.
+MOST_TOGETHER = 32
 
 
 @dataclass(frozen=True)
@@ -16,9 +22,20 @@ class Stage:
 
     sweep: Sweep
     world: World
-    iters: int
+    iters: int | None  # of the case file
     warmup: int
     suffix: str  # of variants, where one run has several numbers of nodes
+
+    def blocks(self, most: int = MOST_TOGETHER) -> list[tuple[Case, ...]]:
+        """Split the cases into those that are measured in turns: at most so many, in their order.
+
+        All cases of a block have the same inputs, but for their length.
+        """
+        found = []
+        for _, group in groupby(self.sweep.plan, lambda c: (c.dtype, c.op, c.check_mode)):
+            cases = tuple(group)
+            found += [cases[first : first + most] for first in range(0, len(cases), most)]
+        return found
 
 
 def stages(settings: Settings, world: World) -> list[Stage]:
@@ -61,7 +78,7 @@ def _stage(settings: Settings, sweep: Sweep, world: World, nodes: int) -> Stage:
     return Stage(
         sweep,
         world if nodes == world.nodes else world.with_nodes(nodes),
-        sweep.iters or settings.iters,
+        sweep.iters,
         settings.warmup if sweep.warmup is None else sweep.warmup,
         f"@{nodes}" if len(sweep.nodes) > 1 and not settings.nodes else "",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,18 +20,16 @@ def spoiled_execute(make_settings: Callable[[], Any], **how: Any) -> None:
 
 def spoil() -> None:
     """Once this process is a rank: only then may NumPy be there, and MPI not even then."""
-    from nvrar_bench.measure import loop
+    from nvrar_bench.measure.rules import Stopping
 
-    calls = itertools.count()
+    points = itertools.count()
 
-    def spoiled(*arguments: int) -> list[int]:
-        if next(calls) == 1 and rank(os.environ) == int(os.environ["BROKEN_RANK"]):
+    def spoiled(*arguments: Any) -> Any:
+        if next(points) == 1 and rank(os.environ) == int(os.environ["BROKEN_RANK"]):
             raise RuntimeError("two\nlines")
-        return shares(*arguments)
+        return make_rule(*arguments)
 
-    shares, loop.shares = loop.shares, spoiled
-    if "nvrar_bench.session.case" in sys.modules:  # it has its own name for it already
-        sys.modules["nvrar_bench.session.case"].shares = spoiled
+    make_rule, Stopping.rule = Stopping.rule, spoiled
 
 
 if __name__ == "__main__":

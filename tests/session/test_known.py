@@ -8,7 +8,7 @@ import pytest
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Plan
 from nvrar_bench.session import known
-from nvrar_bench.session.case import VERIFY_ORDER
+from nvrar_bench.session.block import VERIFY_ORDER
 from nvrar_bench.session.known import SETS, KnownInputs
 from nvrar_bench.verify import Problem
 

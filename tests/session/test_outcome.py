@@ -9,10 +9,18 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import WrongResult
+from nvrar_bench.measure.rules.iterations import Iterations
 from nvrar_bench.plan import Plan
-from nvrar_bench.results.record import Check, FirstWrong, Latency
-from nvrar_bench.session.case import Measured
-from nvrar_bench.session.outcome import combined_check, require_right, result_of
+from nvrar_bench.results.figures import DOUBT
+from nvrar_bench.results.record import Arrival, Check, FirstWrong, Latency
+from nvrar_bench.session.outcome import (
+    arrivals_of,
+    combined_check,
+    provisional_check,
+    require_right,
+    result_of,
+)
+from nvrar_bench.session.point import Point, Turn
 from nvrar_bench.verify import CheckResult
 
 (CASE,) = Plan.build((4096,), placements=("in_place",))
@@ -38,7 +46,11 @@ class Operation:
 
 
 def measured(*checks: CheckResult, canary_broken: bool = False, samples: tuple = (1000,)):
-    return Measured("nvrar", Operation(), np.array(samples), list(checks), canary_broken)
+    times, on_time = np.array(samples), np.zeros(len(samples), np.int64)
+    return Point(
+        "nvrar", CASE, Operation(), None, [], Iterations(len(samples)), None,
+        [Turn(times, on_time, on_time)], list(checks), canary_broken, stop_reason="iterations",
+    )  # fmt: skip
 
 
 def wrong(rank: int, index: int, count: int = 1) -> CheckResult:
@@ -48,38 +60,38 @@ def wrong(rank: int, index: int, count: int = 1) -> CheckResult:
 
 def test_checks_of_all_ranks_are_added_up(alone):
     world = replace(alone, comm=Ranks(([RIGHT, RIGHT], False)))
-    check = combined_check(world, CASE, measured(RIGHT, RIGHT))
+    check = combined_check(world, measured(RIGHT, RIGHT))
     assert check == Check("passed", "exact", 4096, 0, None)
 
 
 def test_the_first_wrong_element_is_the_lowest_index_on_the_lowest_rank(alone):
     others = ([wrong(1, 5, 3), wrong(1, 900)], False), ([RIGHT, wrong(2, 5)], False)
     world = replace(alone, comm=Ranks(*others))
-    check = combined_check(world, CASE, measured(wrong(0, 17), RIGHT))
+    check = combined_check(world, measured(wrong(0, 17), RIGHT))
     assert check == Check("failed", "exact", 6 * 1024, 6, FirstWrong(1, 5, 2.0, "nan"))
 
 
 def test_memory_around_the_output_counts_as_wrong(alone):
     world = replace(alone, comm=Ranks(([RIGHT], True), ([RIGHT], True)))
-    check = combined_check(world, CASE, measured(RIGHT))
+    check = combined_check(world, measured(RIGHT))
     first = FirstWrong(1, 1024, "untouched memory", "overwritten memory")
     assert check == Check("failed", "exact", 3 * 1024, 2, first)
 
 
 def test_a_wrong_element_is_told_before_broken_memory(alone):
     world = replace(alone, comm=Ranks(([wrong(1, 7)], False)))
-    check = combined_check(world, CASE, measured(RIGHT, canary_broken=True))
+    check = combined_check(world, measured(RIGHT, canary_broken=True))
     assert check == Check("failed", "exact", 2048, 2, FirstWrong(1, 7, 2.0, "nan"))
 
 
 def test_without_checks_it_is_skipped(alone):
-    check = combined_check(replace(alone, comm=Ranks(([], False))), CASE, measured())
+    check = combined_check(replace(alone, comm=Ranks(([], False))), measured())
     assert check == Check("skipped", None, 0, 0, None)
 
 
 @pytest.mark.parametrize("status", ["passed", "skipped"])
 def test_what_is_right_or_unknown_passes(status):
-    require_right(CASE, measured(), Check(status, None, 0, 0, None))
+    require_right(measured(), Check(status, None, 0, 0, None))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +100,7 @@ def test_what_is_right_or_unknown_passes(status):
 def test_a_wrong_result_is_told_in_full(index, place):
     check = Check("failed", "exact", 4096, 3, FirstWrong(1, index, 2.0, "nan"))
     with pytest.raises(WrongResult) as caught:
-        require_right(CASE, measured(), check)
+        require_right(measured(), check)
     assert str(caught.value) == (
         "nvrar (signal) gave a wrong result: float32 sum, in_place, symmetric, 4096 bytes: "
         f"3 of 4096 elements checked; first on rank 1, {place}: expected 2.0, saw nan"
@@ -99,7 +111,7 @@ def test_a_result_in_microseconds_and_gigabytes(alone):
     world = replace(alone, comm=Ranks(None, None, None), hosts=("here",) * 4)
     passed = Check("passed", "exact", 1, 0, None)
     one = measured(samples=(2000, 8000, 4096, 1001, 9000, 4096, 5000))
-    result = result_of(CpuDevice(world, 1.0), CASE, one, passed, 3, "@2")
+    result = result_of(CpuDevice(world, 1.0), one, passed, 3, "@2")
     assert result.latency_us == Latency(4.096, 1.001, 9.0, 4.7419, 1.001, 9.0, None, None)
     assert result.samples_us == (2.0, 8.0, 4.096, 1.001, 9.0, 4.096, 5.0)
     assert (result.samples, result.warmup, result.stop_reason) == (7, 3, "iterations")
@@ -107,13 +119,35 @@ def test_a_result_in_microseconds_and_gigabytes(alone):
     assert (result.backend, result.variant, result.device) == ("nvrar", "signal@2", "cpu")
     assert (result.size_bytes, result.count, result.placement) == (4096, 1024, "in_place")
     assert result.check is passed
-    assert result.warnings == ()
+    assert not [text for text in result.warnings if not text.startswith(DOUBT)]
 
 
 def test_more_ranks_than_cores_is_a_warning(alone):
     world = replace(alone, host_comm=Ranks(None), cores=1)
-    result = result_of(
-        CpuDevice(world, 1.0), CASE, measured(), Check("skipped", None, 0, 0, None), 0, ""
-    )
-    (warning,) = result.warnings
+    result = result_of(CpuDevice(world, 1.0), measured(), Check("skipped", None, 0, 0, None), 0, "")
+    warning = result.warnings[0]
     assert warning.startswith("2 ranks share 1 cores: ")
+
+
+def test_samples_that_a_rank_began_late_are_named_and_left_out(alone):
+    one = measured(samples=(1000, 9000, 2000, 7000, 3000))
+    delays = np.array([10, 501, 500, 99999, 0])
+    one.turns = [Turn(one.durations[:2], delays[:2], delays[:2] // 2)]
+    one.turns.append(Turn(np.array([2000, 7000, 3000]), delays[2:], delays[2:] // 2))
+    one.tolerance_ns = 500
+    result = result_of(CpuDevice(alone, 1.0), one, Check("skipped", None, 0, 0, None), 0, "")
+    assert (result.late, result.samples) == ((1, 3), 5)
+    assert (result.latency_us.median, result.latency_us.max) == (2.0, 3.0)
+
+
+def test_how_late_each_rank_came(alone):
+    one = measured(samples=(1000, 1000, 1000))
+    one.turns[0] = replace(one.turns[0], own_delays=np.array([100, 7000, 200]))
+    world = replace(alone, comm=Ranks((0.5, 1.25)))
+    assert arrivals_of(world, one) == (Arrival(0, 0, 0.2, 7.0), Arrival(0, 1, 0.5, 1.25))
+
+
+def test_of_an_unfinished_point_only_what_is_wrong_is_known():
+    assert provisional_check(measured(RIGHT)) == Check("skipped", None, 0, 0, None)
+    check = provisional_check(measured(RIGHT, wrong(3, 5, 2)))
+    assert check == Check("failed", "exact", 2048, 2, FirstWrong(3, 5, 2.0, "nan"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nvrar_bench.casefile import Sweep
+from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Plan
 from nvrar_bench.session.settings import Settings
 
@@ -16,7 +17,7 @@ def test_every_option_as_resolved():
     ]
     sweeps = tuple(Sweep(f"s{i}", (), (), None, None, plan) for i, plan in enumerate(plans))
     settings = Settings(
-        sweeps, ("mpi",), "auto", iters=3, warmup=1, check=False, nodes=2, timeout=1.5, seed=9
+        sweeps, ("mpi",), "auto", Stopping(3), warmup=1, check=False, nodes=2, timeout=1.5, seed=9
     )
     assert settings.to_json() == {
         "sweeps": ["s0", "s1"],
@@ -30,11 +31,17 @@ def test_every_option_as_resolved():
         "backends": ["mpi"],
         "device": "auto",
         "iters": 3,
+        "precision": None,
+        "min_samples": 100,
+        "max_samples": 100_000,
+        "max_time_s": 10.0,
         "warmup": 1,
         "check": False,
         "nodes": 2,
         "timeout_s": 1.5,
         "seed": 9,
+        "start": "auto",
+        "interleave": True,
         "virtual_ranks": None,
         "blocks": None,
         "threads": None,

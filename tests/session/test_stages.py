@@ -8,6 +8,7 @@ import pytest
 
 from nvrar_bench.casefile import Sweep
 from nvrar_bench.errors import UsageError
+from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Plan
 from nvrar_bench.session.settings import Settings
 from nvrar_bench.session.stages import case_count, left_out, stages
@@ -30,7 +31,7 @@ def sweep(name: str = "sweep", nodes: tuple = (), iters=None, warmup=None) -> Sw
 
 def settings(*sweeps: Sweep, nodes: int | None = None) -> Settings:
     return Settings(
-        sweeps, (), "cpu", iters=200, warmup=20, check=True, nodes=nodes, timeout=1.0, seed=0
+        sweeps, (), "cpu", Stopping(200), warmup=20, check=True, nodes=nodes, timeout=1.0, seed=0
     )
 
 
@@ -41,7 +42,7 @@ def shape(found: list) -> list[tuple]:
 def test_without_a_word_on_nodes_a_sweep_runs_as_launched(world):
     (stage,) = stages(settings(sweep()), world)
     assert stage.world is world
-    assert (stage.iters, stage.warmup, stage.suffix) == (200, 20, "")
+    assert (stage.iters, stage.warmup, stage.suffix) == (None, 20, "")
 
 
 def test_a_sweep_runs_at_every_number_of_nodes_that_divides_the_ranks(world):
@@ -77,3 +78,13 @@ def test_a_file_of_which_nothing_fits_is_refused(world):
 def test_what_a_sweep_says_wins(world):
     (stage,) = stages(settings(sweep(iters=7, warmup=0)), world)
     assert (stage.iters, stage.warmup) == (7, 0)
+
+
+def test_cases_that_share_inputs_are_measured_together_in_their_order(world):
+    plan = Plan.build(counts=range(1, 6), dtypes=("int8", "float32"), placements=("in_place",))
+    (stage,) = stages(settings(replace(sweep(), plan=plan)), world)
+    shape = [[(case.dtype, case.count) for case in block] for block in stage.blocks(3)]
+    first, second = ([[(dtype, n) for n in part] for part in ((1, 2, 3), (4, 5))] for dtype in
+                     ("int8", "float32"))  # fmt: skip
+    assert shape == [*first, *second]
+    assert [len(block) for block in stage.blocks(1)] == [1] * 10

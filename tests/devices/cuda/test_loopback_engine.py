@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,11 @@ from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import TimedOut, UsageError
+from nvrar_bench.measure.order import Order
+from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Plan
+from nvrar_bench.session.block import Block
 from nvrar_bench.session.buffers import SweepBuffers
-from nvrar_bench.session.case import CaseRun
 from nvrar_bench.session.known import KnownInputs
 from nvrar_bench.verify import Expected
 
@@ -36,9 +40,11 @@ def run(backend: NvrarBackend, case, iters: int = 3):
     device = backend.device
     buffers = SweepBuffers(device, case.size_bytes, case.buffers).of(case)
     known = KnownInputs((case,), device, 3, with_results=True).of(case)
-    one = CaseRun(device.world, case, buffers, known, lambda: None, lambda: None)
-    (measured,) = one.run([backend], iters, 1)
-    return measured
+    block = Block(device, lambda: None, lambda _: nullcontext(), lambda: None)
+    block.add(case, [backend], buffers, known, Stopping(iters).rule)
+    block.run(1, Order(0, 0, 0), stop_at_wrong=False)
+    (point,) = block.points
+    return point
 
 
 @pytest.mark.parametrize("placement", ["out_of_place", "in_place"])
@@ -54,7 +60,7 @@ def test_a_case_is_timed_and_right_on_every_rank(nvrar, driver, protocol, buffer
     assert {check.wrong for check in measured.checks} == {0}
     assert len(measured.checks) % 4 == 0
     assert not measured.canary_broken
-    assert set(measured.samples) == {driver.kernel_ns}
+    assert set(measured.durations) == {driver.kernel_ns}
     (warning,) = measured.operation.warnings
     assert warning.startswith("virtual ranks share one GPU")
 
@@ -64,7 +70,7 @@ def test_a_case_in_graphs(nvrar, driver):
     backend = nvrar(graph=3)
     measured = run(backend, case, iters=2)
     assert {check.wrong for check in measured.checks} == {0}
-    assert set(measured.samples) == {driver.kernel_ns}
+    assert set(measured.durations) == {driver.kernel_ns}
     # The kernels have counted what was replayed, and the next case goes on from there.
     (epoch,) = set(backend.epochs.read())
     assert epoch > backend._epoch

@@ -1,17 +1,21 @@
-"""One case on all backends: the order of calls, and what is checked between them."""
+"""Points in turns: the order of calls, and what is checked between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
+from nvrar_bench.measure.order import Order
+from nvrar_bench.measure.rules import Stopping
+from nvrar_bench.measure.rules.iterations import TURNS
 from nvrar_bench.plan import Plan
+from nvrar_bench.session.block import VERIFY_ORDER, Block
 from nvrar_bench.session.buffers import SweepBuffers
-from nvrar_bench.session.case import TURNS, VERIFY_ORDER, CaseRun
 from nvrar_bench.session.known import KnownInputs
 
 COUNT = 50
@@ -48,7 +52,7 @@ class Scripted:
 
 @pytest.fixture
 def run(alone):
-    """Run one case; what was measured, and the events: g for the gate, then whose call it was."""
+    """Run a block; its points, and the events: g for the gate, then whose call it was."""
 
     def go(
         *names: str,
@@ -57,18 +61,43 @@ def run(alone):
         placement: str = "out_of_place",
         spoil: Callable[[int, Scripted], None] = lambda call, backend: None,
         check: bool = True,
+        counts: tuple[int, ...] = (COUNT,),
+        stop_at_wrong: bool = False,
+        seed: int = 0,
     ):
-        (case,) = Plan.build(counts=(COUNT,), placements=(placement,))
+        cases = Plan.build(counts=counts, placements=(placement,))
         device = CpuDevice(alone, 1.0)
-        buffers = SweepBuffers(device, 4 * COUNT, "private").of(case)
-        go.events, alive = [], []
-        known = KnownInputs((case,), device, 0, with_results=check).of(case)
-        gate, beat = (lambda: go.events.append("g")), (lambda: alive.append(len(go.events)))
-        backends = [Scripted(name, go.events, spoil) for name in names]
-        go.alive = alive
-        return CaseRun(alone, case, buffers, known, gate, beat).run(backends, iters, warmup)
+        buffers = SweepBuffers(device, 4 * max(counts), "private")
+        go.events, go.alive, go.watched, go.told = [], [], [], []
+        known = KnownInputs(cases, device, 0, with_results=check)
+
+        def watch(case):
+            go.watched.append(case.count)
+            return nullcontext()
+
+        block = Block(
+            device, lambda: go.events.append("g"), watch, lambda: go.alive.append(len(go.events)),
+            lambda *done: go.told.append(done),
+        )  # fmt: skip
+        for case in cases:
+            backends = [Scripted(name, go.events, spoil) for name in names]
+            rule = Stopping(iters).rule
+            block.add(case, backends, buffers.of(case), known.of(case), rule)
+        block.run(warmup, Order(seed, 0, 0), stop_at_wrong=stop_at_wrong)
+        return block.points
 
     return go
+
+
+def _turns(calls: str, lengths: dict[str, list[int]]) -> list[str]:
+    """Cut calls into turns: whose they are, in order; each has one call that is not timed."""
+    whose, left = [], {name: iter(of) for name, of in lengths.items()}
+    while calls:
+        turn = 1 + next(left[calls[0]])
+        assert calls[:turn] == calls[0] * turn
+        whose.append(calls[0])
+        calls = calls[turn:]
+    return whose
 
 
 def test_every_call_passes_the_gate_and_backends_take_turns(run):
@@ -76,24 +105,64 @@ def test_every_call_passes_the_gate_and_backends_take_turns(run):
     calls = [event for event in run.events if event in "abg"]
     assert calls[::2] == ["g"] * (len(calls) // 2)
     order = "".join(calls[1::2])
+    start, end = "aaaabbbb" + "aabb", "ab"
+    assert (order[: len(start)], order[-len(end) :]) == (start, end)
     shares = [1, 1, 1, 1, 2, 1, 1, 1, 1, 2]
-    turns = "".join("a" * (1 + share) + "b" * (1 + share) for share in shares)
-    assert order == "aaaabbbb" + "aabb" + turns + "ab"
+    turns = _turns(order[len(start) : -len(end)], {"a": shares, "b": shares})
+    rounds = ["".join(turns[i : i + 2]) for i in range(0, len(turns), 2)]
+    assert len(rounds) == TURNS
+    assert set(rounds) == {"ab", "ba"}  # in every round both, in either order
     assert run.events[:2] == ["prepare a", "prepare b"]
     assert run.events[-2:] == ["close a", "close b"]
+
+
+def test_sizes_take_turns_too_and_the_seed_makes_the_order_again(run):
+    def order(seed: int) -> list[int]:
+        run("a", counts=(50, 20, 3), iters=10, seed=seed)
+        return run.watched[3:-3]  # less the verified calls before and after
+
+    first = order(5)
+    assert sorted(first[-30:]) == sorted([50, 20, 3] * TURNS)
+    rounds = [tuple(first[-30:][i : i + 3]) for i in range(0, 30, 3)]
+    assert all(sorted(each) == [3, 20, 50] for each in rounds)
+    assert len(set(rounds)) > 2
+    assert order(5) == first
+    assert order(6) != first
 
 
 def test_samples_are_those_of_the_timed_calls_in_order(run):
     (one,) = run("a", iters=3, warmup=2)
     # Calls 1 to 4 verify, 5 and 6 warm up; of every turn's calls the first is not timed.
-    assert one.samples.tolist() == [8, 10, 12]
+    assert one.durations.tolist() == [8, 10, 12]
     assert len(run.alive) >= one.operation.calls
+    assert run.told == [(0, 1)] * 3 + [(1, 1)]
 
 
 def test_there_are_at_most_so_many_turns(run):
     (one,) = run("a", iters=100)
     untimed = one.operation.calls - 100
     assert untimed == len(VERIFY_ORDER) + TURNS + 1
+
+
+def test_a_wrong_result_ends_the_block_with_a_sample_of_it(run):
+    def spoil(number: int, backend: Scripted) -> None:
+        if backend.name == "b":
+            backend.recv[17] += 1
+
+    (one,) = run("a", "b", iters=50, warmup=3, spoil=spoil, stop_at_wrong=True)
+    assert (one.backend, len(one.durations), one.wrong() > 0) == ("b", 1, True)
+    assert {event for event in run.events if event.startswith("close")} == {"close a", "close b"}
+
+
+def test_a_wrong_turn_ends_the_block_with_all_samples_so_far(run):
+    def spoil(number: int, backend: Scripted) -> None:
+        if number >= 12:
+            backend.recv[17] += 1
+
+    points = run("a", "b", iters=50, spoil=spoil, stop_at_wrong=True)
+    assert [point.stop_reason for point in points] == ["unfinished"] * 2
+    assert any(point.wrong() for point in points)
+    assert all(len(point.durations) < 50 for point in points)
 
 
 def test_all_is_checked_before_after_and_at_every_turn(run):

@@ -1,0 +1,38 @@
+"""Stopping rules, one file each: when a point has enough samples.
+
+    iterations    a number of calls
+    precision     a width of the median's interval, within bounds
+
+A new rule is a file with a `StoppingRule`, and a row in `Stopping.rule`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvrar_bench.measure.rules.base import StoppingRule, Taken
+from nvrar_bench.measure.rules.iterations import Iterations
+from nvrar_bench.measure.rules.precision import Precision
+
+__all__ = ["Stopping", "StoppingRule", "Taken"]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """What a run was asked for: `iters` calls, or, where `precision` is given, that.
+
+    `precision` is half of the 95 % interval of the median as a part of the median; `max_time` is
+    seconds per backend and point.
+    """
+
+    iters: int = 200
+    precision: float | None = None
+    min_samples: int = 100
+    max_samples: int = 100_000
+    max_time: float = 10.0
+
+    def rule(self, iters: int | None = None) -> StoppingRule:
+        """Make the rule of one backend at one point; `iters` is the case file's."""
+        if self.precision is None:
+            return Iterations(iters or self.iters)
+        return Precision(self.precision, self.min_samples, self.max_samples, self.max_time)

@@ -1,0 +1,170 @@
+"""Some points of a sweep, measured in turns: verify, warm up, take turns at random, verify again.
+
+A point is one backend at one case. Every turn of timed calls is checked as well, as it was left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+
+import numpy as np
+from mpi4py import MPI
+
+from nvrar_bench.backends.base import Backend
+from nvrar_bench.devices.base import Device
+from nvrar_bench.measure.loop import Nanoseconds
+from nvrar_bench.measure.order import Order
+from nvrar_bench.measure.rules import StoppingRule
+from nvrar_bench.measure.rules.iterations import Iterations
+from nvrar_bench.plan import Case
+from nvrar_bench.session.buffers import CaseBuffers
+from nvrar_bench.session.known import KnownCall
+from nvrar_bench.session.point import Point, Turn
+
+# Which set of known inputs each verifying call gets. Memory is reused after two calls, so a call's
+# leftovers are those of two calls before: with this order they always belong to the other set.
+VERIFY_ORDER = (1, 1, 0, 0)
+
+
+class Block:
+    """The collective work of a block; every rank does the same.
+
+    `watch` bounds the time spent on one case, `alive` says that there was progress, `told` hears of
+    every round how many of the points are done.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        gate: Callable[[], None],
+        watch: Callable[[Case], AbstractContextManager[object]],
+        alive: Callable[[], None],
+        told: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
+        self._device, self._world, self._gate = device, device.world, gate
+        self._watch, self._alive, self._told = watch, alive, told
+        self._tolerance_ns: int | None = None
+        self.points: list[Point] = []
+
+    def add(
+        self, case: Case, backends: Iterable[Backend], buffers: CaseBuffers,
+        known: list[KnownCall], rule: Callable[[], StoppingRule],
+    ) -> None:  # fmt: skip
+        """Prepare a point for each of the backends; collective."""
+        for backend in backends:
+            self._alive()
+            operation = backend.prepare(case, buffers.send, buffers.recv)
+            self.points.append(
+                Point(backend.name, case, operation, buffers, known, rule(), self._tolerance_ns)
+            )
+
+    def run(self, warmup: int, order: Order, *, stop_at_wrong: bool) -> None:
+        """Measure all points; after a wrong result, with `stop_at_wrong`, only what shows it."""
+        operations = [point.operation for point in self.points]
+        try:
+            self._each(self._verify)
+            wrong = self._wrong_points()
+            if wrong and stop_at_wrong:
+                self.points = wrong[:1]
+                wrong[0].rule = Iterations(1)
+            self._each(lambda point: self._warm_up(point, warmup))
+            self._take_turns(order, stop_at_wrong)
+            self._each(self._verify_again)
+        finally:
+            for operation in operations:
+                operation.close()
+
+    def _each(self, do: Callable[[Point], None]) -> None:
+        for point in self.points:
+            with self._watch(point.case):
+                do(point)
+
+    def _take_turns(self, order: Order, stop_at_wrong: bool) -> None:
+        """Round after round, each with the points that are not done in a new order."""
+        open_points = list(self.points)
+        while open_points:
+            for point in order.draw(open_points):
+                calls = point.next_turn()
+                if not calls:
+                    open_points.remove(point)
+                    continue
+                with self._watch(point.case):
+                    is_wrong = self._turn(point, calls)
+                if is_wrong and stop_at_wrong:
+                    return
+            self._told(len(self.points) - len(open_points), len(self.points))
+
+    def _turn(self, point: Point, calls: int) -> bool:
+        """Take a turn, and tell everybody; whether anything was wrong on any rank."""
+        start = time.monotonic()
+        point.buffers.restore(point.known[0].inputs)
+        point.buffers.spoil()  # what stands in the output is the others'
+        self._untimed_call(point)  # and so is what is in the caches
+        samples = np.zeros(calls, np.int64)
+        self._device.time_calls(point.operation, lambda: self._renew(point), self._gate, samples)
+        self._compare(point, point.known[0])
+        nothing = np.zeros(calls, np.int64)
+        return self._share(point, samples, nothing, start)
+
+    def _share(
+        self, point: Point, durations: Nanoseconds, own_delays: Nanoseconds, start: float
+    ) -> bool:
+        """Exchange a turn: of everything the maximum over ranks."""
+        seconds = time.monotonic() - start
+        last = [int(seconds * 1e9), int(point.wrong() > 0)]
+        everyone = np.concatenate([durations, own_delays, last])
+        self._world.comm.Allreduce(MPI.IN_PLACE, everyone, MPI.MAX)
+        calls = len(durations)
+        point.seconds += int(everyone[-2]) / 1e9
+        point.turns.append(Turn(everyone[:calls], everyone[calls : 2 * calls], own_delays))
+        return bool(everyone[-1])
+
+    def _verify(self, point: Point) -> None:
+        """The inputs of set 0 are in place afterwards."""
+        for number in VERIFY_ORDER:
+            self._checked_call(point, point.known[number])
+
+    def _verify_again(self, point: Point) -> None:
+        self._checked_call(point, point.known[0])
+
+    def _warm_up(self, point: Point, calls: int) -> None:
+        point.buffers.restore(point.known[0].inputs)
+        for _ in range(calls):
+            self._untimed_call(point)
+
+    def _wrong_points(self) -> list[Point]:
+        """Return those that were wrong on any rank; collective."""
+        wrong = np.array([point.wrong() > 0 for point in self.points], np.int64)
+        self._world.comm.Allreduce(MPI.IN_PLACE, wrong, MPI.MAX)
+        return [point for point, is_wrong in zip(self.points, wrong, strict=True) if is_wrong]
+
+    def _renew(self, point: Point) -> None:
+        """In place, the call before has consumed its input."""
+        self._alive()
+        if point.buffers.recv is point.buffers.send:
+            point.buffers.restore(point.known[0].inputs)
+
+    def _untimed_call(self, point: Point) -> None:
+        self._renew(point)
+        self._launch(point)
+
+    def _launch(self, point: Point) -> None:
+        self._gate()
+        point.operation.launch()
+        self._device.finish(point.operation)
+
+    def _checked_call(self, point: Point, known: KnownCall) -> None:
+        self._alive()
+        point.buffers.restore(known.inputs)
+        point.buffers.spoil()
+        self._launch(point)
+        self._compare(point, known)
+
+    def _compare(self, point: Point, known: KnownCall) -> None:
+        results = known.check(point.buffers.recv)
+        if not results:
+            return
+        point.checks.extend(results)
+        point.canary_broken = point.canary_broken or not point.buffers.canaries_intact()

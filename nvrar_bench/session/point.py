@@ -1,0 +1,84 @@
+"""One backend at one case: what it has measured so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nvrar_bench.backends.base import Operation
+from nvrar_bench.measure.loop import Nanoseconds
+from nvrar_bench.measure.rules import StoppingRule, Taken
+from nvrar_bench.plan import Case
+from nvrar_bench.session.buffers import CaseBuffers
+from nvrar_bench.session.known import KnownCall
+from nvrar_bench.verify import CheckResult
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """Calls timed in one go, shape (n,), in ns; but for `own_delays` the same on all ranks.
+
+    `durations` is the maximum over ranks; `delays` how late the last rank began, `own_delays` how
+    late this one did.
+    """
+
+    durations: Nanoseconds
+    delays: Nanoseconds
+    own_delays: Nanoseconds
+
+
+@dataclass(eq=False)
+class Point:
+    """A backend's operation at a case, its rule, its turns and its checks on this rank.
+
+    A call that some rank began more than `tolerance_ns` late does not count; None: nothing is late.
+    """
+
+    backend: str
+    case: Case
+    operation: Operation
+    buffers: CaseBuffers
+    known: list[KnownCall]
+    rule: StoppingRule
+    tolerance_ns: int | None
+    turns: list[Turn] = field(default_factory=list)
+    checks: list[CheckResult] = field(default_factory=list)
+    canary_broken: bool = False
+    seconds: float = 0.0
+    stop_reason: str = "unfinished"
+
+    @property
+    def durations(self) -> Nanoseconds:
+        """All samples, in the order in which they were taken."""
+        return _joined([turn.durations for turn in list(self.turns)])
+
+    @property
+    def late(self) -> tuple[int, ...]:
+        """Which samples some rank began late."""
+        if self.tolerance_ns is None:
+            return ()
+        delays = _joined([turn.delays for turn in list(self.turns)])
+        return tuple(np.flatnonzero(delays > self.tolerance_ns).tolist())
+
+    @property
+    def own_delays(self) -> Nanoseconds:
+        """How late this rank began each sample."""
+        return _joined([turn.own_delays for turn in self.turns])
+
+    def next_turn(self) -> int:
+        """Return how many calls to time next; 0 once the rule has ended it."""
+        samples = np.delete(self.durations, list(self.late)) / 1e9
+        taken = Taken(samples, sum(len(turn.durations) for turn in self.turns), self.seconds)
+        calls = self.rule.next_turn(taken)
+        if not calls:
+            self.stop_reason = self.rule.reason()
+        return calls
+
+    def wrong(self) -> int:
+        """Count what was wrong on this rank: elements, and memory around the output."""
+        return sum(check.wrong for check in self.checks) + self.canary_broken
+
+
+def _joined(parts: list[Nanoseconds]) -> Nanoseconds:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
