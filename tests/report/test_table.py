@@ -90,7 +90,7 @@ def test_piped_lines_are_comments_or_rows_with_equal_columns() -> None:
         ["1M", "262144", "150.0"],
         ["2M", "524288", "330.9"],
     ]
-    assert {len(row) for row in rows} == {6}
+    assert {len(row) for row in rows} == {7}
 
 
 def test_piped_output_has_no_escape_and_no_box() -> None:

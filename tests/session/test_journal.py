@@ -113,6 +113,31 @@ def test_how_it_is_closed(begun, written, error, status):
     assert told == ([(type(error).__name__, str(error))] if error else [])
 
 
+def test_results_in_the_making_are_written_now_and_then(begun, written):
+    parts = [RESULT]
+    begun.expect(lambda: parts)
+    begun.progressed()
+    assert len(written) == 1
+    begun.clock = 1.5
+    begun.progressed()
+    parts.append(RESULT)
+    begun.progressed()
+    assert [len(record.results) for record in written] == [0, 1]
+    begun.skip("nccl", "no GPU")  # any other change shows them too
+    assert len(written[-1].results) == 2
+    begun.expect()
+    begun.add(RESULT)
+    assert len(written[-1].results) == 1
+
+
+def test_results_in_the_making_outlive_the_run(begun, written):
+    begun.expect(lambda: [RESULT, RESULT])
+    begun.close(TimedOut("late"))
+    assert (len(written[-1].results), written[-1].run.status) == (2, "failed")
+    begun.close()
+    assert len(written) == 2
+
+
 def test_the_first_end_is_the_one_that_counts(begun, written):
     begun.close(WrongResult("first"))
     begun.close(TimedOut("second"))

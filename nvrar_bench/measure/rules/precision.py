@@ -6,8 +6,8 @@ from nvrar_bench.measure.rules.base import StoppingRule, Taken
 from nvrar_bench.measure.statistics import precision_of
 
 _FIRST_TURN = 20
-# Each look at the interval is a chance to stop on a lucky one, so looks become rarer: a turn takes
-# a quarter of what there is.
+# Each look at the interval is a chance to stop on a lucky one. So looks become rarer: a turn takes
+# a quarter of what there is, and two in a row must find the interval narrow enough.
 _GROWTH = 4
 
 
@@ -20,6 +20,7 @@ class Precision(StoppingRule):
     def __init__(self, target: float, least: int, most: int, seconds: float) -> None:
         self._target, self._least, self._most, self._seconds = target, least, most, seconds
         self._reason = "unfinished"
+        self._held = False  # at the look before
 
     def next_turn(self, taken: Taken) -> int:
         """Look at what there is, and take a quarter more, or what time is left for."""
@@ -41,7 +42,8 @@ class Precision(StoppingRule):
     def _ended_by(self, taken: Taken) -> str | None:
         if len(taken.samples) >= self._least:
             reached = precision_of(taken.samples)
-            if reached is not None and reached <= self._target:
+            held, self._held = self._held, reached is not None and reached <= self._target
+            if held and self._held:
                 return "precision"
         if taken.calls >= self._most:
             return "max_samples"

@@ -1,0 +1,99 @@
+"""When a point has enough samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nvrar_bench.measure.rules import Stopping, Taken
+from nvrar_bench.measure.rules.iterations import TURNS
+from nvrar_bench.measure.statistics import precision_of
+
+
+def drive(rule, spread: float = 0.0, call_seconds: float = 1e-5, late_every: int = 0) -> list[int]:
+    """Take turns as the rule asks for them, of calls that last 1 +- spread; the length of each."""
+    random, turns, samples = np.random.default_rng(7), [], np.zeros(0)
+    while True:
+        taken = sum(turns)
+        calls = rule.next_turn(Taken(samples, taken, taken * call_seconds))
+        if not calls:
+            return turns
+        turns.append(calls)
+        new = 1 + spread * random.standard_normal(calls)
+        samples = np.append(samples, new[::late_every] if late_every else new)
+
+
+@pytest.mark.parametrize(("iters", "turns"), [(1, 1), (3, 3), (10, 10), (12, 10), (205, 10)])
+def test_iterations_are_taken_in_even_turns(iters, turns):
+    rule = Stopping(iters).rule()
+    lengths = drive(rule)
+    assert (sum(lengths), len(lengths)) == (iters, turns)
+    assert max(lengths) - min(lengths) <= 1
+    assert len(lengths) <= TURNS
+    assert (rule.reason(), rule.target()) == ("iterations", None)
+
+
+def test_a_case_file_may_say_how_many():
+    assert sum(drive(Stopping(200).rule(7))) == 7
+
+
+def test_late_samples_are_not_made_up_for():
+    assert sum(drive(Stopping(40).rule(), late_every=2)) == 40
+
+
+def test_a_quiet_point_ends_with_the_fewest_samples_that_are_allowed():
+    rule = Stopping(precision=0.01, min_samples=100).rule()
+    assert 100 <= sum(drive(rule, spread=0.001)) < 160
+    assert (rule.reason(), rule.target()) == ("precision", 0.01)
+
+
+def test_a_noisy_point_goes_on_until_the_interval_is_narrow_enough():
+    rule = Stopping(precision=0.01).rule()
+    # The half-width is about 1.96 * 1.253 * spread / sqrt(n): 2,400 samples of 20 % noise.
+    assert 1500 < sum(drive(rule, spread=0.2)) < 5000
+    assert rule.reason() == "precision"
+
+
+def test_one_lucky_look_is_not_enough():
+    rule = Stopping(precision=0.01, min_samples=100).rule()
+    wide, narrow = np.linspace(0.5, 1.5, 200), np.ones(200)
+    looks = [rule.next_turn(Taken(samples, 200, 0.0)) for samples in (wide, narrow, wide, narrow)]
+    assert all(looks)
+    assert rule.next_turn(Taken(narrow, 200, 0.0)) == 0
+
+
+def test_turns_grow_by_a_quarter():
+    lengths = drive(Stopping(precision=0.01, max_samples=2000).rule(), spread=0.5)
+    taken = np.cumsum([0, *lengths])
+    assert lengths[:4] == [20] * 4
+    assert all(
+        length <= max(20, before // 4) for length, before in zip(lengths, taken, strict=False)
+    )
+
+
+def test_samples_are_bounded():
+    rule = Stopping(precision=0.001, max_samples=1234).rule()
+    assert sum(drive(rule, spread=0.5)) == 1234
+    assert rule.reason() == "max_samples"
+
+
+def test_late_calls_count_for_the_bound():
+    rule = Stopping(precision=0.001, max_samples=500).rule()
+    assert sum(drive(rule, spread=0.5, late_every=100)) == 500
+    assert rule.reason() == "max_samples"
+
+
+@pytest.mark.parametrize("call_seconds", [1e-3, 0.05, 7.0])
+def test_time_is_bounded_to_about_a_turn_of_what_is_left(call_seconds):
+    rule = Stopping(precision=0.001, max_time=5.0).rule()
+    lengths = drive(rule, spread=0.5, call_seconds=call_seconds)
+    assert rule.reason() == "max_time"
+    # The first turn is blind; after it, no turn is longer than the time that is left.
+    assert sum(lengths) * call_seconds <= max(5.0, 20 * call_seconds) + call_seconds
+
+
+def test_precision_is_half_of_the_interval_over_the_median():
+    ordered = np.arange(1.0, 7.0)  # of six samples the interval is all of them
+    assert precision_of(ordered) == pytest.approx(2.5 / 3.5)
+    assert precision_of(ordered[:5]) is None
+    assert precision_of(np.zeros(10)) is None
