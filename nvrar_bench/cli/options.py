@@ -145,7 +145,7 @@ MaxTime = Annotated[
     float | None,
     typer.Option(
         "--max-time", metavar="SECONDS", parser=number,
-        help="With --precision: no longer than this for one backend at one size. [10]",
+        help="With --precision: no longer than this for one backend at one size. [5]",
     ),
 ]  # fmt: skip
 Start = Annotated[

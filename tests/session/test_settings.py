@@ -34,7 +34,7 @@ def test_every_option_as_resolved():
         "precision": None,
         "min_samples": 100,
         "max_samples": 100_000,
-        "max_time_s": 10.0,
+        "max_time_s": 5.0,
         "warmup": 1,
         "check": False,
         "nodes": 2,

@@ -29,7 +29,7 @@ class Stopping:
     precision: float | None = None
     min_samples: int = 100
     max_samples: int = 100_000
-    max_time: float = 10.0
+    max_time: float = 5.0
 
     def rule(self, iters: int | None = None) -> StoppingRule:
         """Make the rule of one backend at one point; `iters` is the case file's."""

@@ -1,0 +1,168 @@
+"""What the figures are worth on this machine: false alarms, missed slow-downs, spread, cost.
+
+    python ci/noise.py alarms [--pairs 40]     the same sweep twice: how many points `compare` calls
+                                               faster or slower
+    python ci/noise.py power [--pairs 40]      MPI slowed by 10 % in the second sweep: how many of its
+                                               points `compare` calls slower
+    python ci/noise.py spread [--launches 10]  max / min over launches of the median, and of the mean
+                                               of the same samples
+    python ci/noise.py cost                    seconds of a sweep to 1 %, and what ended its points
+
+Each prints a table and leaves its records in --out. 2 ranks, 128K to 2M, Open MPI of this Python.
+Exit code 1 if a limit is missed. Run it alone on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+MOST_ALARMS = 0.05
+LEAST_POWER = 0.95
+LEAST_STEADINESS = 5.0  # spread of means / spread of medians
+MOST_SECONDS = 60.0
+PRECISE = ("--precision", "2%", "--max-time", "2")
+SLOWED = Path(__file__).with_name("slowed.py")
+LAUNCH = "import sys; from nvrar_bench.launch import launcher; " \
+    "sys.exit(launcher.launch(2, sys.argv[1:]))"  # fmt: skip
+
+Record = dict[str, Any]
+
+
+def sweep(path: Path, *options: str, slowed: float | None = None) -> Record:
+    """Run a sweep on two ranks; its record."""
+    words = ["sweep", "--backend", "mpi,nvrar", "--json", str(path), *options]
+    if slowed is None:
+        command = [sys.executable, "-m", "nvrar_bench", *words, "--ranks", "2"]
+    else:
+        command = [sys.executable, "-c", LAUNCH, sys.executable, str(SLOWED), *words]
+    environment = os.environ | {"NVRAR_BENCH_SLOWED": str(slowed or 1)}
+    subprocess.run(
+        command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
+    record: Record = json.loads(path.read_text())
+    return record
+
+
+def verdicts(base: Path, new: Path) -> list[dict[str, Any]]:
+    """The points of a comparison; a regression is no failure here."""
+    command = [sys.executable, "-m", "nvrar_bench", "compare", str(base), str(new), "--json", "-"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode not in (0, 6):
+        sys.exit(f"compare ended with {done.returncode}: {done.stderr}")
+    return list(json.loads(done.stdout)["comparisons"][0]["points"])
+
+
+def pairs(arguments: argparse.Namespace, slowed: float | None) -> Counter[tuple[str, str]]:
+    """Compare so many pairs; how often each verdict came, by backend."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for pair in range(arguments.pairs):
+        base, new = (arguments.out / f"{pair:02}-{name}.json" for name in ("base", "new"))
+        sweep(base, *PRECISE)
+        sweep(new, *PRECISE, slowed=slowed)
+        counted.update((point["backend"], point["verdict"]) for point in verdicts(base, new))
+    for (backend, verdict), count in sorted(counted.items()):
+        print(f"{backend:8} {verdict:10} {count:5}")
+    return counted
+
+
+def alarms(arguments: argparse.Namespace) -> bool:
+    """The same sweep twice."""
+    counted = pairs(arguments, None)
+    false = sum(count for (_, verdict), count in counted.items() if verdict in ("faster", "slower"))
+    part = false / counted.total()
+    print(f"faster or slower: {false} of {counted.total()} = {part:.1%} (at most {MOST_ALARMS:.0%})")
+    return part <= MOST_ALARMS
+
+
+def power(arguments: argparse.Namespace) -> bool:
+    """MPI slowed by 10 %."""
+    counted = pairs(arguments, 1.10)
+    of_mpi = sum(count for (backend, _), count in counted.items() if backend == "mpi")
+    part = counted["mpi", "slower"] / of_mpi
+    print(f"mpi called slower: {part:.1%} of {of_mpi} (at least {LEAST_POWER:.0%})")
+    return part >= LEAST_POWER
+
+
+def spread(arguments: argparse.Namespace) -> bool:
+    """Figures of each launch of one run, and means of the same samples."""
+    record = sweep(arguments.out / "launches.json", "--launches", str(arguments.launches))
+    ratios = []
+    print("backend  size     median  max/min    mean  max/min   excess, times")
+    for result in record["results"]:
+        medians, means = figures(result)
+        steady, loose = (max(values) / min(values) for values in (medians, means))
+        ratios.append((loose - 1) / max(steady - 1, 1e-9))
+        print(
+            f"{result['backend']:8} {result['size_bytes'] >> 10:5}K {statistics.median(medians):8.2f}"
+            f" {steady:8.3f} {statistics.median(means):8.2f} {loose:8.3f} {ratios[-1]:8.1f}"
+        )
+    return report_spread(record)
+
+
+def figures(result: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """The median and the mean of each launch, in microseconds; the mean of all its samples."""
+    medians, means, first = [], [], 0
+    for count in result["launch_samples"]:
+        samples = result["samples_us"][first : first + count]
+        late = {index - first for index in result["late"]}
+        kept = [us for index, us in enumerate(samples) if index not in late]
+        medians.append(statistics.median(kept or samples))
+        means.append(statistics.mean(samples))
+        first += count
+    return medians, means
+
+
+def report_spread(record: Record) -> bool:
+    """The worst point decides."""
+    spreads = [
+        tuple(max(values) / min(values) for values in figures(result))
+        for result in record["results"]
+    ]
+    median, mean = (statistics.median(of) for of in zip(*spreads, strict=True))
+    print(
+        f"spread, median over points: {median:.3f} of medians, {mean:.3f} of means: "
+        f"{mean / median:.1f}x (at least {LEAST_STEADINESS:g}x)"
+    )
+    return mean / median >= LEAST_STEADINESS
+
+
+def cost(arguments: argparse.Namespace) -> bool:
+    """Five sizes, two backends, to 1 %."""
+    start = time.monotonic()
+    record = sweep(arguments.out / "precise.json", "--precision", "1%")
+    seconds = time.monotonic() - start
+    reasons = Counter(result["stop_reason"] for result in record["results"])
+    samples = [result["samples"] for result in record["results"]]
+    print(f"{seconds:.1f} s (at most {MOST_SECONDS:g}); {min(samples)} to {max(samples)} samples")
+    print(", ".join(f"{reason}: {count}" for reason, count in reasons.items()))
+    for result in record["results"]:
+        for text in result["warnings"]:
+            print(f"{result['backend']} {result['size_bytes'] >> 10}K: {text}")
+    return seconds <= MOST_SECONDS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["alarms", "power", "spread", "cost"])
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--launches", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=Path("noise-records"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    held = globals()[arguments.what](arguments)
+    print(f"{time.monotonic() - start:.0f} s; {'holds' if held else 'MISSED'}")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
