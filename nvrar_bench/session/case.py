@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from mpi4py import MPI
 
 from nvrar_bench.backends.base import Backend, Operation
-from nvrar_bench.measure.loop import Nanoseconds, shares
+from nvrar_bench.measure.loop import Gate, Nanoseconds, Timings, shares
 from nvrar_bench.plan import Case
 from nvrar_bench.session.buffers import CaseBuffers
 from nvrar_bench.session.known import KnownCall
@@ -34,7 +33,8 @@ class Measured:
 
     backend: str
     operation: Operation
-    samples: Nanoseconds
+    timings: Timings  # of this rank
+    samples: Nanoseconds = field(init=False)
     checks: list[CheckResult] = field(default_factory=list)
     canary_broken: bool = False
 
@@ -48,7 +48,7 @@ class CaseRun:
         case: Case,
         buffers: CaseBuffers,
         known: list[KnownCall],
-        gate: Callable[[], None],
+        gate: Gate,
         alive: Callable[[], None],
     ) -> None:
         self._world, self._case, self._buffers, self._known = world, case, buffers, known
@@ -73,7 +73,7 @@ class CaseRun:
         for backend in backends:
             self._alive()
             operation = backend.prepare(self._case, self._buffers.send, self._buffers.recv)
-            self.measured.append(Measured(backend.name, operation, np.zeros(iters, np.int64)))
+            self.measured.append(Measured(backend.name, operation, Timings.empty(iters)))
 
     def _verify(self) -> None:
         """The inputs of set 0 are in place afterwards."""
@@ -93,17 +93,18 @@ class CaseRun:
     def _measure(self) -> None:
         """Take all samples, the backends in turns; then the maximum over ranks of each."""
         done = 0
-        for share in shares(len(self.measured[0].samples), TURNS):
+        for share in shares(len(self.measured[0].timings), TURNS):
             for one in self.measured:
                 self._buffers.spoil()  # what stands in the output is the others'
                 self._untimed_call(one)  # and so is what is in the caches
-                self._timed_calls(one, one.samples[done : done + share])
+                self._timed_calls(one, one.timings.part(done, share))
             done += share
         for one in self.measured:
+            one.samples = one.timings.durations.copy()
             self._world.comm.Allreduce(MPI.IN_PLACE, one.samples, MPI.MAX)
 
-    def _timed_calls(self, one: Measured, samples: Nanoseconds) -> None:
-        self._device.time_calls(one.operation, self._renew, self._gate, samples)
+    def _timed_calls(self, one: Measured, timings: Timings) -> None:
+        self._device.time_calls(one.operation, self._renew, self._gate, timings)
         self._compare(one, self._known[0])
 
     def _renew(self) -> None:
