@@ -54,7 +54,11 @@ class Clocks:
     @property
     def error_ns(self) -> float:
         """A bound on the error of a conversion made now."""
-        return self._local.error_ns + self._line.error_ns(self.clock() + self._local.offset_ns)
+        return self.error_at(self.clock())
+
+    def error_at(self, own_ns: int) -> float:
+        """As `error_ns`, at `own_ns`; it grows with the time since the last renewal."""
+        return self._local.error_ns + self._line.error_ns(own_ns + self._local.offset_ns)
 
     def to_own(self, rank0_ns: int) -> int:
         """What this rank's clock shows when rank 0's shows `rank0_ns`."""

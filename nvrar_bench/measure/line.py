@@ -38,11 +38,11 @@ class Line:
     def with_moment(self, moment: Moment) -> Line:
         """This line and one more moment, of which at most `MOMENTS` are kept.
 
-        The last but one moment stays only where the new one is `SPACING_NS` behind its predecessor,
-        so that frequent renewals do not shorten the base that the drift is fitted over.
+        It takes the place of the last one where that is less than `SPACING_NS` behind its
+        predecessor, so that frequent renewals do not shorten what the drift is fitted over.
         """
         kept = self.moments
-        if len(kept) > 1 and moment.own_ns - kept[-2].own_ns < SPACING_NS:
+        if len(kept) > 1 and kept[-1].own_ns - kept[-2].own_ns < SPACING_NS:
             kept = kept[:-1]
         return Line((*kept, moment)[-MOMENTS:])
 
