@@ -53,7 +53,12 @@ def open_gate(
     """Open the gate of all ranks, `spin` polls before a waiter gives up its core. Collective.
 
     By the clock without `clocks`, they are related first.
+
+    Raises:
+        ValueError: `mode` is none of `MODES`.
     """
+    if mode not in MODES:
+        raise ValueError(f"{mode}: no such start; allowed: {', '.join(MODES)}")
     chosen = default_mode(world) if mode == "auto" else mode
     if chosen == "clock" and clocks is None:
         clocks = relate(world.comm, world.machine_of)
@@ -264,5 +269,5 @@ class MpiGate(_ClockedGate):
 def _far(world: World, seconds: float) -> TimedOut:
     return TimedOut(
         f"the start that rank 0 set lies {seconds:.3g} s ahead on rank {world.rank} on "
-        f"{world.host}: their clocks do not agree; start by barrier instead"
+        f"{world.host}: their clocks do not agree; --start barrier needs none"
     )

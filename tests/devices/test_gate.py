@@ -85,6 +85,11 @@ def test_one_rank_passes_its_gate(alone, mode):
     assert gate.empty_call() is not None
 
 
+def test_a_start_that_does_not_exist_is_refused(alone):
+    with pytest.raises(ValueError, match=r"^soon: no such start; allowed: auto, clock, barrier$"):
+        CpuDevice(alone, 1.0).start_gate("soon")
+
+
 def test_a_gate_for_one_process_waits_for_nobody():
     gate = OpenGate()
     gate()
