@@ -25,6 +25,7 @@ from nvrar_bench.backends.base import Operation
 from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.devices.cuda.hold import GateKernels
 from nvrar_bench.errors import NvrarBenchError, TimedOut
+from nvrar_bench.measure.loop import Timings
 
 SIZES = (128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20)
 ROUNDS = 1000  # of ping-pong in a sample: what the launch takes is lost among 2000 hops
@@ -109,11 +110,11 @@ class PingPong(Operation):
 
 def samples_us(device: CudaDevice, operation: Operation, count: int) -> list[float]:
     """Times of `count` calls; the first call of all is not timed."""
-    taken = np.zeros(count, np.int64)
+    taken = Timings.empty(count)
     operation.launch()
     device.finish(operation)
     device.time_calls(operation, _nothing, device.start_gate(), taken)
-    return [nanoseconds / 1e3 for nanoseconds in taken.tolist()]
+    return [nanoseconds / 1e3 for nanoseconds in taken.durations.tolist()]
 
 
 def copies(device: CudaDevice, moved: Sequence[int], samples: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""nvrar-bench whose `mpi` backend takes $NVRAR_BENCH_SLOWED times as long per call, for ci/noise.py.
+"""nvrar-bench whose `mpi` takes $NVRAR_BENCH_SLOWED times as long per call, for ci/noise.py.
 
 Every call spins on until it has lasted so much longer than it did: the spread of the samples grows
 with them, as it does when a library becomes slower.

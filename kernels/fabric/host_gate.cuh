@@ -1,5 +1,6 @@
-// The start gate of CPU ranks on one machine: all enter, then all leave within a cache line's travel.
-// It stands outside the timed part of a call, so that a call starts on all ranks at once.
+// The start gate of CPU ranks on one machine: all enter, then all leave. By the clock, all leave at a
+// time that rank 0 writes beside its flag; else as soon as they see the flag, within a cache line's
+// travel. It stands outside the timed part of a call, so that a call starts on all ranks at once.
 #pragma once
 
 #include "../wait.cuh"
@@ -7,14 +8,21 @@
 namespace nvrar {
 
 struct Gate {
-    u64* const* flags;  // [ranks] one line of each rank's shared memory
+    u64* const* flags;  // [ranks] one line of each rank's shared memory: flag; rank 0's also the start
     u64 ranks;
     u64 rank;
     u64 round;
     u64 spin;
     u64 timeout_ns;
     Failure* failure;
+    u64 by_clock;
+    u64 lead_ns;   // from the arrival of the last rank to the start
+    u64 ahead_ns;  // what this rank's clock shows beyond rank 0's; wraps
+    u64 agreed_ns;  // out: the start, on this rank's clock
+    u64 left_ns;    // out: when this rank left, on its clock
 };
+
+enum GateVerdict : u64 { kPeerIsMissing = 1, kStartIsFar = 2 };
 
 using GateFlag = cuda::atomic_ref<u64, cuda::thread_scope_system>;
 
@@ -25,19 +33,50 @@ inline bool await_at_gate(const Gate& gate, const Arguments& arguments, u64 peer
                                                     place) == gate.round;
 }
 
-// Rank 0 waits for all and then opens; two hops whatever the number of ranks.
-inline bool pass_gate(const Gate& gate) {
+// Rank 0 waits for all and then opens; two hops whatever the number of ranks. It may write the start:
+// whoever has come to this round has read that of the round before.
+inline bool meet_at_gate(const Gate& gate) {
     Arguments arguments{};
     arguments.spin = gate.spin;
     arguments.timeout_ns = gate.timeout_ns;
     arguments.failure = gate.failure;
-    if (gate.rank != 0) GateFlag(*gate.flags[gate.rank]).store(gate.round, cuda::memory_order_release);
-    for (u64 peer = 1; gate.rank == 0 && peer < gate.ranks; ++peer)
+    GateFlag mine(*gate.flags[gate.rank]);
+    if (gate.rank != 0) {
+        mine.store(gate.round, cuda::memory_order_release);
+        return await_at_gate(gate, arguments, 0);
+    }
+    for (u64 peer = 1; peer < gate.ranks; ++peer)
         if (!await_at_gate(gate, arguments, peer)) return false;
-    if (gate.rank == 0) GateFlag(*gate.flags[0]).store(gate.round, cuda::memory_order_release);
-    return gate.rank == 0 || await_at_gate(gate, arguments, 0);
+    if (gate.by_clock)
+        GateFlag(gate.flags[0][1]).store(now_ns() + gate.lead_ns, cuda::memory_order_relaxed);
+    mine.store(gate.round, cuda::memory_order_release);
+    return true;
+}
+
+// Bounded like every wait: a start that lies beyond the deadline comes from clocks that do not agree.
+inline void leave_by_clock(Gate& gate) {
+    gate.agreed_ns = GateFlag(gate.flags[0][1]).load(cuda::memory_order_relaxed) + gate.ahead_ns;
+    gate.left_ns = now_ns();
+    const long long first = static_cast<long long>(gate.agreed_ns - gate.left_ns);
+    if (first > static_cast<long long>(gate.timeout_ns)) {
+        gate.failure->code = kStartIsFar;
+        return;
+    }
+    while (static_cast<long long>(gate.agreed_ns - gate.left_ns) > 0) {
+        if (gate.spin) relax();
+        else yield();
+        gate.left_ns = now_ns();
+    }
+}
+
+inline void pass_gate(Gate& gate) {
+    gate.agreed_ns = 0;
+    if (meet_at_gate(gate) && gate.by_clock) leave_by_clock(gate);
 }
 
 }  // namespace nvrar
 
-extern "C" void nvrar_pass_gate(const nvrar::Gate* gate) { nvrar::pass_gate(*gate); }
+extern "C" void nvrar_pass_gate(nvrar::Gate* gate) { nvrar::pass_gate(*gate); }
+
+// What a call from Python costs.
+extern "C" void nvrar_do_nothing(nvrar::Gate*) {}

@@ -79,7 +79,8 @@ def _run(settings: Settings, journal: Journal, guard: Guard) -> None:
         if settings.virtual_ranks:
             world = world.with_virtual_ranks(settings.virtual_ranks)
     with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
-        Session(settings, world, journal, guard, progress, launch_index()).run(sys.argv)
+        launch_index = world.comm.bcast(launch.index(os.environ))  # not every mpirun passes it on
+        Session(settings, world, journal, guard, progress, launch_index).run(sys.argv)
 
 
 def launch_index() -> int:

@@ -111,7 +111,11 @@ Graph = Annotated[
     ),
 ]  # fmt: skip
 ColdCache = Annotated[
-    bool, typer.Option("--cold-cache", help="GPU: flush the L2 cache before each sample.")
+    bool,
+    typer.Option(
+        "--cold-cache",
+        help="Flush the caches before each sample: a GPU's L2, or those of the ranks' cores.",
+    ),
 ]
 ShareGpu = Annotated[
     bool,

@@ -28,6 +28,11 @@ class CGate(ctypes.Structure):
         ("spin", U64),
         ("timeout_ns", U64),
         ("failure", ctypes.POINTER(CFailure)),
+        ("by_clock", U64),
+        ("lead_ns", U64),
+        ("ahead_ns", U64),
+        ("agreed_ns", U64),
+        ("left_ns", U64),
     ]
 
 

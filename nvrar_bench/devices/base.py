@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.devices.operation import Operation
-from nvrar_bench.measure.loop import Nanoseconds
+from nvrar_bench.measure.clocks import Clocks
+from nvrar_bench.measure.loop import Gate, Timings
 from nvrar_bench.verify import CheckResult, Expected
 from nvrar_bench.world import World
 
@@ -96,8 +97,18 @@ class Device(ABC):
     # ---- time ----------------------------------------------------------------------------------
 
     @abstractmethod
-    def start_gate(self) -> Callable[[], None]:
-        """Return a function that leaves on all ranks of the run at once; collective."""
+    def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
+        """Return a gate that lets all ranks of the run go at once; collective.
+
+        By the `clock` all leave at a time agreed on, by `barrier` when they hear that the last has
+        come; `auto` is as devices/gate.py says. Across machines the clock needs `clocks`; without,
+        they are related here.
+        """
+
+    @property
+    def event_ruler_ns(self) -> tuple[float, float] | None:
+        """Resolution and cost per call, where the device times queued calls itself; ns."""
+        return None
 
     @abstractmethod
     def finish(self, operation: Operation) -> None:
@@ -109,13 +120,9 @@ class Device(ABC):
 
     @abstractmethod
     def time_calls(
-        self,
-        operation: Operation,
-        prepare: Callable[[], None],
-        gate: Callable[[], None],
-        samples: Nanoseconds,
+        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings
     ) -> None:
-        """Fill `samples`, shape (n,), with the duration of n calls on this process, in ns.
+        """Fill `timings`, shape (n,), with n calls on this process, in ns.
 
         Each call is timed alone. `prepare` renews what the call consumes; `gate` then lets all
         ranks go at once. Both stand outside the timed part.

@@ -1,8 +1,7 @@
-"""The CPU device: host memory, the monotonic clock, and a start gate in shared memory."""
+"""The CPU device: host memory and the monotonic clock."""
 
 from __future__ import annotations
 
-import ctypes
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.devices.abi import CFailure, CGate, pointer_table
 from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.caches import CacheFlush
+from nvrar_bench.devices.gate import open_gate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
-from nvrar_bench.errors import TimedOut
-from nvrar_bench.measure.loop import Nanoseconds, time_calls
-from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import StartGate
+from nvrar_bench.measure.clocks import Clocks
+from nvrar_bench.measure.loop import Gate, Timings, time_calls
 from nvrar_bench.verify import (
     CheckResult,
     Expected,
@@ -33,7 +31,6 @@ from nvrar_bench.world import World
 Array = npt.NDArray[Any]
 
 PAGE_BYTES = 4096
-_LATER_S = 0.5
 # Polls before a waiter gives up its core. With more ranks than cores the rank waited for may need
 # this very core, so every poll is wasted; one look is kept because the answer is often there.
 SPIN = 4000
@@ -53,12 +50,16 @@ class Block:
 
 
 class CpuDevice(Device):
-    """Host memory of this process; every method that allocates is collective over the machine."""
+    """Host memory of this process; every method that allocates is collective over the machine.
+
+    `cold_cache` flushes the caches before each sample; the constructor is then collective too.
+    """
 
     name = "cpu"
 
-    def __init__(self, world: World, timeout: float) -> None:
+    def __init__(self, world: World, timeout: float, *, cold_cache: bool = False) -> None:
         super().__init__(world, timeout)
+        self._flush = CacheFlush.of_ranks(world.host_comm) if cold_cache else None
         self.spin = SPIN_OVERSUBSCRIBED if world.oversubscribed else SPIN
         self._blocks: list[Block] = []
 
@@ -128,24 +129,23 @@ class CpuDevice(Device):
             for rank, row in zip(self.world.seats, _rows(received), strict=True)
         ]
 
-    def start_gate(self) -> Callable[[], None]:
-        """On one machine a gate in shared memory; across machines an MPI barrier."""
-        if self.world.machines > 1:
-            return self.world.comm.Barrier
-        return _SharedGate(self).wait
+    def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
+        """On one machine a gate in shared memory; across machines one through MPI."""
+        return open_gate(self.world, self.timeout, self.spin, mode, clocks)
 
     def finish(self, operation: Operation) -> None:
         """A call of a CPU operation is done when it returns."""
 
     def time_calls(
-        self,
-        operation: Operation,
-        prepare: Callable[[], None],
-        gate: Callable[[], None],
-        samples: Nanoseconds,
+        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings
     ) -> None:
-        """Time them by the operation's clock."""
-        time_calls(operation.launch, prepare, gate, operation.clock, samples)
+        """Time them by the operation's clock, from cold caches where that is asked for."""
+        ready = prepare if self._flush is None else self._flush.after(prepare)
+        time_calls(operation.launch, ready, gate, operation.clock, timings)
+
+    def facts(self) -> dict[str, Any]:
+        """Whether caches are cold, and what was walked over to make them so."""
+        return {"cold_cache": False} if self._flush is None else self._flush.facts()
 
     def warnings(self) -> tuple[str, ...]:
         """More ranks than cores: they wait for cores as well."""
@@ -176,33 +176,6 @@ def _of_all_seats(seats: int, nbytes: int, kind: str) -> Block:
 def _rows(array: Array) -> Sequence[Array]:
     """Return the array of each seat."""
     return [array] if array.ndim == 1 else list(array)
-
-
-class _SharedGate:
-    def __init__(self, device: CpuDevice) -> None:
-        world = device.world
-        library = host.load(world.on_host_leader(lambda: host.build(StartGate())))
-        self._memory = allocate(world.host_comm, PAGE_BYTES)
-        self._table = pointer_table(self._memory.addresses)
-        self._failure = CFailure()
-        self._gate = CGate(
-            flags=ctypes.addressof(self._table),
-            ranks=world.comm.size,
-            rank=world.rank,
-            round=0,
-            spin=device.spin,
-            # Rank 0 knows who is late; the others only know that rank 0 has not opened.
-            timeout_ns=int((device.timeout + (_LATER_S if world.rank else 0)) * 1e9),
-            failure=ctypes.pointer(self._failure),
-        )
-        self._pass = library.nvrar_pass_gate
-        self._pointer = ctypes.byref(self._gate)
-
-    def wait(self) -> None:
-        self._gate.round += 1
-        self._pass(self._pointer)
-        if self._failure.code:
-            raise TimedOut(f"the start gate waited in vain for rank {self._failure.peer}")
 
 
 def cpu_model() -> str:

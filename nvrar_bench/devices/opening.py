@@ -18,7 +18,7 @@ class GpuOptions:
     Attributes:
         share: several ranks may run on one.
         graph: calls captured in one CUDA graph; 1: none are.
-        cold_cache: the L2 cache is flushed before each sample.
+        cold_cache: caches are flushed before each sample, on CPU ranks as well.
         heap_bytes: symmetric memory that a rank needs; None: no backend needs any.
         heap_required: a backend that needs it was asked for by name.
     """
@@ -37,7 +37,6 @@ class GpuOptions:
         """
         given = {
             f"--graph {self.graph}": self.graph > 1,
-            "--cold-cache": self.cold_cache,
             "--share-gpu": self.share,
         }
         for option, is_given in given.items():
@@ -79,7 +78,7 @@ def open_device(world: World, name: str, timeout: float, options: GpuOptions) ->
     """
     if choose(world, name) == "cpu":
         options.require_none()
-        return CpuDevice(world, timeout)
+        return CpuDevice(world, timeout, cold_cache=options.cold_cache)
     return _open_cuda(world, timeout, options)
 
 

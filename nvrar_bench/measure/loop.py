@@ -1,30 +1,105 @@
-"""The timed loop."""
+"""The timed loop, what it fills, and the gate that it passes before each call."""
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Nanoseconds = npt.NDArray[np.int64]
 
+# CLOCK_MONOTONIC, which the C++ gate reads as well.
+MONOTONIC = time.perf_counter_ns
+
+
+class Gate(ABC):
+    """Lets all ranks of a run go at once; each pass is collective.
+
+    Attributes:
+        mode: `clock`, all leave at a time agreed on; `barrier`, as soon as they learn that the last
+            has come.
+        leaving_ns: from the agreed start to the first reading of the clock behind the gate, when
+            nothing disturbs the slowest rank; 0 in barrier mode.
+        empty_call: a call of a C function that does nothing, where the gate has one.
+    """
+
+    mode: str = "barrier"
+    leaving_ns: float = 0.0
+    empty_call: Callable[[], object] | None = None
+
+    @property
+    def agreed_ns(self) -> int:
+        """The agreed start of the last pass on this rank's monotonic clock; 0 if there is none."""
+        return 0
+
+    @abstractmethod
+    def __call__(self) -> None:
+        """Wait for all ranks, and leave.
+
+        Raises:
+            TimedOut: one did not come in time.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """How calls are started, for the record."""
+        return {"mode": self.mode}
+
+
+@dataclass(frozen=True, eq=False)
+class Timings:
+    """n calls on this rank; all arrays have shape (n,) and hold nanoseconds.
+
+    `starts` says when this rank began each call, `agreed` when all ranks were to begin, both on
+    this rank's monotonic clock. `agreed` is 0 where the gate agrees on no time. Both are 0 for an
+    operation with a clock of its own.
+    """
+
+    durations: Nanoseconds
+    starts: Nanoseconds
+    agreed: Nanoseconds
+
+    @classmethod
+    def empty(cls, n: int) -> Timings:
+        """Room for `n` calls."""
+        return cls(*(np.zeros(n, np.int64) for _ in range(3)))
+
+    def __len__(self) -> int:
+        return len(self.durations)
+
+    def part(self, first: int, n: int) -> Timings:
+        """Views of the calls first to first + n."""
+        some = slice(first, first + n)
+        return Timings(self.durations[some], self.starts[some], self.agreed[some])
+
+    def lateness(self) -> Nanoseconds:
+        """How long after the agreed time this rank began each call; 0 where none was agreed."""
+        return np.where(self.agreed > 0, self.starts - self.agreed, 0)
+
 
 def time_calls(
-    launch: Callable[[], None],
+    launch: Callable[[], object],
     prepare: Callable[[], None],
-    gate: Callable[[], None],
+    gate: Gate,
     clock: Callable[[], int],
-    samples: Nanoseconds,
+    timings: Timings,
 ) -> None:
-    """Fill `samples`, shape (n,), with the duration of n calls on this rank, in nanoseconds.
+    """Fill `timings` with n calls on this rank.
 
     Each call is timed alone. `prepare` renews what the call consumes; `gate` then lets all ranks go
     at once. Both stand outside the timed part, which holds the call and one reading of the clock.
     """
-    for i in range(len(samples)):
+    durations, starts, agreed = timings.durations, timings.starts, timings.agreed
+    has_own_clock = clock is not MONOTONIC
+    for i in range(len(timings)):
         prepare()
         gate()
         start = clock()
         launch()
-        samples[i] = clock() - start
+        durations[i] = clock() - start
+        if not has_own_clock:
+            starts[i], agreed[i] = start, gate.agreed_ns

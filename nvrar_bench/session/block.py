@@ -14,7 +14,7 @@ from mpi4py import MPI
 
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.devices.base import Device
-from nvrar_bench.measure.loop import Nanoseconds
+from nvrar_bench.measure.loop import Timings
 from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import StoppingRule
 from nvrar_bench.measure.rules.iterations import Iterations
@@ -22,6 +22,7 @@ from nvrar_bench.plan import Case
 from nvrar_bench.session.buffers import CaseBuffers
 from nvrar_bench.session.known import KnownCall
 from nvrar_bench.session.point import Point, Turn
+from nvrar_bench.session.starts import Start
 
 # Which set of known inputs each verifying call gets. Memory is reused after two calls, so a call's
 # leftovers are those of two calls before: with this order they always belong to the other set.
@@ -38,14 +39,14 @@ class Block:
     def __init__(
         self,
         device: Device,
-        gate: Callable[[], None],
+        start: Start,
         watch: Callable[[Case], AbstractContextManager[object]],
         alive: Callable[[], None],
         told: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        self._device, self._world, self._gate = device, device.world, gate
+        self._device, self._world = device, device.world
+        self._start, self._gate = start, start.gate
         self._watch, self._alive, self._told = watch, alive, told
-        self._tolerance_ns: int | None = None
         self.points: list[Point] = []
 
     def add(
@@ -56,9 +57,7 @@ class Block:
         for backend in backends:
             self._alive()
             operation = backend.prepare(case, buffers.send, buffers.recv)
-            self.points.append(
-                Point(backend.name, case, operation, buffers, known, rule(), self._tolerance_ns)
-            )
+            self.points.append(Point(backend.name, case, operation, buffers, known, rule()))
 
     def run(self, warmup: int, order: Order, *, stop_at_wrong: bool) -> None:
         """Measure all points; after a wrong result, with `stop_at_wrong`, only what shows it."""
@@ -102,24 +101,24 @@ class Block:
         point.buffers.restore(point.known[0].inputs)
         point.buffers.spoil()  # what stands in the output is the others'
         self._untimed_call(point)  # and so is what is in the caches
-        samples = np.zeros(calls, np.int64)
-        self._device.time_calls(point.operation, lambda: self._renew(point), self._gate, samples)
+        timings = Timings.empty(calls)
+        self._device.time_calls(point.operation, lambda: self._renew(point), self._gate, timings)
         self._compare(point, point.known[0])
-        nothing = np.zeros(calls, np.int64)
-        return self._share(point, samples, nothing, start)
+        return self._share(point, timings, start)
 
-    def _share(
-        self, point: Point, durations: Nanoseconds, own_delays: Nanoseconds, start: float
-    ) -> bool:
+    def _share(self, point: Point, timings: Timings, start: float) -> bool:
         """Exchange a turn: of everything the maximum over ranks."""
+        durations, late = timings.durations, self._start.late(timings)
         seconds = time.monotonic() - start
-        last = [int(seconds * 1e9), int(point.wrong() > 0)]
-        everyone = np.concatenate([durations, own_delays, last])
+        everyone = np.concatenate(
+            [durations, late, self._start.arrived(timings),
+             [int(seconds * 1e9), int(point.wrong() > 0)]]
+        )  # fmt: skip
         self._world.comm.Allreduce(MPI.IN_PLACE, everyone, MPI.MAX)
-        calls = len(durations)
-        point.seconds += int(everyone[-2]) / 1e9
-        point.turns.append(Turn(everyone[:calls], everyone[calls : 2 * calls], own_delays))
-        return bool(everyone[-1])
+        *shared, (longest, wrong) = np.split(everyone, np.arange(1, 4) * len(timings))
+        point.seconds += int(longest) / 1e9
+        point.turns.append(Turn(shared[0], shared[1], self._start.delays(timings, shared[2])))
+        return bool(wrong)
 
     def _verify(self, point: Point) -> None:
         """The inputs of set 0 are in place afterwards."""

@@ -45,7 +45,6 @@ def environment(world: World) -> dict[str, Any]:
         "mpi_library": library_version(),
         "compiler": _compiler(),
         "kernels_sha256": sources_digest(kernels_dir()),
-        "start": "gate in shared memory" if world.machines == 1 else "MPI barrier",
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
         "cuda_packages": _installed(_CUDA_PACKAGES),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.measure.loop import Nanoseconds
@@ -17,23 +18,20 @@ from nvrar_bench.verify import CheckResult
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """Calls timed in one go, shape (n,), in ns; but for `own_delays` the same on all ranks.
+    """Calls timed in one go, shape (n,); but for `own_delays` the same on all ranks.
 
-    `durations` is the maximum over ranks; `delays` how late the last rank began, `own_delays` how
-    late this one did.
+    `durations` is the maximum over ranks, in ns; `late` is 1 where some rank began late;
+    `own_delays` is how late this one began, in ns.
     """
 
     durations: Nanoseconds
-    delays: Nanoseconds
+    late: npt.NDArray[np.int64]
     own_delays: Nanoseconds
 
 
 @dataclass(eq=False)
 class Point:
-    """A backend's operation at a case, its rule, its turns and its checks on this rank.
-
-    A call that some rank began more than `tolerance_ns` late does not count; None: nothing is late.
-    """
+    """A backend's operation at a case, its rule, its turns and its checks on this rank."""
 
     backend: str
     case: Case
@@ -41,7 +39,6 @@ class Point:
     buffers: CaseBuffers
     known: list[KnownCall]
     rule: StoppingRule
-    tolerance_ns: int | None
     turns: list[Turn] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
     canary_broken: bool = False
@@ -56,10 +53,7 @@ class Point:
     @property
     def late(self) -> tuple[int, ...]:
         """Which samples some rank began late."""
-        if self.tolerance_ns is None:
-            return ()
-        delays = _joined([turn.delays for turn in list(self.turns)])
-        return tuple(np.flatnonzero(delays > self.tolerance_ns).tolist())
+        return tuple(np.flatnonzero(_joined([turn.late for turn in list(self.turns)])).tolist())
 
     @property
     def own_delays(self) -> Nanoseconds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import nvrar_bench
@@ -12,6 +13,7 @@ from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.opening import GpuOptions, open_device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.guard import Guard, Watch
+from nvrar_bench.measure.loop import MONOTONIC
 from nvrar_bench.measure.order import Order
 from nvrar_bench.plan import Case
 from nvrar_bench.results.record import Check, Result, RunRecord
@@ -21,6 +23,7 @@ from nvrar_bench.session.buffers import SweepBuffers
 from nvrar_bench.session.journal import Journal
 from nvrar_bench.session.known import KnownInputs
 from nvrar_bench.session.outcome import (
+    Arrivals,
     arrivals_of,
     combined_check,
     provisional_check,
@@ -32,6 +35,7 @@ from nvrar_bench.session.settings import Settings
 from nvrar_bench.session.soak import Soak
 from nvrar_bench.session.soak_plan import SoakLimit
 from nvrar_bench.session.stages import MOST_TOGETHER, Stage, left_out, stages
+from nvrar_bench.session.starts import Start
 from nvrar_bench.units import format_size
 from nvrar_bench.world import World
 
@@ -81,7 +85,8 @@ class Session:
         for reason in left_out(self._settings, self._world):
             self._journal.skip("all", reason)
         with self._watch("opening the start gate"):
-            self._gate = self._device.start_gate()
+            self._start = Start.open(self._device, self._settings.start)
+            self._journal.learn(self._start.facts())
         for stage in todo:
             if self._settings.soak:
                 self._soak(stage, self._settings.soak)
@@ -176,10 +181,12 @@ class Session:
     ) -> None:  # fmt: skip
         settings, stopping = self._settings, self._settings.stopping
         block = Block(
-            self._device, self._gate,
+            self._device, self._start,
             lambda case: self._watch(f"the case {describe(case, stage)}"),
             self._guard.renew, self._hear_of_round,
         )  # fmt: skip
+        with self._watch("relating the clocks"):
+            self._start.renew()
         for case in cases:
             able = self._able(backends, case)
             if not able:
@@ -210,7 +217,7 @@ class Session:
     def _unfinished(self, block: Block, stage: Stage) -> list[Result]:
         """Return what there is of a block that still runs."""
         return [
-            result_of(self._device, point, provisional_check(point), stage.warmup, stage.suffix)
+            self._result(stage, point, provisional_check(point))
             for point in block.points
             if point.turns
         ]
@@ -231,11 +238,19 @@ class Session:
         self._journal.expect()
         for point, check, arrivals in results:
             if self._world.rank == 0:
-                self._journal.add(
-                    result_of(self._device, point, check, stage.warmup, stage.suffix, arrivals)
-                )
+                self._journal.add(self._result(stage, point, check, arrivals))
         for point, check, _ in results:
             self._judge(point, check)
+
+    def _result(self, stage: Stage, point: Point, check: Check, arrivals: Arrivals = ()) -> Result:
+        found = result_of(self._device, point, check, stage.warmup, stage.suffix, arrivals)
+        ruler = self._start.ruler
+        if ruler is None or point.operation.clock is not MONOTONIC:
+            return found
+        doubts = ruler.doubts(
+            found.latency_us.median / 1e6, by_events=point.operation.stream_ordered
+        )
+        return replace(found, warnings=(*found.warnings, *doubts))
 
     def _judge(self, point: Point, check: Check) -> None:
         try:

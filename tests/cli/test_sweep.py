@@ -146,3 +146,12 @@ def test_quiet_ranks(run_mpirun: Callable[..., Any]):
     done = run_mpirun(3, *words, "--json", "-")
     assert (done.code, messages(done.stderr)) == (0, []), done.stderr
     assert _points(valid(json.loads(done.stdout))) == [("fake", 64), ("fake", 128)]
+
+
+def test_cold_caches_on_cpu_ranks(run_command: Callable[..., Any]):
+    words = "sweep --ranks 2 --sizes 4K --backend nvrar --iters 2 --warmup 0 --cold-cache --json -"
+    record = run_command(*words.split()).record()
+    assert record["run"]["status"] == "complete"
+    facts = record["environment"]
+    assert facts["cold_cache"] is record["settings"]["cold_cache"] is True
+    assert facts["cold_cache_walked_bytes"] >= facts["last_level_cache_bytes"]  # of two ranks

@@ -62,7 +62,6 @@ def test_a_check_of_virtual_ranks(run_command):
         ("--radix 1", 2, ["--radix 1", "2 to 64"]),
         ("--graph 0", 2, ["--graph 0", "1 to 128"]),
         ("--graph 4 --ranks 2", 2, ["--graph 4", "cpu device", "--device cuda"]),
-        ("--cold-cache --ranks 2", 2, ["--cold-cache", "cpu device"]),
         ("--share-gpu --device cpu", 2, ["--share-gpu", "cpu device"]),
         ("--graph 4 --in-place", 2, ["--graph 4", "--in-place"]),
         ("--blocks 2", 2, ["--blocks 2", "allowed here: 1"]),

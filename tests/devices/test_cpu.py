@@ -72,12 +72,6 @@ def test_waiters_give_up_their_core_at_once_where_cores_are_few(alone):
     assert CpuDevice(replace(alone, host_comm=Two(), cores=2), 1.0).spin == cpu.SPIN
 
 
-def test_one_rank_passes_its_gate(device):
-    gate = device.start_gate()
-    for _ in range(3):
-        gate()
-
-
 def test_the_cpu_has_a_name():
     assert cpu_model().strip() != ""
 

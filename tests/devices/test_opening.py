@@ -68,7 +68,6 @@ def test_cuda_by_name_says_what_is_missing_and_on_which_rank(world, lacking):
     ("options", "named"),
     [
         (GpuOptions(graph=2), "--graph 2: "),
-        (GpuOptions(cold_cache=True), "--cold-cache: "),
         (GpuOptions(share=True), "--share-gpu: "),
     ],
 )
@@ -77,3 +76,9 @@ def test_cpu_ranks_refuse_what_only_gpus_have(alone, options, named):
     with pytest.raises(UsageError) as caught:
         open_device(alone, "cpu", 1.0, options)
     assert str(caught.value).startswith(named)
+
+
+def test_cold_caches_are_for_cpu_ranks_too(alone):
+    device = open_device(alone, "cpu", 1.0, GpuOptions(cold_cache=True))
+    assert device.facts()["cold_cache"] is True
+    assert open_device(alone, "cpu", 1.0, GpuOptions()).facts()["cold_cache"] is False

@@ -1,4 +1,4 @@
-"""Memory of all ranks of one machine, and the gate in it."""
+"""Memory of all ranks of one machine."""
 
 from __future__ import annotations
 
@@ -25,13 +25,3 @@ def test_memory_that_a_rank_cannot_map_is_refused_on_every_rank(run_ranks):
         "Permission denied); the ranks of one machine must share a user and a PID namespace"
     )
     assert done.record() == [problem] * 3
-
-
-def test_the_gate_opens_when_all_have_come_and_else_names_whom_it_waited_for(run_ranks):
-    done = run_ranks(3, WORKER, "gate")
-    assert done.code == 0, done.stderr[-4000:]
-    first, second, missing = done.record()
-    assert [seen["behind"] for seen in (first, second, missing)] == [0, 0, 0]
-    assert first["error"] == "TimedOut: the start gate waited in vain for rank 2"
-    assert second["error"] == "TimedOut: the start gate waited in vain for rank 0"
-    assert missing["error"] is None

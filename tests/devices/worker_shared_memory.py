@@ -1,7 +1,4 @@
-"""Memory that all ranks map, the start gate, and what happens where a peer fails or stays away.
-
-worker_shared_memory.py memory|gate|refused
-"""
+"""Memory that all ranks map, or a peer that may not: worker_shared_memory.py memory|refused."""
 
 from __future__ import annotations
 
@@ -9,13 +6,11 @@ import ctypes
 import errno
 import json
 import sys
-import time
 from typing import Any
 
 import numpy as np
 
 from nvrar_bench.devices import shared_memory
-from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.session.start import join_world
 from nvrar_bench.world import World
@@ -45,25 +40,6 @@ def bytes_at(address: int, nbytes: int) -> Any:
     return (ctypes.c_uint8 * nbytes).from_address(address)
 
 
-def gate(world: World) -> dict[str, Any]:
-    """Rounds of the gate: nobody leaves before the last has come. Then the last rank stays away."""
-    pass_gate = CpuDevice(world, 1.0).start_gate()
-    came = shared_memory.allocate(world.host_comm, NBYTES)
-    rounds = [np.frombuffer(bytes_at(a, 8), np.uint64) for a in came.addresses]
-    behind = 0
-    for number in range(1, 201):
-        if number % 50 == 0 and world.rank == number // 50 % world.size:
-            time.sleep(0.01)
-        rounds[world.rank][0] = number
-        pass_gate()
-        behind += sum(int(seen[0]) < number for seen in rounds)
-    world.comm.Barrier()
-    if world.rank == world.size - 1:
-        time.sleep(0.1)  # all others are in the gate
-        return {"behind": behind, "error": None}
-    return {"behind": behind, "error": error_of(pass_gate)}
-
-
 def refused(world: World) -> str:
     """Rank 1 may not open its peers' memory."""
     if world.rank == 1:
@@ -83,7 +59,7 @@ def error_of(action: Any) -> str:
     return "none"
 
 
-WHAT = {"memory": memory, "gate": gate, "refused": refused}
+WHAT = {"memory": memory, "refused": refused}
 
 if __name__ == "__main__":
     main()

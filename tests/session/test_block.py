@@ -10,6 +10,7 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
+from nvrar_bench.measure.loop import Gate
 from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.measure.rules.iterations import TURNS
@@ -17,6 +18,7 @@ from nvrar_bench.plan import Plan
 from nvrar_bench.session.block import VERIFY_ORDER, Block
 from nvrar_bench.session.buffers import SweepBuffers
 from nvrar_bench.session.known import KnownInputs
+from nvrar_bench.session.starts import Start
 
 COUNT = 50
 
@@ -50,6 +52,16 @@ class Scripted:
         self.events.append(f"close {self.name}")
 
 
+class Recorded(Gate):
+    """A gate for one rank."""
+
+    def __init__(self, events: list) -> None:
+        self.events = events
+
+    def __call__(self) -> None:
+        self.events.append("g")
+
+
 @pytest.fixture
 def run(alone):
     """Run a block; its points, and the events: g for the gate, then whose call it was."""
@@ -76,7 +88,7 @@ def run(alone):
             return nullcontext()
 
         block = Block(
-            device, lambda: go.events.append("g"), watch, lambda: go.alive.append(len(go.events)),
+            device, Start(Recorded(go.events)), watch, lambda: go.alive.append(len(go.events)),
             lambda *done: go.told.append(done),
         )  # fmt: skip
         for case in cases:

@@ -15,7 +15,7 @@ from nvrar_bench.session import facts
 
 KEYS = {
     "host", "os", "machine", "cpu", "cores", "oversubscribed", "mpi_library", "compiler",
-    "kernels_sha256", "start", "python", "mpi4py", "numpy", "ml_dtypes", "nvidia-cuda-runtime",
+    "kernels_sha256", "python", "mpi4py", "numpy", "ml_dtypes", "nvidia-cuda-runtime",
     "nvidia-cuda-cccl", "cuda_packages",
 }  # fmt: skip
 
@@ -32,9 +32,6 @@ def test_the_environment_is_this_list_and_no_more(alone, monkeypatch):
     assert "hunter2" not in json.dumps(seen)
     assert seen["mpi_library"] == "Some MPI 1.2"
     assert seen["host"] == "here"
-    assert seen["start"] == "gate in shared memory"
-    across = replace(alone, machine_of=(0, 1))
-    assert facts.environment(across)["start"] == "MPI barrier"
 
 
 def test_a_missing_compiler_is_a_fact_too(alone, monkeypatch):

@@ -19,8 +19,11 @@ from nvrar_bench.devices.cuda.memory import Block, GpuMemory, Heap
 from nvrar_bench.devices.cuda.placement import GpuPlacement
 from nvrar_bench.devices.cuda.timing import Timer
 from nvrar_bench.devices.cuda.verify import VerificationKernels, Verifier
+from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import Unavailable
+from nvrar_bench.measure.clocks import Clocks
+from nvrar_bench.measure.loop import Gate, Timings
 from nvrar_bench.toolchain import cuda as toolchain
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.verify import CheckResult, Expected
@@ -186,11 +189,16 @@ class CudaDevice(Device):
         """Refuse a grid that the GPU does not run all at once; UsageError names both numbers."""
         self.context.require_resident(kernel, blocks, threads)
 
-    def start_gate(self) -> Callable[[], None]:
-        """A function that leaves on all ranks of the run at once, on the host. Collective."""
+    def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
+        """A gate that lets all ranks of the run go at once, on the host. Collective."""
         if self.world.comm.size == 1:
-            return _nobody_to_wait_for
-        return CpuDevice(self.world, self.timeout).start_gate()
+            return OpenGate()
+        return CpuDevice(self.world, self.timeout).start_gate(mode, clocks)
+
+    @property
+    def event_ruler_ns(self) -> tuple[float, float] | None:
+        """Of the events."""
+        return self._timer.ruler_ns
 
     def drain(self, what: str) -> None:
         """Wait until all that was enqueued has run; TimedOut says that it did not, and `what`."""
@@ -206,14 +214,10 @@ class CudaDevice(Device):
         operation.confirm()
 
     def time_calls(
-        self,
-        operation: Operation,
-        prepare: Callable[[], None],
-        gate: Callable[[], None],
-        samples: npt.NDArray[np.int64],
+        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings
     ) -> None:
-        """Fill `samples` with the time of one call each, in nanoseconds; see timing.py."""
-        self._timer.time_calls(operation, prepare, gate, samples)
+        """Fill `timings` with one call each, in nanoseconds; see timing.py."""
+        self._timer.time_calls(operation, prepare, gate, timings)
 
     def available_memory(self) -> int:
         """What this GPU has free, for each GPU that ranks of this machine use."""
@@ -247,7 +251,3 @@ class CudaDevice(Device):
         if self._heap is not None:
             self._heap.close()
         self.context.close()
-
-
-def _nobody_to_wait_for() -> None:
-    """A gate for one rank."""

@@ -22,15 +22,13 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from nvrar_bench.devices.cuda.context import GpuContext
 from nvrar_bench.devices.cuda.graph import Graph
 from nvrar_bench.devices.cuda.hold import Hold
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import UsageError
+from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings, time_calls
 
 _EVENT_PAIRS = 64
 _LAUNCHES = 201
@@ -71,47 +69,48 @@ class Timer:
         self,
         operation: Operation,
         prepare: Callable[[], None],
-        gate: Callable[[], None],
-        samples: npt.NDArray[np.int64],
+        gate: Gate,
+        timings: Timings,
     ) -> None:
-        """Fill `samples`, shape (n,), with the time of n calls on this rank, in nanoseconds.
+        """Fill `timings`, shape (n,), with n calls on this rank, in nanoseconds.
 
-        The operation has run at least once before: what it loads or connects on first use would
-        wait for a stream that is held.
+        A call that is held starts when the host lets the stream go. The operation has run at least
+        once before: what it loads or connects on first use would wait for a stream that is held.
 
         Raises:
             TimedOut: a call, or its start, passed the deadline.
         """
         if not operation.stream_ordered:
-            self._time_on_the_host(operation, prepare, gate, samples)
+            self._time_on_the_host(operation, prepare, gate, timings)
         elif self._graph > 1:
-            self._time_graph(operation, prepare, gate, samples)
+            self._time_graph(operation, prepare, gate, timings)
         else:
-            self._time_held(operation, operation.launch, prepare, gate, samples)
+            self._time_held(operation, operation.launch, prepare, gate, timings)
 
     def _time_held(
         self,
         operation: Operation,
         launch: Callable[[], None],
         prepare: Callable[[], None],
-        gate: Callable[[], None],
-        samples: npt.NDArray[np.int64],
+        gate: Gate,
+        timings: Timings,
         calls: int = 1,
     ) -> None:
-        for i in range(len(samples)):
+        for i in range(len(timings)):
             prepare()
             self._flush_cache()
             self._enqueue_held(launch)
-            self._let_go(gate)
-            samples[i] = round(self._elapsed_ns(operation.variant) / calls)
+            timings.starts[i] = self._let_go(gate)
+            timings.agreed[i] = gate.agreed_ns
+            timings.durations[i] = round(self._elapsed_ns(operation.variant) / calls)
             operation.confirm()
 
     def _time_graph(
         self,
         operation: Operation,
         prepare: Callable[[], None],
-        gate: Callable[[], None],
-        samples: npt.NDArray[np.int64],
+        gate: Gate,
+        timings: Timings,
     ) -> None:
         """The first replay is not timed: it still sets up."""
         replay = Graph(self._context, operation.launch, self._graph)
@@ -120,7 +119,7 @@ class Timer:
             replay.launch()
             self._context.drain(operation.variant)
             operation.confirm()
-            self._time_held(operation, replay.launch, prepare, gate, samples, self._graph)
+            self._time_held(operation, replay.launch, prepare, gate, timings, self._graph)
         finally:
             replay.close()
 
@@ -128,18 +127,16 @@ class Timer:
         self,
         operation: Operation,
         prepare: Callable[[], None],
-        gate: Callable[[], None],
-        samples: npt.NDArray[np.int64],
+        gate: Gate,
+        timings: Timings,
     ) -> None:
-        clock = time.perf_counter_ns
-        for i in range(len(samples)):
+        def ready() -> None:
             prepare()
             self._flush_cache()
             self._context.drain("preparing a call")
-            gate()
-            start = clock()
-            operation.launch()
-            samples[i] = clock() - start
+
+        for i in range(len(timings)):
+            time_calls(operation.launch, ready, gate, MONOTONIC, timings.part(i, 1))
             operation.confirm()
 
     def _enqueue_held(self, launch: Callable[[], None]) -> None:
@@ -153,13 +150,16 @@ class Timer:
             self._hold.release()
             raise
 
-    def _let_go(self, gate: Callable[[], None]) -> None:
+    def _let_go(self, gate: Gate) -> int:
+        """When that was, on the monotonic clock."""
         try:
             # A rank whose GPU still prepares would start late, and the others would wait for it.
             self._context.await_event(self._prepared, "preparing a call")
             gate()
         finally:  # also when the gate fails: nobody could wait for this stream otherwise
+            start = MONOTONIC()
             self._hold.release()
+        return start
 
     def _elapsed_ns(self, what: str) -> float:
         self._context.await_event(self._stop, what)
@@ -181,23 +181,34 @@ class Timer:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """Resolution of the events and cost of a launch, in microseconds; measured once."""
+        """Resolution and cost of events and cost of a launch, in microseconds; measured once."""
+        resolution, cost = self._empty_events_us()
         return {
-            "event_resolution_us": self._event_resolution_us(),
+            "event_resolution_us": resolution,
+            "event_cost_us": cost,
             "launch_cost_us": self._launch_cost_us(),
             "calls_per_graph": self._graph,
             "cold_cache": bool(self._flush_bytes),
         }
 
-    def _event_resolution_us(self) -> float | None:
-        """The smallest time above 0 between two events with nothing between them."""
+    @property
+    def ruler_ns(self) -> tuple[float, float] | None:
+        """Resolution of a sample and what it is when nothing is called; None if it never moved."""
+        resolution = self.facts["event_resolution_us"]
+        if resolution is None:
+            return None
+        per_call = 1e3 / self._graph
+        return resolution * per_call, self.facts["event_cost_us"] * per_call
+
+    def _empty_events_us(self) -> tuple[float | None, float]:
+        """The smallest time above 0 between two events with nothing between them; the median."""
         seen = []
         for _ in range(_EVENT_PAIRS):
             self._record(self._start)
             self._record(self._stop)
             self._context.await_event(self._stop, "two events")
-            seen.append(self._between_ns())
-        return min((ns / 1e3 for ns in seen if ns > 0), default=None)
+            seen.append(self._between_ns() / 1e3)
+        return min((us for us in seen if us > 0), default=None), statistics.median(seen)
 
     def _launch_cost_us(self) -> float:
         """What the host takes to enqueue an empty kernel: the median of many."""

@@ -300,9 +300,18 @@ def test_facts_name_the_gpu_the_driver_and_the_clock(device):
     assert facts["gpu_memory_clock_mhz"] is None
     assert facts["cuda_driver"] == "13.0"
     assert facts["event_resolution_us"] is None, "this clock stands still between events"
+    assert facts["event_cost_us"] == 0
+    assert device.event_ruler_ns is None, "a resolution that was not seen judges no figure"
     assert facts["launch_cost_us"] > 0
     assert device.facts() == facts, "measured once"
     assert device.warnings() == ()
+
+
+@pytest.mark.parametrize(("graph", "ruler"), [(1, (500.0, 1500.0)), (10, (50.0, 150.0))])
+def test_the_events_are_a_ruler_of_samples_not_of_graphs(open_device, monkeypatch, graph, ruler):
+    device = open_device(graph=graph)
+    monkeypatch.setattr(device._timer, "_empty_events_us", lambda: (0.5, 1.5))
+    assert device.event_ruler_ns == ruler
 
 
 def test_closing_gives_all_memory_back(open_device, driver):

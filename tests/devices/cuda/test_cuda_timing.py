@@ -11,6 +11,7 @@ from nvrar_bench.devices.cuda import timing
 from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.devices.cuda.hold import GateKernels
 from nvrar_bench.errors import TimedOut, UsageError
+from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings
 
 
 class Kernel(Operation):
@@ -47,6 +48,21 @@ class Blocking(Operation):
         self._log.append("confirm")
 
 
+class Opening(Gate):
+    """Does `action`, and agrees on the moment before it."""
+
+    def __init__(self, action):
+        self._action, self._agreed = action, 0
+
+    @property
+    def agreed_ns(self):
+        return self._agreed
+
+    def __call__(self):
+        self._agreed = MONOTONIC()
+        self._action()
+
+
 STEPS = (
     "prepare", "cuMemsetD8Async", "launch", "gate", "run nvrar_hold", "run nvrar_nothing",
     "cuEventElapsedTime", "confirm", "cuGraphLaunch",
@@ -58,15 +74,16 @@ def time_calls(driver):
     """`time_calls(device, operation, samples=2)`: the samples and the log's steps."""
 
     def run(device, operation, samples=2, gate=None, prepare=None):
-        taken = np.full(samples, -1, np.int64)
+        taken = Timings.empty(samples)
         driver.log.clear()
         device.time_calls(
             operation,
             prepare or (lambda: driver.log.append("prepare")),
-            gate or (lambda: driver.log.append("gate")),
+            Opening(gate or (lambda: driver.log.append("gate"))),
             taken,
         )
-        return taken.tolist(), driver.calls(*STEPS)
+        run.timings = taken
+        return taken.durations.tolist(), driver.calls(*STEPS)
 
     return run
 
@@ -82,6 +99,16 @@ def test_the_call_is_enqueued_behind_a_hold_that_ends_after_the_gate(device, dri
     samples, steps = time_calls(device, Kernel(device, driver))
     assert samples == [2 * driver.kernel_ns] * 2
     assert steps == SAMPLE * 2
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_call_starts_when_the_gate_has_opened(device, driver, time_calls, queued):
+    time_calls(device, Kernel(device, driver) if queued else Blocking(driver.log), samples=3)
+    timings = time_calls.timings
+    assert (timings.agreed > 0).all()
+    assert (np.diff(timings.agreed) > 0).all()
+    assert (timings.starts >= timings.agreed).all()
+    assert (timings.starts[:-1] < timings.agreed[1:]).all()
 
 
 def test_nothing_of_a_call_runs_before_the_gate_opens(device, driver, time_calls):
@@ -159,7 +186,7 @@ def test_a_blocking_call_is_timed_by_the_host_on_a_drained_stream(
     device, driver, time_calls, monkeypatch
 ):
     ticks = iter(range(0, 1000, 7))
-    monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: next(ticks))
+    monkeypatch.setattr(timing, "MONOTONIC", lambda: next(ticks))
     samples, steps = time_calls(device, Blocking(driver.log))
     assert samples == [7, 7]
     assert steps == ["prepare", "gate", "launch", "confirm"] * 2

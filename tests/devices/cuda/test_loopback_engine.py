@@ -10,6 +10,7 @@ import pytest
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
+from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.errors import TimedOut, UsageError
 from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import Stopping
@@ -17,6 +18,7 @@ from nvrar_bench.plan import Plan
 from nvrar_bench.session.block import Block
 from nvrar_bench.session.buffers import SweepBuffers
 from nvrar_bench.session.known import KnownInputs
+from nvrar_bench.session.starts import Start
 from nvrar_bench.verify import Expected
 
 TUNING = Tuning(threads=32)
@@ -40,7 +42,7 @@ def run(backend: NvrarBackend, case, iters: int = 3):
     device = backend.device
     buffers = SweepBuffers(device, case.size_bytes, case.buffers).of(case)
     known = KnownInputs((case,), device, 3, with_results=True).of(case)
-    block = Block(device, lambda: None, lambda _: nullcontext(), lambda: None)
+    block = Block(device, Start(OpenGate()), lambda _: nullcontext(), lambda: None)
     block.add(case, [backend], buffers, known, Stopping(iters).rule)
     block.run(1, Order(0, 0, 0), stop_at_wrong=False)
     (point,) = block.points

@@ -19,6 +19,7 @@ from nvrar_bench.devices.cuda.device import CudaDevice  # noqa: E402
 from nvrar_bench.devices.cuda.hold import GateKernels  # noqa: E402
 from nvrar_bench.devices.cuda.placement import place  # noqa: E402
 from nvrar_bench.errors import NvrarBenchError  # noqa: E402
+from nvrar_bench.measure.loop import Timings  # noqa: E402
 from nvrar_bench.toolchain import host  # noqa: E402
 from nvrar_bench.verify import Expected, Problem, check  # noqa: E402
 from nvrar_bench.world import World  # noqa: E402
@@ -94,12 +95,12 @@ def main(ranks: int, graph: int) -> None:
     )  # fmt: skip
     wrong = [f"{n} {m}" for n in DTYPES for m in ("exact", "rounding") if not checks(device, n, m)]
     operation = Nothing(device)
-    samples = np.zeros(3, np.int64)
-    device.time_calls(operation, lambda: None, device.start_gate(), samples)
+    timings = Timings.empty(3)
+    device.time_calls(operation, lambda: None, device.start_gate(), timings)
     report = {
         "missing": driver.missing(),
         "wrong": wrong,
-        "samples": samples.tolist(),
+        "samples": timings.durations.tolist(),
         "facts": device.facts(),
         "refusals": refusals(device, operation),
     }

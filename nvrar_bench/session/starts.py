@@ -1,0 +1,67 @@
+"""How the ranks of a run begin a call: the gate, the clocks behind it, and who was late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.gate import late_tolerance_ns
+from nvrar_bench.measure.clocks import Clocks, relate
+from nvrar_bench.measure.loop import Gate, Nanoseconds, Timings
+from nvrar_bench.measure.ruler import Ruler, measure_ruler
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The gate of a run, the related clocks of its ranks, and what measuring with it costs."""
+
+    gate: Gate
+    clocks: Clocks | None = None  # None: one process
+    ruler: Ruler | None = None
+
+    @classmethod
+    def open(cls, device: Device, mode: str) -> Start:
+        """Relate the clocks, open the gate, and measure what both cost. Collective."""
+        world = device.world
+        clocks = relate(world.comm, world.machine_of[: world.comm.size])
+        gate = device.start_gate(mode, clocks)
+        return cls(gate, clocks, measure_ruler(device, gate))
+
+    def renew(self) -> None:
+        """Follow the drift of clocks. Collective."""
+        if self.clocks is not None:
+            self.clocks.renew()
+
+    def late(self, timings: Timings) -> Nanoseconds:
+        """1 where this rank began a call late, shape (n,); never where no start was agreed."""
+        if self.clocks is None or not timings.agreed.any():
+            return np.zeros(len(timings), np.int64)
+        figure = float(np.median(timings.durations))
+        tolerance = late_tolerance_ns(self.clocks, self.gate, figure)
+        return (timings.lateness() > tolerance).astype(np.int64)
+
+    def arrived(self, timings: Timings) -> Nanoseconds:
+        """What `delays` needs the maximum over ranks of: minus the common time of each start."""
+        if self.clocks is None or not timings.starts.any():
+            return np.zeros(len(timings), np.int64)
+        return -self.clocks.to_common(timings.starts)
+
+    def delays(self, timings: Timings, most: Nanoseconds) -> Nanoseconds:
+        """How long after the agreed time this rank began, or, without one, after the first rank.
+
+        `most` is the maximum over ranks of what `arrived` gave.
+        """
+        if timings.agreed.any():
+            return timings.lateness()
+        return most - self.arrived(timings)
+
+    def facts(self) -> dict[str, Any]:
+        """For the environment of the record. Collective."""
+        return {
+            "start": self.gate.facts(),
+            "clocks": None if self.clocks is None else self.clocks.facts(),
+            "ruler": None if self.ruler is None else self.ruler.facts(),
+        }

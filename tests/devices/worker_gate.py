@@ -1,0 +1,118 @@
+"""The start gates of a device: worker_gate.py passes|stopped."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nvrar_bench.devices import shared_memory
+from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.errors import TimedOut
+from nvrar_bench.measure.clocks import Clocks, relate
+from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings
+from nvrar_bench.session.start import join_world
+from nvrar_bench.world import World
+
+ROUNDS = 60
+SECOND = 10**9
+
+
+class Nothing:
+    """An operation that does nothing on the machine's clock."""
+
+    variant, warnings, stream_ordered, clock = "nothing", (), False, staticmethod(MONOTONIC)
+
+    def launch(self) -> None:
+        pass
+
+
+def passes(world: World) -> dict[str, Any]:
+    """Rounds of each gate: when the ranks left, and whether one left before the last had come."""
+    device = CpuDevice(world, 5.0)
+    several = CpuDevice(replace(world, machine_of=tuple(range(world.size))), 5.0)
+    skewed = skewed_clock(world)
+    clocks = relate(world.comm, several.world.machine_of, skewed)
+    return {
+        "clock": rounds(world, device.start_gate("clock"), MONOTONIC, None),
+        "barrier": rounds(world, device.start_gate("barrier"), MONOTONIC, None),
+        "mpi clock": rounds(world, several.start_gate("clock", clocks), skewed, clocks),
+        "mpi barrier": rounds(world, several.start_gate("barrier"), MONOTONIC, None),
+        "auto": device.start_gate().facts(),
+        "timed": timed(device),
+    }
+
+
+def skewed_clock(world: World) -> Any:
+    """2 s further ahead on each rank, and 20 ppm faster."""
+    base, rank = world.comm.bcast(MONOTONIC()), world.rank
+    return lambda: (now := MONOTONIC()) + 2 * SECOND * rank + (now - base) * 20 * rank // 10**6
+
+
+def rounds(world: World, gate: Gate, clock: Any, clocks: Clocks | None) -> dict[str, Any]:
+    came = shared_memory.allocate(world.host_comm, 4096)
+    numbers = [
+        np.frombuffer((ctypes.c_uint8 * 8).from_address(a), np.uint64) for a in came.addresses
+    ]
+    agreed, behind, early = [], 0, 0
+    for number in range(1, ROUNDS + 1):
+        if number % 20 == 0 and world.rank == number // 20 % world.size:
+            time.sleep(0.01)
+        numbers[world.rank][0] = number
+        gate()
+        now = clock()
+        behind += sum(int(seen[0]) < number for seen in numbers)
+        early += now < gate.agreed_ns
+        agreed.append(gate.agreed_ns)
+    world.comm.Barrier()
+    common = clocks.to_common(np.array(agreed)).tolist() if clocks else agreed
+    return {
+        "mode": gate.mode, "facts": gate.facts(), "behind": behind, "early": early,
+        "agreed": common, "leaving": gate.leaving_ns,
+    }  # fmt: skip
+
+
+def timed(device: CpuDevice) -> list[list[int]]:
+    """Agreed times and lateness of calls."""
+    timings = Timings.empty(5)
+    device.time_calls(Nothing(), lambda: None, device.start_gate("clock"), timings)
+    return [timings.agreed.tolist(), timings.lateness().tolist()]
+
+
+def stopped(world: World) -> list[str]:
+    """In both modes."""
+    return [stopped_once(world, CpuDevice(world, 1.0).start_gate(m)) for m in ("clock", "barrier")]
+
+
+def stopped_once(world: World, gate: Gate) -> str:
+    """The last rank stops itself before the gate, and goes on when rank 0 has given up."""
+    late = world.comm.bcast(os.getpid(), root=world.size - 1)
+    gate()
+    if os.getpid() == late:
+        os.kill(late, signal.SIGSTOP)
+    try:
+        gate()
+        return "passed"
+    except TimedOut as error:
+        return str(error)
+    finally:
+        if world.rank == 0:
+            os.kill(late, signal.SIGCONT)
+
+
+def main() -> None:
+    world = join_world()
+    everyone = world.comm.allgather({"passes": passes, "stopped": stopped}[sys.argv[1]](world))
+    if world.rank == 0:
+        json.dump(everyone, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
