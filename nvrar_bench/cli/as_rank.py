@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nvrar_bench import launch
 from nvrar_bench.cli.console import console
+from nvrar_bench.cli.repeat import reports_elsewhere
 from nvrar_bench.errors import NvrarBenchError, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.report import summary, table
@@ -37,7 +38,9 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
     def close(error: NvrarBenchError | None) -> None:
         journal.close(error)
         record = journal.record
-        if record is not None and json != STDOUT and (record.results or error is None):
+        if record is None or json == STDOUT or reports_elsewhere(os.environ):
+            return
+        if record.results or error is None:
             REPORTS[report](record, console("stdout"))
 
     def end(error: NvrarBenchError) -> None:

@@ -28,6 +28,8 @@ from nvrar_bench.launch.signals import STOPS, Readable, Signals
 # supervisor waits up to three for the others.
 _GRACE_S = 8.0
 _ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
+_COMMAND = (sys.executable, "-m", "nvrar_bench")
+_NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
 _EXIT_CODES = (0, 1, 2, 3, 4, 5, 6, 130)  # what a rank may end with: errors.py
 
 
@@ -40,7 +42,12 @@ def start(ranks: int, arguments: list[str]) -> int:
     Raises UsageError inside mpirun and for fewer than one rank, Unavailable where no launcher
     belongs to the MPI library.
     """
-    return launch(ranks, [sys.executable, "-m", "nvrar_bench", *_without_ranks(arguments)])
+    return launch(ranks, [*_COMMAND, *without(arguments, ("--ranks",))])
+
+
+def alone(arguments: list[str]) -> int:
+    """Run `nvrar-bench` with `arguments` as one process, without a launcher; as `start` else."""
+    return _run([*_COMMAND, *arguments], _NO_LAUNCHER, dict(os.environ))
 
 
 def launch(ranks: int, command: list[str]) -> int:
@@ -62,13 +69,14 @@ def _check(ranks: int) -> None:
         )
 
 
-def _without_ranks(arguments: list[str]) -> list[str]:
+def without(arguments: list[str], options: tuple[str, ...]) -> list[str]:
+    """Return `arguments` less `options`, long ones that take a value, and their values."""
     kept = []
     rest = iter(arguments)
     for argument in rest:
-        if argument == "--ranks":
+        if argument in options:
             next(rest, None)
-        elif not argument.startswith("--ranks="):
+        elif argument.partition("=")[0] not in options:
             kept.append(argument)
     return kept
 
