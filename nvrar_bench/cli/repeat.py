@@ -141,6 +141,7 @@ class _Repetition:
         code = start(_arguments(path))
         if path.exists():
             self._add(_explained(read(path), code))
+            path.unlink()
         elif code == 0:
             raise NvrarBenchError(
                 f"launch {index + 1} left no record in {self._folder}: rank 0 must run on this host"
