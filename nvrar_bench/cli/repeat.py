@@ -90,7 +90,11 @@ def _held() -> Iterator[Callable[[], bool]]:
 
 
 def _start(ranks: int | None, words: list[str]) -> int:
-    return launching.alone(words) if ranks is None else launching.start(ranks, words)
+    """Launch once. Hydra prints of a launch that ends badly to stdout, which is the record's."""
+    stdout = sys.stderr.fileno()
+    if ranks is None:
+        return launching.alone(words, stdout)
+    return launching.start(ranks, words, stdout)
 
 
 def _arguments(path: Path) -> list[str]:
