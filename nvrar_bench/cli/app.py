@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nvrar_bench import __version__
-from nvrar_bench.cli import check, schema, sweep
+from nvrar_bench.cli import check, merge, schema, sweep
 from nvrar_bench.cli.compile import compile_kernels
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(sweep.sweep)
 app.command()(check.check)
+app.command()(merge.merge)
 app.command("compile")(compile_kernels)
 app.command()(schema.schema)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nvrar_bench import launch
 from nvrar_bench.cli.console import console
+from nvrar_bench.cli.repeat import reports_elsewhere
 from nvrar_bench.errors import NvrarBenchError, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.report import summary, table
@@ -20,7 +21,6 @@ from nvrar_bench.session.settings import Settings
 from nvrar_bench.session.stages import case_count
 from nvrar_bench.session.start import join_world
 
-LAUNCH_VARIABLE = "NVRAR_BENCH_LAUNCH"
 REPORTS = {"table": table.write, "summary": summary.write}
 
 
@@ -38,7 +38,9 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
     def close(error: NvrarBenchError | None) -> None:
         journal.close(error)
         record = journal.record
-        if record is not None and json != STDOUT and (record.results or error is None):
+        if record is None or json == STDOUT or reports_elsewhere(os.environ):
+            return
+        if record.results or error is None:
             REPORTS[report](record, console("stdout"))
 
     def end(error: NvrarBenchError) -> None:
@@ -79,14 +81,8 @@ def _run(settings: Settings, journal: Journal, guard: Guard) -> None:
         if settings.virtual_ranks:
             world = world.with_virtual_ranks(settings.virtual_ranks)
     with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
-        launch_index = world.comm.bcast(launch.index(os.environ))  # not every mpirun passes it on
-        Session(settings, world, journal, guard, progress, launch_index).run(sys.argv)
-
-
-def launch_index() -> int:
-    """Which of several launches of mpirun this is, as `--launches` tells its ranks."""
-    text = os.environ.get(LAUNCH_VARIABLE, "0")
-    return int(text) if text.isascii() and text.isdigit() else 0
+        index = world.comm.bcast(launch.launch_index(os.environ))  # not every mpirun passes it on
+        Session(settings, world, journal, guard, progress, index).run(sys.argv)
 
 
 def _progress(cases: int) -> AbstractContextManager[CaseProgress | NoProgress]:

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def execute(
-    make_settings: Callable[[], Settings], *, ranks: int | None, json: Path | None, report: str
-) -> None:
+    make_settings: Callable[[], Settings], *, ranks: int | None, json: Path | None, report: str,
+    launches: int = 1,
+) -> None:  # fmt: skip
     """Run `make_settings()` on `ranks` new ranks, or as a rank of the job this is part of.
 
-    `report` is what to show of the record: `table` or `summary`.
+    `report` is what to show of the record: `table` or `summary`; that of several launches is the
+    table.
 
     Raises:
         NvrarBenchError: what ended the run, on every rank; the record holds it too.
@@ -26,6 +28,10 @@ def execute(
     from nvrar_bench import launch
     from nvrar_bench.launch.initialize import load_mpi
 
+    if launches != 1:
+        from nvrar_bench.cli.repeat import repeat
+
+        raise typer.Exit(repeat(make_settings(), launches, ranks, json))
     if ranks is None:
         launch.supervise()  # before NumPy and MPI: a fork copies no thread and no connection
         settings = make_settings()  # a mistake is found before MPI starts

@@ -61,6 +61,13 @@ Ranks = Annotated[
         help="Start mpirun with N ranks. Default: run under the mpirun that started this.",
     ),
 ]  # fmt: skip
+Launches = Annotated[
+    int,
+    typer.Option(
+        "--launches", metavar="N", parser=whole,
+        help="With --ranks or --virtual-ranks: launch N times, and make one record of it all. [1]",
+    ),
+]  # fmt: skip
 Fabric = Annotated[
     str, typer.Option(
         "--fabric", metavar="auto|host|nvshmem|loopback",

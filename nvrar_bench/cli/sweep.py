@@ -116,6 +116,7 @@ def sweep(
     first_epoch: options.FirstEpoch = 1,
     nodes: options.Nodes = None,
     ranks: options.Ranks = None,
+    launches: options.Launches = 1,
     json: options.Json = None,
     timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
@@ -151,5 +152,5 @@ def sweep(
             warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
             launching=launching,
         ),
-        ranks=ranks, json=json, report="table",
+        ranks=ranks, json=json, report="table", launches=launches,
     )  # fmt: skip

@@ -16,7 +16,7 @@
 Other packages import from here.
 """
 
-from nvrar_bench.launch.environment import check_world, expected_ranks, rank
+from nvrar_bench.launch.environment import check_world, expected_ranks, launch_index, rank
 from nvrar_bench.launch.initialize import initialize_mpi
 from nvrar_bench.launch.launcher import start
 from nvrar_bench.launch.segments import unlink_segments, unlink_world_segments
@@ -26,6 +26,7 @@ __all__ = [
     "check_world",
     "expected_ranks",
     "initialize_mpi",
+    "launch_index",
     "rank",
     "start",
     "supervise",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nvrar_bench.errors import UsageError
 
+LAUNCH = "NVRAR_BENCH_LAUNCH"  # set by --launches for each launch that it starts
 
 @dataclass(frozen=True)
 class Launcher:
@@ -85,6 +86,12 @@ def local_ranks(environ: Mapping[str, str]) -> int | None:
     """Return how many ranks the launcher started on this host; None where it does not say."""
     row = launcher(environ)
     return _number(environ, row.local_size) if row else 1
+
+
+def launch_index(environ: Mapping[str, str]) -> int:
+    """Which of several launches of mpirun this is, from 0, as `--launches` says."""
+    text = environ.get(LAUNCH, "0")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def rank(environ: Mapping[str, str]) -> int:

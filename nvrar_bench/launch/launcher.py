@@ -28,11 +28,15 @@ from nvrar_bench.launch.signals import STOPS, Readable, Signals
 # supervisor waits up to three for the others.
 _GRACE_S = 8.0
 _ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
+_COMMAND = (sys.executable, "-m", "nvrar_bench")
+_NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
 _EXIT_CODES = (0, 1, 2, 3, 4, 5, 6, 130)  # what a rank may end with: errors.py
 
 
-def start(ranks: int, arguments: list[str]) -> int:
+def start(ranks: int, arguments: list[str], stdout: int | None = None) -> int:
     """Run `nvrar-bench` with `arguments`, less --ranks, on `ranks` ranks; return its exit code.
+
+    `stdout` is a file descriptor for what they and the launcher print; None: this process's.
 
     Ctrl-C, SIGTERM and SIGHUP end the ranks, and everything is killed where that takes too long
     or on a second signal. The ranks end as well when this process is killed.
@@ -40,15 +44,20 @@ def start(ranks: int, arguments: list[str]) -> int:
     Raises UsageError inside mpirun and for fewer than one rank, Unavailable where no launcher
     belongs to the MPI library.
     """
-    return launch(ranks, [sys.executable, "-m", "nvrar_bench", *_without_ranks(arguments)])
+    return launch(ranks, [*_COMMAND, *without(arguments, ("--ranks",))], stdout)
 
 
-def launch(ranks: int, command: list[str]) -> int:
+def alone(arguments: list[str], stdout: int | None = None) -> int:
+    """Run `nvrar-bench` with `arguments` as one process, without a launcher; as `start` else."""
+    return _run([*_COMMAND, *arguments], _NO_LAUNCHER, dict(os.environ), stdout)
+
+
+def launch(ranks: int, command: list[str], stdout: int | None = None) -> int:
     """Run `command` on `ranks` ranks; as `start` in all else."""
     _check(ranks)
     flavour, program = _find()
     whole = [program, *flavour.flags, "-n", str(ranks), *command]
-    return _run(whole, flavour, _environment(flavour, program, ranks))
+    return _run(whole, flavour, _environment(flavour, program, ranks), stdout)
 
 
 def _check(ranks: int) -> None:
@@ -62,13 +71,14 @@ def _check(ranks: int) -> None:
         )
 
 
-def _without_ranks(arguments: list[str]) -> list[str]:
+def without(arguments: list[str], options: tuple[str, ...]) -> list[str]:
+    """Return `arguments` less `options`, long ones that take a value, and their values."""
     kept = []
     rest = iter(arguments)
     for argument in rest:
-        if argument == "--ranks":
+        if argument in options:
             next(rest, None)
-        elif not argument.startswith("--ranks="):
+        elif argument.partition("=")[0] not in options:
             kept.append(argument)
     return kept
 
@@ -145,7 +155,9 @@ def _environment(flavour: Flavour, program: str, ranks: int) -> dict[str, str]:
 # ---- running it --------------------------------------------------------------------------------
 
 
-def _run(command: list[str], flavour: Flavour, environment: dict[str, str]) -> int:
+def _run(
+    command: list[str], flavour: Flavour, environment: dict[str, str], stdout: int | None
+) -> int:
     signals = Signals([*STOPS, signal.SIGCHLD])
     adopt_orphans()
     try:
@@ -153,6 +165,7 @@ def _run(command: list[str], flavour: Flavour, environment: dict[str, str]) -> i
             command,
             env=environment,
             stdin=subprocess.DEVNULL,  # out of the terminal's session it could not read it
+            stdout=stdout,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once

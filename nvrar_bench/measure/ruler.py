@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings
 
 TOLERATED_PART = 0.05
+# How its doubts begin: where records are merged, those of the first launch stand for all.
+DOUBT = "ruler: "
 _CALLS = 101
 _BATCHES, _BATCH = 101, 32
 _READINGS, _STEPS_WITHIN_S = 1000, 0.5
@@ -72,7 +74,7 @@ class Ruler:
             else "measure longer messages, or compare differences of medians alone"
         )
         return tuple(
-            f"{what}, {ns / 1e3:.3g} us, is {_percent(ns, median_seconds)} of the median of "
+            f"{DOUBT}{what}, {ns / 1e3:.3g} us, is {_percent(ns, median_seconds)} of the median of "
             f"{median_seconds * 1e6:.3g} us: {remedy}"
             for what, ns in parts
             if ns is not None and ns > TOLERATED_PART * median_seconds * 1e9

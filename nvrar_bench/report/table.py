@@ -67,6 +67,8 @@ def _heading(record: RunRecord) -> Iterator[str]:
     kind = ("virtual " if shape.virtual_nodes else "") + ("node" if shape.nodes == 1 else "nodes")
     yield f"nvrar-bench {record.run.version}"
     yield f"ranks: {shape.ranks} on {shape.nodes} {kind}, {shape.ranks_per_node} per node"
+    if record.settings.get("launches", 1) != 1:
+        yield f"launches: {record.settings['launches']}"
     for key, name in _FACTS.items():
         if record.environment.get(key) is not None:
             yield f"{name}: {record.environment[key]}"

@@ -12,8 +12,6 @@ from nvrar_bench.session.point import Point
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
 
-TOLERATED_LATE = 0.1  # of the samples
-
 Arrivals = tuple[Arrival, ...]
 
 
@@ -90,7 +88,7 @@ def result_of(
         launch_samples=(len(samples),),
         late=tuple(i for i in point.late if i < len(samples)),
         target=point.rule.target(),
-        warnings=(*device.warnings(), *point.operation.warnings, *_of_lateness(point)),
+        warnings=(*device.warnings(), *point.operation.warnings),
         backend=point.backend,
         variant=point.operation.variant + suffix,
         device=device.name,
@@ -104,16 +102,6 @@ def result_of(
         stop_reason=point.stop_reason,
         arrivals=arrivals,
         check=check,
-    )
-
-
-def _of_lateness(point: Point) -> tuple[str, ...]:
-    late, taken = len(point.late), len(point.durations)
-    if late <= TOLERATED_LATE * taken:
-        return ()
-    return (
-        f"{late} of {taken} samples began late on some rank, and are not in the figures: let nothing "
-        "else run on these cores, or use --start barrier",
     )
 
 

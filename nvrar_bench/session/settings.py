@@ -34,6 +34,7 @@ class Settings:
     cold_cache: bool = False
     share_gpu: bool = False
     soak: SoakLimit | None = None
+    launches: int = 1  # that the record holds: a run is one, and merging counts them
 
     def to_json(self) -> dict[str, Any]:
         """Every option as resolved, for the record."""
@@ -69,6 +70,7 @@ class Settings:
             "share_gpu": self.share_gpu,
             "soak": self._soak(),
             "first_epoch": self.tuning.first_epoch,
+            "launches": self.launches,
         }
 
     def _soak(self) -> str | None:

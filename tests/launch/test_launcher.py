@@ -57,7 +57,7 @@ def test_more_ranks_than_cores(job):
     ],
 )
 def test_arguments_without_ranks(given, kept):
-    assert launcher._without_ranks(given) == kept
+    assert launcher.without(given, ("--ranks",)) == kept
 
 
 @pytest.mark.parametrize("ranks", [0, -1])

@@ -136,7 +136,7 @@ def test_samples_that_a_rank_began_late_are_named_and_left_out(alone):
     one.turns.append(Turn(np.array([2000, 7000, 3000]), late[2:], late[2:]))
     result = result_of(CpuDevice(alone, 1.0), one, Check("skipped", None, 0, 0, None), 0, "")
     assert (result.late, result.samples) == ((1, 3), 5)
-    assert result.warnings[0].startswith("2 of 5 samples began late on some rank")
+    assert "2 of 5 samples began late" in "".join(result.warnings)
     assert (result.latency_us.median, result.latency_us.max) == (2.0, 3.0)
 
 

@@ -52,4 +52,5 @@ def test_every_option_as_resolved():
         "share_gpu": False,
         "soak": None,
         "first_epoch": 1,
+        "launches": 1,
     }

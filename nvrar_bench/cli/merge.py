@@ -1,0 +1,47 @@
+"""`nvrar-bench merge`: one record of several launches, from the record of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nvrar_bench.errors import UsageError
+
+
+def merge(
+    records: Annotated[
+        list[Path], typer.Argument(metavar="RUN.json...", help="Run records, in order.")
+    ],
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", metavar="PATH|-", help="Write the merged record here; - is standard output."
+        ),
+    ] = None,
+) -> None:
+    """Merge the records of several launches of the same command into one, and print its table.
+
+    Records of different ranks, settings, versions or MPI libraries are refused.
+    """
+    from nvrar_bench.cli.console import console
+    from nvrar_bench.report import table
+    from nvrar_bench.results.merge import merge as merge_records
+    from nvrar_bench.results.reader import read
+    from nvrar_bench.results.writer import STDOUT, Writer
+
+    writer = Writer(json)
+    writer.check_writable()
+    _require_other_file(json, records)
+    merged = merge_records([read(path) for path in records], [str(path) for path in records])
+    writer.write(merged)
+    if json != STDOUT:
+        table.write(merged, console("stdout"))
+
+
+def _require_other_file(json: Path | None, records: list[Path]) -> None:
+    """The merged record must not replace one of those that it is made of."""
+    same = [path for path in records if json is not None and path.resolve() == json.resolve()]
+    if same:
+        raise UsageError(f"--json {json} is one of the records to merge; allowed: another file")

@@ -1,0 +1,210 @@
+"""`--launches N`: repeats the whole launch, and makes one record of all of it.
+
+Every launch writes a record of its own into a temporary folder. What they come to is written after
+each, so that a run that dies leaves the launches that have ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from nvrar_bench.cli.console import announce_terminal, console
+from nvrar_bench.cli.options import require
+from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageError
+from nvrar_bench.launch import launcher as launching
+from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
+from nvrar_bench.launch.signals import STOPS, Signals
+from nvrar_bench.report import table
+from nvrar_bench.results.merge import merge
+from nvrar_bench.results.reader import read
+from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.writer import STDOUT, Writer
+
+if TYPE_CHECKING:
+    from nvrar_bench.session.settings import Settings
+
+MAX_LAUNCHES = 1000
+_COUNT = "NVRAR_BENCH_LAUNCHES"  # how many there will be: set where another process reports
+_OWN_OPTIONS = ("--ranks", "--launches", "--json")
+_ERRORS: dict[int, type[NvrarBenchError]] = {4: LostRank, 130: Interrupted}
+
+
+def reports_elsewhere(environ: Mapping[str, str]) -> bool:
+    """Whether this is one launch of several: the table is left to the process that starts them."""
+    return _COUNT in environ
+
+
+def repeat(settings: Settings, launches: int, ranks: int | None, json: Path | None) -> int:
+    """Launch this command `launches` times, write and print one record; return the exit code.
+
+    The first launch that ends badly is the last, and its exit code is returned.
+
+    Raises:
+        UsageError: the launches cannot be started from here.
+    """
+    _require_repeatable(launches, ranks, settings.virtual_ranks)
+    writer = Writer(json)
+    writer.check_writable()
+    announce_terminal()
+    os.environ[_COUNT] = str(launches)
+    with TemporaryDirectory(prefix="nvrar-bench-") as folder, _held() as stopped:
+        repetition = _Repetition(launches, writer, Path(folder))
+        with repetition.closing():
+            return repetition.run(lambda words: _start(ranks, words), stopped)
+
+
+def _require_repeatable(launches: int, ranks: int | None, virtual_ranks: int | None) -> None:
+    allowed = f"1 to {MAX_LAUNCHES}"
+    require(1 <= launches <= MAX_LAUNCHES, "--launches", launches, allowed)
+    row = launcher(os.environ)
+    if row is not None and not (ranks and expected_ranks(os.environ) == 1):
+        raise UsageError(
+            f"--launches {launches} repeats mpirun, but {row.name} has started this process: "
+            "repeat that, as in `for i in 1 2 3; do mpirun ... --json run$i.json; done`, then "
+            "`nvrar-bench merge run1.json run2.json run3.json`"
+        )
+    if ranks is None and virtual_ranks is None:
+        raise UsageError(
+            f"--launches {launches} needs --ranks N, to start mpirun itself, or --virtual-ranks N"
+        )
+
+
+@contextlib.contextmanager
+def _held() -> Iterator[Callable[[], bool]]:
+    """Hold back signals that end a run, so that no record is lost; yield whether there was one."""
+    signals = Signals(STOPS)
+    try:
+        yield lambda: bool(signals.wait(0)[0])
+    finally:
+        signals.close()
+
+
+def _start(ranks: int | None, words: list[str]) -> int:
+    """Launch once. Hydra prints of a launch that ends badly to stdout, which is the record's."""
+    stdout = sys.stderr.fileno()
+    if ranks is None:
+        return launching.alone(words, stdout)
+    return launching.start(ranks, words, stdout)
+
+
+def _arguments(path: Path) -> list[str]:
+    """The command line of one launch, whose record goes to `path`."""
+    command, *options = launching.without(sys.argv[1:], _OWN_OPTIONS)
+    return [command, "--json", str(path), *options]
+
+
+class _Repetition:
+    """The launches so far, and their record."""
+
+    def __init__(self, launches: int, writer: Writer, folder: Path) -> None:
+        self._launches, self._writer, self._folder = launches, writer, folder
+        self._records: list[RunRecord] = []
+        self._id = uuid4().hex
+        self._started = time.monotonic()
+        self._code = 1
+
+    def run(self, start: Callable[[list[str]], int], stopped: Callable[[], bool]) -> int:
+        """Launch as often as wanted, or until a launch ends badly; return its exit code."""
+        for index in range(self._launches):
+            self._code = 1  # unless the launch comes to an end
+            code = Interrupted.exit_code if stopped() else self._launch(index, start)
+            if code == 0:
+                self._write_unfinished()
+            self._code = code
+            if code:
+                break
+        return self._code
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """Write and show what there is, however the launches end."""
+        cause: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            cause = error
+            raise
+        finally:
+            if self._records:
+                self._close(cause)
+
+    def _launch(self, index: int, start: Callable[[list[str]], int]) -> int:
+        self._announce(index)
+        os.environ[LAUNCH] = str(index)
+        path = self._folder / f"{index}.json"
+        code = start(_arguments(path))
+        if path.exists():
+            self._add(_explained(read(path), code))
+            path.unlink()
+        elif code == 0:
+            raise NvrarBenchError(
+                f"launch {index + 1} left no record in {self._folder}: rank 0 must run on this host"
+            )
+        elif self._records:
+            self._add(_without_record(self._records[0], code))
+        return code
+
+    def _add(self, record: RunRecord) -> None:
+        """Keep a record, unless it cannot be merged: the others are not to be lost for it."""
+        names = ["launch 1", f"launch {len(self._records) + 1}"]
+        if self._records:
+            merge([self._records[0], record], names)
+        self._records.append(record)
+
+    def _announce(self, index: int) -> None:
+        left = ""
+        if index:
+            seconds = (time.monotonic() - self._started) / index * (self._launches - index)
+            left = f", about {seconds:.0f} s left"
+        line = f"[{index + 1}/{self._launches}] launch{left}"
+        console("stderr").print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _merged(self) -> RunRecord:
+        names = [f"launch {i}" for i in range(1, len(self._records) + 1)]
+        record = merge(self._records, names)
+        return replace(record, run=replace(record.run, id=self._id, command=tuple(sys.argv)))
+
+    def _write_unfinished(self) -> None:
+        if self._writer.destination not in (None, STDOUT):
+            record = self._merged()
+            run = replace(record.run, status="interrupted", finished_at=None)
+            self._writer.write(replace(record, run=run))
+
+    def _close(self, cause: Exception | None) -> None:
+        record = self._merged()
+        if self._code and record.run.status == "complete":  # it ended between two launches
+            message = f"the run ended after launch {len(self._records)}"
+            record = _failed(record, self._code, f"{message}: {cause}" if cause else message)
+        self._writer.write(record)
+        if self._writer.destination != STDOUT and (record.results or not self._code):
+            table.write(record, console("stdout"))
+
+
+def _explained(record: RunRecord, code: int) -> RunRecord:
+    """The record of a launch that ended with `code`: closed, and with an error if that is not 0."""
+    if code == 0 or record.errors:
+        return record
+    return _failed(record, code, f"it ended with exit code {code}")
+
+
+def _failed(record: RunRecord, code: int, message: str) -> RunRecord:
+    error = _ERRORS.get(code, NvrarBenchError)(message)
+    return record.with_error(error).finished("interrupted" if code == 130 else "failed")
+
+
+def _without_record(first: RunRecord, code: int) -> RunRecord:
+    """What is known of a launch that ended before it could write: that it ended."""
+    run = RunRecord.begin(
+        command=first.run.command, version=first.run.version, settings=first.settings,
+        topology=first.topology, environment={},
+    )  # fmt: skip
+    return _failed(run, code, f"it ended with exit code {code}, before its first case")
