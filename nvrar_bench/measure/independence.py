@@ -8,6 +8,7 @@ height leave alone. Samples equal to the median are on neither side: -1, 0 and 1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
@@ -26,30 +27,50 @@ BATCHES = 10
 _BATCH_CHANCE = 1.8799
 
 
-def effective_samples(samples: Samples | Sequence[float]) -> float:
-    """Return how many independent samples would tell as much of the median; 1 to n.
+@dataclass(frozen=True)
+class Dependence:
+    """How the samples of one launch depend on each other, as far as their median goes.
 
-    `samples`, shape (n,), in the order in which they were taken. It is n over the `inefficiency`,
-    or over `batch_inefficiency` where that is more by more than chance: the one sees what lasts for
-    a few samples, the other what is weak and lasts long. n itself for fewer than
-    AUTOCORRELATION_FROM.
+    `effective` is how many independent samples would tell as much, 1 to n. `lag1` is the
+    autocorrelation at lag 1 of the side of the median, None where it cannot be told. `unsteady` is
+    the variance between BATCHES of samples, over what their autocorrelation explains: about
+    chi-square over its degrees of freedom where nothing lasts; None where it cannot be told.
+    """
+
+    effective: float
+    lag1: float | None
+    unsteady: float | None
+
+
+def dependence(samples: Samples | Sequence[float]) -> Dependence:
+    """Return the dependence of `samples`, shape (n,), in the order in which they were taken.
+
+    Samples per independent one are the `inefficiency`, or the `batch_inefficiency` where that is
+    more by more than chance: the one sees what lasts for a few samples, the other what is weak and
+    lasts long. Fewer than AUTOCORRELATION_FROM samples count as independent.
     """
     values = np.asarray(samples, np.float64)
-    count = len(values)
-    per_independent = inefficiency(autocorrelations([values]), count)
+    correlations = autocorrelations([values])
+    per_independent = inefficiency(correlations, len(values))
     batches = batch_inefficiency(values)
-    if batches is not None and batches > _BATCH_CHANCE * per_independent:
-        per_independent = batches
-    return max(1.0, count / per_independent)
+    unsteady = None if batches is None else batches / per_independent
+    if unsteady is not None and unsteady > _BATCH_CHANCE:
+        per_independent *= unsteady
+    return Dependence(
+        max(1.0, len(values) / per_independent),
+        None if correlations is None else float(correlations[1]),
+        unsteady,
+    )
+
+
+def effective_samples(samples: Samples | Sequence[float]) -> float:
+    """Return how many independent samples would tell as much of the median; see `dependence`."""
+    return dependence(samples).effective
 
 
 def lag1(samples: Samples | Sequence[float]) -> float | None:
-    """Return the autocorrelation at lag 1 of the side of the median, -1 to 1.
-
-    None for fewer than AUTOCORRELATION_FROM samples, or where all are equal.
-    """
-    found = autocorrelations([np.asarray(samples, np.float64)])
-    return None if found is None else float(found[1])
+    """Return the autocorrelation at lag 1 of the side of the median; see `dependence`."""
+    return dependence(samples).lag1
 
 
 def sides(samples: Floats, of: float) -> npt.NDArray[np.int64]:

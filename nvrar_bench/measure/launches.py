@@ -13,7 +13,7 @@ from math import sqrt
 import numpy as np
 
 from nvrar_bench.measure.drift import Shift, slow_drift, startup_drift
-from nvrar_bench.measure.independence import Samples, effective_samples, lag1
+from nvrar_bench.measure.independence import BATCHES, Samples, dependence
 from nvrar_bench.measure.statistics import median_interval
 
 Interval = tuple[float, float]
@@ -28,26 +28,35 @@ STUDENT = {1: 12.7062047, 2: 4.3026527, 3: 3.1824463, 4: 2.7764451}
 
 @dataclass(frozen=True)
 class Launch:
-    """What the samples of one launch come to, in their unit; None where there are too few."""
+    """What the samples of one launch come to, in their unit; None where there are too few.
+
+    `unsteady` is `Dependence`'s; `apart` is how far the medians of BATCHES of samples lie apart, as
+    a part of the median.
+    """
 
     count: int
     median: float
     interval: Interval | None
     effective: float
     lag1: float | None
+    unsteady: float | None
+    apart: float
     startup: Shift | None
     slow: Shift | None
 
     @classmethod
     def of(cls, samples: Samples) -> Launch:
         """Summarise `samples`, shape (n,), n >= 1, in the order in which they were taken."""
-        effective = effective_samples(samples)
+        found = dependence(samples)
+        median = float(np.median(samples))
         return cls(
             len(samples),
-            float(np.median(samples)),
-            median_interval(np.sort(samples), effective=effective),
-            effective,
-            lag1(samples),
+            median,
+            median_interval(np.sort(samples), effective=found.effective),
+            found.effective,
+            found.lag1,
+            found.unsteady,
+            _apart(samples) / median if median else 0.0,
             startup_drift(samples),
             slow_drift(samples),
         )
@@ -95,3 +104,8 @@ def between(launches: Sequence[Launch]) -> float | None:
         return None
     variance = float(np.var([launch.median for launch in launches], ddof=1))
     return sqrt(max(0.0, variance - error**2))
+
+
+def _apart(samples: Samples) -> float:
+    medians = [float(np.median(part)) for part in np.array_split(samples, BATCHES) if len(part)]
+    return max(medians) - min(medians)

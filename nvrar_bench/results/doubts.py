@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, log10, sqrt
 from statistics import NormalDist
 
 from nvrar_bench.measure.drift import Shift
+from nvrar_bench.measure.independence import BATCHES
 from nvrar_bench.measure.launches import Interval, Launch
 
 # How every doubt begins: a replay replaces these warnings alone.
@@ -86,32 +87,60 @@ def _critical(level: float) -> float:
 
 
 def _drifts(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[str]:
-    def told(shifts: list[Shift | None], level: float, text: Callable[[str], str]) -> Iterator[str]:
-        place = worst(shifts)
-        shift = shifts[place] if place is not None else None
-        if place is None or shift is None or not alarming(shifts, level):
-            return
-        if abs(shift.relative) >= SMALL:
-            where = f" of launch {numbers[place]}" if len(launches) > 1 else ""
-            side = "above" if shift.relative > 0 else "below"
-            yield text(where).format(f"{_percent(abs(shift.relative))} {side}")
+    startup = [launch.startup for launch in launches]
+    place = _told(startup, STARTUP_LEVEL)
+    if place is not None:
+        yield (
+            f"the first tenth of the samples{_of(numbers, place)} lies {_lies(startup[place])} the "
+            "rest, so calls had not settled; raise --warmup"
+        )
+    slow = [launch.slow for launch in launches]
+    place = _told(slow, SLOW_LEVEL)
+    if place is not None:
+        yield (
+            f"the second half of the samples{_of(numbers, place)} lies {_lies(slow[place])} the "
+            f"first, {_UNSTEADY}"
+        )
+        return
+    ratios = [launch.unsteady or 0.0 for launch in launches]
+    place = max(range(len(ratios)), key=ratios.__getitem__)
+    if ratios[place] > _critical_ratio(SLOW_LEVEL / len(ratios)) and launches[place].apart >= SMALL:
+        yield (
+            f"the medians of tenths of the run{_of(numbers, place)} lie "
+            f"{_percent(launches[place].apart)} apart, {_UNSTEADY}"
+        )
 
-    yield from told(
-        [launch.startup for launch in launches],
-        STARTUP_LEVEL,
-        lambda where: (
-            f"the first tenth of the samples{where} lies {{}} the rest, so calls had not settled; "
-            "raise --warmup"
-        ),
-    )
-    yield from told(
-        [launch.slow for launch in launches],
-        SLOW_LEVEL,
-        lambda where: (
-            f"the second half of the samples{where} lies {{}} the first, so the machine changed "
-            "under the run and the interval does not hold; repeat it with several --launches"
-        ),
-    )
+
+_UNSTEADY = (
+    "so the machine changed under the run and the interval does not hold; repeat it with several "
+    "--launches"
+)
+
+
+def _told(shifts: Sequence[Shift | None], level: float) -> int | None:
+    place = worst(shifts)
+    shift = None if place is None else shifts[place]
+    told = shift is not None and abs(shift.relative) >= SMALL and alarming(shifts, level)
+    return place if told else None
+
+
+def _of(numbers: Sequence[int], place: int) -> str:
+    return f" of launch {numbers[place]}" if len(numbers) > 1 else ""
+
+
+def _lies(shift: Shift | None) -> str:
+    part = shift.relative if shift else 0.0
+    return f"{_percent(abs(part))} {'above' if part > 0 else 'below'}"
+
+
+def _critical_ratio(level: float) -> float:
+    """Return the upper point of chi-square of BATCHES - 1 degrees of freedom, over these.
+
+    E. B. Wilson, M. M. Hilferty, The distribution of chi-square, PNAS 17, 1931.
+    """
+    variance = 2 / 9 / (BATCHES - 1)
+    deviation = NormalDist().inv_cdf(1 - level) * sqrt(variance)
+    return float((1 - variance + deviation) ** 3)
 
 
 def _few_effective(launch: Launch) -> Iterator[str]:
