@@ -155,12 +155,14 @@ def kinds() -> list[Kind]:
     rows += [
         Kind("start 50 % slower, n = 200", partial(start, 200, 0.5), "told", centre),
         Kind("start 30 % slower, n = 1000", partial(start, 1000, 0.3), "told", centre),
-        Kind("trend of 20 %, n = 200", partial(trend, 200, 0.2), "told", 1.1 * centre),
+        Kind("trend of 30 %, n = 200", partial(trend, 200, 0.3), "told", 1.15 * centre),
         Kind("trend of 10 %, n = 1000", partial(trend, 1000, 0.1), "told", 1.05 * centre),
         Kind("step of 20 % at 1/2, n = 200", partial(step, 200, 0.5, 0.2), "told", centre),
         Kind("step of 20 % at 4/5, n = 1000", partial(step, 1000, 0.8, 0.2), "told", centre),
-        Kind("states of 50 samples, n = 200", partial(states, 200, 50), "told", 1.15 * centre),
-        Kind("states of 200, n = 1000", partial(states, 1000, 200), "told", 1.15 * centre),
+        Kind("states of 20 samples, n = 200", partial(states, 200, 20), "told", 1.15 * centre),
+        Kind("states of 60 samples, n = 200", partial(states, 200, 60), "-", 1.15 * centre),
+        Kind("states of 100, n = 1000", partial(states, 1000, 100), "told", 1.15 * centre),
+        Kind("states of 300, n = 1000", partial(states, 1000, 300), "-", 1.15 * centre),
     ]
     rows += [
         Kind(f"{many} launches of 100", partial(launch, 100), "holds", centre, many, most)

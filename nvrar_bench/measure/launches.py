@@ -107,5 +107,8 @@ def between(launches: Sequence[Launch]) -> float | None:
 
 
 def _apart(samples: Samples) -> float:
-    medians = [float(np.median(part)) for part in np.array_split(samples, BATCHES) if len(part)]
-    return max(medians) - min(medians)
+    length = len(samples) // BATCHES
+    if not length:
+        return 0.0
+    medians = np.median(samples[: length * BATCHES].reshape(BATCHES, length), axis=1)
+    return float(medians.max() - medians.min())
