@@ -159,9 +159,9 @@ def kinds() -> list[Kind]:
         Kind("trend of 10 %, n = 1000", partial(trend, 1000, 0.1), "told", 1.05 * centre),
         Kind("step of 20 % at 1/2, n = 200", partial(step, 200, 0.5, 0.2), "told", centre),
         Kind("step of 20 % at 4/5, n = 1000", partial(step, 1000, 0.8, 0.2), "told", centre),
-        Kind("states of 20 samples, n = 200", partial(states, 200, 20), "told", 1.15 * centre),
+        Kind("states of 20 samples, n = 200", partial(states, 200, 20), "-", 1.15 * centre),
         Kind("states of 60 samples, n = 200", partial(states, 200, 60), "-", 1.15 * centre),
-        Kind("states of 100, n = 1000", partial(states, 1000, 100), "told", 1.15 * centre),
+        Kind("states of 100, n = 1000", partial(states, 1000, 100), "-", 1.15 * centre),
         Kind("states of 300, n = 1000", partial(states, 1000, 300), "-", 1.15 * centre),
     ]
     rows += [

@@ -13,7 +13,7 @@ from nvrar_bench.measure.launches import Interval, Launch
 # How every doubt begins: a replay replaces these warnings alone.
 DOUBT = "statistics: "
 # Fewer effective samples than this make an interval that covers too seldom: ci/coverage.py.
-FEW_EFFECTIVE = 40
+FEW_EFFECTIVE = 50
 # Chance of an alarm where nothing drifts. The second is nominal: the autocorrelation within halves
 # is known less well, and 1 in 100 is what comes of it.
 STARTUP_LEVEL = 0.01
