@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import comb, isqrt
+from math import comb, floor, isqrt, sqrt
 from typing import Any
 
 import numpy as np
@@ -37,18 +37,19 @@ class Summary:
     p99: float | None
 
 
-def summarize(samples_seconds: Samples) -> Summary:
+def summarize(samples_seconds: Samples, effective: float | None = None) -> Summary:
     """Return the statistics of `samples_seconds`, shape (n,), in any order, n >= 1.
 
-    The median's interval is `median_interval`'s; the percentiles are `percentile`'s, from
-    PERCENTILES_FROM samples on. NvrarBenchError when there is no sample or one is not finite.
+    The median's interval is `median_interval`'s for `effective` samples; the percentiles are
+    `percentile`'s, from PERCENTILES_FROM samples on. NvrarBenchError when there is no sample or one
+    is not finite.
     """
     ordered = np.sort(np.asarray(samples_seconds, np.float64))
     if not ordered.size or not np.isfinite(ordered).all():
         raise NvrarBenchError(
             f"cannot summarise {ordered.size} samples: need finite ones, 1 or more"
         )
-    low, high = median_interval(ordered) or (None, None)
+    low, high = median_interval(ordered, effective=effective) or (None, None)
     enough = ordered.size >= PERCENTILES_FROM
     return Summary(
         median=float(np.median(ordered)),
@@ -74,7 +75,7 @@ def precision_of(samples_seconds: Samples) -> float | None:
 
 
 def median_interval(
-    ordered: Sequence[float] | Samples, confidence: float = 0.95
+    ordered: Sequence[float] | Samples, confidence: float = 0.95, effective: float | None = None
 ) -> tuple[float, float] | None:
     """Return the interval that holds the population's median with at least `confidence`.
 
@@ -82,13 +83,25 @@ def median_interval(
     sample, d being the largest with 2 P(B < d) <= 1 - confidence for B ~ binomial(n, 1/2), the
     number of samples below the median. Nothing is assumed but independent samples of one
     distribution (H. A. David, H. N. Nagaraja, Order Statistics, 3rd ed., Wiley 2003, section 7.1).
-    None where even the extremes are too close together: n < 6 at 0.95. UsageError for a confidence
-    outside (0, 1).
+
+    `effective`, of `independence.effective_samples`, is how many independent samples these are
+    worth. Below n it widens the interval: the number of samples below the median then has
+    n / effective times the variance, so that d lies sqrt(n / effective) times as far from the
+    middle place, (n + 1) / 2, and is rounded down.
+
+    None where even the extremes are too close together: n < 6, or `effective` < 6, at 0.95.
+    UsageError for a confidence outside (0, 1).
     """
     if not 0 < confidence < 1:
         raise UsageError(f"confidence is {confidence}; allowed: between 0 and 1")
-    depth = _depth(len(ordered), confidence)
-    if depth == 0:
+    count = len(ordered)
+    depth = _depth(count, confidence)
+    worth = count
+    if effective is not None and effective < count:
+        worth = floor(effective)
+        middle = (count + 1) / 2
+        depth = floor(middle - (middle - depth) * sqrt(count / effective))
+    if depth < 1 or _depth(worth, confidence) < 1:
         return None
     return float(ordered[depth - 1]), float(ordered[-depth])
 

@@ -8,7 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from nvrar_bench.errors import UsageError
+from nvrar_bench.measure.independence import Floats
+from nvrar_bench.measure.launches import (
+    Interval,
+    Launch,
+    between,
+    headline,
+    headline_interval,
+    within,
+)
 from nvrar_bench.measure.statistics import Summary, algbw, busbw, summarize
+from nvrar_bench.results.doubts import DOUBT, launches_left_out, nothing_in_time, worst
+from nvrar_bench.results.doubts import doubts as list_doubts
 from nvrar_bench.results.record import (
     Independence,
     Latency,
@@ -20,8 +32,6 @@ from nvrar_bench.results.record import (
 
 _MICRO = 1e6
 _GIGA = 1e-9
-# How every doubt begins that comes from the samples: a replay replaces these warnings alone.
-DOUBT = "statistics: "
 
 
 @dataclass(frozen=True)
@@ -44,17 +54,81 @@ def figures(
     """Return the figures of `samples_us`, launch after launch, without those at the places `late`.
 
     `launch_samples` says how many samples each launch took; they add up to all. `target` is the
-    precision asked for, or None.
+    precision asked for, or None. A launch without a sample in time is left out; where that would
+    leave nothing, late samples are in the figures, and a doubt says so.
     """
-    kept = np.delete(np.asarray(samples_us, np.float64), list(late)) / _MICRO
-    summary = summarize(kept)
+    samples = np.asarray(samples_us, np.float64)
+    doubts: list[str] = []
+    parts = _parts(samples, launch_samples, late)
+    if len(samples) and not any(map(len, parts)):
+        doubts.append(nothing_in_time(len(samples)))
+        parts = _parts(samples, launch_samples, ())
+    elif empty := [i for i, part in enumerate(parts) if not len(part)]:
+        doubts.append(launches_left_out(empty))
+    kept = np.concatenate([part for part in parts if len(part)] or [samples])
+    summary = summarize(kept / _MICRO)
+    return _figures(summary, parts, target, doubts)
+
+
+def _parts(samples: Floats, counts: Sequence[int], late: Sequence[int]) -> list[Floats]:
+    """Cut the samples into launches, without the late ones."""
+    if sum(counts) != len(samples) or not all(0 <= place < len(samples) for place in late):
+        raise UsageError(
+            f"launch_samples add up to {sum(counts)} and late goes to {max(late, default=0)}; "
+            f"allowed: {len(samples)} samples, and places among them"
+        )
+    in_time = np.ones(len(samples), bool)
+    in_time[list(late)] = False
+    ends = np.cumsum(counts)[:-1]
+    pairs = zip(np.split(samples, ends), np.split(in_time, ends), strict=True)
+    return [part[kept] for part, kept in pairs]
+
+
+def _figures(
+    summary: Summary, parts: Sequence[Floats], target: float | None, doubts: Sequence[str]
+) -> Figures:
+    numbers = [i for i, part in enumerate(parts) if len(part)]
+    launches = [Launch.of(parts[i]) for i in numbers]
+    median, interval = headline(launches), headline_interval(launches)
+    error, spread = within(launches), between(launches)
+    more = list_doubts(launches, numbers, median, interval, target, spread, error)
+    low, high = interval or (None, None)
     return Figures(
-        _latency(summary),
-        Precision(target, None),
-        Independence(float(len(kept)), None, None),
-        Launches(len(launch_samples), (), None, None),
-        (),
+        replace(
+            _latency(summary),
+            median=_digits(median),
+            ci95_low=_rounded(low),
+            ci95_high=_rounded(high),
+        ),
+        Precision(target, _reached(median, interval)),
+        _independence(launches),
+        Launches(
+            len(parts),
+            tuple(_digits(launch.median) for launch in launches),
+            _rounded(error),
+            _rounded(spread),
+        ),
+        tuple(DOUBT + text for text in (*doubts, *more)),
     )
+
+
+def _independence(launches: Sequence[Launch]) -> Independence:
+    """Of all launches together; the largest lag 1, and the drift that chance explains least."""
+    lags = [launch.lag1 for launch in launches if launch.lag1 is not None]
+    shifts = [launch.startup for launch in launches]
+    place = worst(shifts)
+    drift = shifts[place] if place is not None else None
+    return Independence(
+        round(sum(launch.effective for launch in launches), 1),
+        round(max(lags), 4) if lags else None,
+        round(drift.relative, 6) if drift else None,
+    )
+
+
+def _reached(median: float, interval: Interval | None) -> float | None:
+    if interval is None or not median:
+        return None
+    return round((interval[1] - interval[0]) / 2 / median, 6)
 
 
 def make_result(
@@ -98,7 +172,15 @@ def _replayed(result: Result, record: RunRecord) -> Result:
 
 def _latency(summary: Summary) -> Latency:
     micros: dict[str, Any] = {
-        name: None if seconds is None else round(seconds * _MICRO, 4)
+        name: _rounded(None if seconds is None else seconds * _MICRO)
         for name, seconds in asdict(summary).items()
     }
     return Latency(**micros)
+
+
+def _rounded(microseconds: float | None) -> float | None:
+    return None if microseconds is None else _digits(microseconds)
+
+
+def _digits(microseconds: float) -> float:
+    return round(microseconds, 4)

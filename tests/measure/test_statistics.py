@@ -59,6 +59,30 @@ def test_coverage_of_the_median_interval(count):
     assert abs(covered - exact) < 4 * np.sqrt(exact * (1 - exact) / runs)
 
 
+def test_effective_samples_widen_the_interval_by_the_root_of_their_lack():
+    """Places 40 and 61 of 100 are 10.5 from the middle; four samples for each make that 21."""
+    places = np.arange(1, 101)
+    assert median_interval(places) == (40, 61) == median_interval(places, effective=100)
+    assert median_interval(places, effective=25) == (29, 72)  # 50.5 - 21, rounded down
+    assert median_interval(places, effective=99.999)[0] == 39
+    widths = [np.ptp(median_interval(places, effective=e)) for e in (6, 7, 10, 50, 99, 100)]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_an_interval_needs_six_effective_samples_too():
+    assert median_interval(range(100), effective=5.9) is None
+    assert median_interval(range(100), effective=6) is not None
+    assert median_interval(range(100), 0.5, effective=2) is not None
+    # What the extremes of few samples do not reach.
+    assert median_interval(range(10), effective=6) is None
+
+
+def test_summary_with_effective_samples():
+    samples = np.arange(1.0, 101.0)
+    found = summarize(samples, effective=25)
+    assert (found.median, found.ci95_low, found.ci95_high) == (50.5, 29, 72)
+
+
 @pytest.mark.parametrize("count", [1, 2, 19, 20, 21, 99, 100, 101, 1000])
 @pytest.mark.parametrize("percent", [0, 5, 50, 95, 99, 100])
 def test_percentile_is_the_first_sample_that_enough_do_not_exceed(count, percent):
