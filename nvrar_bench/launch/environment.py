@@ -14,6 +14,7 @@ from nvrar_bench.errors import UsageError
 
 LAUNCH = "NVRAR_BENCH_LAUNCH"  # set by --launches for each launch that it starts
 
+
 @dataclass(frozen=True)
 class Launcher:
     """One launcher: the variables that name a rank and the number of ranks."""

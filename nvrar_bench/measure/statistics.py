@@ -63,17 +63,6 @@ def summarize(samples_seconds: Samples, effective: float | None = None) -> Summa
     )
 
 
-def precision_of(samples_seconds: Samples) -> float | None:
-    """Return half of the median's 95 % interval as a part of the median.
-
-    None where there are too few samples for an interval, or the median is 0.
-    """
-    found = summarize(samples_seconds)
-    if found.ci95_low is None or found.ci95_high is None or not found.median:
-        return None
-    return (found.ci95_high - found.ci95_low) / 2 / found.median
-
-
 def median_interval(
     ordered: Sequence[float] | Samples, confidence: float = 0.95, effective: float | None = None
 ) -> tuple[float, float] | None:

@@ -24,6 +24,9 @@ SMALL = 0.001
 APART = 3.0
 
 
+TOLERATED_LATE = 0.1  # of the samples
+
+
 def doubts(
     launches: Sequence[Launch],
     launch_numbers: Sequence[int],
@@ -50,6 +53,16 @@ def nothing_in_time(samples: int) -> str:
     return (
         f"all {samples} samples are late, and the figures are of these: a rank began each of them "
         "behind the others; keep other work off its cores, or run fewer ranks"
+    )
+
+
+def many_late(late: int, samples: int) -> str | None:
+    """Say that more than TOLERATED_LATE of the samples are in no figure."""
+    if late <= TOLERATED_LATE * samples:
+        return None
+    return (
+        f"{late} of {samples} samples began late on some rank and are not in the figures: let "
+        "nothing else run on these cores, or use --start barrier"
     )
 
 

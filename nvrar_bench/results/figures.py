@@ -19,7 +19,7 @@ from nvrar_bench.measure.launches import (
     within,
 )
 from nvrar_bench.measure.statistics import Summary, algbw, busbw, summarize
-from nvrar_bench.results.doubts import DOUBT, launches_left_out, nothing_in_time, worst
+from nvrar_bench.results.doubts import DOUBT, launches_left_out, many_late, nothing_in_time, worst
 from nvrar_bench.results.doubts import doubts as list_doubts
 from nvrar_bench.results.record import (
     Independence,
@@ -65,6 +65,8 @@ def figures(
         parts = _parts(samples, launch_samples, ())
     elif empty := [i for i, part in enumerate(parts) if not len(part)]:
         doubts.append(launches_left_out(empty))
+    elif many := many_late(len(late), len(samples)):
+        doubts.append(many)
     kept = np.concatenate([part for part in parts if len(part)] or [samples])
     summary = summarize(kept / _MICRO)
     return _figures(summary, parts, target, doubts)

@@ -73,13 +73,13 @@ def test_a_figure_is_doubted_when_the_ruler_is_more_than_a_twentieth_of_it():
     assert known.doubts(1.7e-6) == ()
     (cost,) = known.doubts(1.3e-6)
     assert cost == (
-        "what is measured when nothing is called, 0.08 us, is 6 % of the median of 1.3 us: measure "
-        "longer messages, or compare differences of medians alone"
+        "ruler: what is measured when nothing is called, 0.08 us, is 6 % of the median of 1.3 us: "
+        "measure longer messages, or compare differences of medians alone"
     )
     resolution, cost = known.doubts(0.6e-6)
-    assert resolution.startswith("ruler: the resolution of the clock, 0.06 us, is 10 % of the median of 0")
+    assert resolution.startswith("ruler: the resolution of the clock, 0.06 us, is 10 % of the med")
     assert cost.startswith(
-        "what is measured when nothing is called, 0.08 us, is 13 % of the median"
+        "ruler: what is measured when nothing is called, 0.08 us, is 13 % of the median"
     )
     assert all("more than all of the median of 0 us" in text for text in known.doubts(0.0))
 
@@ -88,7 +88,9 @@ def test_queued_calls_are_judged_by_the_devices_own_timer():
     known = Ruler(60.0, 50.0, 80.0, event_resolution_ns=500.0, event_cost_ns=1500.0)
     assert known.doubts(30e-6, by_events=True) == ()
     (cost,) = known.doubts(20e-6, by_events=True)
-    assert cost.startswith("ruler: what is measured when nothing is called, 1.5 us, is 8 % of the median")
+    assert cost.startswith(
+        "ruler: what is measured when nothing is called, 1.5 us, is 8 % of the median"
+    )
     assert cost.endswith("or several calls per sample (--graph)")
     assert Ruler(60.0, 50.0, 80.0).doubts(1e-9, by_events=True) == ()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from nvrar_bench.measure.independence import effective_samples
 from nvrar_bench.measure.rules.base import StoppingRule, Taken
-from nvrar_bench.measure.statistics import precision_of
+from nvrar_bench.measure.statistics import Samples, summarize
 
 _FIRST_TURN = 20
 # Each look at the interval is a chance to stop on a lucky one. So looks become rarer: a turn takes
@@ -53,3 +54,14 @@ class Precision(StoppingRule):
         if not taken.calls:
             return _FIRST_TURN
         return int((self._seconds - taken.seconds) * taken.calls / max(taken.seconds, 1e-9))
+
+
+def precision_of(samples: Samples) -> float | None:
+    """Return half of the median's 95 % interval, on the effective sample size, over the median.
+
+    None where there are too few samples for an interval, or the median is 0.
+    """
+    found = summarize(samples, effective_samples(samples)) if len(samples) else None
+    if found is None or found.ci95_low is None or found.ci95_high is None or not found.median:
+        return None
+    return (found.ci95_high - found.ci95_low) / 2 / found.median

@@ -7,7 +7,7 @@ import pytest
 
 from nvrar_bench.measure.rules import Stopping, Taken
 from nvrar_bench.measure.rules.iterations import TURNS
-from nvrar_bench.measure.statistics import precision_of
+from nvrar_bench.measure.rules.precision import precision_of
 
 
 def drive(rule, spread: float = 0.0, call_seconds: float = 1e-5, late_every: int = 0) -> list[int]:
@@ -93,7 +93,8 @@ def test_time_is_bounded_to_about_a_turn_of_what_is_left(call_seconds):
 
 
 def test_precision_is_half_of_the_interval_over_the_median():
-    ordered = np.arange(1.0, 7.0)  # of six samples the interval is all of them
-    assert precision_of(ordered) == pytest.approx(2.5 / 3.5)
-    assert precision_of(ordered[:5]) is None
+    six = np.array([3.0, 5.0, 1.0, 6.0, 2.0, 4.0])  # their interval is from the least to the most
+    assert precision_of(six) == pytest.approx(2.5 / 3.5)
+    assert precision_of(six[:5]) is None
+    assert precision_of(six[:0]) is None
     assert precision_of(np.zeros(10)) is None
