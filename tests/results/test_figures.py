@@ -61,7 +61,7 @@ def test_recorded_samples_that_follow_each_other() -> None:
     interval = median_interval(sorted(samples), effective=worth)
     assert (found.latency_us.ci95_low, found.latency_us.ci95_high) == interval
     assert "these 300 tell as much of the median as 15 independent ones" in the_doubt(found)
-    assert "raise --iters to 990" in the_doubt(found)  # 300 x 50 / 15.2, rounded up
+    assert "raise --iters to 1000" in the_doubt(found)  # 300 x 50 / 15.2, rounded up
 
 
 def test_recorded_start() -> None:
