@@ -74,8 +74,8 @@ _FIELDS["Topology"] = {
 }
 _FIELDS["Latency"] = {
     "median": _NUMBER,
-    "ci95_low": _said(_NUMBER_OR_NULL, "of the median, from order statistics; null below n = 6"),
-    "ci95_high": _said(_NUMBER_OR_NULL, "of the median, from order statistics; null below n = 6"),
+    "ci95_low": _said(_NUMBER_OR_NULL, "of the median; null below 6 effective samples"),
+    "ci95_high": _said(_NUMBER_OR_NULL, "of the median; null below 6 effective samples"),
     "mean": _NUMBER,
     "min": _NUMBER,
     "max": _NUMBER,

@@ -101,9 +101,11 @@ def test_sweep_stops_at_the_first_wrong_case(
     assert "16 bytes" in message
     record = read(tmp_path / "run.json")
     assert record["run"]["status"] == "failed"
-    assert [result["count"] for result in record["results"]] == [1, 3, 4]
-    # Every check of the case found its one wrong element: four before, ten turns, one after.
-    assert record["results"][-1]["check"]["wrong"] == 4 + 10 + 1
+    # What is verified first is wrong already: one sample of it is taken, and none of the others.
+    (result,) = record["results"]
+    assert (result["count"], result["samples"]) == (4, 1)
+    # Every check of the case found its one wrong element: four before, one turn, one after.
+    assert result["check"]["wrong"] == 4 + 1 + 1
     assert "element 3" in done.stdout
 
 

@@ -113,13 +113,13 @@ def _turns(calls: str, lengths: dict[str, list[int]]) -> list[str]:
 
 
 def test_every_call_passes_the_gate_and_backends_take_turns(run):
-    run("a", "b", iters=12, warmup=2)
+    run("a", "b", iters=24, warmup=2)
     calls = [event for event in run.events if event in "abg"]
     assert calls[::2] == ["g"] * (len(calls) // 2)
     order = "".join(calls[1::2])
     start, end = "aaaabbbb" + "aabb", "ab"
     assert (order[: len(start)], order[-len(end) :]) == (start, end)
-    shares = [1, 1, 1, 1, 2, 1, 1, 1, 1, 2]
+    shares = [1, 1, 1, 1, 2] * 4
     turns = _turns(order[len(start) : -len(end)], {"a": shares, "b": shares})
     rounds = ["".join(turns[i : i + 2]) for i in range(0, len(turns), 2)]
     assert len(rounds) == TURNS
@@ -130,12 +130,13 @@ def test_every_call_passes_the_gate_and_backends_take_turns(run):
 
 def test_sizes_take_turns_too_and_the_seed_makes_the_order_again(run):
     def order(seed: int) -> list[int]:
-        run("a", counts=(50, 20, 3), iters=10, seed=seed)
+        run("a", counts=(50, 20, 3), iters=TURNS, seed=seed)
         return run.watched[3:-3]  # less the verified calls before and after
 
     first = order(5)
-    assert sorted(first[-30:]) == sorted([50, 20, 3] * TURNS)
-    rounds = [tuple(first[-30:][i : i + 3]) for i in range(0, 30, 3)]
+    turns = first[-3 * TURNS :]
+    assert sorted(turns) == sorted([50, 20, 3] * TURNS)
+    rounds = [tuple(turns[i : i + 3]) for i in range(0, len(turns), 3)]
     assert all(sorted(each) == [3, 20, 50] for each in rounds)
     assert len(set(rounds)) > 2
     assert order(5) == first

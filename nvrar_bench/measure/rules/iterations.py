@@ -6,7 +6,7 @@ from nvrar_bench.measure.rules.base import StoppingRule, Taken
 
 # Turns of every backend: long enough to settle in the caches again, short enough that the machine's
 # drift meets all backends alike.
-TURNS = 10
+TURNS = 20
 
 
 class Iterations(StoppingRule):
