@@ -10,8 +10,8 @@ in exactly one of four ways:
     hidden, batches  the all-reduce of a transformer layer: batch x hidden elements, hence
                      batch x hidden x itemsize bytes, for every hidden size and batch
 
-A file has at most 64 KiB. A size is a whole number of bytes or a text such as "128K". Everything else may be left out, and a
-single value may stand where a list of one is meant:
+A size is a whole number of bytes or a text such as "128K". Everything else may be left out, and a
+single value may stand where a list of one is meant. A file has at most 64 KiB.
 
     dtype      names of datatypes.DTYPES or "all"          default "float32"
     op         sum prod min max avg or "all"               default "sum"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -56,6 +57,7 @@ class Guard:
         self._failed: NvrarBenchError | None = None
         # Taken by whoever ends first, `stop` or the thread; the thread never gives it back.
         self._ending = threading.Lock()
+        self._has_ended = False
 
     def start(self) -> None:
         """Start to listen. To be called on the main thread."""
@@ -134,6 +136,9 @@ class Guard:
         waited = time.monotonic() - started
         if waited < seconds and not self._is_in_vain(waited):
             return None
+        # What is waited for may yet come, or fail because the others end; this rank ends now.
+        self._ending.acquire()
+        self._has_ended = True
         return _told(
             TimedOut(f"{_where()} waited {waited:.1f} s in {what}; the limit is {seconds:g} s")
         )
@@ -147,7 +152,8 @@ class Guard:
         return has_stopped_ranks()
 
     def _end(self, error: NvrarBenchError) -> None:
-        self._ending.acquire()  # for good: from here on nobody else ends this run
+        if not self._has_ended:
+            self._ending.acquire()  # for good: from here on nobody else ends this run
         if self._stopping:
             self._ending.release()
             return
@@ -190,12 +196,25 @@ class Watch:
 
 
 def _told(error: NvrarBenchError) -> NvrarBenchError:
-    """Say who is late, and let the other ranks of this host know, through the supervisors."""
+    """Say who is late, and let the other ranks of this host know, through the supervisors.
+
+    Another rank that has given up meanwhile, and may have ended since, has looked before.
+    """
     late = late_ranks()
+    heard = _heard_already()
+    if heard is not None:
+        return heard
     if late:
         error = type(error)(f"{error}; {late}")
     _tell_supervisor(Notice("timed_out", rank(os.environ), error.exit_code, str(error)))
     return error
+
+
+def _heard_already() -> NvrarBenchError | None:
+    supervisor = channel()
+    if supervisor is None or not select.select([supervisor], [], [], 0)[0]:
+        return None
+    return _heard_from(supervisor)
 
 
 def _where() -> str:

@@ -88,18 +88,21 @@ def _look() -> list[Seen]:
     found = _workers()
     if len(found) < 2:
         return []
-    before = {pid: _cpu_ns(pid) for pid in found.values()}
+    # Now, not later: the others may give up at this very moment, and end.
+    alive = {number: pid for number, pid in sorted(found.items()) if _state(pid) not in _ENDED}
+    stopped = {pid: _state(pid) in _STOPPED for pid in alive.values()}
+    first = {pid: progress.read(pid) for pid in alive.values()}
+    before = {pid: _cpu_ns(pid) for pid in alive.values()}
     time.sleep(_LOOK_S)
     return [
         Seen(
             rank=number,
             pid=pid,
-            stopped=_state(pid) in _STOPPED,
-            progress=progress.read(pid),
+            stopped=stopped[pid],
+            progress=progress.read(pid) or first[pid],
             idle=before[pid] is not None and before[pid] == _cpu_ns(pid),
         )
-        for number, pid in sorted(found.items())
-        if _state(pid) not in _ENDED
+        for number, pid in alive.items()
     ]
 
 

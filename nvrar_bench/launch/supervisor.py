@@ -224,6 +224,11 @@ class _Supervisor:
         """Return the rank's end as a notice, and print it where nobody else does."""
         where = f"rank {self._rank} on host {socket.gethostname()}"
         code = os.waitstatus_to_exitcode(status)
+        if code == 0 and self._cause is not None and self._cause.kind == "timed_out":
+            # It was told at its very end: the run has failed all the same.
+            if self._rank == 0:
+                _print(self._cause.message)
+            code = self._cause.exit_code
         if code >= 0:
             ended = self._cause.exit_code if code and self._cause else code
             return Notice("finished", self._rank, ended, f"{where} ended with exit code {code}")

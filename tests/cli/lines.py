@@ -1,4 +1,4 @@
-"""Command lines made of what the application says of itself: a new option is drawn like the others."""
+"""Command lines made of what the application says of itself: new options are drawn as well."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nvrar_bench.cli.app import app
 from nvrar_bench.session.settings import Settings
 
 NUMBERS = ["0", "-1", "1.5", "10000001", "1e400", "nan", "inf", "", "x", "0x2", "1_0", "9" * 5000,
-           "-0", "1e-320", "１"]  # fmt: skip
+           "-0", "1e-320", "\uff11"]  # fmt: skip
 SIZES = ["0", "-1", "1.3", "1e3", "", "K", "x", "9223372036854775807", "99999999999999999999",
          "16E", "\uff14", "1KK", "2\u212a"]  # fmt: skip
 NAMES = ["", " ", "x", "float31", "two\nlines", "float32 ", "é", "\x1b[2J", "all,all", ",", "-",
@@ -71,7 +71,7 @@ def spellings(option: Any) -> list[str]:
 
 
 def values(option: Any) -> st.SearchStrategy[str]:
-    """What may follow it: mostly what its help names, or every line would fail at its first word."""
+    """What may follow it: mostly what its help names, or each line would fail at its first word."""
     good = GOOD.get(option.metavar or "", _words(option))
     one = _often(good, BAD)
     some = st.lists(one, min_size=1, max_size=3).map(",".join)

@@ -90,9 +90,9 @@ def test_one_message_one_code_and_a_valid_record(ends: Callable[[Cell], Any], ce
 
 
 def _codes(cell: Cell) -> tuple[int, ...]:
-    """255 is Hydra's own, where it kills a process that has no supervisor yet."""
+    """9 and 255 are Hydra's own, where it kills a process that has no supervisor yet."""
     unsupervised = cell.moment == "import" and cell.fault in ("never", "stopped")
-    return (cell.code, 255) if unsupervised else (cell.code,)
+    return (cell.code, 9, 255) if unsupervised else (cell.code,)
 
 
 def _require_message(cell: Cell, stderr: str) -> None:
