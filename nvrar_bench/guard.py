@@ -138,6 +138,9 @@ class Guard:
             return None
         # What is waited for may yet come, or fail because the others end; this rank ends now.
         self._ending.acquire()
+        if self._stopping:
+            self._ending.release()
+            return None
         self._has_ended = True
         return _told(
             TimedOut(f"{_where()} waited {waited:.1f} s in {what}; the limit is {seconds:g} s")

@@ -36,9 +36,9 @@ class Page:
     """This rank's progress; writing to it takes well under a microsecond."""
 
     def __init__(self) -> None:
-        file = os.memfd_create(_NAME)  # never closed: the open file is how others find it
-        os.ftruncate(file, _BYTES)
-        self._memory = mmap.mmap(file, _BYTES)
+        self._file = os.memfd_create(_NAME)  # left open: that is how others find it
+        os.ftruncate(self._file, _BYTES)
+        self._memory = mmap.mmap(self._file, _BYTES)
         self._steps = 0
 
     def begin(self, what: str | None = None) -> None:
