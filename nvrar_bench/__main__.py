@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import traceback
 
@@ -20,11 +21,14 @@ from nvrar_bench.errors import (
 )
 from nvrar_bench.launch import supervisor
 from nvrar_bench.launch.environment import rank
+from nvrar_bench.launch.initialize import finalize_mpi
 
 # What Typer raises where it refuses an argument: BadParameter < UsageError < ClickException. Typer
 # exports the first alone, and older versions take the others from another package.
 _RefusedArguments: type[Exception] = typer.BadParameter.__mro__[2]
 _RANK_0_SPEAKS_S = 1.5
+_FINALIZE_S = 3.0
+_LONG = 900  # characters of a message that may hold whatever was written
 
 
 def main() -> None:
@@ -35,7 +39,18 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    if code and "mpi4py.MPI" in sys.modules:
+        _finalize_soon(code)
     sys.exit(code)
+
+
+def _finalize_soon(code: int) -> None:
+    """Finalise MPI, but do not wait for good for ranks that know of no failure."""
+    timer = threading.Timer(_FINALIZE_S, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+    finalize_mpi()
+    timer.cancel()
 
 
 def _run() -> int:
@@ -76,6 +91,8 @@ def _say(message: str, everywhere: bool = False, lines: bool = False) -> None:
     """
     if everywhere or rank(os.environ) == 0:
         shown = "".join(c if c.isprintable() or (lines and c == "\n") else " " for c in message)
+        if len(shown) > _LONG and not lines:
+            shown = f"{shown[: _LONG // 2]} ... {shown[-_LONG // 2 :]}"
         sys.stderr.write(f"nvrar-bench: error: {shown}\n")
         sys.stderr.flush()
     elif supervisor.channel() is None:

@@ -11,7 +11,7 @@ in exactly one of four ways:
                      batch x hidden x itemsize bytes, for every hidden size and batch
 
 A size is a whole number of bytes or a text such as "128K". Everything else may be left out, and a
-single value may stand where a list of one is meant:
+single value may stand where a list of one is meant. A file has at most 64 KiB.
 
     dtype      names of datatypes.DTYPES or "all"          default "float32"
     op         sum prod min max avg or "all"               default "sum"
@@ -50,6 +50,10 @@ from nvrar_bench.units import parse_size
 
 # By name, because type checkers for 3.10 look for tomli, which newer Pythons do not install.
 _toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+
+# The parser's time grows with the square of a dotted key's length.
+MAX_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,10 @@ def _find(source: str | Path) -> Path:
 def _load(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            document: dict[str, Any] = _toml.load(file)
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise CaseFileError(f"{path}: is too long; allowed: up to {MAX_BYTES} bytes")
+        document: dict[str, Any] = _toml.loads(content.decode())
     except OSError as error:
         raise CaseFileError(f"{path}: cannot be read: {error.strerror}") from error
     # Not only TOMLDecodeError: bad UTF-8 and endless digits are other ValueErrors, and endless

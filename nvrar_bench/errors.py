@@ -31,9 +31,10 @@ class Unexpected(NvrarBenchError):
     """An exception that nobody foresaw, with its type and message."""
 
     @classmethod
-    def of(cls, error: BaseException) -> Unexpected:
-        """Wrap `error`."""
-        return cls(f"unexpected {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)")
+    def of(cls, error: BaseException, where: str = "") -> Unexpected:
+        """Wrap `error`, which was raised on `where`."""
+        on = f", on {where}" if where else ""
+        return cls(f"unexpected {type(error).__name__}: {error}{on} ({TRACEBACK}=1 shows where)")
 
 
 class UsageError(NvrarBenchError):

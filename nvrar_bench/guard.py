@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -19,6 +20,8 @@ from types import TracebackType
 from typing import NoReturn
 
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, TimedOut
+from nvrar_bench.launch import progress
+from nvrar_bench.launch.census import has_stopped_ranks, late_ranks
 from nvrar_bench.launch.environment import rank
 from nvrar_bench.launch.notices import MAX_BYTES, Notice, ReportedLoss
 from nvrar_bench.launch.segments import unlink_segments
@@ -30,6 +33,7 @@ __all__ = ["Guard", "ReportedLoss"]
 # How often the thread looks at the watch: a deadline is noticed at most this much late. Entering a
 # watch must cost nothing, so it cannot wake the thread.
 _TICK_S = 0.25
+_LOOK_S = 1.0  # between two looks at the other ranks
 
 
 class Guard:
@@ -44,12 +48,16 @@ class Guard:
     def __init__(self, on_end: Callable[[NvrarBenchError], None]) -> None:
         self._on_end = on_end
         self._watch: tuple[str, float, float] | None = None  # what, started, seconds
+        self._patience_s: float | None = None
+        self._looked = 0.0  # for ranks that are stopped
+        self._rest: tuple[str, float, float] | None = None
         self._signals: Signals | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._failed: NvrarBenchError | None = None
         # Taken by whoever ends first, `stop` or the thread; the thread never gives it back.
         self._ending = threading.Lock()
+        self._has_ended = False
 
     def start(self) -> None:
         """Start to listen. To be called on the main thread."""
@@ -75,14 +83,24 @@ class Guard:
         """
         return Watch(self, what, seconds)
 
+    def have_patience(self, seconds: float) -> None:
+        """End the run after `seconds` also where no watch says so: what may not be waited for.
+
+        That is what lies between two watches, and, under a watch with a longer limit, another rank
+        of this host that is stopped.
+        """
+        self._patience_s = seconds
+
     def renew(self) -> None:
         """Start the present watch anew: there was progress."""
         if self._watch is not None:
             what, _, seconds = self._watch
             self._watch = (what, time.monotonic(), seconds)
+            progress.begin()
 
     def fail(self, error: NvrarBenchError) -> NoReturn:
         """End the run because of `error`, which this rank alone may know; never returns."""
+        progress.give_up()
         self._failed = error
         if self._signals is not None:
             self._signals.wake()
@@ -111,18 +129,34 @@ class Guard:
         return self._expired()
 
     def _expired(self) -> NvrarBenchError | None:
-        watch = self._watch
+        watch = self._watch or self._rest
         if watch is None:
             return None
         what, started, seconds = watch
         waited = time.monotonic() - started
-        if waited < seconds:
+        if waited < seconds and not self._is_in_vain(waited):
             return None
-        error = TimedOut(f"{_where()} waited {waited:.1f} s in {what}; the limit is {seconds:g} s")
-        return _told(error)
+        # What is waited for may yet come, or fail because the others end; this rank ends now.
+        self._ending.acquire()
+        if self._stopping:
+            self._ending.release()
+            return None
+        self._has_ended = True
+        return _told(
+            TimedOut(f"{_where()} waited {waited:.1f} s in {what}; the limit is {seconds:g} s")
+        )
+
+    def _is_in_vain(self, waited: float) -> bool:
+        """Whether a rank of this host is stopped; it may be looked for once a second."""
+        now = time.monotonic()
+        if self._patience_s is None or waited < self._patience_s or now - self._looked < _LOOK_S:
+            return False
+        self._looked = now
+        return has_stopped_ranks()
 
     def _end(self, error: NvrarBenchError) -> None:
-        self._ending.acquire()  # for good: from here on nobody else ends this run
+        if not self._has_ended:
+            self._ending.acquire()  # for good: from here on nobody else ends this run
         if self._stopping:
             self._ending.release()
             return
@@ -150,6 +184,7 @@ class Watch:
     def __enter__(self) -> None:
         self._outer = self._guard._watch
         self._guard._watch = (self._what, time.monotonic(), self._seconds)
+        progress.begin(self._what)
 
     def __exit__(
         self,
@@ -157,13 +192,32 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._guard._watch = self._outer
+        guard = self._guard
+        if self._outer is None and guard._patience_s is not None:
+            guard._rest = (f"what follows {self._what}", time.monotonic(), guard._patience_s)
+        guard._watch = self._outer
 
 
 def _told(error: NvrarBenchError) -> NvrarBenchError:
-    """Let the other ranks of this host know, through the supervisors."""
+    """Say who is late, and let the other ranks of this host know, through the supervisors.
+
+    Another rank that has given up meanwhile, and may have ended since, has looked before.
+    """
+    late = late_ranks()
+    heard = _heard_already()
+    if heard is not None:
+        return heard
+    if late:
+        error = type(error)(f"{error}; {late}")
     _tell_supervisor(Notice("timed_out", rank(os.environ), error.exit_code, str(error)))
     return error
+
+
+def _heard_already() -> NvrarBenchError | None:
+    supervisor = channel()
+    if supervisor is None or not select.select([supervisor], [], [], 0)[0]:
+        return None
+    return _heard_from(supervisor)
 
 
 def _where() -> str:

@@ -12,6 +12,8 @@ hold no new file.
 All jobs of a session, and the tests themselves, share one kernel cache, so that each kernel is
 compiled once. It is new for each session; NVRAR_BENCH_TEST_CACHE=FOLDER keeps it between sessions.
 
+The Hypothesis profile `fuzz` is for inputs from outside: 500 of them, or $NVRAR_BENCH_FUZZ.
+
 MPI is not initialised in the process that runs the tests: its variables would reach the jobs. The
 fixture `alone` is a world of one rank that needs no MPI.
 """
@@ -32,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import mpi4py
 import pytest
 
@@ -40,6 +43,10 @@ if TYPE_CHECKING:
 
 mpi4py.rc.initialize = False
 mpi4py.rc.finalize = False
+
+hypothesis.settings.register_profile(
+    "fuzz", max_examples=int(os.environ.get("NVRAR_BENCH_FUZZ", "500")), deadline=None
+)
 
 _MARK = "NVRAR_BENCH_TEST_JOB"  # every process of a test's jobs inherits it: so they are found
 _SHM = Path("/dev/shm")
@@ -107,6 +114,15 @@ def run_command(_jobs: Jobs) -> Run:
         return _jobs.run([sys.executable, "-m", "nvrar_bench", *map(str, arguments)], **how)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def new_jobs() -> type[Jobs]:
+    """`new_jobs()`: for tests that run several jobs at once; `check_nothing_left` is theirs."""
+    problem = _no_launcher()
+    if problem:
+        pytest.skip(problem)
+    return Jobs
 
 
 class Alone:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from nvrar_bench.session.settings import Settings
 from nvrar_bench.session.stages import case_count
 from nvrar_bench.session.start import join_world
 
+# Where no watch says how long to wait: those things are short, but may touch much memory.
+_EXTRA_S = 2.0
+
 REPORTS = {"table": table.write, "summary": summary.write}
 
 
@@ -34,8 +39,11 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
     if launch.rank(os.environ) == 0:
         writer.check_writable()
     journal = Journal(writer)
+    closed = threading.Lock()  # by the guard or by the main thread; once
 
     def close(error: NvrarBenchError | None) -> None:
+        if not closed.acquire(blocking=False):
+            return
         journal.close(error)
         record = journal.record
         if record is None or json == STDOUT or reports_elsewhere(os.environ):
@@ -54,6 +62,9 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
     guard.start()
     try:
         _run(settings, journal, guard)
+        close(None)
+        with guard.watch("MPI_Finalize", settings.timeout):
+            launch.finalize_mpi()
     except TimedOut as error:
         guard.fail(error)  # the other ranks may still be waiting
     except NvrarBenchError as error:
@@ -61,12 +72,15 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
         close(error)
         raise
     except Exception as error:
-        unexpected = Unexpected.of(error)
+        unexpected = Unexpected.of(error, _where())
         guard.stop()
         close(unexpected)
         raise unexpected from error
     guard.stop()
-    close(None)
+
+
+def _where() -> str:
+    return f"rank {launch.rank(os.environ)} on host {socket.gethostname()}"
 
 
 def print_error(error: NvrarBenchError) -> None:
@@ -81,8 +95,11 @@ def _run(settings: Settings, journal: Journal, guard: Guard) -> None:
         if settings.virtual_ranks:
             world = world.with_virtual_ranks(settings.virtual_ranks)
     with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
+        guard.have_patience(settings.timeout + _EXTRA_S)
         index = world.comm.bcast(launch.launch_index(os.environ))  # not every mpirun passes it on
         Session(settings, world, journal, guard, progress, index).run(sys.argv)
+        with guard.watch("the end of the run", settings.timeout):
+            world.comm.Barrier()
 
 
 def _progress(cases: int) -> AbstractContextManager[CaseProgress | NoProgress]:

@@ -5,7 +5,9 @@
     environment   what the launcher says about this rank, and whether MPI agrees
     supervisor    the process between the launcher and a rank
     siblings      how the supervisors of one host talk to each other
-    initialize    MPI_Init that leaves the other threads running
+    initialize    MPI_Init and MPI_Finalize that leave the other threads running
+    progress      how far a rank is, for others to read
+    census        which rank the others wait for
     notices       what they say
     hydra         leaving the launcher of MPICH and Intel MPI in peace
     banner        leaving out what a launcher adds to a rank's message
@@ -16,8 +18,9 @@
 Other packages import from here.
 """
 
+from nvrar_bench.launch.census import late_ranks
 from nvrar_bench.launch.environment import check_world, expected_ranks, launch_index, rank
-from nvrar_bench.launch.initialize import initialize_mpi
+from nvrar_bench.launch.initialize import finalize_mpi, initialize_mpi
 from nvrar_bench.launch.launcher import start
 from nvrar_bench.launch.segments import unlink_segments, unlink_world_segments
 from nvrar_bench.launch.supervisor import supervise
@@ -25,8 +28,10 @@ from nvrar_bench.launch.supervisor import supervise
 __all__ = [
     "check_world",
     "expected_ranks",
+    "finalize_mpi",
     "initialize_mpi",
     "launch_index",
+    "late_ranks",
     "rank",
     "start",
     "supervise",

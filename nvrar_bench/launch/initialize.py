@@ -1,8 +1,8 @@
-"""MPI_Init, without keeping Python's lock.
+"""MPI_Init and MPI_Finalize, without keeping Python's lock.
 
 mpi4py initialises MPI while it is imported and keeps the lock of the interpreter meanwhile. Since
 MPI_Init waits for every rank, a rank that never comes would block all threads of this one, the
-guard's included. Through ctypes the lock is free.
+guard's included. Through ctypes the lock is free. The same holds for MPI_Finalize.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 
 from nvrar_bench.errors import NvrarBenchError, Unavailable
+from nvrar_bench.launch import progress
 
 
 def load_mpi() -> None:
@@ -42,11 +43,24 @@ def initialize_mpi() -> None:
     provided = ctypes.c_int()
     # The extension module is linked with the MPI library that mpi4py chose: it leads to the symbol.
     init = ctypes.CDLL(MPI.__file__).MPI_Init_thread
+    progress.begin("MPI_Init")
     code = init(None, None, ctypes.c_int(MPI.THREAD_FUNNELED), ctypes.byref(provided))
     if code != MPI.SUCCESS:
         raise NvrarBenchError(f"MPI_Init_thread failed: {MPI.Get_error_string(code)}")
     for communicator in (MPI.COMM_SELF, MPI.COMM_WORLD):
         communicator.Set_errhandler(MPI.ERRORS_RETURN)
+
+
+def finalize_mpi() -> None:
+    """Finalise MPI, if it was initialised and is not finalised; waits for every rank.
+
+    Other threads run meanwhile, which they do not while mpi4py does it at exit.
+    """
+    from mpi4py import MPI
+
+    if MPI.Is_initialized() and not MPI.Is_finalized():
+        progress.begin("MPI_Finalize")
+        ctypes.CDLL(MPI.__file__).MPI_Finalize()
 
 
 def no_library(error: Exception) -> str:

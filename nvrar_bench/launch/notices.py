@@ -14,7 +14,7 @@ _MAX_MESSAGE = 2000
 
 
 class ReportedLoss(LostRank):
-    """A rank was killed, and its supervisor has told the user already: do not print this again."""
+    """A rank ended, and it or its supervisor has told the user already: do not print this again."""
 
 
 # The kinds of notice, and the error that each one becomes in the ranks that are still running.
@@ -59,4 +59,6 @@ class Notice:
 
     def error(self) -> NvrarBenchError:
         """Return the error that this notice is to a rank that is still running."""
-        return ERRORS[self.kind](self.message)
+        # Only one rank may know of an unexpected error, so it has said so itself: __main__.py.
+        has_spoken = self.kind == "finished" and self.exit_code == NvrarBenchError.exit_code
+        return (ReportedLoss if has_spoken else ERRORS[self.kind])(self.message)

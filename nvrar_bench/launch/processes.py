@@ -7,6 +7,7 @@ children of this process instead of init's.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -45,18 +46,29 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
 
 
+def children(pid: int) -> list[int]:
+    """Return the pids of the children of process `pid`."""
+    return [int(child) for text in _children(pid) for child in text.split()]
+
+
 def descendants(pid: int) -> list[int]:
     """Return the pids of the children of process `pid`, their children, and so on."""
-    children = [int(child) for text in _children(pid) for child in text.split()]
-    return [each for child in children for each in (child, *descendants(child))]
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def parent(pid: int) -> int | None:
+    """Return the parent of process `pid`; None where it has ended."""
+    fields = _fields(pid)
+    return int(fields[1]) if fields else None
 
 
 def _children(pid: int) -> list[str]:
     """Return the children of each thread of process `pid`, as far as the kernel tells."""
-    try:
-        return [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    except OSError:
-        return []  # it has ended
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # that thread has ended
+            found.append(path.read_text())
+    return found
 
 
 def start_time(pid: int) -> str | None:
@@ -64,12 +76,16 @@ def start_time(pid: int) -> str | None:
 
     A pid is used again later; the pair of pid and start time is not.
     """
+    fields = _fields(pid)
+    return fields[19] if fields else None
+
+
+def _fields(pid: int) -> list[str]:
+    """Fields 3 and up of /proc/pid/stat (proc_pid_stat(5)); the name in field 2 may hold blanks."""
     try:
-        # Field 22 of /proc/pid/stat (proc_pid_stat(5)); the name in field 2 may hold blanks.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return fields[19]
+        return []
 
 
 def pid_namespace() -> int:

@@ -19,7 +19,7 @@ import sys
 import time
 
 from nvrar_bench.errors import Interrupted, LostRank
-from nvrar_bench.launch import hydra
+from nvrar_bench.launch import hydra, progress
 from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
 from nvrar_bench.launch.notices import MAX_BYTES, Notice
 from nvrar_bench.launch.processes import end_when_parent_ends, signal_when_parent_ends
@@ -63,6 +63,7 @@ def supervise() -> None:
     launcher = os.getppid() if expected_ranks(os.environ) is not None else None
     signals = Signals([*STOPS, signal.SIGCHLD, _PARENT_ENDED])
     supervisor = os.getpid()
+    progress.open_page()
     child = os.fork()
     if child:
         theirs.close()
@@ -105,6 +106,7 @@ class _Supervisor:
         self._started = time.monotonic()
         self._stopped = False  # by the user or the launcher
         self._cause: Notice | None = None  # why another rank ended this one
+        self._spoke = False
         self._gone: set[int] = set()  # ranks of this host that have ended
         self._late: tuple[float, Notice] | None = None  # to be told to the rank at this time
         self._kill_at: float | None = None
@@ -173,9 +175,7 @@ class _Supervisor:
         if not data:
             self._to_rank.close()  # the rank has ended: SIGCHLD is on its way
         elif notice is not None:
-            told = self._siblings.tell(notice)
-            if self._rank != 0 and 0 not in told:
-                _print(notice.message)  # rank 0 speaks for all, but is on another host
+            self._speak(notice, self._siblings.tell(notice))
             self._kill_soon()
 
     def _on_sibling_notices(self) -> None:
@@ -195,9 +195,17 @@ class _Supervisor:
     def _end_rank(self, notice: Notice) -> None:
         self._cause = notice
         self._late = None
+        if notice.kind == "timed_out":
+            self._speak(notice, self._siblings.tell(notice, range(self._rank, self._ranks)))
         with contextlib.suppress(OSError):  # it has ended, or the deadline ends it
             self._to_rank.send(notice.encode())
         self._kill_soon()
+
+    def _speak(self, notice: Notice, reached: set[int]) -> None:
+        """Print the message where rank 0, which speaks for all, is elsewhere or has not begun."""
+        if self._rank != 0 and not self._spoke and self._rank < min(reached, default=self._ranks):
+            self._spoke = True
+            _print(notice.message)
 
     def _kill_soon(self) -> None:
         self._kill_at = self._kill_at or time.monotonic() + GRACE_S
@@ -216,6 +224,11 @@ class _Supervisor:
         """Return the rank's end as a notice, and print it where nobody else does."""
         where = f"rank {self._rank} on host {socket.gethostname()}"
         code = os.waitstatus_to_exitcode(status)
+        if code == 0 and self._cause is not None and self._cause.kind == "timed_out":
+            # It was told at its very end: the run has failed all the same.
+            if self._rank == 0:
+                _print(self._cause.message)
+            code = self._cause.exit_code
         if code >= 0:
             ended = self._cause.exit_code if code and self._cause else code
             return Notice("finished", self._rank, ended, f"{where} ended with exit code {code}")

@@ -1,37 +1,182 @@
-"""`nvrar-bench` with a fault of its own: rank $BROKEN_RANK fails in the second case."""
+"""`nvrar-bench` of which one rank goes wrong: `broken.py MOMENT FAULT RANK sweep ...`.
+
+MOMENT is one of `MOMENTS`, FAULT one of `FAULTS`. The moment `kernel` is in the kernel itself: see
+`spoil_kernels`.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
+import shutil
+import signal
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from nvrar_bench.__main__ import main
-from nvrar_bench.cli import sweep
-from nvrar_bench.launch import rank
-
-execute = sweep.execute
-
-
-def spoiled_execute(make_settings: Callable[[], Any], **how: Any) -> None:
-    execute(lambda: spoil() or make_settings(), **how)
+KERNELS = Path(__file__).parents[2] / "kernels"
+SLOW_S = 1.0  # well below any --timeout that the tests give
+ITERS = 5  # of --iters: as many turns of timed calls, in each of two cases
+RULER = 2  # turns before those: what the measuring costs
 
 
-def spoil() -> None:
-    """Once this process is a rank: only then may NumPy be there, and MPI not even then."""
-    from nvrar_bench.measure.rules import Stopping
+def fail() -> None:
+    raise RuntimeError("two\nlines")
 
-    points = itertools.count()
 
-    def spoiled(*arguments: Any) -> Any:
-        if next(points) == 1 and rank(os.environ) == int(os.environ["BROKEN_RANK"]):
-            raise RuntimeError("two\nlines")
-        return make_rule(*arguments)
+FAULTS: dict[str, Callable[[], object]] = {
+    "never": lambda: time.sleep(1e6),
+    "stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda: ctypes.string_at(0),
+    "raises": fail,
+    "slow": lambda: time.sleep(SLOW_S),
+}
 
-    make_rule, Stopping.rule = Stopping.rule, spoiled
+# Each is given what to do on the rank that goes wrong, once this process is a rank and mpi4py is
+# loaded, but not MPI begun.
+
+
+def at_start_up(act: Callable[[], object]) -> None:
+    from nvrar_bench.cli import as_rank
+
+    as_rank.join_world = _before(as_rank.join_world, act)
+
+
+def at_opening(act: Callable[[], object]) -> None:
+    from nvrar_bench.session import run
+
+    run.open_backends = _before(run.open_backends, act)
+
+
+def in_the_timed_loop(act: Callable[[], object]) -> None:
+    """Between the gate and the call, in the second turn of the second case."""
+    from nvrar_bench.devices import cpu
+
+    turns = itertools.count()
+    time_calls = cpu.time_calls
+
+    def late(launch: Any, prepare: Any, gate: Callable[[], None], *rest: Any) -> None:
+        here = next(turns) == RULER + ITERS + 1
+        time_calls(launch, prepare, _Spoiled(gate, act) if here else gate, *rest)
+
+    cpu.time_calls = late
+
+
+def after_the_last_case(act: Callable[[], object]) -> None:
+    from nvrar_bench.devices.cpu import CpuDevice
+
+    CpuDevice.close = _before(CpuDevice.close, act)
+
+
+def before_finalize(act: Callable[[], object]) -> None:
+    from nvrar_bench import launch
+
+    launch.finalize_mpi = _before(launch.finalize_mpi, act)
+
+
+def in_the_kernel(act: Callable[[], object]) -> None:
+    """The kernel looks at $BROKEN itself."""
+
+
+MOMENTS: dict[str, Callable[[Callable[[], object]], None] | None] = {
+    "import": None,  # before anything else
+    "start-up": at_start_up,
+    "opening": at_opening,
+    "kernel": in_the_kernel,
+    "timed": in_the_timed_loop,
+    "last": after_the_last_case,
+    "finalize": before_finalize,
+}
+
+
+def _before(function: Callable[..., Any], act: Callable[[], object]) -> Callable[..., Any]:
+    def spoiled(*arguments: Any, **named: Any) -> Any:
+        act()
+        return function(*arguments, **named)
+
+    return spoiled
+
+
+class _Spoiled:
+    """A gate behind which something happens."""
+
+    def __init__(self, gate: Any, act: Callable[[], object]) -> None:
+        self._gate, self._act = gate, act
+
+    def __call__(self) -> None:
+        self._gate()
+        self._act()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gate, name)
+
+
+# What the kernel does where the environment says so, in its first call of the second case: after
+# the ranks have met, so that the others wait for the reduced slice.
+PLACE = "bool reduce_scatter(const Window& window) {"
+COUNT = 32
+IN_KERNEL = """
+        static bool is_done = false;
+        const char* how = getenv("BROKEN");
+        if (how && arguments.count == COUNT && arguments.rank == (u64)atoi(how) && !is_done) {
+            is_done = true;
+            if (strstr(how, "never")) for (;;) pause();
+            if (strstr(how, "stopped")) raise(SIGSTOP);
+            if (strstr(how, "killed")) raise(SIGKILL);
+            if (strstr(how, "segfault")) raise(SIGSEGV);
+            if (strstr(how, "slow")) usleep(SLOW_US);
+        }
+""".replace("COUNT", str(COUNT)).replace("SLOW_US", str(round(SLOW_S * 1e6)))
+HEADERS = ("csignal", "cstdlib", "cstring", "unistd.h")
+
+
+def spoil_kernels(folder: Path) -> None:
+    """Write a copy of the kernels in which `signal` heeds $BROKEN, "RANK FAULT"."""
+    shutil.copytree(KERNELS, folder)
+    source = folder / "signal.cuh"
+    text = source.read_text()
+    assert text.count(PLACE) == 1
+    includes = "".join(f"#include <{name}>\n" for name in HEADERS)
+    text = text.replace(PLACE, PLACE + IN_KERNEL)
+    source.write_text(text.replace('#include "span.cuh"', f'{includes}#include "span.cuh"'))
+
+
+def main(moment: str, fault: str, victim: int) -> None:
+    from nvrar_bench.launch.environment import rank
+
+    def act() -> None:
+        if rank(os.environ) == victim:
+            FAULTS[fault]()
+
+    spoil = MOMENTS[moment]
+    if spoil is None:
+        act()
+    if moment == "kernel":
+        os.environ["BROKEN"] = f"{victim} {fault}"
+
+    from nvrar_bench.__main__ import main as command
+    from nvrar_bench.cli import sweep
+    from nvrar_bench.launch.initialize import load_mpi
+
+    def spoiled_execute(make_settings: Callable[[], Any], **how: Any) -> None:
+        def settings() -> Any:
+            made = make_settings()
+            if spoil is not None:
+                load_mpi()
+                spoil(act)
+            return made
+
+        execute(settings, **how)
+
+    execute, sweep.execute = sweep.execute, spoiled_execute
+    command()
 
 
 if __name__ == "__main__":
-    sweep.execute = spoiled_execute
-    main()
+    arguments = sys.argv[1:4]
+    del sys.argv[1:4]
+    main(arguments[0], arguments[1], int(arguments[2]))

@@ -22,6 +22,12 @@ _MARK = "NVRAR_BENCH_TEST_CLI"
 _RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 
 
+@pytest.fixture(scope="session")
+def mpirun_environment() -> dict[str, str]:
+    """What a plain mpirun needs here."""
+    return _mpirun_environment()
+
+
 def _mpirun_environment() -> dict[str, str]:
     """What mpirun needs as root and with more ranks than cores; each MPI reads its own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -33,7 +39,7 @@ def _mpirun_environment() -> dict[str, str]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mpirun() -> Callable[..., list[str]]:
     """`mpirun(ranks, *arguments)`: the words of a command line that starts it with mpirun."""
     path = _mpirun_environment()["PATH"]

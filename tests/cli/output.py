@@ -19,12 +19,15 @@ _HYDRA_BANNER = re.compile(r"^=+\n= {3}BAD TERMINATION.*?^=+\n", re.MULTILINE | 
 _HYDRA_LINE = re.compile(
     r"^(\[(mpiexec|proxy)|YOUR APPLICATION TERMINATED|This typically).*\n", re.M
 )
+_OPEN_MPI_STACK = re.compile(r"^\[[^\]\s]+:\d+\] .*\n", re.M)  # of a rank that crashed
 _PROGRESS = re.compile(r"^\[\d+/\d+\] .*\n", re.MULTILINE)
+
+_FOREIGN = (_OPEN_MPI_BANNER, _HYDRA_BANNER, _HYDRA_LINE, _OPEN_MPI_STACK, _PROGRESS)
 
 
 def messages(stderr: str) -> list[str]:
-    """The lines of stderr that are ours, less progress: the launcher's banner is allowed."""
-    for foreign in (_OPEN_MPI_BANNER, _HYDRA_BANNER, _HYDRA_LINE, _PROGRESS):
+    """The lines of stderr that are ours, less progress: what the launcher adds is allowed."""
+    for foreign in _FOREIGN:
         stderr = foreign.sub("", stderr)
     return [line for line in stderr.splitlines() if line.strip()]
 

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvrar_bench.errors import UsageError
 from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.schema import first_problem
 
 from .samples import RESULT, WRONG, begin, full
 
+FUZZ = settings.get_profile("fuzz")
 GOLDEN = Path(__file__).parent / "golden" / "record.json"
 
 
@@ -199,11 +201,13 @@ def test_a_mapping_that_holds_itself_is_refused() -> None:
         RunRecord.from_json(value)
 
 
-@given(st.binary())
+@FUZZ
+@given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_a_record_or_a_usage_error(content: bytes) -> None:
     read_or_refuse(content)
 
 
+@FUZZ
 @given(st.data())
 def test_a_record_with_damaged_bytes_is_a_record_or_a_usage_error(data: st.DataObject) -> None:
     content = bytearray(GOLDEN.read_bytes())
@@ -211,28 +215,84 @@ def test_a_record_with_damaged_bytes_is_a_record_or_a_usage_error(data: st.DataO
         start = data.draw(st.integers(0, len(content) - 1))
         end = start + data.draw(st.integers(0, 8))
         content[start:end] = data.draw(st.binary(max_size=4))
-    record = read_or_refuse(bytes(content))
-    assert record is None or RunRecord.from_json(record.to_json()) == record
+    require_sound(read_or_refuse(bytes(content)))
 
 
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=5,
+def require_sound(record: RunRecord | None) -> None:
+    """What was accepted is written as it was read, and other readers accept it as well."""
+    if record is not None:
+        value = record.to_json()
+        assert RunRecord.from_json(value) == record
+        assert first_problem(json.loads(json.dumps(value, allow_nan=False))) is None
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+HUGE = [2**63, -(2**63) - 1, 10**400, 1e308, -1e308, 5e-324, float("nan"), float("inf"), -0.0]
+JSON_VALUES = (
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+        max_leaves=5,
+    )
+    | st.sampled_from(HUGE)
+    | st.sampled_from([10, 200, 5000]).map(nested)
+    | st.sampled_from(["", "nan", "\ud800", "x" * 5000, "\0"])
 )
 
 
-@given(st.data(), JSON_VALUES)
-def test_a_record_with_one_other_value_is_a_record_or_a_usage_error(
-    data: st.DataObject, value: Any
-) -> None:
-    record = json.loads(GOLDEN.read_text())
-    place: Any = record
+def a_place(data: st.DataObject, record: Any) -> tuple[Any, Any]:
+    """Some container within the record, and a key that it has."""
+    place = record
     while True:
         keys = list(place) if isinstance(place, dict) else list(range(len(place)))
         key = data.draw(st.sampled_from(keys))
-        if not (isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans())):
+        below = place[key]
+        if not (isinstance(below, dict | list) and below and data.draw(st.integers(0, 3))):
+            return place, key
+        place = below
+
+
+def retyped(value: Any) -> Any:
+    """The same in another type, or nearly."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int | float):
+        return other_number(value)
+    return [value] if isinstance(value, str) else "a container"
+
+
+def other_number(value: float) -> Any:
+    return float(value) if isinstance(value, int) and abs(value) < 2**60 else str(value)
+
+
+@FUZZ
+@given(st.data())
+def test_a_record_with_other_values_is_a_record_or_a_usage_error(data: st.DataObject) -> None:
+    record = json.loads(GOLDEN.read_text())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place, key = a_place(data, record)
+        change = data.draw(st.sampled_from(["value", "value", "drop", "retype", "add", "repeat"]))
+        if change == "drop":
+            del place[key]
+        elif change == "retype":
+            place[key] = retyped(place[key])
+        elif change == "repeat" and isinstance(place, list):
+            place.extend([place[key]] * 3)
+        elif change == "add" and isinstance(place, dict):
+            place[data.draw(st.text(max_size=5))] = data.draw(JSON_VALUES)
+        else:
+            place[key] = data.draw(JSON_VALUES)
+        if not record:
             break
-        place = place[key]
-    place[key] = value
-    read_or_refuse(record)
+    require_sound(read_or_refuse(record))
+    try:
+        text = json.dumps(record)
+    except (ValueError, RecursionError):
+        return
+    require_sound(read_or_refuse(text))
