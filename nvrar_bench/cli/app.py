@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nvrar_bench import __version__
-from nvrar_bench.cli import check, schema, sweep
+from nvrar_bench.cli import check, compare, report, schema, sweep
 from nvrar_bench.cli.compile import compile_kernels
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.command()(sweep.sweep)
 app.command()(check.check)
 app.command("compile")(compile_kernels)
+app.command()(compare.compare)
+app.command()(report.report)
 app.command()(schema.schema)
 
 
