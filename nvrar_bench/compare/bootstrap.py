@@ -11,7 +11,7 @@ from math import ceil, exp, log
 
 import numpy as np
 
-from nvrar_bench.compare.blocks import block_length
+from nvrar_bench.compare.blocks import Blocks, blocks_of
 from nvrar_bench.compare.samples import Samples, figure
 from nvrar_bench.compare.student import NORMAL_975, t_975
 
@@ -53,17 +53,17 @@ class Estimate:
 def spread_of(launches: Sequence[Samples], generator: np.random.Generator) -> Spread:
     """Resample `launches`, each an array of positive samples, REPLICATES times."""
     size = max(_POOL, REPLICATES // len(launches))
-    lengths = [block_length(samples) for samples in launches]
+    blocks = [blocks_of(samples) for samples in launches]
     medians = np.log([float(np.median(samples)) for samples in launches])
     pools = np.stack(
         [
-            np.log(_resampled_medians(samples, length, size, generator)) - median
-            for samples, length, median in zip(launches, lengths, medians, strict=True)
+            one.widening * (np.log(_resampled_medians(samples, one, size, generator)) - median)
+            for samples, one, median in zip(launches, blocks, medians, strict=True)
         ]
     )
     if len(launches) == 1:
-        blocks = len(launches[0]) / lengths[0]
-        return Spread(figure(launches), pools[0], max(1.0, blocks - 1))
+        drawn = len(launches[0]) / blocks[0].length
+        return Spread(figure(launches), pools[0], max(1.0, drawn - 1))
     deviations = _between_and_within(medians, pools, generator)
     return Spread(figure(launches), deviations, float(len(launches) - 1))
 
@@ -92,9 +92,9 @@ def _estimate(value: float, deviations: Samples, freedom: float) -> Estimate:
 
 
 def _resampled_medians(
-    samples: Samples, length: int, size: int, generator: np.random.Generator
+    samples: Samples, blocks: Blocks, size: int, generator: np.random.Generator
 ) -> Samples:
-    """Return the medians of `size` resamples, each of circular blocks of `length` neighbours.
+    """Return the medians of `size` resamples, each of circular blocks of neighbours.
 
     Ranks stand for samples: they sort several times faster.
     """
@@ -102,14 +102,14 @@ def _resampled_medians(
     ordered = np.sort(samples)
     kind = np.uint16 if n <= 2**16 else np.uint32
     ranks = np.searchsorted(ordered, samples).astype(kind)
-    circle = np.concatenate([ranks, ranks[: length - 1]])
-    blocks = np.lib.stride_tricks.sliding_window_view(circle, length)
+    circle = np.concatenate([ranks, ranks[: blocks.length - 1]])
+    windows = np.lib.stride_tricks.sliding_window_view(circle, blocks.length)
     batch = max(1, _BATCH // n)
     medians = []
     for done in range(0, size, batch):
         rows = min(batch, size - done)
-        starts = generator.integers(0, n, (rows, ceil(n / length)), dtype=np.int32)
-        drawn = np.sort(blocks[starts].reshape(rows, -1)[:, :n], axis=1)
+        starts = generator.integers(0, n, (rows, ceil(n / blocks.length)), dtype=np.int32)
+        drawn = np.sort(windows[starts].reshape(rows, -1)[:, :n], axis=1)
         medians.append((ordered[drawn[:, (n - 1) // 2]] + ordered[drawn[:, n // 2]]) / 2)
     return np.concatenate(medians)
 

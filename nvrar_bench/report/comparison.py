@@ -15,7 +15,9 @@ from nvrar_bench.units import MICROSECOND, format_latency
 def write(document: Document, console: Console) -> None:
     """Write every comparison of `document`."""
     unit = "µs" if console.encoding.startswith("utf") else "us"
-    for comparison in document.comparisons:
+    for i, comparison in enumerate(document.comparisons):
+        if i > 0:
+            console.out("" if console.is_terminal else "#")
         heading = [
             *(f"base: {document.base.file}", f"new: {comparison.new.file}"),
             summary(comparison, document.threshold),

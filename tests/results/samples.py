@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from nvrar_bench.results.record import (
-    Check,
     Arrival,
+    Check,
     FirstWrong,
     Independence,
     Latency,
