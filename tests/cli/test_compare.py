@@ -156,7 +156,7 @@ def test_schemas(run: Stored) -> None:
 
 CONTENT = encode(record(result(TWICE, variant="x"))).encode()
 SAFE = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
