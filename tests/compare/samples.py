@@ -57,7 +57,8 @@ def launches(
 ) -> list[np.ndarray]:  # fmt: skip
     """`count` launches of `length` samples with a tail to the right, as latencies have.
 
-    `noise` is the standard deviation of a sample, `between` that of launches, both as a part;
+    A sample is `median` (1 + `noise` (e^z - 1)), z being standard normal: its standard deviation is
+    2.2 `noise`, as a part. `between` is the standard deviation of the launches' medians;
     `correlation` is that of neighbours, of a first-order autoregression.
     """
     made = []
