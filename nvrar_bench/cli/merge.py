@@ -28,13 +28,13 @@ def merge(
     from nvrar_bench.cli.console import console
     from nvrar_bench.report import table
     from nvrar_bench.results.merge import merge as merge_records
-    from nvrar_bench.results.reader import read
+    from nvrar_bench.results.reader import read_record
     from nvrar_bench.results.writer import STDOUT, Writer
 
     writer = Writer(json)
     writer.check_writable()
     _require_other_file(json, records)
-    merged = merge_records([read(path) for path in records], [str(path) for path in records])
+    merged = merge_records([read_record(path) for path in records], [str(path) for path in records])
     writer.write(merged)
     if json != STDOUT:
         table.write(merged, console("stdout"))

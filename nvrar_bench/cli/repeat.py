@@ -25,7 +25,7 @@ from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
 from nvrar_bench.launch.signals import STOPS, Signals
 from nvrar_bench.report import table
 from nvrar_bench.results.merge import merge
-from nvrar_bench.results.reader import read
+from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import STDOUT, Writer
 
@@ -143,7 +143,7 @@ class _Repetition:
         path = self._folder / f"{index}.json"
         code = start(_arguments(path))
         if path.exists():
-            self._add(_explained(read(path), code))
+            self._add(_explained(read_record(path), code))
             path.unlink()
         elif code == 0:
             raise NvrarBenchError(

@@ -1,14 +1,29 @@
-"""`nvrar-bench schema`: the JSON Schema of the run record."""
+"""`nvrar-bench schema`: the JSON Schemas of what this program writes."""
 
 from __future__ import annotations
 
+from typing import Annotated
 
-def schema() -> None:
-    """Print the JSON Schema (2020-12) of the run record."""
+import typer
+
+from nvrar_bench.cli import options
+
+
+def schema(
+    document: Annotated[
+        str,
+        typer.Argument(
+            metavar="[run|comparison]",
+            help="Which document: run, as sweep writes it, or comparison, as compare does.",
+        ),
+    ] = "run",
+) -> None:
+    """Print the JSON Schema (2020-12) of the run record, or of a comparison."""
     import json
 
-    import typer
+    from nvrar_bench.compare import schema as comparison
+    from nvrar_bench.results import schema as run
 
-    from nvrar_bench.results.schema import schema as record_schema
-
-    typer.echo(json.dumps(record_schema(), indent=2))
+    schemas = {"run": run.schema, "comparison": comparison.schema}
+    options.require(document in schemas, "schema", repr(document), "run, comparison")
+    typer.echo(json.dumps(schemas[document](), indent=2))

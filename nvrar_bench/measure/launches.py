@@ -15,15 +15,12 @@ import numpy as np
 from nvrar_bench.measure.drift import Shift, slow_drift, startup_drift
 from nvrar_bench.measure.independence import BATCHES, Samples, dependence
 from nvrar_bench.measure.statistics import median_interval
+from nvrar_bench.measure.student import NORMAL_975, t_975
 
 Interval = tuple[float, float]
 
-# Half-width of a normal distribution's 95 % interval, in standard deviations.
-NORMAL = 1.959964
 # From this many on, order statistics have an interval at 95 %.
 ORDER_STATISTICS_FROM = 6
-# 97.5 % points of Student's t, by degrees of freedom.
-STUDENT = {1: 12.7062047, 2: 4.3026527, 3: 3.1824463, 4: 2.7764451}
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def headline_interval(launches: Sequence[Launch]) -> Interval | None:
     medians = np.sort([launch.median for launch in launches])
     if len(medians) >= ORDER_STATISTICS_FROM:
         return median_interval(medians)
-    half = STUDENT[len(medians) - 1] * float(medians.std(ddof=1)) / sqrt(len(medians))
+    half = t_975(len(medians) - 1) * float(medians.std(ddof=1)) / sqrt(len(medians))
     mean = float(medians.mean())
     return max(0.0, mean - half), mean + half
 
@@ -88,10 +85,10 @@ def within(launches: Sequence[Launch]) -> float | None:
     """Return the standard error that a launch's median has for lack of samples, pooled.
 
     The root of the mean square of the launches' own; each is the half-width of the launch's
-    interval over NORMAL. None where no launch has an interval.
+    interval over NORMAL_975. None where no launch has an interval.
     """
     halves = [(i[1] - i[0]) / 2 for i in (launch.interval for launch in launches) if i]
-    return sqrt(float(np.mean(np.square(halves)))) / NORMAL if halves else None
+    return sqrt(float(np.mean(np.square(halves)))) / NORMAL_975 if halves else None
 
 
 def between(launches: Sequence[Launch]) -> float | None:

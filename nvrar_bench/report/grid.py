@@ -12,6 +12,10 @@ from rich.text import Text
 
 NOTHING = "-"
 WRONG = "#wrong"
+VERDICT = "verdict"
+_STYLES = {
+    "slower": "bold red", "wrong": "bold red", "faster": "green", "undecided": "yellow",
+}  # fmt: skip
 
 _Block = tuple[str, tuple[str, ...]]
 
@@ -102,5 +106,7 @@ def _rich_table(grid: Grid) -> Table:
 
 
 def _rich_cell(title: str, cell: str) -> Text:
+    if title == VERDICT:
+        return Text(cell, style=_STYLES.get(cell, ""))
     alarming = title == WRONG and cell not in ("0", NOTHING)
     return Text(cell, style="bold red" if alarming else "")

@@ -32,11 +32,16 @@ def _lines(record: RunRecord) -> list[str]:
     return lines
 
 
-def _soak(done: Mapping[str, Any] | None) -> list[str]:
-    if done is None:
+def _soak(done: Any) -> list[str]:
+    """Tell of a soak; in somebody else's record anything may be under its name."""
+    if not isinstance(done, Mapping):
         return []
-    calls = ", ".join(f"{name} {count}" for name, count in done["calls_by_backend"].items())
-    return [f"soak: {done['calls']} verified calls in {done['seconds']:.1f} s: {calls}"]
+    by_backend = done.get("calls_by_backend")
+    counted = by_backend.items() if isinstance(by_backend, Mapping) else ()
+    calls = ", ".join(f"{name} {count}" for name, count in counted)
+    seconds = done.get("seconds")
+    took = f"{seconds:.1f} s" if isinstance(seconds, int | float) else "an unknown time"
+    return [f"soak: {done.get('calls')} verified calls in {took}: {calls}"]
 
 
 def _failure(result: Result) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rich.console import Console
-from rich.text import Text
 
-from nvrar_bench.report.grid import NOTHING, WRONG, Grid, aligned, on_terminal
+from nvrar_bench.report.grid import NOTHING, WRONG, Grid
+from nvrar_bench.report.show import show
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.units import (
     GIGABYTE,
@@ -58,7 +58,6 @@ def write(record: RunRecord, console: Console) -> None:
     """Write the whole report on `record`: what ran where, the tables, and what went wrong."""
     unit = "µs" if console.encoding.startswith("utf") else "us"
     grids = [_grid(title, results, unit) for title, results in _groups(record)]
-    show = _show_on_terminal if console.is_terminal else _show_plain
     show(console, list(_heading(record)), grids, list(_notes(record)))
 
 
@@ -224,35 +223,3 @@ def _wrong_result(result: Result) -> str:
         return text
     seen = f"expected {first.expected}, seen {first.seen}"
     return f"{text}; first at rank {first.rank}, index {first.index}: {seen}"
-
-
-def _show_plain(
-    console: Console, heading: Sequence[str], grids: Sequence[Grid], notes: Sequence[str]
-) -> None:
-    lines = [f"# {line}" for line in heading]
-    for grid in grids:
-        lines += ["#", f"# {grid.title}", *aligned(grid)]
-    lines += ["#", *(f"# {note}" for note in notes)] if notes else []
-    for line in lines:
-        console.out(_printable(line, console.encoding), highlight=False)
-
-
-def _show_on_terminal(
-    console: Console, heading: Sequence[str], grids: Sequence[Grid], notes: Sequence[str]
-) -> None:
-    for line in heading:
-        console.print(Text(_printable(line, console.encoding)))
-    for grid in grids:
-        console.print(on_terminal(grid, console))
-    for note in notes:
-        style = "red" if note.startswith(("wrong", "error", "the run")) else "yellow"
-        console.print(Text(_printable(note, console.encoding), style=style))
-
-
-def _printable(text: str, encoding: str) -> str:
-    """Keep a line one line, free of escape sequences, and within what the output can encode.
-
-    Records come from other people's files, and reasons from other people's libraries.
-    """
-    visible = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
-    return visible.encode(encoding, "replace").decode(encoding)

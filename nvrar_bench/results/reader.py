@@ -1,23 +1,51 @@
-"""Reads a run record from a file."""
+"""Reads a run record from a file or standard input; refuses what its own samples contradict."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.files import STDOUT, reason_of
+from nvrar_bench.results.record import Result, RunRecord
+
+STDIN = STDOUT  # both are `-`
+LONGEST_US = 1e12  # eleven days: more is no sample, and squares of it are still numbers
 
 
-def read(path: Path) -> RunRecord:
-    """Return the record at `path`.
+def read_record(path: Path) -> RunRecord:
+    """Read the record at `path`; `-` is standard input.
 
     Raises:
-        UsageError: names the path, and why it holds no record.
+        UsageError: it cannot be read, is no record, or contradicts itself; names the file.
+
     """
+    name = "standard input" if path == STDIN else str(path)
     try:
-        return RunRecord.from_json(path.read_bytes())
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise UsageError(f"{path} cannot be read: {reason}") from error
+        content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{name!r} cannot be read: {reason_of(error)}; allowed: a run record, as written by "
+            f"sweep --json, or - for standard input"
+        ) from error
+    try:
+        record = RunRecord.from_json(content)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{name}: {error}") from error
+    for i, result in enumerate(record.results):
+        for problem in _contradictions(result):
+            raise UsageError(f"{name}: results[{i}].{problem}")
+    return record
+
+
+def _contradictions(result: Result) -> Iterator[str]:
+    count = len(result.samples_us)
+    if result.samples != count:
+        yield f"samples is {result.samples}; there are {count} in samples_us"
+    if sum(result.launch_samples) != count:
+        yield f"launch_samples add up to {sum(result.launch_samples)}; there are {count} samples"
+    if max(result.late, default=-1) >= count:
+        yield f"late holds {max(result.late)}; allowed: 0 to {count - 1}"
+    if max(result.samples_us, default=0.0) > LONGEST_US:
+        yield f"samples_us holds {max(result.samples_us):g}; allowed: at most {LONGEST_US:g}"

@@ -1,55 +1,49 @@
 """The JSON Schema (2020-12) of the run record, and the check of a value against it.
 
 `_FIELDS` is the one table: the schema, the reader's check and, by test, the dataclasses of
-`record` follow it. The check knows the few words of JSON Schema that the table uses, so that
-reading a record needs no further dependency; the tests hold it against the jsonschema package.
+`record` follow it.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
 from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.results.shapes import Schema, closed_object, problems
 
 FORMAT = "nvrar-bench.run"
 FORMAT_VERSION = "1.1"
 STATUSES = ("complete", "failed", "interrupted")
 
-_Schema = dict[str, Any]
-
-_TEXT: _Schema = {"type": "string"}
-_TEXT_OR_NULL: _Schema = {"type": ["string", "null"]}
-_COUNT: _Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
-_POSITIVE: _Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
-_NUMBER: _Schema = {"type": "number", "minimum": 0}
-_NUMBER_OR_NULL: _Schema = {"type": ["number", "null"], "minimum": 0}
-_SIGNED_OR_NULL: _Schema = {"type": ["number", "null"]}
-_ELEMENT: _Schema = {"type": ["number", "string"]}
-_FACTS: _Schema = {"type": "object"}
+_TEXT: Schema = {"type": "string"}
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+_POSITIVE: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+_NUMBER: Schema = {"type": "number", "minimum": 0}
+_NUMBER_OR_NULL: Schema = {"type": ["number", "null"], "minimum": 0}
+_SIGNED_OR_NULL: Schema = {"type": ["number", "null"]}
+_ELEMENT: Schema = {"type": ["number", "string"]}
+_FACTS: Schema = {"type": "object"}
 
 
-def _said(schema: _Schema, description: str) -> _Schema:
+def _said(schema: Schema, description: str) -> Schema:
     return {**schema, "description": description}
 
 
-def _one_of(*values: str | None) -> _Schema:
+def _one_of(*values: str | None) -> Schema:
     return {"enum": list(values)}
 
 
-def _list_of(items: _Schema) -> _Schema:
+def _list_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def _object(name: str, **words: Any) -> _Schema:
-    fields = _FIELDS[name]
-    shape = {"properties": fields, "required": list(fields), "additionalProperties": False}
-    return {"type": "object", **shape, **words}
+def _object(name: str, **words: Any) -> Schema:
+    return closed_object(_FIELDS[name], **words)
 
 
-_FIELDS: dict[str, dict[str, _Schema]] = {}
+_FIELDS: dict[str, dict[str, Schema]] = {}
 _FIELDS["Run"] = {
     "id": _said(_TEXT, "unique to this run"),
     "started_at": _said(_TEXT, "ISO 8601, UTC"),
@@ -163,7 +157,7 @@ _FIELDS["RunRecord"] = {
     "errors": _list_of(_object("ErrorEntry")),
 }
 
-_SCHEMA: _Schema = {
+_SCHEMA: Schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "nvrar-bench run record",
     **_object("RunRecord"),
@@ -177,70 +171,4 @@ def schema() -> dict[str, Any]:
 
 def first_problem(value: Any) -> str | None:
     """Say where and why `value`, parsed JSON, is no run record; None when it is one."""
-    return next(_problems(value, _SCHEMA, ""), None)
-
-
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= sys.float_info.max
-
-
-def _is_integer(value: Any) -> bool:
-    """JSON Schema counts 1.0 as an integer."""
-    return _is_number(value) and value == int(value)
-
-
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "string": lambda value: isinstance(value, str),
-    "boolean": lambda value: isinstance(value, bool),
-    "null": lambda value: value is None,
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "number": _is_number,
-    "integer": _is_integer,
-}
-
-
-def _problems(value: Any, schema: _Schema, where: str) -> Iterator[str]:
-    place = where or "the record"
-    types = schema.get("type", [])
-    types = [types] if isinstance(types, str) else types
-    if types and not any(_TYPES[name](value) for name in types):
-        yield f"{place} is {_short(value)}; allowed: {' or '.join(types)}"
-        return
-    choices = [schema["const"]] if "const" in schema else schema.get("enum")
-    if choices is not None and value not in choices:
-        yield f"{place} is {_short(value)}; allowed: {', '.join(map(str, choices))}"
-    if _is_number(value):
-        yield from _out_of_bounds(value, schema, place)
-    if isinstance(value, dict):
-        yield from _in_object(value, schema, where)
-    if isinstance(value, list) and "items" in schema:
-        for i, item in enumerate(value):
-            yield from _problems(item, schema["items"], f"{where}[{i}]")
-
-
-def _out_of_bounds(value: float, schema: _Schema, place: str) -> Iterator[str]:
-    if value < schema.get("minimum", value):
-        yield f"{place} is {_short(value)}; allowed: {schema['minimum']} and more"
-    if value > schema.get("maximum", value):
-        yield f"{place} is {_short(value)}; allowed: {schema['maximum']} and less"
-
-
-def _in_object(value: dict[str, Any], schema: _Schema, where: str) -> Iterator[str]:
-    prefix = f"{where}." if where else ""
-    fields = schema.get("properties", {})
-    for key in schema.get("required", []):
-        if key not in value:
-            yield f"{prefix}{key} is missing"
-    for key in value:
-        if key in fields:
-            yield from _problems(value[key], fields[key], f"{prefix}{key}")
-        elif not schema.get("additionalProperties", True):
-            yield f"{_short(prefix + key)} is unknown; allowed: {', '.join(fields)}"
-
-
-def _short(value: Any) -> str:
-    """Show a value on one line, however long it is."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return next(problems(value, _SCHEMA, ""), None)

@@ -7,17 +7,15 @@ step: whoever reads sees the old record or the new one, never half of one.
 from __future__ import annotations
 
 import json
-import os
-import stat
 import sys
 from pathlib import Path
 from threading import RLock
-from uuid import uuid4
 
-from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.errors import NvrarBenchError
+from nvrar_bench.results.files import STDOUT, reason_of, replace, require_writable, target_of
 from nvrar_bench.results.record import RunRecord
 
-STDOUT = Path("-")
+__all__ = ["STDOUT", "Writer", "encode"]
 
 
 def encode(record: RunRecord) -> str:
@@ -56,27 +54,11 @@ class Writer:
     def check_writable(self) -> None:
         """Find out before the first measurement whether the record can be written.
 
-        A file is created and removed beside the destination, because permission bits alone tell
-        nothing to root, or about a full or read-only file system.
-
         Raises:
             UsageError: names `--json`, the path, and why it cannot be written.
 
         """
-        if self.destination is None or self.destination == STDOUT:
-            return
-        try:
-            target = _target(self.destination)
-            _refuse_special(target)
-            temporary = _temporary(target)
-            temporary.touch(exist_ok=False)
-            temporary.unlink()
-        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
-            reason = _reason(error)
-            raise UsageError(
-                f"--json {str(self.destination)!r} cannot be written: {reason}; "
-                f"allowed: a file in an existing folder that you may write to, or -"
-            ) from error
+        require_writable(self.destination, "--json")
 
     def write(self, record: RunRecord) -> None:
         """Replace the file by `record`; to standard output goes a finished record, once.
@@ -95,55 +77,21 @@ class Writer:
             try:
                 self._put(text, finished)
             except (OSError, RuntimeError) as error:
-                reason = _reason(error)
+                reason = reason_of(error)
                 raise NvrarBenchError(f"--json {self.destination}: {reason}") from error
 
     def _put(self, text: str, finished: bool) -> None:
         if self.destination != STDOUT:
-            self._replace(_target(self.destination or STDOUT), text, finished)
+            self._replace(target_of(self.destination or STDOUT), text, finished)
         elif finished:
             self._finished = True
             sys.stdout.write(text)
             sys.stdout.flush()
 
     def _replace(self, target: Path, text: str, finished: bool) -> None:
-        temporary = _temporary(target)
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+        def wanted() -> bool:
             # A signal handler may have written the final record while this one was on its way.
-            if finished or not self._finished:
-                temporary.replace(target)
-                self._finished = finished
-        finally:
-            temporary.unlink(missing_ok=True)
+            return finished or not self._finished
 
-
-def _target(destination: Path) -> Path:
-    """Follow symbolic links: what they point at is written, and the link stays a link."""
-    return destination.resolve()
-
-
-def _temporary(target: Path) -> Path:
-    """Name a file beside `target`; its own name may already be as long as a name can be."""
-    return target.parent / f".nvrar-bench-{uuid4().hex}.tmp"
-
-
-def _refuse_special(target: Path) -> None:
-    """Refuse what is no plain file: a rename would put one where /dev/null was."""
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(mode):
-        raise ValueError("it is a folder")
-    if not stat.S_ISREG(mode):
-        raise ValueError("it is not a regular file")
-    if not os.access(target, os.W_OK):
-        raise ValueError("it is read-only")
-
-
-def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+        replace(target, text, wanted)
+        self._finished = self._finished or finished

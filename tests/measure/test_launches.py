@@ -8,8 +8,6 @@ from scipy import stats
 
 from nvrar_bench.measure.independence import effective_samples
 from nvrar_bench.measure.launches import (
-    NORMAL,
-    STUDENT,
     Launch,
     between,
     headline,
@@ -22,13 +20,6 @@ from nvrar_bench.measure.statistics import median_interval
 def launches(medians, noise=0.0, count=50):
     random = np.random.default_rng(11)
     return [Launch.of(m + noise * random.normal(size=count)) for m in medians]
-
-
-def test_points_of_the_distributions():
-    assert pytest.approx(stats.norm.ppf(0.975), abs=1e-6) == NORMAL
-    for freedom, point in STUDENT.items():
-        assert point == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-6)
-    assert sorted(STUDENT) == [1, 2, 3, 4]
 
 
 def test_one_launch_has_the_interval_of_its_samples():

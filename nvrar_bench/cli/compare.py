@@ -1,0 +1,97 @@
+"""`nvrar-bench compare`: a verdict on every point of one run against another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nvrar_bench.cli import options
+
+
+def compare(
+    base: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BASE.json",
+            help="The base: the record, as sweep --json writes it, that others are held against.",
+        ),
+    ],
+    new: Annotated[
+        list[Path],
+        typer.Argument(metavar="NEW.json...", help="Each new run, compared with the base alone."),
+    ],
+    threshold: Annotated[
+        str,
+        typer.Option(
+            "--threshold",
+            metavar="T",
+            help="A point is slower where the whole interval of new / base lies above 1 + T, "
+            "faster where it lies below 1 / (1 + T), the same where it lies between, else "
+            "undecided. 5% or 0.05.",
+        ),
+    ] = "5%",
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing",
+            help="Compare the points that both runs have. Else a point that one of them lacks "
+            "ends the command with exit code 2, after the table.",
+        ),
+    ] = False,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="PATH|-",
+            help="Write the comparison here, as schema comparison describes it; - is standard "
+            "output, alone.",
+        ),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown",
+            metavar="PATH|-",
+            help="Write the comparison here for a pull request; - is standard output, alone.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            parser=options.whole,
+            help="Of the bootstrap. The same runs and seed give the same intervals.",
+        ),
+    ] = 0,
+) -> None:
+    """Compare stored runs point by point: slower, faster, the same, or undecided.
+
+    Exit code 6 if any point is slower, 3 if a result is wrong, 2 if runs cannot be compared. Starts
+    no rank and needs no MPI.
+    """
+    from nvrar_bench.cli import reading
+    from nvrar_bench.cli.console import console
+    from nvrar_bench.compare import comparison, document
+    from nvrar_bench.report import comparison as table
+    from nvrar_bench.report import comparison_markdown
+    from nvrar_bench.results.files import STDOUT, require_writable, write_text
+    from nvrar_bench.results.reader import read_record
+
+    part = reading.threshold(threshold)
+    options.require(0 <= seed < 2**63, "--seed", seed, "0 to 2**63 - 1")
+    options.require(STDOUT not in (json, markdown) or json != markdown, "--json -", "with "
+                    "--markdown -", "- for one of them")  # fmt: skip
+    require_writable(json, "--json")
+    require_writable(markdown, "--markdown")
+    runs = [(str(path), read_record(path)) for path in (base, *new)]
+    found = comparison.compare(runs[0], runs[1:], part, seed)
+    write_text(json, document.encode(found), "--json")
+    write_text(markdown, comparison_markdown.encode(found), "--markdown")
+    if STDOUT not in (json, markdown):
+        table.write(found, console("stdout"))
+    error = comparison.outcome(found, allow_missing)
+    if error is not None:
+        raise error

@@ -1,0 +1,127 @@
+"""From run records to a comparison, and from that to how the command ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from nvrar_bench import __version__
+from nvrar_bench.compare.bootstrap import CONFIDENCE, REPLICATES
+from nvrar_bench.compare.document import Comparison, Document, Missing, Point, RunFacts
+from nvrar_bench.compare.facts import differences, disagreements
+from nvrar_bench.compare.notes import notes
+from nvrar_bench.compare.points import Key, points_of
+from nvrar_bench.compare.verdicts import Side, judge
+from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult
+from nvrar_bench.results.record import RunRecord
+
+_NAMED = 5  # points that a message names; the table has all
+Named = tuple[str, RunRecord]  # the file's name first
+
+
+def compare(base: Named, news: Sequence[Named], threshold: float, seed: int) -> Document:
+    """Compare each of `news` with `base`; `threshold` is a part: 0.05 is 5 %.
+
+    Raises:
+        UsageError: runs that cannot be compared, with all the facts that disagree.
+
+    """
+    problems = [text for new in news for text in _incomparable(base, new)]
+    if problems:
+        raise UsageError("; ".join(problems))
+    sides = {key: Side(result, seed, 0) for key, result in points_of(base[1]).items()}
+    return Document(
+        __version__, threshold, CONFIDENCE, REPLICATES, seed, _run_facts(base),
+        tuple(_comparison(base, new, sides, threshold, seed) for new in news),
+    )  # fmt: skip
+
+
+def outcome(document: Document, allow_missing: bool) -> NvrarBenchError | None:
+    """Return the error that the command ends with: the worst over all runs; None if all is well.
+
+    Missing points are worse than wrong results, and those worse than slower points.
+    """
+    for kind, find in _OUTCOMES:
+        texts = [find(one) for one in document.comparisons]
+        if kind is UsageError and allow_missing:
+            continue
+        if any(texts):
+            return kind("; ".join(filter(None, texts)))
+    return None
+
+
+def _incomparable(base: Named, new: Named) -> Iterator[str]:
+    (base_file, base_run), (new_file, new_run) = base, new
+    for file, run in (base, new):
+        if not run.results:
+            yield f"{file} holds no results: its run is {run.run.status}"
+            return
+    facts = disagreements(base_run, new_run)
+    if facts:
+        listed = ", ".join(f"{one.fact} ({one.base}, {one.new})" for one in facts)
+        yield f"{new_file} cannot be compared with {base_file}, these must agree: {listed}"
+    elif not points_of(base_run).keys() & points_of(new_run).keys():
+        first = [str(next(iter(points_of(run)))) for run in (base_run, new_run)]
+        yield (
+            f"{new_file} has no point in common with {base_file}: the one begins with {first[1]}, "
+            f"the other with {first[0]}"
+        )
+
+
+def _comparison(
+    base: Named, new: Named, sides: Mapping[Key, Side], threshold: float, seed: int
+) -> Comparison:
+    others = points_of(new[1])
+    both = {key: Side(others[key], seed, 1) for key in sides if key in others}
+    points = tuple(judge(key, sides[key], side, threshold) for key, side in both.items())
+    return Comparison(
+        _run_facts(new),
+        points,
+        (
+            *(Missing(key, "new") for key in sides if key not in others),
+            *(Missing(key, "base") for key in others if key not in sides),
+        ),
+        differences(base[1], new[1]),
+        tuple(notes(base[1], new[1], {key: (sides[key], side) for key, side in both.items()})),
+    )
+
+
+def _run_facts(named: Named) -> RunFacts:
+    file, record = named
+    run = record.run
+    launches = max(len(result.launch_samples) for result in record.results)
+    return RunFacts(file, run.id, run.started_at, run.status, run.version, launches)
+
+
+def _missing(one: Comparison) -> str:
+    if not one.missing:
+        return ""
+    listed = _some([str(missing) for missing in one.missing])
+    return f"{one.new.file}: points are missing: {listed}; --allow-missing compares the rest"
+
+
+def _wrong(one: Comparison) -> str:
+    return _with_verdict(one, "wrong", "wrong")
+
+
+def _slower(one: Comparison) -> str:
+    return _with_verdict(one, "slower", "slower")
+
+
+def _with_verdict(one: Comparison, verdict: str, said: str) -> str:
+    points = [point for point in one.points if point.verdict == verdict]
+    if not points:
+        return ""
+    listed = _some([_with_ratio(point) for point in points])
+    return f"{one.new.file}: {len(points)} of {len(one.points)} points {said}: {listed}"
+
+
+def _with_ratio(point: Point) -> str:
+    return str(point.key) + ("" if point.ratio is None else f" x{point.ratio:.3f}")
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = len(texts) - _NAMED
+    return ", ".join(texts[:_NAMED]) + (f", and {more} more" if more > 0 else "")
+
+
+_OUTCOMES = ((UsageError, _missing), (WrongResult, _wrong), (Regression, _slower))

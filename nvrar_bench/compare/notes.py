@@ -1,0 +1,47 @@
+"""What a reader must know beside the verdicts, each said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from nvrar_bench.compare.points import Key, points_of
+from nvrar_bench.compare.verdicts import Side
+from nvrar_bench.results.record import Result, RunRecord
+
+Sides = Mapping[Key, tuple[Side, Side]]
+
+ONE_LAUNCH = "how launches differ is unknown and not in the intervals; measure with --launches"
+
+
+def notes(base: RunRecord, new: RunRecord, sides: Sides) -> Iterator[str]:
+    """Yield what weakens a verdict or takes its place, worst last."""
+    runs = {"base": base, "new": new}
+    single = [name for name, run in runs.items() if _has_one_launch(run, sides)]
+    if single:
+        yield f"one launch in {' and '.join(single)}: {ONE_LAUNCH}"
+    for i, (name, run) in enumerate(runs.items()):
+        if run.run.status != "complete":
+            yield f"{name} is not complete: {run.run.status}"
+        yield from _of_points(name, {key: pair[i] for key, pair in sides.items()}, run)
+
+
+def _has_one_launch(run: RunRecord, sides: Sides) -> bool:
+    return any(len(result.launch_samples) == 1 for result in _common(run, sides).values())
+
+
+def _common(run: RunRecord, keys: Mapping[Key, object]) -> dict[Key, Result]:
+    return {key: result for key, result in points_of(run).items() if key in keys}
+
+
+def _of_points(name: str, sides: Mapping[Key, Side], run: RunRecord) -> Iterator[str]:
+    results = _common(run, sides)
+    for key, result in results.items():
+        if result.stop_reason == "unfinished":
+            yield f"unfinished in {name}: {key}: {result.samples} samples"
+    for key, side in sides.items():
+        if side.problem is not None:
+            yield f"no interval in {name}: {key}: {side.problem}"
+    for key, result in results.items():
+        if result.check.status == "failed":
+            check = result.check
+            yield f"wrong in {name}: {key}: {check.wrong} of {check.elements} elements"

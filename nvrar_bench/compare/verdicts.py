@@ -1,0 +1,68 @@
+"""The verdict on a point that two runs have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nvrar_bench.compare.bootstrap import Spread, own_interval, ratio, spread_of
+from nvrar_bench.compare.document import Measured, Point, Verdict
+from nvrar_bench.compare.points import Key
+from nvrar_bench.compare.samples import figure, launches_of, unusable
+from nvrar_bench.results.record import Result
+
+_RATIO_DIGITS = 6
+_MICRO_DIGITS = 4
+
+
+class Side:
+    """A result as one side of a comparison: 0 is the base, 1 is new.
+
+    Every point draws the same random numbers, whatever other points there are.
+    """
+
+    def __init__(self, result: Result, seed: int, side: int) -> None:
+        launches = launches_of(result)
+        self.problem = unusable(launches)
+        self.wrong = result.check.status == "failed"
+        self.spread: Spread | None = None
+        if self.problem is None:
+            self.spread = spread_of(launches, np.random.default_rng([seed, side]))
+        self.measured = self._measured(result, figure(launches) if launches else None)
+
+    def _measured(self, result: Result, median: float | None) -> Measured:
+        kept = result.samples - len(set(result.late))
+        shown = None if median is None else round(median, _MICRO_DIGITS)
+        low = high = None
+        if self.spread is not None:
+            found = own_interval(self.spread)
+            low, high = round(found.low, _MICRO_DIGITS), round(found.high, _MICRO_DIGITS)
+        return Measured(shown, low, high, kept, len(result.launch_samples))
+
+
+def judge(key: Key, base: Side, new: Side, threshold: float) -> Point:
+    """Compare two results at the point `key`."""
+    if base.wrong or new.wrong:
+        return Point(key, base.measured, new.measured, None, None, None, "wrong")
+    if base.spread is None or new.spread is None:
+        return Point(key, base.measured, new.measured, None, None, None, "undecided")
+    found = ratio(base.spread, new.spread)
+    low, high = round(found.low, _RATIO_DIGITS), round(found.high, _RATIO_DIGITS)
+    value = round(found.value, _RATIO_DIGITS)
+    return Point(key, base.measured, new.measured, value, low, high, verdict(low, high, threshold))
+
+
+def verdict(low: float, high: float, threshold: float) -> Verdict:
+    """Say where the interval [low, high] of new / base lies; `threshold` is a part, from 0 on."""
+    for said, holds in _RULES:
+        if holds(low, high, 1 + threshold):
+            return said
+    return "undecided"
+
+
+_RULES: tuple[tuple[Verdict, Callable[[float, float, float], bool]], ...] = (
+    ("slower", lambda low, _, limit: low > limit),
+    ("faster", lambda _, high, limit: high < 1 / limit),
+    ("same", lambda low, high, limit: 1 / limit <= low and high <= limit),
+)

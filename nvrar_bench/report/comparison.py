@@ -1,0 +1,90 @@
+"""A comparison on the screen: a table per run and group of points, verdicts in the last column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from nvrar_bench.compare.document import VERDICTS, Comparison, Document, Point
+from nvrar_bench.report.grid import NOTHING, VERDICT, Grid
+from nvrar_bench.report.show import show
+from nvrar_bench.units import MICROSECOND, format_latency
+
+
+def write(document: Document, console: Console) -> None:
+    """Write every comparison of `document`."""
+    unit = "µs" if console.encoding.startswith("utf") else "us"
+    for i, comparison in enumerate(document.comparisons):
+        if i > 0:
+            console.out("" if console.is_terminal else "#")
+        heading = [
+            *(f"base: {document.base.file}", f"new: {comparison.new.file}"),
+            summary(comparison, document.threshold),
+        ]
+        grids = [_grid(title, points, unit) for title, points in groups(comparison.points)]
+        show(console, heading, grids, list(remarks(comparison)))
+
+
+def summary(comparison: Comparison, threshold: float) -> str:
+    """Say in one line how many points have each verdict."""
+    counts = comparison.summary
+    said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
+    missing = f"; {counts['missing']} missing" if counts["missing"] else ""
+    total = "1 point" if counts["points"] == 1 else f"{counts['points']} points"
+    return f"{total} at a threshold of {percent(threshold)}: {', '.join(said)}{missing}"
+
+
+def remarks(comparison: Comparison) -> Iterator[str]:
+    """Say what the tables do not, worst last."""
+    yield from (f"differs: {difference}" for difference in comparison.differences)
+    yield from (f"missing: {missing}" for missing in comparison.missing)
+    yield from comparison.notes
+
+
+def groups(points: Sequence[Point]) -> Iterator[tuple[str, list[Point]]]:
+    """Sort points into tables, in the order in which the groups first come."""
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        found.setdefault(point.key.group, []).append(point)
+    yield from found.items()
+
+
+def cells(point: Point) -> tuple[str, ...]:
+    """Return a row: series, size, count, both medians, ratio, its interval, verdict."""
+    return (
+        _ascii(point.key.series),
+        point.key.size,
+        str(point.key.count),
+        _latency(point.base.median_us),
+        _latency(point.new.median_us),
+        NOTHING if point.ratio is None else f"{point.ratio:.3f}",
+        NOTHING if point.low is None else f"{point.low:.3f}..{point.high:.3f}",
+        point.verdict,
+    )
+
+
+def titles(unit: str) -> tuple[str, ...]:
+    """Return the titles of what `cells` returns."""
+    return (
+        *("backend", "size", "count", f"base {unit}", f"new {unit}"),
+        *("new/base", "95 % interval", VERDICT),
+    )
+
+
+def percent(part: float) -> str:
+    """Write a part as a percentage."""
+    return f"{part * 100:.6g} %"
+
+
+def _grid(title: str, points: Sequence[Point], unit: str) -> Grid:
+    return Grid(title, titles(unit), (), None, tuple(cells(point) for point in points))
+
+
+def _latency(micros: float | None) -> str:
+    return NOTHING if micros is None else format_latency(micros * MICROSECOND)
+
+
+def _ascii(text: str) -> str:
+    """Keep a name one line of known width: it comes from somebody else's file."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)

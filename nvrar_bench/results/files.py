@@ -1,0 +1,101 @@
+"""Texts in files and on standard output: a file is replaced in one step, or stays as it was."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from nvrar_bench.errors import NvrarBenchError, UsageError
+
+STDOUT = Path("-")
+
+
+def require_writable(destination: Path | None, option: str) -> None:
+    """Find out before any work whether `destination`, of `option`, can be written.
+
+    A file is created and removed beside it, because permission bits alone tell nothing to root, or
+    about a full or read-only file system. None and `-` are nothing to find out about.
+
+    Raises:
+        UsageError: names the option, the path, and why it cannot be written.
+
+    """
+    if destination is None or destination == STDOUT:
+        return
+    try:
+        target = target_of(destination)
+        _refuse_special(target)
+        temporary = _temporary(target)
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise UsageError(
+            f"{option} {str(destination)!r} cannot be written: {reason_of(error)}; "
+            f"allowed: a file in an existing folder that you may write to, or -"
+        ) from error
+
+
+def write_text(destination: Path | None, text: str, option: str) -> None:
+    """Write `text` to a file, which it replaces, or to standard output; None writes nothing.
+
+    Raises:
+        NvrarBenchError: names the option, the path and why; the old file stays.
+
+    """
+    if destination is None:
+        return
+    try:
+        if destination == STDOUT:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            replace(target_of(destination), text)
+    except (OSError, RuntimeError) as error:
+        raise NvrarBenchError(f"{option} {destination}: {reason_of(error)}") from error
+
+
+def replace(target: Path, text: str, wanted: Callable[[], bool] = lambda: True) -> None:
+    """Put `text` where `target` is, in one step, if it is still `wanted` when it is written."""
+    temporary = _temporary(target)
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if wanted():
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def target_of(destination: Path) -> Path:
+    """Follow symbolic links: what they point at is written, and the link stays a link."""
+    return destination.resolve()
+
+
+def _temporary(target: Path) -> Path:
+    """Name a file beside `target`; its own name may already be as long as a name can be."""
+    return target.parent / f".nvrar-bench-{uuid4().hex}.tmp"
+
+
+def _refuse_special(target: Path) -> None:
+    """Refuse what is no plain file: a rename would put one where /dev/null was."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise ValueError("it is a folder")
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is not a regular file")
+    if not os.access(target, os.W_OK):
+        raise ValueError("it is read-only")
+
+
+def reason_of(error: Exception) -> str:
+    """Say why a file could not be read or written."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)

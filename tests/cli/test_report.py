@@ -1,0 +1,162 @@
+"""`nvrar-bench report`, as its user starts it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compare.samples import TWICE, record, result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from output import valid
+from rich.console import Console
+from stored import RECORD, Stored
+
+from nvrar_bench.report import summary, table
+from nvrar_bench.results.figures import replay
+from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.results.writer import encode
+
+RUN = record(result(TWICE), result([[4.0, 5.0, 6.0]], 8), result([[7.0] * 9], backend="mpi"))
+
+
+def _stale(one: Result) -> Result:
+    return replace(one, latency_us=replace(one.latency_us, median=99.0), busbw_gb_per_s=99.0)
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stale = replace(RUN, results=tuple(_stale(one) for one in RUN.results))
+    Path("run.json").write_text(encode(stale))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Stored:
+    return Stored(monkeypatch, capsys)
+
+
+def shown(module: Any, record: RunRecord) -> str:
+    file = io.StringIO()
+    module.write(record, Console(file=file, width=400, force_terminal=False))
+    return file.getvalue()
+
+
+def test_the_table_has_figures_of_the_samples_and_not_the_stored_ones(run: Stored) -> None:
+    done = run("report", "run.json")
+    assert (done.code, done.error) == (0, "")
+    assert done.out == shown(table, replay(RUN))
+    assert "99.00" not in done.out
+
+
+def test_summary(run: Stored) -> None:
+    done = run("report", "run.json", "--summary")
+    assert (done.code, done.out) == (0, shown(summary, replay(RUN)))
+
+
+def test_the_record_with_new_figures(run: Stored) -> None:
+    alone = run("report", "run.json", "--json", "-")
+    assert RunRecord.from_json(valid(json.loads(alone.out))) == replay(RUN)
+    assert run("report", "run.json", "--json", "again.json").out == shown(table, replay(RUN))
+    assert Path("again.json").read_text() == alone.out
+
+
+def test_a_run_that_goes_on_is_written_as_it_is(run: Stored) -> None:
+    begun = replace(RUN, run=replace(RUN.run, finished_at=None, status="interrupted"))
+    Path("run.json").write_text(encode(begun))
+    done = run("report", "run.json", "--json", "-")
+    assert json.loads(done.out)["run"] == begun.to_json()["run"]
+
+
+def test_the_file_itself_may_be_replaced(run: Stored) -> None:
+    assert run("report", "run.json", "--json", "run.json").code == 0
+    assert RunRecord.from_json(Path("run.json").read_bytes()) == replay(RUN)
+
+
+def test_standard_input(run: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Path("run.json").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert run("report", "-").out == shown(table, replay(RUN))
+
+
+def test_several_runs_one_after_the_other(run: Stored) -> None:
+    assert run("report", "run.json", "run.json").out == 2 * shown(table, replay(RUN))
+
+
+def test_no_time_has_no_bandwidth(run: Stored) -> None:
+    value = RUN.to_json()
+    value["results"][0]["samples_us"] = [0.0] * 20
+    Path("zero.json").write_text(json.dumps(value))
+    message = run("report", "zero.json").message()
+    assert message.startswith("zero.json: ")
+    assert "bandwidth" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "texts"),
+    [
+        ("nosuch.json", ["'nosuch.json'", "No such file", "allowed"]),
+        (".", ["'.'", "directory"]),
+        ("damaged.json", ["damaged.json: this is not the JSON of a run"]),
+        ("run.json run.json --json x", ["--json", "2 runs", "allowed: one"]),
+        ("run.json --json no/x", ["--json 'no/x'", "existing folder"]),
+        ("", ["RUN.json"]),
+    ],
+)
+def test_a_mistake_gives_one_message_and_nothing_else(
+    run: Stored, words: str, texts: list[str]
+) -> None:
+    Path("damaged.json").write_text("{")
+    done = run("report", *words.split())
+    assert (done.code, done.out) == (2, "")
+    assert [text for text in texts if text not in done.message()] == []
+
+
+SAFE = settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def _never_a_traceback(run: Stored, content: bytes, *words: str) -> None:
+    Path("odd.json").write_bytes(content)
+    for option in [words] if words else [(), ("--json", "-")]:
+        done = run("report", "odd.json", *option)
+        assert done.code in (0, 2), done.error
+        if done.code:
+            assert done.message().startswith("odd.json: ")
+            assert done.out == ""
+
+
+@SAFE
+@given(content=st.binary())
+def test_any_bytes_are_shown_or_refused(run: Stored, content: bytes) -> None:
+    _never_a_traceback(run, content)
+
+
+@SAFE
+@given(data=st.data())
+def test_a_damaged_record_is_shown_or_refused(run: Stored, data: st.DataObject) -> None:
+    content = bytearray(RECORD.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(content) - 1))
+        content[start : start + data.draw(st.integers(0, 2))] = data.draw(
+            st.sampled_from([b"", b"0", b"9", b"-", b'"', b"e", b",", b"1,0,", b"\\u0000"])
+        )
+    _never_a_traceback(run, bytes(content))
+
+
+@SAFE
+@given(soak=st.none() | st.integers() | st.text() | st.dictionaries(
+    st.sampled_from(["calls", "seconds", "calls_by_backend"]),
+    st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.dictionaries(st.text(), st.integers()),
+))  # fmt: skip
+def test_a_record_of_a_soak_may_hold_anything(run: Stored, soak: Any) -> None:
+    value = RUN.to_json()
+    value["environment"]["soak"] = soak
+    _never_a_traceback(run, json.dumps(value).encode(), "--summary")

@@ -1,0 +1,134 @@
+"""Verdicts: at their borders, and how often they are right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nvrar_bench.compare.bootstrap import ratio, spread_of
+from nvrar_bench.compare.document import VERDICTS, Point
+from nvrar_bench.compare.points import points_of
+from nvrar_bench.compare.verdicts import Side, judge, verdict
+from nvrar_bench.results.record import Result
+
+from .samples import FAILED, launches, record, result
+
+STEADY = [[10.0] * 10]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "threshold", "said"),
+    [
+        (1.0500001, 1.2, 0.05, "slower"),
+        (1.05, 1.2, 0.05, "undecided"),
+        (0.8, 1 / 1.05 - 1e-7, 0.05, "faster"),
+        (0.8, 1 / 1.05, 0.05, "undecided"),
+        (1 / 1.05, 1.05, 0.05, "same"),
+        (1 / 1.05 - 1e-7, 1.05, 0.05, "undecided"),
+        (1 / 1.05, 1.05 + 1e-7, 0.05, "undecided"),
+        (0.5, 2.0, 1.0, "same"),
+        (1.01, 1.02, 0.0, "slower"),
+        (0.98, 0.99, 0.0, "faster"),
+        (1.0, 1.0, 0.0, "same"),
+        (0.99, 1.01, 0.0, "undecided"),
+    ],
+)
+def test_the_interval_decides(low: float, high: float, threshold: float, said: str) -> None:
+    assert verdict(low, high, threshold) == said
+    assert said in VERDICTS
+
+
+def judged(base: Result, new: Result, threshold: float = 0.05) -> Point:
+    (key,) = points_of(record(base))
+    return judge(key, Side(base, 0, 0), Side(new, 0, 1), threshold)
+
+
+def test_medians_ratio_and_interval_of_known_samples() -> None:
+    point = judged(result(STEADY), result([[11.0] * 10]))
+    assert (point.base.median_us, point.new.median_us) == (10.0, 11.0)
+    assert (point.ratio, point.low, point.high, point.verdict) == (1.1, 1.1, 1.1, "slower")
+
+
+def test_the_figure_is_the_median_of_the_launches_medians() -> None:
+    runs = [[10.0, 11.0, 30.0], [12.0] * 9, [20.0, 20.0, 20.0, 26.0]]
+    point = judged(result(runs), result(STEADY))
+    assert (point.base.median_us, point.base.launches, point.base.samples) == (12.0, 3, 16)
+
+
+def test_late_samples_do_not_count() -> None:
+    spoiled = result([[10.0] * 10, [10.0] * 10 + [900.0] * 11], late=tuple(range(20, 31)))
+    point = judged(result(STEADY), spoiled)
+    assert (point.new.median_us, point.new.samples, point.verdict) == (10.0, 20, "same")
+
+
+def test_a_launch_of_late_samples_alone_is_left_out() -> None:
+    part = result([[99.0] * 3, [10.0] * 10], late=(0, 1, 2))
+    assert judged(result(STEADY), part).verdict == "same"
+
+
+@pytest.mark.parametrize(
+    ("launches_us", "late", "problem"),
+    [
+        ([[10.0] * 5], (), "fewer than 6 samples"),
+        ([[0.0005] + [10.0] * 9], (), "samples shorter than 1 ns"),
+        ([[10.0] * 10], tuple(range(9)), "fewer than 6 samples"),
+    ],
+)
+def test_without_an_interval_there_is_no_verdict(
+    launches_us: list[list[float]], late: tuple[int, ...], problem: str
+) -> None:
+    odd = result(launches_us, late=late)
+    for point in (judged(result(STEADY), odd), judged(odd, result(STEADY))):
+        assert (point.ratio, point.low, point.high, point.verdict) == (
+            None,
+            None,
+            None,
+            "undecided",
+        )
+    assert Side(odd, 0, 0).problem == problem
+    assert Side(odd, 0, 0).measured.low_us is None
+
+
+def test_a_wrong_result_has_no_speed() -> None:
+    right, wrong = result(STEADY), result(STEADY, check=FAILED)
+    for point in (judged(right, wrong), judged(wrong, right)):
+        assert (point.ratio, point.verdict) == (None, "wrong")
+
+
+def test_a_run_against_itself_is_the_same() -> None:
+    one = result(launches(np.random.default_rng(1), 3, 100))
+    point = judged(one, one)
+    assert (point.ratio, point.verdict) == (1.0, "same")
+    assert point.low is not None
+    assert point.low < 1
+
+
+def verdicts(slower: float, points: int, count: int, length: int, noise: float) -> list[str]:
+    generator = np.random.default_rng(12)
+    found = []
+    for _ in range(points):
+        base = result(launches(generator, count, length, noise=noise))
+        new = result(launches(generator, count, length, noise=noise, median=10 * slower))
+        found.append(judged(base, new).verdict)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_equal_runs_are_seldom_told_apart(count: int) -> None:
+    found = verdicts(1.0, 100, count, 50, 0.01)
+    assert found.count("slower") + found.count("faster") <= 5
+    assert found.count("same") >= 90
+
+
+@pytest.mark.parametrize(("count", "length", "noise"), [(1, 200, 0.08), (5, 100, 0.09)])
+def test_a_slow_down_of_a_tenth_is_found(count: int, length: int, noise: float) -> None:
+    """With intervals of the ratio of about 2 % to each side."""
+    generator = np.random.default_rng(3)
+    kind = {"count": count, "length": length, "noise": noise}
+    halves = []
+    for _ in range(20):
+        spreads = [spread_of(launches(generator, **kind), np.random.default_rng(i)) for i in (0, 1)]
+        found = ratio(*spreads)
+        halves.append((found.high - found.low) / 2)
+    assert np.mean(halves) == pytest.approx(0.02, rel=0.25)
+    assert verdicts(1.1, 100, count, length, noise).count("slower") >= 95
