@@ -133,12 +133,19 @@ def test_a_mistake_names_file_sweep_key_and_what_is_allowed(
 
 @pytest.mark.parametrize(
     "content",
-    [b"[[sweep", b"\xff\xfe", b"a = " + b"9" * 10_000, b"a = " + b"[" * 100_000, b"a = 1\na = 2"],
+    [b"[[sweep", b"\xff\xfe", b"a = " + b"9" * 10_000, b"a = " + b"[" * 50_000, b"a = 1\na = 2"],
 )
 def test_what_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.toml"
     path.write_bytes(content)
     with pytest.raises(CaseFileError, match=r"broken.toml': is not TOML: "):
+        read_case_file(path)
+
+
+def test_a_long_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    path.write_bytes(b"a." * 500_000 + b"b = 1")
+    with pytest.raises(CaseFileError, match=r"long.toml: is too long; allowed: up to 65536 bytes"):
         read_case_file(path)
 
 

@@ -21,7 +21,7 @@ from fault_table import CASES, QUICK, SIZES, Cell, cells
 from output import messages, read
 
 SCRIPT = Path(__file__).with_name("broken.py")
-RANKS, AT_ONCE = 3, 4
+RANKS, AT_ONCE = 3, 6
 TIMEOUT_S = 4
 SWEEP = ["sweep", "--backend", "nvrar", "--device", "cpu", "-w", 0]
 CELLS = [

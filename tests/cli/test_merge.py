@@ -60,7 +60,7 @@ def test_a_missing_file(run_command: Any, runs: list[Path], tmp_path: Path):
     done = run_command("merge", *runs, tmp_path / "missing.json")
     message = one_error(done.stderr)
     assert (done.code, done.stdout) == (2, "")
-    assert "missing.json cannot be read: No such file" in message
+    assert "missing.json' cannot be read: No such file" in message
 
 
 def test_no_file(run_command: Any):
