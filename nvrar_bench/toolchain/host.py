@@ -129,9 +129,13 @@ def _cpu_identity() -> str:
     return "\n".join(line for line in text.splitlines() if line.startswith(wanted))
 
 
+def include_flags() -> list[str]:
+    """Return what names the folders of the kernels and of the CUDA headers."""
+    return [f"-I{folder}" for folder in (kernels_dir(), *_include_dirs())]
+
+
 def _command(source: Path, library: Path) -> list[str]:
-    includes = [f"-I{folder}" for folder in (kernels_dir(), *_include_dirs())]
-    return [*compiler().command, *_options(), *includes, str(source), "-o", str(library)]
+    return [*compiler().command, *_options(), *include_flags(), str(source), "-o", str(library)]
 
 
 def _compile(kernel: Source, folder: Path) -> None:
