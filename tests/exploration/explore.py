@@ -4,12 +4,12 @@
     python tests/exploration/explore.py --job JOB --seconds 60   # one job
     python tests/exploration/explore.py --job JOB --settings 0,0,1,1 --schedule 17:2,45:1
 
-A job is `RANKSxNODES FABRIC [epoch=N] [radix=N] [absent=RANK] [window=BYTES] | CALL | ...`, a call is
-`PROTOCOL:COUNT:BLOCKSxTHREADS:CHUNK:direct|staged:PLACEMENT[+SHIFT][:DTYPE:OP]`. FABRIC is `mapped`
-or `network`, where puts to other nodes are on their way for as long as the scheduler likes. A rank
-has two buffers: `out` goes from the first to the second, `back` the other way, `in` and `over` stay in
-the first and the second; messages start SHIFT elements behind a buffer's start. The last form is what
-a failure prints: settings and deviations from the default schedule.
+A job is `RANKSxNODES FABRIC [epoch=N] [radix=N] [absent=RANK] [window=BYTES] | CALL | ...`, a call
+is `PROTOCOL:COUNT:BLOCKSxTHREADS:CHUNK:direct|staged:PLACEMENT[+SHIFT][:DTYPE:OP]`. FABRIC is
+`mapped` or `network`, where puts to other nodes are on their way for as long as the scheduler
+likes. A rank has two buffers: `out` goes from the first to the second, `back` the other way, `in`
+and `over` stay in the first and the second; messages start SHIFT elements behind a buffer's start.
+The last form is what a failure prints: settings and deviations from the default schedule.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout
 from nvrar_bench.backends.nvrar.backend import FLAG_SPAN
@@ -44,6 +45,7 @@ ROWS = (
     ("float64", "avg"),
 )
 MAX_DEVIATIONS = 4096
+HUNTING = "-O1"  # a broken kernel is compiled for a few seconds' use
 
 
 class CCall(ctypes.Structure):
@@ -220,9 +222,9 @@ def row_list(rows: Sequence[tuple[str, str]]) -> str:
 
 
 @cache
-def library(fabric: str, rows: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
+def library(fabric: str, rows: tuple[tuple[str, str], ...], level: str) -> ctypes.CDLL:
     """Build and load the checker."""
-    loaded = host.load(host.build(Checker(fabric, rows)))
+    loaded = host.load(host.build(Checker(fabric, rows), level))
     for function in ("nvrar_open", "nvrar_replay", "nvrar_bounded", "nvrar_random"):
         getattr(loaded, function).restype = None
     return loaded
@@ -231,9 +233,9 @@ def library(fabric: str, rows: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
 class Exploration:
     """A job that is ready to run, again and again."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, level: str = "-O2") -> None:
         self.job = job
-        self._library = library(job.fabric, job.rows)
+        self._library = library(job.fabric, job.rows, level)
         self._job = c_job(job, job.rows)
         self._library.nvrar_open(ctypes.byref(self._job))
 
@@ -340,9 +342,11 @@ def _arguments(job: Job, call: Call, layout: Layout) -> CArguments:
     )
 
 
-def explore(job: Job, seconds: float, bound: int = 2, first_seed: int = 0) -> list[Found]:
+def explore(
+    job: Job, seconds: float, bound: int = 2, first_seed: int = 0, level: str = "-O2"
+) -> list[Found]:
     """Half of the time all schedules with few deviations, half of it random ones."""
-    exploration = Exploration(job)
+    exploration = Exploration(job, level)
     found = [exploration.random(first_seed, 1 << 40, seconds / 4)]
     for late_stores in (0, 1):
         if not found[-1].failure:
@@ -352,31 +356,45 @@ def explore(job: Job, seconds: float, bound: int = 2, first_seed: int = 0) -> li
     return found
 
 
-def _quick(job: Job, seconds: float, seed: int) -> list[Found]:
-    return [Exploration(job).random(seed, 1 << 40, seconds)]
-
-
 def hunt(jobs: list[Job], seconds: float) -> tuple[Job, Found] | None:
-    """Explore all jobs in turn, each time longer, until one fails or the time is up."""
-    until, share, seed = time.monotonic() + seconds, 0.1, 0
-    while time.monotonic() < until:
-        for job in jobs:
-            found = _quick(job, share, seed) if seed == 0 else explore(job, share, 2, seed)
-            if found[-1].failure:
-                return job, found[-1]
-            if time.monotonic() > until:
+    """Explore all jobs in turn, each time longer, until one fails or the time is up.
+
+    A checker of all types takes long to compile: its jobs come in the third turn.
+    """
+    share, seed = 0.1, 0
+    soon = [job for job in jobs if job.rows == ROWS[:1]] or jobs
+    while _cpu_seconds() < seconds:
+        for job in soon if seed < 2 << 32 else jobs:
+            found = _look(job, share, seed)
+            if found.failure:
+                return job, found
+            if _cpu_seconds() > seconds:
                 return None
         share, seed = share * 3, seed + (1 << 32)
     return None
 
 
+def _cpu_seconds() -> float:
+    """Return what this process and its compilers have used: other load does not shorten a hunt."""
+    compilers = getrusage(RUSAGE_CHILDREN)
+    return time.process_time() + compilers.ru_utime + compilers.ru_stime
+
+
+def _look(job: Job, seconds: float, seed: int) -> Found:
+    if seed == 0:
+        return Exploration(job, HUNTING).random(seed, 1 << 40, seconds)
+    return explore(job, seconds, 2, seed, HUNTING)[-1]
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Explore schedules of the NVRAR kernel.")
     parser.add_argument("--job", action="append", help="default: all of jobs.py")
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each job")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of CPU time, for each job")
     parser.add_argument("--bound", type=int, default=2, help="deviations of the exhaustive part")
     parser.add_argument("--seed", type=int, default=0, help="the first one of the random part")
     parser.add_argument("--share", default="0/1", help="I/N: of all jobs every Nth, from I on")
+    parser.add_argument("--wide", action="store_true", help="every edge with every type as well")
+    parser.add_argument("--types", action="store_true", help="jobs of several types alone")
     parser.add_argument("--hunt", action="store_true", help="all jobs in turn; --seconds in all")
     parser.add_argument("--settings", help="of a schedule to replay")
     parser.add_argument("--schedule", help="deviations to replay")
@@ -387,11 +405,13 @@ def main() -> int:
     options = parse()
     if options.schedule is not None:
         return replay(options)
-    from jobs import JOBS
+    from jobs import JOBS, WIDE
 
-    jobs = [Job.parse(text) for text in options.job] if options.job else JOBS
+    jobs = JOBS + WIDE if options.wide else JOBS
+    if options.job:
+        jobs = [Job.parse(text) for text in options.job]
     first, every = map(int, options.share.split("/"))
-    jobs = jobs[first::every]
+    jobs = [job for job in jobs if len(job.rows) > 1 or not options.types][first::every]
     if options.hunt:
         caught = hunt(jobs, options.seconds)
         if caught:
@@ -416,9 +436,12 @@ def replay(options: argparse.Namespace) -> int:
 
 def say(job: Job, found: list[Found]) -> None:
     schedules = sum(part.schedules for part in found)
+    choices = sum(part.steps for part in found)
     longest = max(part.longest for part in found)
     complete = "" if all(part.is_complete for part in found[1:3]) else ", bound not reached"
-    print(f"{job}: {schedules} schedules of up to {longest} choices{complete}", flush=True)
+    print(
+        f"{job}: {schedules} schedules, {choices} choices, {longest} at most{complete}", flush=True
+    )
     if found[-1].failure:
         print(f"  {found[-1].failure}\n  {found[-1].command}", flush=True)
 

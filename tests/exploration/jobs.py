@@ -107,7 +107,7 @@ _TEXTS = [
 
 
 def edges(ranks_per_node: int, itemsize: int, blocks: int) -> list[int]:
-    """Counts at which something begins: a slice, a chunk, a block's first chunk, a window; and 1 off."""
+    """Counts at which a slice, a chunk, a block's first chunk or a window begins; and 1 off."""
     per_slice = CHUNK_BYTES // itemsize  # also what a slice is rounded up to
     window = WINDOW_BYTES // itemsize
     row = per_slice * ranks_per_node  # one chunk of every slice
@@ -134,9 +134,11 @@ def edge_jobs(times: int) -> list[Job]:
             for number in range(len(edges(ranks // nodes, 1, 1))):
                 calls += _edge_call(ranks // nodes, number, number + turn + shape, shape + turn)
         for first in range(0, len(calls), _CALLS_PER_JOB):
-            fabric = ("mapped", "network")[(shape + first // _CALLS_PER_JOB) % 2 if nodes > 1 else 0]
-            epoch = (1, FLAG_SPAN - 2)[first // _CALLS_PER_JOB % 3 == 2]
-            found.append(Job(ranks, nodes, fabric, tuple(calls[first : first + _CALLS_PER_JOB]), epoch))
+            number = first // _CALLS_PER_JOB
+            fabric = "network" if nodes > 1 and (shape + number) % 2 else "mapped"
+            epoch = FLAG_SPAN - 2 if number % 3 == 2 else 1
+            part = tuple(calls[first : first + _CALLS_PER_JOB])
+            found.append(Job(ranks, nodes, fabric, part, epoch))
     return found
 
 
