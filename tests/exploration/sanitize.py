@@ -74,9 +74,11 @@ class Report:
 def build(sanitizer: str, rows: Sequence[tuple[str, str]]) -> Path:
     """Build sanitized.cpp for `rows`, unless the cache holds it."""
     flags = [
-        "-std=c++17", "-O1", "-g", "-w", "-pthread", f"-fsanitize={sanitizer}",
+        "-std=c++17", "-O1", "-g1", "-w", "-pthread", f"-fsanitize={sanitizer}",
         "-fno-sanitize-recover=all", f"-DNVRAR_ROWS={row_list(rows)}",
     ]  # fmt: skip
+    if sanitizer == "thread":
+        flags.append("-DNVRAR_TELL_ORDER")
     texts = [(HERE / name).read_text() for name in SOURCES]
     facts = [*flags, *texts, sources_digest(kernels_dir()), host.compiler().identity]
 

@@ -4,7 +4,7 @@
 // returned. It ends with code 0 if every result was right, bit by bit, and else says which was not.
 //
 // NVRAR_ROWS lists element types and operations, as checking_job.cuh has them.
-#if defined(__SANITIZE_THREAD__)
+#if defined(NVRAR_TELL_ORDER)
 #include "told_order.hpp"
 #endif
 

@@ -115,7 +115,7 @@ def _judge_here(mutant: Mutant, limit: float) -> None:
         command += ["--types"] if mutant.types else []
         done = subprocess.run(
             command, env=os.environ | variables, capture_output=True, text=True,
-            preexec_fn=lambda: setrlimit(RLIMIT_CPU, (int(limit) + 10,) * 2),
+            preexec_fn=lambda: setrlimit(RLIMIT_CPU, (int(limit) + 10, int(limit) + 20)),
         )  # fmt: skip
         is_killed, how = _read(done)
     used = getrusage(RUSAGE_CHILDREN)
@@ -144,9 +144,9 @@ def recall(mutant: Mutant, limit: float, again: bool) -> Verdict:
 def _read(done: subprocess.CompletedProcess[str]) -> tuple[bool, str]:
     if done.returncode == 0:
         return False, ""
-    if -done.returncode in (SIGXCPU, SIGKILL):  # at the soft limit, and at the hard one
+    if done.returncode == -SIGXCPU:
         return True, "the kernel never returned"
-    if done.returncode < 0:
+    if done.returncode < 0 and done.returncode != -SIGKILL:  # which memory that runs out sends
         return True, f"the kernel crashed, signal {-done.returncode}"
     if done.returncode != 1 or not done.stdout:
         raise RuntimeError(done.stderr[-2000:])
