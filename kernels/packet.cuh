@@ -317,6 +317,7 @@ struct Packet : Standing {
     // User memory and partial results: the last unit of a slice may be short.
 
     NVRAR_DEVICE Unit<T> load(const T* source, const Piece& piece) const {
+        note_read(source, piece.elements * sizeof(T));
         if (piece.elements == Unit<T>::kElements) return *reinterpret_cast<const Unit<T>*>(source);
         const u8* bytes = reinterpret_cast<const u8*>(source);
         u64 whole = 0;
@@ -326,6 +327,7 @@ struct Packet : Standing {
         return same_bytes<Unit<T>>(whole);
     }
     NVRAR_DEVICE void store(T* target, const Piece& piece, const Unit<T>& unit) const {
+        note_write(target, piece.elements * sizeof(T));
         if (piece.elements == Unit<T>::kElements) {
             *reinterpret_cast<Unit<T>*>(target) = unit;
             return;

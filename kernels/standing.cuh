@@ -27,7 +27,9 @@ struct Standing {
           node(a.rank / a.ranks_per_node),
           local(a.rank % a.ranks_per_node),
           block(own_block(a)),
-          first_epoch(a.epochs[block]) {}
+          first_epoch(a.epochs[block]) {
+        note_read(a.epochs + block, sizeof(u64));
+    }
 
     NVRAR_DEVICE u64 ranks() const { return group_size * arguments.nodes; }
 
@@ -62,8 +64,10 @@ struct Standing {
         block_sync();  // all threads have read theirs
         NVRAR_ROLLED
         for (u64 slot = block + thread_index() * arguments.blocks; slot < arguments.epoch_slots;
-             slot += arguments.blocks * thread_count())
+             slot += arguments.blocks * thread_count()) {
+            note_write(arguments.epochs + slot, sizeof(u64));
             arguments.epochs[slot] = next;
+        }
     }
 };
 

@@ -36,106 +36,32 @@ using Fabric = LocalFabric;
 }
 #endif
 
-#include "../all_reduce.cuh"
+#include "checking_job.cuh"
 
 namespace nvrar {
 namespace checking {
 
 constexpr u64 kGuardBytes = 64;  // before and behind each buffer
 constexpr Byte kGuard = 0xC9;
-
-// One call of all ranks; `arguments` holds what is the same on all of them.
-struct Call {
-    Arguments arguments;
-    u64 protocol;  // 0 signal, 1 packet
-    u64 threads;
-    u64 in_place;
-    u64 starts_over;  // 0, or the epoch at which all go on with cleared staging memory
-};
-
-struct Job {
-    const Call* calls;
-    u64 call_count;
-    u64 ranks;
-    u64 ranks_per_node;
-    u64 nodes;
-    u64 fibers_per_rank;
-    u64 buffer_bytes;      // of the largest message
-    u64 staging_bytes[2];  // by protocol
-    u64 first_epoch;
-    u64 epoch_slots;
-    u64 absent;  // 0, or 1 + the rank that makes no call: then every wait must end in a failure
-};
-
-// A pseudo-random element, exact in no partial sum: another order gives other bits.
-template <typename T>
-T input_element(u64 call, u64 rank, u64 index) {
-    u64 hash = (call * 1000003 + rank) * 1000003 + index + 1;
-    for (int i = 0; i < 2; ++i) hash = (hash ^ (hash >> 31)) * 0x9E3779B97F4A7C15u;
-    hash ^= hash >> 29;
-    const double unit = static_cast<double>(hash >> 40) / (1 << 24);
-    return static_cast<T>((1 + unit) * (1 << (hash & 7)));
-}
-
-// What docs/protocol.md says under "Arithmetic": the nodes' sums by local rank, then digit by digit.
-template <typename T, typename Op>
-struct Reference {
-    const Arguments& arguments;
-    std::vector<T> of_node;
-
-    Reference(const Arguments& a, u64 call, u64 index) : arguments(a), of_node(a.nodes) {
-        for (u64 node = 0; node < a.nodes; ++node) {
-            const u64 first = node * a.ranks_per_node;
-            Accumulator<T> total = widen<T>(input_element<T>(call, first, index));
-            for (u64 g = 1; g < a.ranks_per_node; ++g)
-                total = Op::combine(total, widen<T>(input_element<T>(call, first + g, index)));
-            keep(node, total, a.nodes == 1);
-        }
-        for (u64 node = a.core_nodes; node < a.nodes; ++node)
-            keep(node - a.core_nodes,
-                 Op::combine(widen<T>(of_node[node - a.core_nodes]), widen<T>(of_node[node])), false);
-        u64 stride = 1;
-        for (u64 step = 0; step < a.steps; stride *= a.radix[step++]) run(stride, step);
-    }
-
-    T result() const { return of_node[0]; }
-
-   private:
-    void keep(u64 node, Accumulator<T> total, bool is_final) {
-        const u64 ranks = arguments.nodes * arguments.ranks_per_node;
-        of_node[node] = narrow<T>(is_final ? Op::finish(total, ranks) : total);
-    }
-
-    void run(u64 stride, u64 step) {
-        const std::vector<T> before = of_node;
-        const u64 radix = arguments.radix[step];
-        for (u64 node = 0; node < arguments.core_nodes; ++node) {
-            const u64 first = node - node / stride % radix * stride;
-            Accumulator<T> total = widen<T>(before[first]);
-            for (u64 digit = 1; digit < radix; ++digit)
-                total = Op::combine(total, widen<T>(before[first + digit * stride]));
-            keep(node, total, step + 1 == arguments.steps);
-        }
-    }
-};
+constexpr Byte kFiller[2] = {0xA5, 0x5A};  // of what is not the message, by buffer
 
 inline Barrier of_rank[kMaxRanks], of_world;
 
 // Where everything of one rank lies in the engine's memory.
 struct Seat {
     Arguments arguments;
-    u64 send, recv, staging[2], epochs, failure;
+    u64 buffer[2], staging[2], epochs, failure;
 };
 
-template <typename T, typename Op>
 class Jobs {
    public:
-    explicit Jobs(const Job& j) : job(j) {
+    Jobs(const Job& j, const Row* r) : job(j), rows(r) {
         engine.arrange(static_cast<int>(job.ranks * job.fibers_per_rank));
         engine.life = [this](Fiber& fiber) { live(fiber); };
         engine.reset_memory(0);
         lay_out();
-        for (u64 c = 0; c < job.call_count; ++c) foresee(c);
+        for (u64 c = 0; c < job.call_count; ++c)
+            known.emplace_back(row_of(c), job.calls[c], c, job.ranks);
     }
 
     // One run from clean memory, by the engine's settings.
@@ -171,12 +97,11 @@ class Jobs {
 
    private:
     const Job job;
+    const Row* const rows;
     Seat seats[kMaxRanks];
     void* staging_tables[2][kMaxRanks][kMaxRanks];
-    void* send_table[kMaxRanks];
-    void* recv_table[kMaxRanks];
-    std::vector<std::vector<T>> inputs;  // by call and rank
-    std::vector<std::vector<T>> results;
+    void* message_tables[2][kMaxRanks][kMaxRanks];  // by end and rank that looks
+    std::vector<Known> known;                       // by call
     std::vector<u64> guards;
     std::vector<Block> names;
     u64 end = 0;
@@ -196,8 +121,8 @@ class Jobs {
     void lay_out() {
         for (u64 rank = 0; rank < job.ranks; ++rank) {
             Seat& seat = seats[rank];
-            seat.send = place(job.buffer_bytes + kGuardBytes, rank, "send");
-            seat.recv = place(job.buffer_bytes + kGuardBytes, rank, "recv");
+            seat.buffer[0] = place(job.buffer_bytes + kGuardBytes, rank, "buffer 0");
+            seat.buffer[1] = place(job.buffer_bytes + kGuardBytes, rank, "buffer 1");
             seat.staging[0] = place(job.staging_bytes[0], rank, "staging of signal");
             seat.staging[1] = place(job.staging_bytes[1], rank, "staging of packet");
             seat.epochs = place(job.epoch_slots * sizeof(u64), rank, "epochs");
@@ -210,18 +135,7 @@ class Jobs {
         is_named = true;
     }
 
-    void foresee(u64 c) {
-        const Arguments& arguments = job.calls[c].arguments;
-        std::vector<T> result(arguments.count);
-        for (u64 i = 0; i < arguments.count; ++i)
-            result[i] = Reference<T, Op>(arguments, c, i).result();
-        results.push_back(result);
-        for (u64 rank = 0; rank < job.ranks; ++rank) {
-            std::vector<T> input(arguments.count);
-            for (u64 i = 0; i < arguments.count; ++i) input[i] = input_element<T>(c, rank, i);
-            inputs.push_back(input);
-        }
-    }
+    const Row& row_of(u64 c) const { return rows[job.calls[c].row]; }
 
     // Before each run
 
@@ -230,8 +144,6 @@ class Jobs {
         for (u64 guard : guards) memset(engine.memory(guard), kGuard, kGuardBytes);
         u64* epochs = reinterpret_cast<u64*>(engine.memory(seat.epochs));
         std::fill(epochs, epochs + job.epoch_slots, job.first_epoch);
-        send_table[rank] = engine.memory(seat.send);
-        recv_table[rank] = engine.memory(seat.recv);
         for (int protocol = 0; protocol < 2; ++protocol)
             for (u64 from = 0; from < job.ranks; ++from)
                 staging_tables[protocol][from][rank] =
@@ -262,7 +174,7 @@ class Jobs {
             if (call.starts_over) start_over(fiber, seat, call.starts_over);
             if (fiber.index == 0) prepare(seat, fiber.rank, c);
             meet_rank(fiber);
-            launch(fiber, seat.arguments, call);
+            launch(fiber, seat.arguments, c);
             meet_rank(fiber);
             if (fiber.index == 0) conclude(seat, fiber.rank, c);
             meet_rank(fiber);
@@ -273,15 +185,13 @@ class Jobs {
         engine.meet(of_rank[fiber.rank], static_cast<int>(job.fibers_per_rank), true);
     }
 
-    void launch(Fiber& fiber, const Arguments& arguments, const Call& call) {
+    void launch(Fiber& fiber, const Arguments& arguments, u64 c) {
+        const Call& call = job.calls[c];
         if (static_cast<u64>(fiber.index) >= arguments.blocks * call.threads) return;
         fiber.threads = static_cast<int>(call.threads);
         fiber.thread = fiber.index % fiber.threads;
         fiber.block = fiber.index / fiber.threads + fiber.rank * static_cast<int>(arguments.blocks);
-        if (call.protocol == 0)
-            all_reduce<T, Op, Signal>(arguments);
-        else
-            all_reduce<T, Op, Packet>(arguments);
+        row_of(c).run(arguments, call.protocol);
     }
 
     // As the backend does before a packet's flag would come round.
@@ -304,54 +214,66 @@ class Jobs {
 
     void prepare(Seat& seat, int rank, u64 c) {
         const Call& call = job.calls[c];
-        const std::vector<T>& input = inputs[c * job.ranks + rank];
         seat.arguments = call.arguments;
         Arguments& arguments = seat.arguments;
         arguments.rank = rank;
-        arguments.send = engine.memory(seat.send);
-        arguments.recv = engine.memory(call.in_place ? seat.send : seat.recv);
+        arguments.send = message(rank, call.from, call);
+        arguments.recv = message(rank, call.to, call);
         arguments.epochs = reinterpret_cast<u64*>(engine.memory(seat.epochs));
         arguments.epoch_slots = job.epoch_slots;
         arguments.failure = reinterpret_cast<Failure*>(engine.memory(seat.failure));
         arguments.rank_staging = staging_tables[call.protocol][rank];
         const u64 first = rank - rank % job.ranks_per_node;
-        arguments.node_send = send_table + first;
-        arguments.node_recv = (call.in_place ? send_table : recv_table) + first;
-        write(seat.send, job.buffer_bytes + kGuardBytes, 0xA5);
-        write(seat.recv, job.buffer_bytes + kGuardBytes, 0x5A);
-        memcpy(engine.memory(seat.send), input.data(), input.size() * sizeof(T));
+        arguments.node_send = message_tables[0][rank];
+        arguments.node_recv = message_tables[1][rank];
+        for (u64 g = 0; g < job.ranks_per_node; ++g) {
+            message_tables[0][rank][g] = message(first + g, call.from, call);
+            message_tables[1][rank][g] = message(first + g, call.to, call);
+        }
+        for (int b = 0; b < 2; ++b)
+            write(seat.buffer[b], job.buffer_bytes + kGuardBytes, kFiller[b]);
+        const std::vector<u8>& input = known[c].inputs[rank];
+        memcpy(message(rank, call.from, call), input.data(), input.size());
+    }
+
+    u8* message(u64 rank, u64 buffer, const Call& call) const {
+        return engine.memory(seats[rank].buffer[buffer]) + call.shift;
     }
 
     // The call has returned on this rank: it looks at its buffers, and then they are written over.
     void conclude(const Seat& seat, int rank, u64 c) {
         if (job.absent) return conclude_in_vain(seat, rank, c);
         const Call& call = job.calls[c];
-        const u64 bytes = call.arguments.count * sizeof(T);
         if (seat.arguments.failure->code) engine.fail("rank %d call %d gave up", rank, int(c));
-        look(call.in_place ? seat.send : seat.recv, results[c], rank, c, "result");
-        if (!call.in_place) look(seat.send, inputs[c * job.ranks + rank], rank, c, "input");
-        look_behind(seat.send, bytes, 0xA5, rank, c, "send");
-        look_behind(seat.recv, call.in_place ? 0 : bytes, 0x5A, rank, c, "recv");
-        write(seat.send, job.buffer_bytes + kGuardBytes, 0xEE);
-        write(seat.recv, job.buffer_bytes + kGuardBytes, 0xEE);
+        look(call.to, known[c].result, rank, c, "result");
+        if (call.from != call.to) look(call.from, known[c].inputs[rank], rank, c, "input");
+        const u64 bytes = known[c].result.size();
+        for (u64 b = 0; b < 2; ++b) {
+            look_around(b, b == call.from || b == call.to ? bytes : 0, rank, c);
+            write(seat.buffer[b], job.buffer_bytes + kGuardBytes, 0xEE);
+        }
         check_epochs(seat, rank, c);
     }
 
-    void look(u64 at, const std::vector<T>& expected, int rank, u64 c, const char* what) {
-        const T* seen = reinterpret_cast<const T*>(engine.memory(at));
-        engine.note_read(seen, expected.size() * sizeof(T));
-        for (u64 i = 0; i < expected.size(); ++i)
-            if (memcmp(seen + i, &expected[i], sizeof(T)) != 0)
+    void look(u64 buffer, const std::vector<u8>& expected, int rank, u64 c, const char* what) {
+        const u8* seen = message(rank, buffer, job.calls[c]);
+        const u64 step = row_of(c).element_bytes;
+        engine.note_read(seen, expected.size());
+        for (u64 i = 0; i < expected.size(); i += step)
+            if (memcmp(seen + i, &expected[i], step) != 0)
                 engine.fail("rank %d call %d: element %d of the %s is %.9g, not %.9g", rank, int(c),
-                            int(i), what, double(widen<T>(seen[i])), double(widen<T>(expected[i])));
+                            int(i / step), what, row_of(c).value(seen + i),
+                            row_of(c).value(&expected[i]));
     }
 
-    void look_behind(u64 at, u64 bytes, int filler, int rank, u64 c, const char* what) {
-        const Byte* seen = engine.memory(at);
-        for (u64 i = bytes; i < job.buffer_bytes + kGuardBytes; ++i)
-            if (seen[i] != filler)
-                engine.fail("rank %d call %d: byte %d of %s, behind the message, was written", rank,
-                            int(c), int(i), what);
+    // All of a buffer but the message.
+    void look_around(u64 buffer, u64 bytes, int rank, u64 c) {
+        const Byte* seen = engine.memory(seats[rank].buffer[buffer]);
+        const u64 first = job.calls[c].shift;
+        for (u64 i = 0; i < job.buffer_bytes + kGuardBytes; ++i)
+            if ((i < first || i >= first + bytes) && seen[i] != kFiller[buffer])
+                engine.fail("rank %d call %d: byte %d of buffer %d, outside the message, was written",
+                            rank, int(c), int(i), int(buffer));
     }
 
     // All slots hold the epoch of the next call, or 0 where the call gave up.
@@ -377,8 +299,7 @@ class Jobs {
         if (failure.expected == failure.seen)
             engine.fail("rank %d call %d gave up on what had come", rank, int(c));
         check_epochs(seat, rank, c);
-        if (c == 0) return;
-        look_behind(seat.recv, 0, 0x5A, rank, c, "recv");
+        if (c > 0 && job.calls[c].from == 0) look_around(1, 0, rank, c);
     }
 
     void check_staging_guards() {

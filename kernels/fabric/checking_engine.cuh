@@ -7,8 +7,7 @@
 // - Happened before: vector clocks follow release, acquire, barriers and fences. Two accesses to plain
 //   memory, one of them a store, that nothing orders are a failure in whatever order they came.
 //
-// portability.cuh includes this header first of all, so it knows nothing of the kernel. What it does
-// not see: packets' plain loads and stores, which touch memory of their own rank alone.
+// portability.cuh includes this header first of all, so it knows nothing of the kernel.
 #pragma once
 
 #include <ucontext.h>

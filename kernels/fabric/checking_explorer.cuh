@@ -25,16 +25,16 @@ struct Outcome {
 
 using Deviations = std::vector<Deviation>;
 
+// Of CPU time: other load does not make an exploration a smaller one.
 inline double seconds_now() {
     timespec time{};
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
     return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-template <typename AnyJobs>
 class Explorer {
    public:
-    Explorer(AnyJobs& j, Outcome& o, double seconds)
+    Explorer(Jobs& j, Outcome& o, double seconds)
         : jobs(j), outcome(o), until(seconds_now() + seconds) {
         outcome.schedules = outcome.steps = outcome.longest = 0;
         outcome.is_complete = outcome.deviation_count = 0;
@@ -68,7 +68,7 @@ class Explorer {
     }
 
    private:
-    AnyJobs& jobs;
+    Jobs& jobs;
     Outcome& outcome;
     double until;
 
@@ -191,32 +191,33 @@ class Explorer {
 }  // namespace checking
 }  // namespace nvrar
 
-// Three functions: one schedule, all schedules with a bound, and random ones.
-#define NVRAR_CHECK(T, OP)                                                                         \
-    using CheckedJobs = nvrar::checking::Jobs<T, nvrar::OP>;                                       \
-    static CheckedJobs* checked_jobs;                                                              \
+// Of rows such as nvrar::checking::row<float, nvrar::Sum>(): what opens a job, and runs one schedule, all
+// schedules with a bound, and random ones.
+#define NVRAR_CHECK(...)                                                                           \
+    static const nvrar::checking::Row checked_rows[] = {__VA_ARGS__};                              \
+    static nvrar::checking::Jobs* checked_jobs;                                                    \
     inline void nvrar_leave(void* target, const void* source, unsigned long bytes,                 \
                             unsigned long* flag, unsigned long value, int pe) {                    \
         checked_jobs->leave(target, source, bytes, flag, value, pe);                               \
     }                                                                                              \
     extern "C" void nvrar_open(const nvrar::checking::Job* job) {                                  \
         delete checked_jobs;                                                                       \
-        checked_jobs = new CheckedJobs(*job);                                                      \
+        checked_jobs = new nvrar::checking::Jobs(*job, checked_rows);                              \
         nvrar::checking::engine.has_deadlines = job->absent != 0;                                  \
     }                                                                                              \
     extern "C" void nvrar_replay(const nvrar::checking::Settings* settings,                        \
                                  const nvrar::checking::Deviation* schedule, nvrar::u64 count,     \
                                  nvrar::checking::Outcome* outcome) {                              \
-        nvrar::checking::Explorer<CheckedJobs>(*checked_jobs, *outcome, 1e9)                       \
+        nvrar::checking::Explorer(*checked_jobs, *outcome, 1e9)                                    \
             .replay(*settings, {schedule, schedule + count});                                      \
     }                                                                                              \
     extern "C" void nvrar_bounded(const nvrar::checking::Settings* settings, nvrar::u64 bound,     \
                                   double seconds, nvrar::checking::Outcome* outcome) {             \
-        nvrar::checking::Explorer<CheckedJobs>(*checked_jobs, *outcome, seconds)                   \
+        nvrar::checking::Explorer(*checked_jobs, *outcome, seconds)                                \
             .bounded(*settings, bound);                                                            \
     }                                                                                              \
     extern "C" void nvrar_random(nvrar::u64 first_seed, nvrar::u64 count, double seconds,          \
                                  nvrar::checking::Outcome* outcome) {                              \
-        nvrar::checking::Explorer<CheckedJobs>(*checked_jobs, *outcome, seconds)                   \
+        nvrar::checking::Explorer(*checked_jobs, *outcome, seconds)                                \
             .random(first_seed, count);                                                            \
     }

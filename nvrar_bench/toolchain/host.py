@@ -105,11 +105,11 @@ def _headers_identity() -> str:
     return " ".join(f"{probe.stat().st_size} {probe.stat().st_mtime_ns}" for probe in probes)
 
 
-def _options() -> list[str]:
+def _options(level: str = "-O2") -> list[str]:
     native = _NATIVE.get(platform.machine())
     return [
         "-std=c++17",
-        "-O2",
+        level,
         "-ftree-vectorize",
         "-fPIC",
         "-shared",
@@ -129,15 +129,20 @@ def _cpu_identity() -> str:
     return "\n".join(line for line in text.splitlines() if line.startswith(wanted))
 
 
-def _command(source: Path, library: Path) -> list[str]:
-    includes = [f"-I{folder}" for folder in (kernels_dir(), *_include_dirs())]
-    return [*compiler().command, *_options(), *includes, str(source), "-o", str(library)]
+def include_flags() -> list[str]:
+    """Return what names the folders of the kernels and of the CUDA headers."""
+    return [f"-I{folder}" for folder in (kernels_dir(), *_include_dirs())]
 
 
-def _compile(kernel: Source, folder: Path) -> None:
+def _command(source: Path, library: Path, level: str = "-O2") -> list[str]:
+    files = [str(source), "-o", str(library)]
+    return [*compiler().command, *_options(level), *include_flags(), *files]
+
+
+def _compile(kernel: Source, folder: Path, level: str) -> None:
     source = folder / "kernel.cpp"
     source.write_text(kernel.source)
-    command = _command(source, folder / _LIBRARY)
+    command = _command(source, folder / _LIBRARY, level)
     (folder / "command.txt").write_text(shlex.join(command) + "\n")
     try:
         result = subprocess.run(command, capture_output=True, text=True)
@@ -154,8 +159,10 @@ def _first_lines(text: str, count: int) -> str:
     return "\n".join(text.strip().splitlines()[:count])
 
 
-def build(kernel: Source) -> Path:
+def build(kernel: Source, level: str = "-O2") -> Path:
     """Compile `kernel`, unless the cache holds it, and return its shared library.
+
+    `level` is the compiler's, of optimisation: less of it compiles sooner.
 
     Raises:
         CompilerError: no compiler, no CUDA headers, or the compiler refused the source.
@@ -165,12 +172,12 @@ def build(kernel: Source) -> Path:
         kernel.source,
         sources_digest(kernels_dir()),
         compiler().identity,
-        " ".join(_options()),
+        " ".join(_options(level)),
         _headers_identity(),
         _cpu_identity(),
     ]
     return find_or_build(
-        kernel.name, content_key(facts), _LIBRARY, lambda folder: _compile(kernel, folder)
+        kernel.name, content_key(facts), _LIBRARY, lambda folder: _compile(kernel, folder, level)
     )
 
 

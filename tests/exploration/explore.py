@@ -4,10 +4,12 @@
     python tests/exploration/explore.py --job JOB --seconds 60   # one job
     python tests/exploration/explore.py --job JOB --settings 0,0,1,1 --schedule 17:2,45:1
 
-A job is `RANKSxNODES FABRIC [epoch=N] [radix=N] [absent=RANK] | CALL | CALL ...`, and a call is
-`PROTOCOL:COUNT:BLOCKSxTHREADS:CHUNK:direct|staged:out|in`. FABRIC is `mapped` or `network`, where
-puts to other nodes are on their way for as long as the scheduler likes. The last form is what a
-failure prints: settings and deviations from the default schedule.
+A job is `RANKSxNODES FABRIC [epoch=N] [radix=N] [absent=RANK] [window=BYTES] | CALL | ...`, a call
+is `PROTOCOL:COUNT:BLOCKSxTHREADS:CHUNK:direct|staged:PLACEMENT[+SHIFT][:DTYPE:OP]`. FABRIC is
+`mapped` or `network`, where puts to other nodes are on their way for as long as the scheduler
+likes. A rank has two buffers: `out` goes from the first to the second, `back` the other way, `in`
+and `over` stay in the first and the second; messages start SHIFT elements behind a buffer's start.
+The last form is what a failure prints: settings and deviations from the default schedule.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ import argparse
 import ctypes
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout
 from nvrar_bench.backends.nvrar.backend import FLAG_SPAN
 from nvrar_bench.backends.nvrar.layout import Layout, plan_layout
 from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
+from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.toolchain import host
 
 U64 = ctypes.c_uint64
@@ -31,19 +36,27 @@ PROTOCOLS = ("signal", "packet")
 WINDOW_BYTES = 128
 CHUNK_BYTES = 16  # the smallest
 MAX_BLOCKS = 4
-ELEMENT_BYTES = 4
+PLACEMENTS = {"out": (0, 1), "in": (0, 0), "back": (1, 0), "over": (1, 1)}  # from, to
+# Element types of all sizes; float32's is the checker that is built where others do not occur.
+ROWS = (
+    ("float32", "sum"),
+    ("int8", "min"),
+    ("bfloat16", "avg"),
+    ("float64", "avg"),
+)
 MAX_DEVIATIONS = 4096
+HUNTING = "-O1"  # a broken kernel is compiled for a few seconds' use
 
 
 class CCall(ctypes.Structure):
-    """struct Call of kernels/fabric/checking.cuh."""
+    """struct Call of kernels/fabric/checking_job.cuh."""
 
-    _fields_ = [("arguments", CArguments), ("protocol", U64), ("threads", U64), ("in_place", U64),
-                ("starts_over", U64)]  # fmt: skip
+    _fields_ = [("arguments", CArguments), ("protocol", U64), ("row", U64), ("threads", U64),
+                ("from_", U64), ("to", U64), ("shift", U64), ("starts_over", U64)]  # fmt: skip
 
 
 class CJob(ctypes.Structure):
-    """struct Job of kernels/fabric/checking.cuh."""
+    """struct Job of kernels/fabric/checking_job.cuh."""
 
     _fields_ = [
         ("calls", ctypes.POINTER(CCall)),
@@ -98,24 +111,36 @@ class Call:
     chunk_bytes: int = CHUNK_BYTES
     buffers: str = "direct"
     placement: str = "out"
+    shift: int = 0
+    row: tuple[str, str] = ROWS[0]
 
     @property
-    def windows(self) -> int:
-        """Epochs that the backend reserves for it."""
-        return -(-self.count * ELEMENT_BYTES // WINDOW_BYTES)
+    def element_bytes(self) -> int:
+        return DTYPES[self.row[0]].itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Of the message."""
+        return self.count * self.element_bytes
 
     @classmethod
     def parse(cls, text: str) -> Call:
         """Read the form that `str` gives."""
-        protocol, count, shape, chunk, buffers, placement = text.strip().split(":")
+        protocol, count, shape, chunk, buffers, place, *row = text.strip().split(":")
         blocks, threads = map(int, shape.split("x"))
-        return cls(protocol, int(count), blocks, threads, int(chunk), buffers, placement)
+        placement, _, shift = place.partition("+")
+        return cls(
+            protocol, int(count), blocks, threads, int(chunk), buffers, placement,
+            int(shift or 0), (row[0], row[1]) if row else ROWS[0],
+        )  # fmt: skip
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"{self.protocol}:{self.count}:{self.blocks}x{self.threads}:{self.chunk_bytes}:"
             f"{self.buffers}:{self.placement}"
         )
+        text += f"+{self.shift}" if self.shift else ""
+        return text if self.row == ROWS[0] else f"{text}:{self.row[0]}:{self.row[1]}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +154,16 @@ class Job:
     epoch: int = 1
     radix: int = 2
     absent: int = -1
+    window: int = WINDOW_BYTES
+
+    def windows(self, call: Call) -> int:
+        """Epochs that the backend reserves for `call`."""
+        return -(-call.nbytes // self.window)
+
+    @property
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """What its checker knows: one row, or all."""
+        return ROWS[:1] if all(call.row == ROWS[0] for call in self.calls) else ROWS
 
     @classmethod
     def parse(cls, text: str) -> Job:
@@ -141,9 +176,9 @@ class Job:
 
     def __str__(self) -> str:
         head = f"{self.ranks}x{self.nodes} {self.fabric}"
-        for name, default in (("epoch", 1), ("radix", 2), ("absent", -1)):
-            if getattr(self, name) != default:
-                head += f" {name}={getattr(self, name)}"
+        for option in fields(self)[4:]:
+            if getattr(self, option.name) != option.default:
+                head += f" {option.name}={getattr(self, option.name)}"
         return " | ".join([head, *map(str, self.calls)])
 
 
@@ -164,23 +199,32 @@ class Checker:
     """The kernel with the checking fabric: a source for the host's compiler."""
 
     fabric: str
+    rows: tuple[tuple[str, str], ...]
 
     @property
     def name(self) -> str:
         """A readable name."""
-        return f"checking-{self.fabric}"
+        return f"checking-{self.fabric}-{len(self.rows)}"
 
     @property
     def source(self) -> str:
         """C++ that instantiates both protocols."""
         define = "#define NVRAR_CHECKING_NETWORK\n" if self.fabric == "network" else ""
-        return f'{define}#include "fabric/checking_explorer.cuh"\nNVRAR_CHECK(float, Sum)\n'
+        return (
+            f'{define}#include "fabric/checking_explorer.cuh"\nNVRAR_CHECK({row_list(self.rows)})\n'
+        )
+
+
+def row_list(rows: Sequence[tuple[str, str]]) -> str:
+    """Return `rows` as C++."""
+    names = [(DTYPES[dtype].cxx, OPS[op].cxx) for dtype, op in rows]
+    return ", ".join(f"nvrar::checking::row<{dtype}, nvrar::{op}>()" for dtype, op in names)
 
 
 @cache
-def library(fabric: str) -> ctypes.CDLL:
+def library(fabric: str, rows: tuple[tuple[str, str], ...], level: str) -> ctypes.CDLL:
     """Build and load the checker."""
-    loaded = host.load(host.build(Checker(fabric)))
+    loaded = host.load(host.build(Checker(fabric, rows), level))
     for function in ("nvrar_open", "nvrar_replay", "nvrar_bounded", "nvrar_random"):
         getattr(loaded, function).restype = None
     return loaded
@@ -189,35 +233,11 @@ def library(fabric: str) -> ctypes.CDLL:
 class Exploration:
     """A job that is ready to run, again and again."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, level: str = "-O2") -> None:
         self.job = job
-        self._library = library(job.fabric)
-        schedule = plan_steps(job.nodes, job.radix)
-        per_node = job.ranks // job.nodes
-        layouts = {
-            protocol: plan_layout(schedule, per_node, protocol, WINDOW_BYTES, CHUNK_BYTES,
-                                  MAX_BLOCKS, job.fabric == "mapped")
-            for protocol in PROTOCOLS
-        }  # fmt: skip
-        calls = (CCall * len(job.calls))(*_calls(job, schedule, layouts))
-        self._library.nvrar_open(
-            ctypes.byref(
-                CJob(
-                    calls=calls,
-                    call_count=len(job.calls),
-                    ranks=job.ranks,
-                    ranks_per_node=per_node,
-                    nodes=job.nodes,
-                    fibers_per_rank=max(call.blocks * call.threads for call in job.calls),
-                    buffer_bytes=max(call.count for call in job.calls) * ELEMENT_BYTES,
-                    staging_bytes=(U64 * 2)(*(layouts[p].nbytes for p in PROTOCOLS)),
-                    first_epoch=job.epoch,
-                    epoch_slots=MAX_BLOCKS,
-                    absent=job.absent + 1,
-                )
-            )
-        )
-        self._calls = calls
+        self._library = library(job.fabric, job.rows, level)
+        self._job = c_job(job, job.rows)
+        self._library.nvrar_open(ctypes.byref(self._job))
 
     def bounded(self, bound: int, seconds: float, *settings: int) -> Found:
         """Run all schedules of up to `bound` deviations."""
@@ -263,39 +283,70 @@ class Exploration:
         )  # fmt: skip
 
 
-def _calls(job: Job, schedule: Schedule, layouts: dict[str, Layout]) -> list[CCall]:
+def c_job(job: Job, rows: Sequence[tuple[str, str]]) -> CJob:
+    """Say what the kernel is told, if it was built for `rows`."""
+    schedule = plan_steps(job.nodes, job.radix)
+    per_node = job.ranks // job.nodes
+    layouts = {
+        protocol: plan_layout(schedule, per_node, protocol, job.window, CHUNK_BYTES, MAX_BLOCKS,
+                              job.fabric == "mapped")
+        for protocol in PROTOCOLS
+    }  # fmt: skip
+    return CJob(
+        calls=(CCall * len(job.calls))(*_calls(job, rows, schedule, layouts)),
+        call_count=len(job.calls),
+        ranks=job.ranks,
+        ranks_per_node=per_node,
+        nodes=job.nodes,
+        fibers_per_rank=max(call.blocks * call.threads for call in job.calls),
+        buffer_bytes=max(call.nbytes + call.shift * call.element_bytes for call in job.calls),
+        staging_bytes=(U64 * 2)(*(layouts[p].nbytes for p in PROTOCOLS)),
+        first_epoch=job.epoch,
+        epoch_slots=MAX_BLOCKS,
+        absent=job.absent + 1,
+    )
+
+
+def _calls(
+    job: Job, rows: Sequence[tuple[str, str]], schedule: Schedule, layouts: dict[str, Layout]
+) -> list[CCall]:
     epoch, calls = job.epoch, []
     for call in job.calls:
         starts_over = 0
-        if (epoch - 1) % FLAG_SPAN + call.windows >= FLAG_SPAN:
+        if (epoch - 1) % FLAG_SPAN + job.windows(call) >= FLAG_SPAN:
             starts_over = epoch = -(-epoch // FLAG_SPAN) * FLAG_SPAN + 1
-        epoch += call.windows
-        calls.append(_call(job, call, schedule, layouts[call.protocol], starts_over))
+        epoch += job.windows(call)
+        arguments = _arguments(job, call, layouts[call.protocol])
+        arguments.set_schedule(schedule)
+        calls.append(
+            CCall(
+                arguments, PROTOCOLS.index(call.protocol), rows.index(call.row), call.threads,
+                *PLACEMENTS[call.placement], call.shift * call.element_bytes, starts_over,
+            )
+        )  # fmt: skip
     return calls
 
 
-def _call(job: Job, call: Call, schedule: Schedule, layout: Layout, starts_over: int) -> CCall:
-    arguments = CArguments(
+def _arguments(job: Job, call: Call, layout: Layout) -> CArguments:
+    return CArguments(
         count=call.count,
-        epochs_taken=call.windows,
+        epochs_taken=job.windows(call),
         blocks=call.blocks,
         ranks_per_node=job.ranks // job.nodes,
         staged=call.buffers == "staged",
-        window_bytes=WINDOW_BYTES,
+        window_bytes=job.window,
         chunk_bytes=call.chunk_bytes,
         spin=1 if job.absent >= 0 else 1 << 62,
         timeout_ns=2_000_000_000,
         layout=CLayout.of(layout),
     )
-    arguments.set_schedule(schedule)
-    return CCall(
-        arguments, PROTOCOLS.index(call.protocol), call.threads, call.placement == "in", starts_over
-    )
 
 
-def explore(job: Job, seconds: float, bound: int = 2, first_seed: int = 0) -> list[Found]:
+def explore(
+    job: Job, seconds: float, bound: int = 2, first_seed: int = 0, level: str = "-O2"
+) -> list[Found]:
     """Half of the time all schedules with few deviations, half of it random ones."""
-    exploration = Exploration(job)
+    exploration = Exploration(job, level)
     found = [exploration.random(first_seed, 1 << 40, seconds / 4)]
     for late_stores in (0, 1):
         if not found[-1].failure:
@@ -305,31 +356,45 @@ def explore(job: Job, seconds: float, bound: int = 2, first_seed: int = 0) -> li
     return found
 
 
-def _quick(job: Job, seconds: float, seed: int) -> list[Found]:
-    return [Exploration(job).random(seed, 1 << 40, seconds)]
-
-
 def hunt(jobs: list[Job], seconds: float) -> tuple[Job, Found] | None:
-    """Explore all jobs in turn, each time longer, until one fails or the time is up."""
-    until, share, seed = time.monotonic() + seconds, 0.1, 0
-    while time.monotonic() < until:
-        for job in jobs:
-            found = _quick(job, share, seed) if seed == 0 else explore(job, share, 2, seed)
-            if found[-1].failure:
-                return job, found[-1]
-            if time.monotonic() > until:
+    """Explore all jobs in turn, each time longer, until one fails or the time is up.
+
+    A checker of all types takes long to compile: its jobs come in the third turn.
+    """
+    share, seed = 0.1, 0
+    soon = [job for job in jobs if job.rows == ROWS[:1]] or jobs
+    while _cpu_seconds() < seconds:
+        for job in soon if seed < 2 << 32 else jobs:
+            found = _look(job, share, seed)
+            if found.failure:
+                return job, found
+            if _cpu_seconds() > seconds:
                 return None
         share, seed = share * 3, seed + (1 << 32)
     return None
 
 
+def _cpu_seconds() -> float:
+    """Return what this process and its compilers have used: other load does not shorten a hunt."""
+    compilers = getrusage(RUSAGE_CHILDREN)
+    return time.process_time() + compilers.ru_utime + compilers.ru_stime
+
+
+def _look(job: Job, seconds: float, seed: int) -> Found:
+    if seed == 0:
+        return Exploration(job, HUNTING).random(seed, 1 << 40, seconds)
+    return explore(job, seconds, 2, seed, HUNTING)[-1]
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Explore schedules of the NVRAR kernel.")
     parser.add_argument("--job", action="append", help="default: all of jobs.py")
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each job")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of CPU time, for each job")
     parser.add_argument("--bound", type=int, default=2, help="deviations of the exhaustive part")
     parser.add_argument("--seed", type=int, default=0, help="the first one of the random part")
     parser.add_argument("--share", default="0/1", help="I/N: of all jobs every Nth, from I on")
+    parser.add_argument("--wide", action="store_true", help="every edge with every type as well")
+    parser.add_argument("--types", action="store_true", help="jobs of several types alone")
     parser.add_argument("--hunt", action="store_true", help="all jobs in turn; --seconds in all")
     parser.add_argument("--settings", help="of a schedule to replay")
     parser.add_argument("--schedule", help="deviations to replay")
@@ -340,11 +405,13 @@ def main() -> int:
     options = parse()
     if options.schedule is not None:
         return replay(options)
-    from jobs import JOBS
+    from jobs import JOBS, WIDE
 
-    jobs = [Job.parse(text) for text in options.job] if options.job else JOBS
+    jobs = JOBS + WIDE if options.wide else JOBS
+    if options.job:
+        jobs = [Job.parse(text) for text in options.job]
     first, every = map(int, options.share.split("/"))
-    jobs = jobs[first::every]
+    jobs = [job for job in jobs if len(job.rows) > 1 or not options.types][first::every]
     if options.hunt:
         caught = hunt(jobs, options.seconds)
         if caught:
@@ -369,9 +436,12 @@ def replay(options: argparse.Namespace) -> int:
 
 def say(job: Job, found: list[Found]) -> None:
     schedules = sum(part.schedules for part in found)
+    choices = sum(part.steps for part in found)
     longest = max(part.longest for part in found)
     complete = "" if all(part.is_complete for part in found[1:3]) else ", bound not reached"
-    print(f"{job}: {schedules} schedules of up to {longest} choices{complete}", flush=True)
+    print(
+        f"{job}: {schedules} schedules, {choices} choices, {longest} at most{complete}", flush=True
+    )
     if found[-1].failure:
         print(f"  {found[-1].failure}\n  {found[-1].command}", flush=True)
 

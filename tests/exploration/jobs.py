@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from explore import FLAG_SPAN, Job
+from explore import (
+    CHUNK_BYTES,
+    DTYPES,
+    FLAG_SPAN,
+    PLACEMENTS,
+    PROTOCOLS,
+    ROWS,
+    WINDOW_BYTES,
+    Call,
+    Job,
+)
 
 # Calls of a job follow one another without a pause. 32 elements fill a window, 4 a chunk.
 _STAGED = "signal:7:1x1:16:staged:out | signal:9:1x1:32:staged:in | signal:1:1x1:16:staged:out"
@@ -95,4 +105,57 @@ _TEXTS = [
     "2x2 network absent=0 | packet:3:1x3:16:direct:out | packet:3:1x3:16:direct:out",
 ]
 
-JOBS = [Job.parse(text) for text in _TEXTS]
+
+def edges(ranks_per_node: int, itemsize: int, blocks: int) -> list[int]:
+    """Counts at which a slice, a chunk, a block's first chunk or a window begins; and 1 off."""
+    per_slice = CHUNK_BYTES // itemsize  # also what a slice is rounded up to
+    window = WINDOW_BYTES // itemsize
+    row = per_slice * ranks_per_node  # one chunk of every slice
+    ends = [ranks_per_node, per_slice, row, row * blocks, window, window + row, 2 * window]
+    counts = {1} | {end + off for end in ends for off in (-1, 0, 1)}
+    return sorted(count for count in counts if count > 0)
+
+
+_EDGE_SHAPES = [(2, 1), (2, 2), (3, 1), (4, 2), (5, 1), (6, 3), (8, 2), (8, 4)]
+_LAUNCHES = ["1x1", "2x1", "1x2", "3x1", "2x2"]
+_CALLS_PER_JOB = 5
+EVERY_WAY = len(PROTOCOLS) * len(ROWS)
+
+
+def edge_jobs(times: int) -> list[Job]:
+    """All edges on all shapes, each `times`, in jobs of a few calls that differ in everything.
+
+    Rows and protocols take turns: an edge that occurs EVERY_WAY times has met every pair of them.
+    """
+    found = []
+    for shape, (ranks, nodes) in enumerate(_EDGE_SHAPES):
+        calls = []
+        for turn in range(times):
+            for number in range(len(edges(ranks // nodes, 1, 1))):
+                calls += _edge_call(ranks // nodes, number, number + turn + shape, shape + turn)
+        for first in range(0, len(calls), _CALLS_PER_JOB):
+            number = first // _CALLS_PER_JOB
+            fabric = "network" if nodes > 1 and (shape + number) % 2 else "mapped"
+            epoch = FLAG_SPAN - 2 if number % 3 == 2 else 1
+            part = tuple(calls[first : first + _CALLS_PER_JOB])
+            found.append(Job(ranks, nodes, fabric, part, epoch))
+    return found
+
+
+def _edge_call(per_node: int, number: int, turn: int, other: int) -> list[Call]:
+    row = ROWS[turn % len(ROWS)]
+    blocks, threads = map(int, _LAUNCHES[(turn // 2 + other) % len(_LAUNCHES)].split("x"))
+    counts = edges(per_node, DTYPES[row[0]].itemsize, blocks)
+    if number >= len(counts):
+        return []
+    return [
+        Call(
+            PROTOCOLS[(turn // len(ROWS) + number) % 2], counts[number], blocks, threads,
+            CHUNK_BYTES * (1 + turn % 3), ("direct", "staged")[(turn // 2) % 2],
+            list(PLACEMENTS)[(turn + turn // 4) % 4], turn % 5 % 3, row,
+        )
+    ]  # fmt: skip
+
+
+JOBS = [Job.parse(text) for text in _TEXTS] + edge_jobs(1)
+WIDE = edge_jobs(EVERY_WAY)

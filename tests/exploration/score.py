@@ -1,54 +1,80 @@
-"""How many broken kernels the explorers find: mutants.toml, each in a copy of kernels/.
+"""The explorers on the kernel as it is, and on kernels broken in one place: mutants.toml.
 
-    python tests/exploration/score.py                 # all
-    python tests/exploration/score.py 'no entry' ...  # those with these names
+    python tests/exploration/score.py                 # all jobs, then all mutants
+    python tests/exploration/score.py 'no entry' ...  # the mutants with these names
 
-It ends with code 1 if one survives that `survives` does not explain.
+What became of a mutant is kept in the kernel cache, by the content of kernels/, of the mutant and
+of the explorers: a pass that is cut off goes on where it was. `--again` asks for all of them anew.
+
+It ends with code 1 if a schedule of the kernel fails, or a mutant survives that nothing explains.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from resource import RLIMIT_CPU, RUSAGE_CHILDREN, getrusage, setrlimit
+from signal import SIGKILL, SIGXCPU
 
-from nvrar_bench.toolchain.kernel import KERNELS_VARIABLE, kernels_dir
+from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.cache import cache_dir, content_key
+from nvrar_bench.toolchain.kernel import KERNELS_VARIABLE, kernels_dir, sources_digest
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-HERE = Path(__file__).parent
-LIMIT_S = 60.0  # for one mutant, compilers included
+HERE = Path(__file__).resolve().parent
+EXPLORE = HERE / "explore.py"
+LIMIT_S = 60.0  # of CPU time for one mutant, compilers included
+SECONDS_PER_JOB = 0.8
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One replacement of text in one file; `survives` tells why nobody can see it."""
+    """One replacement of text in one file; `survives` tells why nobody can see it.
+
+    `types`: what one type cannot show.
+    """
 
     name: str
     file: str
     old: str
     new: str
     survives: str = ""
+    types: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant. `is_killed` with an empty `how` never happens."""
+    """What became of a mutant. `is_killed` with an empty `how` never happens.
+
+    `seconds` are those of CPUs, compilers included: other load does not change them.
+    """
 
     mutant: Mutant
     is_killed: bool
     how: str
     seconds: float
+
+    @property
+    def state(self) -> str:
+        """In a word."""
+        if self.is_killed:
+            return "killed"
+        return "explained" if self.mutant.survives else "SURVIVED"
 
 
 def load() -> list[Mutant]:
@@ -73,62 +99,122 @@ def mutate(mutant: Mutant, folder: Path) -> None:
 
 def judge(mutant: Mutant, limit: float = LIMIT_S) -> Verdict:
     """Explore all jobs with the broken kernels until one fails."""
-    began = time.monotonic()
+    command = [sys.executable, str(Path(__file__)), "--one", mutant.name, "--limit", str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return Verdict(mutant, **json.loads(done.stdout))
+
+
+def _judge_here(mutant: Mutant, limit: float) -> None:
+    """As a process of its own, so that its children's CPU time is the mutant's."""
     with tempfile.TemporaryDirectory() as folder:
         mutate(mutant, Path(folder, "kernels"))
         variables = {KERNELS_VARIABLE: f"{folder}/kernels", "NVRAR_BENCH_CACHE": f"{folder}/cache"}
-        command = [sys.executable, str(HERE / "explore.py"), "--hunt", "--seconds", str(limit)]
-        try:
-            done = subprocess.run(
-                command, env=os.environ | variables, capture_output=True, text=True,
-                timeout=limit + 10,
-            )  # fmt: skip
-            is_killed, how = _read(done)
-        except subprocess.TimeoutExpired:
-            is_killed, how = True, "the kernel never returned"
-    return Verdict(mutant, is_killed, how, time.monotonic() - began)
+        command = [sys.executable, str(EXPLORE), "--hunt", "--seconds", str(limit)]
+        command += ["--types"] if mutant.types else []
+        done = subprocess.run(
+            command, env=os.environ | variables, capture_output=True, text=True,
+            preexec_fn=lambda: setrlimit(RLIMIT_CPU, (int(limit) + 10, int(limit) + 20)),
+        )  # fmt: skip
+        is_killed, how = _read(done)
+    used = getrusage(RUSAGE_CHILDREN)
+    seconds = used.ru_utime + used.ru_stime
+    print(json.dumps({"is_killed": is_killed, "how": how, "seconds": seconds}))
+
+
+def recall(mutant: Mutant, limit: float, again: bool) -> Verdict:
+    """Return what `judge` says, or has said of the same sources."""
+    explorers = [(HERE / name).read_text() for name in ("explore.py", "jobs.py")]
+    facts = [*map(str, astuple(mutant)), *explorers, sources_digest(kernels_dir())]
+    facts += [host.compiler().identity, str(limit)]
+    file = cache_dir() / "mutants" / f"{content_key(facts)}.json"
+    if not again:
+        with contextlib.suppress(OSError, ValueError):
+            return Verdict(mutant, **json.loads(file.read_text()))
+    verdict = judge(mutant, limit)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kept = {"is_killed": verdict.is_killed, "how": verdict.how, "seconds": verdict.seconds}
+    stage = file.with_suffix(f".{os.getpid()}")
+    stage.write_text(json.dumps(kept))
+    stage.replace(file)
+    return verdict
 
 
 def _read(done: subprocess.CompletedProcess[str]) -> tuple[bool, str]:
     if done.returncode == 0:
         return False, ""
-    if done.returncode < 0:
+    if done.returncode == -SIGXCPU:
+        return True, "the kernel never returned"
+    if done.returncode < 0 and done.returncode != -SIGKILL:  # which memory that runs out sends
         return True, f"the kernel crashed, signal {-done.returncode}"
     if done.returncode != 1 or not done.stdout:
         raise RuntimeError(done.stderr[-2000:])
     return True, done.stdout.strip()
 
 
+def explore_kernel(seconds: float, shares: int) -> bool:
+    """Explore the kernel as it is; print what was run and what failed. False if something did."""
+    runs = [
+        subprocess.Popen(
+            [sys.executable, str(EXPLORE), "--seconds", str(seconds), "--share", f"{i}/{shares}"],
+            stdout=subprocess.PIPE, text=True,
+        )
+        for i in range(shares)
+    ]  # fmt: skip
+    lines = "".join(run.communicate()[0] for run in runs).splitlines()
+    counts = [re.search(r": (\d+) schedules, (\d+) choices", line) for line in lines]
+    found = [match for match in counts if match]
+    schedules, choices = (sum(int(match[i]) for match in found) for i in (1, 2))
+    print(f"{len(found)} configurations, {schedules} schedules, {choices} choices in them")
+    for line in lines:
+        if line.startswith("  "):
+            print(line)
+    is_well = all(run.returncode == 0 for run in runs)
+    print("no schedule fails" if is_well else "SCHEDULES FAIL", flush=True)
+    return is_well
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Score the explorers by broken kernels.")
-    parser.add_argument("names", nargs="*", help="of mutants; default: all")
-    parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
-    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds for each")
-    options = parser.parse_args()
+    options = parse()
     mutants = [m for m in load() if not options.names or m.name in options.names]
+    if options.one:
+        _judge_here(next(m for m in mutants if m.name == options.one), options.limit)
+        return 0
+    is_well = bool(options.names) or explore_kernel(options.seconds, options.jobs)
     with ThreadPoolExecutor(options.jobs) as pool:
         verdicts = []
-        for verdict in pool.map(lambda mutant: judge(mutant, options.limit), mutants):
+        for verdict in pool.map(lambda m: recall(m, options.limit, options.again), mutants):
             verdicts.append(verdict)
             say(verdict)
-    return summarise(verdicts)
+    return max(summarise(verdicts), 0 if is_well else 1)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Explore, and score the explorers by mutants.")
+    parser.add_argument("names", nargs="*", help="of mutants; default: all, and the kernel itself")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds for each")
+    parser.add_argument("--seconds", type=float, default=SECONDS_PER_JOB, help="for each job")
+    parser.add_argument("--again", action="store_true", help="forget earlier verdicts")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def say(verdict: Verdict) -> None:
-    state = "killed" if verdict.is_killed else "SURVIVED"
-    if not verdict.is_killed and verdict.mutant.survives:
-        state = "explained"
-    print(f"{state:9} {verdict.seconds:5.1f} s  {verdict.mutant.name}", flush=True)
+    print(f"{verdict.state:9} {verdict.seconds:5.1f} s  {verdict.mutant.name}", flush=True)
     for line in (verdict.how or verdict.mutant.survives).splitlines():
         print(f"                   {line.strip()[:400]}", flush=True)
 
 
-def summarise(verdicts: list[Verdict]) -> int:
-    killed = [v for v in verdicts if v.is_killed]
-    left = [v for v in verdicts if not v.is_killed and not v.mutant.survives]
-    explained = len(verdicts) - len(killed) - len(left)
-    print(f"{len(killed)} of {len(verdicts)} killed, {explained} explained, {len(left)} survived")
-    return 1 if left else 0
+def summarise(verdicts: Sequence[Verdict]) -> int:
+    states = [verdict.state for verdict in verdicts]
+    killed = states.count("killed")
+    print(
+        f"mutation score {100 * killed / len(states):.1f} %: {killed} of {len(states)} killed, "
+        f"{states.count('explained')} explained, {states.count('SURVIVED')} survived"
+    )
+    return 1 if "SURVIVED" in states else 0
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def test_what_goes_into_a_kernel_goes_into_its_key(cache, script, tmp_path, monk
     wait.write_text(wait.read_text().replace("i < 8", "i < 9"))
     monkeypatch.setenv("NVRAR_BENCH_KERNELS", str(tmp_path / "kernels"))
     assert built_anew()
-    monkeypatch.setattr(host, "_options", lambda: ["-std=c++17"])
+    monkeypatch.setattr(host, "_options", lambda level: ["-std=c++17"])
     assert built_anew()
     monkeypatch.setattr(host, "_headers_identity", lambda: "other wheels")
     assert built_anew()
