@@ -4,6 +4,8 @@
 #     bash ci/test.sh            all of it: lint, types, GPU kernels, the tests on Open MPI, MPICH, Intel MPI
 #     bash ci/test.sh openmpi    lint, types, GPU kernels and all tests on one MPI
 #
+# Many tests wait for deadlines, so three files of tests run at once, also on two cores.
+#
 # One virtual environment per MPI, in .venvs/ or $NVRAR_BENCH_VENVS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,7 +39,7 @@ for mpi in $mpis; do
     fi
     echo "== tests on $mpi"
     # shellcheck disable=SC2086 # several paths
-    "$bin/python" -m pytest -q ${tests[$which]}
+    "$bin/python" -m pytest -q -n 3 --dist loadfile ${tests[$which]}
     which=others
     export NVRAR_BENCH_TEST_FAULTS=quick
 done

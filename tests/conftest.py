@@ -83,12 +83,19 @@ Run = Callable[..., Done]
 def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The kernel cache of this session; variables of the developer's own are put aside."""
     kept = os.environ.get("NVRAR_BENCH_TEST_CACHE")
-    cache = Path(kept) if kept else tmp_path_factory.mktemp("kernels")
+    cache = Path(kept) if kept else _common_folder(tmp_path_factory) / "kernels"
+    cache.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("NVRAR_BENCH_")]:
             patch.delenv(name)
         patch.setenv("NVRAR_BENCH_CACHE", str(cache))
         yield cache
+
+
+def _common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of this session, whose tests may be spread over several processes (pytest-xdist)."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture
