@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LIMITS = {128 << 10: 0.15, 256 << 10: 0.10, 512 << 10: 0.10, 1 << 20: 0.10, 2 << 20: 0.10}
+LIMITS = {128 << 10: 0.10, 256 << 10: 0.05, 512 << 10: 0.05, 1 << 20: 0.05, 2 << 20: 0.05}
 
 
 def environment(venv: Path) -> dict[str, str]:

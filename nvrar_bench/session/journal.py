@@ -15,6 +15,7 @@ from nvrar_bench.results.writer import Writer
 # more than running them.
 _FEW_RESULTS = 100
 _PAUSE_S = 1.0
+_PAUSE_PER_COST = 20  # a record of very many samples takes long to write
 
 
 class Journal:
@@ -25,6 +26,7 @@ class Journal:
         self._writer = writer
         self._unfinished: Callable[[], Sequence[Result]] = tuple
         self._written_at = 0.0
+        self._pause_s = _PAUSE_S
         self._lock = threading.RLock()
 
     def begin(self, record: RunRecord) -> None:
@@ -76,12 +78,14 @@ class Journal:
                 self._write()
 
     def _is_time(self) -> bool:
-        return time.monotonic() - self._written_at > _PAUSE_S
+        return time.monotonic() - self._written_at > self._pause_s
 
     def _write(self) -> None:
         if self.record is not None:
+            begun = time.monotonic()
             self._writer.write(self._with_unfinished(self.record))
             self._written_at = time.monotonic()
+            self._pause_s = max(_PAUSE_S, _PAUSE_PER_COST * (self._written_at - begun))
 
     def _with_unfinished(self, record: RunRecord) -> RunRecord:
         for result in self._unfinished():

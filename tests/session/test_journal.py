@@ -130,6 +130,22 @@ def test_results_in_the_making_are_written_now_and_then(begun, written):
     assert len(written[-1].results) == 1
 
 
+def test_a_record_that_takes_long_to_write_is_written_less_often(begun, written):
+    def slow() -> list[Result]:
+        begun.clock += 0.5
+        return [RESULT]
+
+    begun.expect(slow)
+    begun.clock = 2.0
+    begun.progressed()  # written from 2.0 to 2.5
+    begun.clock = 12.0
+    begun.progressed()
+    assert len(written) == 2
+    begun.clock = 12.6
+    begun.progressed()
+    assert len(written) == 3
+
+
 def test_results_in_the_making_outlive_the_run(begun, written):
     begun.expect(lambda: [RESULT, RESULT])
     begun.close(TimedOut("late"))
