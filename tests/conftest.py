@@ -92,6 +92,13 @@ def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield cache
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A process of pytest-xdist ignores Ctrl-C, and what it starts would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of this session, whose tests may be spread over several processes (pytest-xdist)."""
     own = tmp_path_factory.getbasetemp()

@@ -13,7 +13,10 @@ from gpu_run import Run, fastest, medians
 from nvrar_bench.results.record import (
     Check,
     FirstWrong,
+    Independence,
     Latency,
+    Launches,
+    Precision,
     RankPlace,
     Result,
     RunRecord,
@@ -27,7 +30,9 @@ def result(backend: str, variant: str, size: int, us: float, **changes) -> Resul
     latency = Latency(us, us, us, us, us, us, None, None)
     made = Result(
         backend, variant, "cuda", "symmetric", "float32", "sum", "out_of_place", size, size // 4,
-        latency, 1, (us,), 0, "iterations", 1.0, 1.0, Check("passed", "exact", size, 0, None), (),
+        latency, 1, (us,), (1,), (), 0, "iterations", Precision(None, None),
+        Independence(1.0, None, None), Launches(1, (us,), None, None), (), 1.0, 1.0,
+        Check("passed", "exact", size, 0, None), (),
     )  # fmt: skip
     return replace(made, **changes)
 

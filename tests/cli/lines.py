@@ -62,7 +62,13 @@ def commands() -> list[str]:
 
 def options(name: str) -> list[Any]:
     """Every option of a command."""
-    return list(_COMMANDS[name].params)
+    return [each for each in _COMMANDS[name].params if each.param_type_name == "option"]
+
+
+def arguments(name: str) -> list[str]:
+    """Words for the arguments that a command must have: files that are not there."""
+    wanted = [each for each in _COMMANDS[name].params if each.param_type_name == "argument"]
+    return [f"missing-{each.name}.json" for each in wanted if each.required]
 
 
 def spellings(option: Any) -> list[str]:
@@ -102,6 +108,7 @@ def command_lines(draw: Any, *names: str) -> list[str]:
             value = draw(values(option))
             joined = spelling.startswith("--") and draw(st.booleans())
             words += [f"{spelling}={value}"] if joined else [spelling, value]
+    words += arguments(words[0])
     return words + draw(st.sampled_from([[], [], [], [], ["--nosuch"], ["surplus"], ["-Z"]]))
 
 

@@ -101,8 +101,9 @@ def test_sweep_stops_at_the_first_wrong_case(
     assert "16 bytes" in message
     record = read(tmp_path / "run.json")
     assert record["run"]["status"] == "failed"
-    # What is verified first is wrong already: one sample of it is taken, and none of the others.
-    (result,) = record["results"]
+    # What the second sweep verifies first is wrong: one sample of it is taken, none of the others.
+    *short, result = record["results"]
+    assert [(each["count"], each["samples"]) for each in short] == [(1, 2), (3, 2)]
     assert (result["count"], result["samples"]) == (4, 1)
     # Every check of the case found its one wrong element: four before, one turn, one after.
     assert result["check"]["wrong"] == 4 + 1 + 1

@@ -10,13 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from lines import WORST, Outcome, Runner, command_lines, commands, options, spellings
+from lines import (
+    WORST,
+    Outcome,
+    Runner,
+    arguments,
+    command_lines,
+    commands,
+    options,
+    spellings,
+)
 from output import ERROR
 
 from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.measure.rules import Taken
 from nvrar_bench.session.settings import Settings
 
 FUZZ = settings(
@@ -68,7 +79,7 @@ def _names(message: str, word: str) -> bool:
 
 def require_sound(made: Settings) -> None:
     """Everything a rank relies on."""
-    assert made.iters >= 1
+    assert made.stopping.rule().next_turn(Taken(np.zeros(0), 0, 0.0)) >= 1
     assert made.warmup >= 0
     assert 0 < made.timeout <= 86400
     assert made.nodes is None or made.nodes >= 1
@@ -93,6 +104,7 @@ def test_the_worst_values_of_every_option_are_refused_or_sound(
 ):
     for value in [""] if option.is_flag else WORST:
         words = [name, spellings(option)[0], *([] if option.is_flag else [value])]
+        words += arguments(name)
         done = runner.run(words)
         if done.code == 0:
             for made in done.settings:
