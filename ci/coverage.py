@@ -86,8 +86,8 @@ def autoregressive(count: int, phi: float, random: Random) -> Floats:
 
 
 def turns(count: int, share: float, random: Random) -> Floats:
-    """Ten turns; `share` of the variance of the logarithms is common to the samples of a turn."""
-    of_turn = np.repeat(random.normal(size=10), count // 10)
+    """Twenty turns; `share` of the variance of the logarithms is common to the samples of a turn."""
+    of_turn = np.repeat(random.normal(size=20), count // 20)
     return spiked(random, sqrt(share) * of_turn + sqrt(1 - share) * random.normal(size=count))
 
 
@@ -140,7 +140,7 @@ def kinds() -> list[Kind]:
             make = partial(autoregressive, n, phi)
             rows.append(Kind(f"AR(1), {phi}, n = {n}", make, criterion, centre, 1, 0.975))
     rows += [
-        Kind(f"10 turns, {share:.0%}, n = {n}", partial(turns, n, share), "-", centre)
+        Kind(f"20 turns, {share:.0%}, n = {n}", partial(turns, n, share), "-", centre)
         for n in (200, 1000)
         for share in (0.05, 0.3)
     ]

@@ -4,7 +4,8 @@
 #     bash ci/test.sh            all of it: lint, types, GPU kernels, the tests on Open MPI, MPICH, Intel MPI
 #     bash ci/test.sh openmpi    lint, types, GPU kernels and all tests on one MPI
 #
-# Many tests wait for deadlines, so three files of tests run at once, also on two cores.
+# Many tests wait for deadlines, so three files of tests run at once, also on two cores. Explorers and
+# sanitizers use all cores by themselves.
 #
 # One virtual environment per MPI, in .venvs/ or $NVRAR_BENCH_VENVS.
 set -euo pipefail
@@ -39,7 +40,10 @@ for mpi in $mpis; do
     fi
     echo "== tests on $mpi"
     # shellcheck disable=SC2086 # several paths
-    "$bin/python" -m pytest -q -n 3 --dist loadfile ${tests[$which]}
+    "$bin/python" -m pytest -q -n 3 --dist loadfile --ignore tests/exploration ${tests[$which]}
+    if [ "$which" = first ]; then
+        "$bin/python" -m pytest -q tests/exploration
+    fi
     which=others
     export NVRAR_BENCH_TEST_FAULTS=quick
 done

@@ -39,11 +39,16 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
     if launch.rank(os.environ) == 0:
         writer.check_writable()
     journal = Journal(writer)
-    closed = threading.Lock()  # by the guard or by the main thread; once
+    closing, closed = threading.Lock(), threading.Event()
 
     def close(error: NvrarBenchError | None) -> None:
-        if not closed.acquire(blocking=False):
-            return
+        """Once, by the guard or by the main thread; who comes second waits until it is done."""
+        with closing:
+            if not closed.is_set():
+                closed.set()
+                close_now(error)
+
+    def close_now(error: NvrarBenchError | None) -> None:
         journal.close(error)
         record = journal.record
         if record is None or json == STDOUT or reports_elsewhere(os.environ):
