@@ -86,7 +86,7 @@ def autoregressive(count: int, phi: float, random: Random) -> Floats:
 
 
 def turns(count: int, share: float, random: Random) -> Floats:
-    """Twenty turns; `share` of the variance of the logarithms is common to the samples of a turn."""
+    """Twenty turns; `share` of the variance of the logarithms is common to those of a turn."""
     of_turn = np.repeat(random.normal(size=20), count // 20)
     return spiked(random, sqrt(share) * of_turn + sqrt(1 - share) * random.normal(size=count))
 

@@ -30,7 +30,8 @@ MOST_ALARMS = 0.05
 LEAST_POWER = 0.95
 LEAST_STEADINESS = 5.0  # spread of means / spread of medians
 MOST_SECONDS = 60.0
-PRECISE = ("--precision", "2%", "--max-time", "2")
+PRECISE = ("--precision", "2%", "--max-time", "0.3")
+LAUNCHES = 3
 SLOWED = Path(__file__).with_name("slowed.py")
 LAUNCH = "import sys; from nvrar_bench.launch import launcher; " \
     "sys.exit(launcher.launch(2, sys.argv[1:]))"  # fmt: skip
@@ -38,19 +39,34 @@ LAUNCH = "import sys; from nvrar_bench.launch import launcher; " \
 Record = dict[str, Any]
 
 
-def sweep(path: Path, *options: str, slowed: float | None = None) -> Record:
+def sweep(path: Path, *options: str) -> Record:
     """Run a sweep on two ranks; its record."""
     words = ["sweep", "--backend", "mpi,nvrar", "--json", str(path), *options]
-    if slowed is None:
-        command = [sys.executable, "-m", "nvrar_bench", *words, "--ranks", "2"]
-    else:
-        command = [sys.executable, "-c", LAUNCH, sys.executable, str(SLOWED), *words]
-    environment = os.environ | {"NVRAR_BENCH_SLOWED": str(slowed or 1)}
-    subprocess.run(
-        command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    )
+    run([sys.executable, "-m", "nvrar_bench", *words, "--ranks", "2"])
     record: Record = json.loads(path.read_text())
     return record
+
+
+def launches(path: Path, factor: float) -> None:
+    """As many launches with MPI slowed by `factor`, merged into one record."""
+    parts = [path.with_suffix(f".{number}.json") for number in range(LAUNCHES)]
+    for number, part in enumerate(parts):
+        words = ["sweep", "--backend", "mpi,nvrar", "--json", str(part), *PRECISE]
+        own = {"NVRAR_BENCH_SLOWED": str(factor), "NVRAR_BENCH_LAUNCH": str(number)}
+        run([sys.executable, "-c", LAUNCH, sys.executable, str(SLOWED), *words], own)
+    merge = [sys.executable, "-m", "nvrar_bench", "merge", *map(str, parts)]
+    run([*merge, "--json", str(path)])
+    for part in parts:
+        part.unlink()
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run it, or end with what it said."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | (environment or {})
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
 
 
 def verdicts(base: Path, new: Path) -> list[dict[str, Any]]:
@@ -62,13 +78,15 @@ def verdicts(base: Path, new: Path) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout)["comparisons"][0]["points"])
 
 
-def pairs(arguments: argparse.Namespace, slowed: float | None) -> Counter[tuple[str, str]]:
+def pairs(arguments: argparse.Namespace, factor: float) -> Counter[tuple[str, str]]:
     """Compare so many pairs; how often each verdict came, by backend."""
     counted: Counter[tuple[str, str]] = Counter()
     for pair in range(arguments.pairs):
-        base, new = (arguments.out / f"{pair:02}-{name}.json" for name in ("base", "new"))
-        sweep(base, *PRECISE)
-        sweep(new, *PRECISE, slowed=slowed)
+        names = ("base", "new" if factor == 1 else "slowed")
+        base, new = (arguments.out / f"{pair:02}-{name}.json" for name in names)
+        if not base.exists():  # the other question has it already
+            launches(base, 1.0)
+        launches(new, factor)
         counted.update((point["backend"], point["verdict"]) for point in verdicts(base, new))
     for (backend, verdict), count in sorted(counted.items()):
         print(f"{backend:8} {verdict:10} {count:5}")
@@ -77,7 +95,7 @@ def pairs(arguments: argparse.Namespace, slowed: float | None) -> Counter[tuple[
 
 def alarms(arguments: argparse.Namespace) -> bool:
     """The same sweep twice."""
-    counted = pairs(arguments, None)
+    counted = pairs(arguments, 1.0)
     false = sum(count for (_, verdict), count in counted.items() if verdict in ("faster", "slower"))
     part = false / counted.total()
     print(

@@ -40,6 +40,14 @@ def compare(
             "ends the command with exit code 2, after the table.",
         ),
     ] = False,
+    any_state: Annotated[
+        bool,
+        typer.Option(
+            "--any-state",
+            help="Judge also where a flag between ranks, in which no backend has a part, took over "
+            "1.5 times as long in one run; else such points are undecided.",
+        ),
+    ] = False,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -87,7 +95,7 @@ def compare(
     require_writable(json, "--json")
     require_writable(markdown, "--markdown")
     runs = [(str(path), read_record(path)) for path in (base, *new)]
-    found = comparison.compare(runs[0], runs[1:], part, seed)
+    found = comparison.compare(runs[0], runs[1:], part, seed, any_state)
     write_text(json, document.encode(found), "--json")
     write_text(markdown, comparison_markdown.encode(found), "--markdown")
     if STDOUT not in (json, markdown):

@@ -18,8 +18,12 @@ _NAMED = 5  # points that a message names; the table has all
 Named = tuple[str, RunRecord]  # the file's name first
 
 
-def compare(base: Named, news: Sequence[Named], threshold: float, seed: int) -> Document:
+def compare(
+    base: Named, news: Sequence[Named], threshold: float, seed: int, any_state: bool = False
+) -> Document:
     """Compare each of `news` with `base`; `threshold` is a part: 0.05 is 5 %.
+
+    `any_state`: also where the machine was in another state.
 
     Raises:
         UsageError: runs that cannot be compared, with all the facts that disagree.
@@ -31,7 +35,7 @@ def compare(base: Named, news: Sequence[Named], threshold: float, seed: int) -> 
     sides = {key: Side(result, seed, 0) for key, result in points_of(base[1]).items()}
     return Document(
         __version__, threshold, CONFIDENCE, REPLICATES, seed, _run_facts(base),
-        tuple(_comparison(base, new, sides, threshold, seed) for new in news),
+        tuple(_comparison(base, new, sides, threshold, seed, any_state) for new in news),
     )  # fmt: skip
 
 
@@ -68,11 +72,12 @@ def _incomparable(base: Named, new: Named) -> Iterator[str]:
 
 
 def _comparison(
-    base: Named, new: Named, sides: Mapping[Key, Side], threshold: float, seed: int
-) -> Comparison:
+    base: Named, new: Named, sides: Mapping[Key, Side], threshold: float, seed: int,
+    any_state: bool,
+) -> Comparison:  # fmt: skip
     others = points_of(new[1])
     both = {key: Side(others[key], seed, 1) for key in sides if key in others}
-    points = tuple(judge(key, sides[key], side, threshold) for key, side in both.items())
+    points = tuple(judge(key, sides[key], side, threshold, any_state) for key, side in both.items())
     return Comparison(
         _run_facts(new),
         points,

@@ -14,6 +14,8 @@ from nvrar_bench.results.record import Result
 
 _RATIO_DIGITS = 6
 _MICRO_DIGITS = 4
+# The yardstick's own steps and noise stay below this; the states of a machine lie further apart.
+OTHER_STATE = 1.5
 
 
 class Side:
@@ -26,6 +28,8 @@ class Side:
         launches = launches_of(result)
         self.problem = unusable(launches)
         self.wrong = result.check.status == "failed"
+        known = [us for us in result.yardstick_us if us]
+        self.yardstick_us = float(np.median(known)) if known else None
         self.spread: Spread | None = None
         if self.problem is None:
             self.spread = spread_of(launches, np.random.default_rng([seed, side]))
@@ -41,8 +45,23 @@ class Side:
         return Measured(shown, low, high, kept, len(result.launch_samples))
 
 
-def judge(key: Key, base: Side, new: Side, threshold: float) -> Point:
-    """Compare two results at the point `key`."""
+def in_other_states(base: Side, new: Side) -> bool:
+    """Whether a flag took so much longer in one run that it was another machine.
+
+    What no backend has a part in cannot be a backend's doing.
+    """
+    if base.yardstick_us is None or new.yardstick_us is None:
+        return False
+    return max(base.yardstick_us, new.yardstick_us) > OTHER_STATE * min(
+        base.yardstick_us, new.yardstick_us
+    )
+
+
+def judge(key: Key, base: Side, new: Side, threshold: float, any_state: bool = False) -> Point:
+    """Compare two results at the point `key`.
+
+    With the machine in two states nothing is decided, unless `any_state`.
+    """
     if base.wrong or new.wrong:
         return Point(key, base.measured, new.measured, None, None, None, "wrong")
     if base.spread is None or new.spread is None:
@@ -50,7 +69,10 @@ def judge(key: Key, base: Side, new: Side, threshold: float) -> Point:
     found = ratio(base.spread, new.spread)
     low, high = round(found.low, _RATIO_DIGITS), round(found.high, _RATIO_DIGITS)
     value = round(found.value, _RATIO_DIGITS)
-    return Point(key, base.measured, new.measured, value, low, high, verdict(low, high, threshold))
+    said = verdict(low, high, threshold)
+    if not any_state and in_other_states(base, new):
+        said = "undecided"
+    return Point(key, base.measured, new.measured, value, low, high, said)
 
 
 def verdict(low: float, high: float, threshold: float) -> Verdict:

@@ -45,6 +45,13 @@ class Gate(ABC):
             TimedOut: one did not come in time.
         """
 
+    def yardstick_ns(self) -> float:
+        """How long a flag takes to this rank just now; 0 where the gate cannot tell. Collective.
+
+        No backend is in it: where the largest over ranks has changed, the machine has.
+        """
+        return 0.0
+
     def facts(self) -> dict[str, Any]:
         """How calls are started, for the record."""
         return {"mode": self.mode}

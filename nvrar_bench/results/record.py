@@ -167,6 +167,7 @@ class Result:
     busbw_gb_per_s: float
     check: Check
     warnings: tuple[str, ...]
+    yardstick_us: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)

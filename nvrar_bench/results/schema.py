@@ -139,6 +139,10 @@ _FIELDS["Result"] = {
     "busbw_gb_per_s": _said(_NUMBER, "algbw x 2(n-1)/n for n ranks"),
     "check": _object("Check"),
     "warnings": _list_of(_TEXT),
+    "yardstick_us": _said(
+        _list_of(_NUMBER_OR_NULL),
+        "of each launch: how long a flag took to the last rank, between turns; no backend is in it",
+    ),
 }
 _FIELDS["Skipped"] = {"backend": _TEXT, "reason": _TEXT}
 _FIELDS["ErrorEntry"] = {

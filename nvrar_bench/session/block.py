@@ -98,26 +98,29 @@ class Block:
     def _turn(self, point: Point, calls: int) -> bool:
         """Take a turn, and tell everybody; whether anything was wrong on any rank."""
         start = time.monotonic()
+        yardstick_ns = self._gate.yardstick_ns()
         point.buffers.restore(point.known[0].inputs)
         point.buffers.spoil()  # what stands in the output is the others'
         self._untimed_call(point)  # and so is what is in the caches
         timings = Timings.empty(calls)
         self._device.time_calls(point.operation, lambda: self._renew(point), self._gate, timings)
         self._compare(point, point.known[0])
-        return self._share(point, timings, start)
+        return self._share(point, timings, start, yardstick_ns)
 
-    def _share(self, point: Point, timings: Timings, start: float) -> bool:
+    def _share(self, point: Point, timings: Timings, start: float, yardstick_ns: float) -> bool:
         """Exchange a turn: of everything the maximum over ranks."""
         durations, late = timings.durations, self._start.late(timings)
         seconds = time.monotonic() - start
         everyone = np.concatenate(
             [durations, late, self._start.arrived(timings),
-             [int(seconds * 1e9), int(point.wrong() > 0)]]
+             [int(seconds * 1e9), int(point.wrong() > 0), int(yardstick_ns)]]
         )  # fmt: skip
         self._world.comm.Allreduce(MPI.IN_PLACE, everyone, MPI.MAX)
-        *shared, (longest, wrong) = np.split(everyone, np.arange(1, 4) * len(timings))
+        *shared, (longest, wrong, yardstick) = np.split(everyone, np.arange(1, 4) * len(timings))
         point.seconds += int(longest) / 1e9
-        point.turns.append(Turn(shared[0], shared[1], self._start.delays(timings, shared[2])))
+        point.turns.append(
+            Turn(shared[0], shared[1], self._start.delays(timings, shared[2]), float(yardstick))
+        )
         return bool(wrong)
 
     def _verify(self, point: Point) -> None:

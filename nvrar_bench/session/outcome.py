@@ -101,6 +101,7 @@ def result_of(
         warmup=warmup,
         stop_reason=point.stop_reason,
         arrivals=arrivals,
+        yardstick_us=(point.yardstick_us,),
         check=check,
     )
 

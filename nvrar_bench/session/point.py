@@ -21,12 +21,14 @@ class Turn:
     """Calls timed in one go, shape (n,); but for `own_delays` the same on all ranks.
 
     `durations` is the maximum over ranks, in ns; `late` is 1 where some rank began late;
-    `own_delays` is how late this one began, in ns.
+    `own_delays` is how late this one began, in ns. `yardstick_ns` is how long a flag took to the
+    last rank before the calls, 0 if unknown.
     """
 
     durations: Nanoseconds
     late: npt.NDArray[np.int64]
     own_delays: Nanoseconds
+    yardstick_ns: float = 0.0
 
 
 @dataclass(eq=False)
@@ -59,6 +61,12 @@ class Point:
     def own_delays(self) -> Nanoseconds:
         """How late this rank began each sample."""
         return _joined([turn.own_delays for turn in self.turns])
+
+    @property
+    def yardstick_us(self) -> float | None:
+        """How long a flag took to the last rank: the median over turns."""
+        known = [turn.yardstick_ns for turn in list(self.turns) if turn.yardstick_ns > 0]
+        return round(float(np.median(known)) / 1e3, 4) if known else None
 
     def next_turn(self) -> int:
         """Return how many calls to time next; 0 once the rule has ended it."""

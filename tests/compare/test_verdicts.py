@@ -55,6 +55,25 @@ def test_the_figure_is_the_median_of_the_launches_medians() -> None:
     assert (point.base.median_us, point.base.launches, point.base.samples) == (12.0, 3, 16)
 
 
+@pytest.mark.parametrize(
+    ("base_us", "new_us", "said"),
+    [
+        ((0.1,), (0.15,), "slower"),
+        ((0.1,), (0.151,), "undecided"),
+        ((0.151,), (0.1,), "undecided"),
+        ((0.1, 0.1, 9.0), (0.12,), "slower"),
+        ((0.1,), (None,), "slower"),
+        ((), (), "slower"),
+    ],
+)
+def test_in_another_state_of_the_machine_nothing_is_decided(base_us, new_us, said) -> None:
+    base, new = result(STEADY, yardstick_us=base_us), result([[12.0] * 10], yardstick_us=new_us)
+    assert judged(base, new).verdict == said
+    (key,) = points_of(record(base))
+    sides = Side(base, 0, 0), Side(new, 0, 1)
+    assert judge(key, *sides, 0.05, any_state=True).verdict == "slower"
+
+
 def test_late_samples_do_not_count() -> None:
     spoiled = result([[10.0] * 10, [10.0] * 10 + [900.0] * 11], late=tuple(range(20, 31)))
     point = judged(result(STEADY), spoiled)

@@ -47,6 +47,10 @@ def test_nobody_leaves_before_the_last_has_come_nor_before_the_agreed_time(run_r
     assert [row == agreed[0] for row in agreed] == [True] * ranks
     assert np.min(lateness) >= 0
     _require_what_auto_says(everyone[0]["auto"], ranks)
+    for by_clock, at_barrier, before, after in (rank["yardstick"] for rank in everyone):
+        assert 0 < by_clock < 1e9
+        assert at_barrier == 0
+        assert before == after > 0  # the lead comes back
 
 
 def _require_facts(one: dict, kind: str) -> None:

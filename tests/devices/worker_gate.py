@@ -47,6 +47,7 @@ def passes(world: World) -> dict[str, Any]:
         "mpi barrier": rounds(world, several.start_gate("barrier"), MONOTONIC, None),
         "auto": device.start_gate().facts(),
         "timed": timed(device),
+        "yardstick": yardstick(device),
     }
 
 
@@ -77,6 +78,14 @@ def rounds(world: World, gate: Gate, clock: Any, clocks: Clocks | None) -> dict[
         "mode": gate.mode, "facts": gate.facts(), "behind": behind, "early": early,
         "agreed": common, "leaving": gate.leaving_ns,
     }  # fmt: skip
+
+
+def yardstick(device: CpuDevice) -> list[Any]:
+    """Of both modes; and the lead before and after."""
+    gate = device.start_gate("clock")
+    lead = gate.facts()["lead_us"]
+    found = gate.yardstick_ns()
+    return [found, device.start_gate("barrier").yardstick_ns(), lead, gate.facts()["lead_us"]]
 
 
 def timed(device: CpuDevice) -> list[list[int]]:

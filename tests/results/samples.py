@@ -51,6 +51,7 @@ RESULT = Result(
     busbw_gb_per_s=1.6384,
     check=Check("passed", "exact", 2048, 0, None),
     warnings=("a [bracket], an é",),
+    yardstick_us=(0.125,),
 )
 WRONG = replace(
     RESULT, check=Check("failed", "rounding", 2048, 7, FirstWrong(1, 3, 1.5, "nan")), warnings=()

@@ -50,6 +50,13 @@ def record(*results: Result, **changed: Any) -> RunRecord:
     return replace(made, **changed)
 
 
+def test_each_launch_keeps_its_yardstick() -> None:
+    one = record(result(1.0, 2.0, yardstick_us=(0.1,)))
+    other = record(result(3.0))  # of a gate that has none
+    merged = merge([one, other, record(result(4.0, yardstick_us=(0.3,)))])
+    assert merged.results[0].yardstick_us == (0.1, None, 0.3)
+
+
 times = st.lists(st.integers(1, 50).map(float), min_size=1, max_size=7)
 few_words = st.lists(st.sampled_from(["a", "b", "c"]), max_size=2, unique=True).map(tuple)
 
