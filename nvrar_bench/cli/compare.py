@@ -40,6 +40,16 @@ def compare(
             "ends the command with exit code 2, after the table.",
         ),
     ] = False,
+    launch_spread: Annotated[
+        str,
+        typer.Option(
+            "--launch-spread",
+            metavar="S",
+            help="How much two launches of the same thing may differ: intervals are so much wider "
+            "where a run has one launch, and cannot tell. 30% or 0.3; runs with --launches need no "
+            "guess.",
+        ),
+    ] = "30%",
     any_state: Annotated[
         bool,
         typer.Option(
@@ -83,19 +93,23 @@ def compare(
     from nvrar_bench.cli import reading
     from nvrar_bench.cli.console import console
     from nvrar_bench.compare import comparison, document
+    from nvrar_bench.compare.verdicts import Terms
     from nvrar_bench.report import comparison as table
     from nvrar_bench.report import comparison_markdown
     from nvrar_bench.results.files import STDOUT, require_writable, write_text
     from nvrar_bench.results.reader import read_record
 
-    part = reading.threshold(threshold)
+    terms = Terms(
+        reading.part("--threshold", threshold), reading.part("--launch-spread", launch_spread),
+        any_state,
+    )  # fmt: skip
     options.require(0 <= seed < 2**63, "--seed", seed, "0 to 2**63 - 1")
     options.require(STDOUT not in (json, markdown) or json != markdown, "--json -", "with "
                     "--markdown -", "- for one of them")  # fmt: skip
     require_writable(json, "--json")
     require_writable(markdown, "--markdown")
     runs = [(str(path), read_record(path)) for path in (base, *new)]
-    found = comparison.compare(runs[0], runs[1:], part, seed, any_state)
+    found = comparison.compare(runs[0], runs[1:], terms, seed)
     write_text(json, document.encode(found), "--json")
     write_text(markdown, comparison_markdown.encode(found), "--markdown")
     if STDOUT not in (json, markdown):

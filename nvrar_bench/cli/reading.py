@@ -26,8 +26,8 @@ def replayed(path: Path) -> RunRecord:
     return record
 
 
-def threshold(text: str) -> float:
-    """Read `--threshold`: `5%` and `0.05` are the same part.
+def part(option: str, text: str) -> float:
+    """Read the value of `option`: `5%` and `0.05` are the same part.
 
     Raises:
         UsageError: it is neither, or not from 0 to 100 %.
@@ -39,5 +39,5 @@ def threshold(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise UsageError(f"--threshold {text!r}: allowed: 0 to 100 %, such as 5% or 0.05")
+        raise UsageError(f"{option} {text!r}: allowed: 0 to 100 %, such as 5% or 0.05")
     return value

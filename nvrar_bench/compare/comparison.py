@@ -10,7 +10,7 @@ from nvrar_bench.compare.document import Comparison, Document, Missing, Point, R
 from nvrar_bench.compare.facts import differences, disagreements
 from nvrar_bench.compare.notes import notes
 from nvrar_bench.compare.points import Key, points_of
-from nvrar_bench.compare.verdicts import Side, judge
+from nvrar_bench.compare.verdicts import Side, Terms, judge
 from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult
 from nvrar_bench.results.record import RunRecord
 
@@ -18,12 +18,8 @@ _NAMED = 5  # points that a message names; the table has all
 Named = tuple[str, RunRecord]  # the file's name first
 
 
-def compare(
-    base: Named, news: Sequence[Named], threshold: float, seed: int, any_state: bool = False
-) -> Document:
-    """Compare each of `news` with `base`; `threshold` is a part: 0.05 is 5 %.
-
-    `any_state`: also where the machine was in another state.
+def compare(base: Named, news: Sequence[Named], terms: Terms, seed: int) -> Document:
+    """Compare each of `news` with `base`.
 
     Raises:
         UsageError: runs that cannot be compared, with all the facts that disagree.
@@ -34,8 +30,9 @@ def compare(
         raise UsageError("; ".join(problems))
     sides = {key: Side(result, seed, 0) for key, result in points_of(base[1]).items()}
     return Document(
-        __version__, threshold, CONFIDENCE, REPLICATES, seed, _run_facts(base),
-        tuple(_comparison(base, new, sides, threshold, seed, any_state) for new in news),
+        __version__, terms.threshold, terms.launch_spread, terms.any_state, CONFIDENCE, REPLICATES,
+        seed, _run_facts(base),
+        tuple(_comparison(base, new, sides, terms, seed) for new in news),
     )  # fmt: skip
 
 
@@ -72,12 +69,11 @@ def _incomparable(base: Named, new: Named) -> Iterator[str]:
 
 
 def _comparison(
-    base: Named, new: Named, sides: Mapping[Key, Side], threshold: float, seed: int,
-    any_state: bool,
-) -> Comparison:  # fmt: skip
+    base: Named, new: Named, sides: Mapping[Key, Side], terms: Terms, seed: int
+) -> Comparison:
     others = points_of(new[1])
     both = {key: Side(others[key], seed, 1) for key in sides if key in others}
-    points = tuple(judge(key, sides[key], side, threshold, any_state) for key, side in both.items())
+    points = tuple(judge(key, sides[key], side, terms) for key, side in both.items())
     return Comparison(
         _run_facts(new),
         points,

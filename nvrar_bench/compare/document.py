@@ -89,6 +89,8 @@ class Document:
 
     version: str
     threshold: float
+    launch_spread: float
+    any_state: bool
     confidence: float
     replicates: int
     seed: int

@@ -10,7 +10,9 @@ from nvrar_bench.results.record import Result, RunRecord
 
 Sides = Mapping[Key, tuple[Side, Side]]
 
-ONE_LAUNCH = "how launches differ is unknown and not in the intervals; measure with --launches"
+ONE_LAUNCH = (
+    "how launches differ is unknown: intervals are wider by --launch-spread; use --launches"
+)
 
 
 def notes(base: RunRecord, new: RunRecord, sides: Sides) -> Iterator[str]:

@@ -71,6 +71,8 @@ _DOCUMENT = {
     "format_version": {"const": FORMAT_VERSION},
     "version": _said(_TEXT, "of nvrar-bench, that compared"),
     "threshold": _said(_PART, "0.05 is 5 %"),
+    "launch_spread": _said(_PART, "intervals are so much wider where a run has one launch"),
+    "any_state": _said({"type": "boolean"}, "judged across states of the machine"),
     "confidence": _said(_PART, "of all intervals"),
     "replicates": _said(_POSITIVE, "of the bootstrap"),
     "seed": _said(_COUNT, "of the bootstrap"),

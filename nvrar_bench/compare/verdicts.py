@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,8 @@ _RATIO_DIGITS = 6
 _MICRO_DIGITS = 4
 # The yardstick's own steps and noise stay below this; the states of a machine lie further apart.
 OTHER_STATE = 1.5
+# Most launches of the same sweep on a virtual machine with other guests differ by less.
+LAUNCH_SPREAD = 0.3
 
 
 class Side:
@@ -27,6 +30,7 @@ class Side:
     def __init__(self, result: Result, seed: int, side: int) -> None:
         launches = launches_of(result)
         self.problem = unusable(launches)
+        self.has_one_launch = len(launches) == 1
         self.wrong = result.check.status == "failed"
         known = [us for us in result.yardstick_us if us]
         self.yardstick_us = float(np.median(known)) if known else None
@@ -57,20 +61,35 @@ def in_other_states(base: Side, new: Side) -> bool:
     )
 
 
-def judge(key: Key, base: Side, new: Side, threshold: float, any_state: bool = False) -> Point:
-    """Compare two results at the point `key`.
+@dataclass(frozen=True)
+class Terms:
+    """How points are judged: parts, so that 0.05 is 5 %.
 
-    With the machine in two states nothing is decided, unless `any_state`.
+    `threshold` is how far the whole interval of new / base must lie from 1; `launch_spread` how
+    much two launches of the same thing may differ, where a run has one launch and cannot tell. With
+    the machine in two states nothing is decided, unless `any_state`.
     """
+
+    threshold: float = 0.05
+    launch_spread: float = LAUNCH_SPREAD
+    any_state: bool = False
+
+
+def judge(key: Key, base: Side, new: Side, terms: Terms) -> Point:
+    """Compare two results at the point `key`."""
     if base.wrong or new.wrong:
         return Point(key, base.measured, new.measured, None, None, None, "wrong")
     if base.spread is None or new.spread is None:
         return Point(key, base.measured, new.measured, None, None, None, "undecided")
     found = ratio(base.spread, new.spread)
-    low, high = round(found.low, _RATIO_DIGITS), round(found.high, _RATIO_DIGITS)
+    unknown = 1 + terms.launch_spread if base.has_one_launch or new.has_one_launch else 1.0
+    low, high = (
+        round(found.low / unknown, _RATIO_DIGITS),
+        round(found.high * unknown, _RATIO_DIGITS),
+    )
     value = round(found.value, _RATIO_DIGITS)
-    said = verdict(low, high, threshold)
-    if not any_state and in_other_states(base, new):
+    said = verdict(low, high, terms.threshold)
+    if not terms.any_state and in_other_states(base, new):
         said = "undecided"
     return Point(key, base.measured, new.measured, value, low, high, said)
 

@@ -11,6 +11,7 @@ from scipy.signal import lfilter
 
 from nvrar_bench.compare.comparison import compare
 from nvrar_bench.compare.document import Document
+from nvrar_bench.compare.verdicts import Terms
 from nvrar_bench.results.figures import make_result
 from nvrar_bench.results.record import Check, RankPlace, Result, RunRecord, Topology
 
@@ -22,6 +23,7 @@ FAILED = Check("failed", "exact", 2048, 7, None)
 SETTINGS = {"iters": 200, "check": True, "graph": 1, "cold_cache": False, "seed": 0}
 ENVIRONMENT = {"cpu": "a CPU", "host": "box", "start": "gate", "cuda_packages": {"nccl4py": "0.6"}}
 
+LAUNCHES_ALIKE = Terms(0.05, launch_spread=0.0)
 TWICE = [[10.0] * 10, [10.0] * 10]
 SLOW = [[12.0] * 10, [12.0] * 10]
 
@@ -83,5 +85,7 @@ def known() -> Document:
     new = record(*changed, run_id="b" * 32, iters=100)
     new = replace(new, run=replace(new.run, status="failed", version="0.2.0"))
     short = record(result([[10.0] * 5]), run_id="c" * 32)
-    made = compare(("a.json", record(*base)), [("b.json", new), ("dir|c.json", short)], 0.05, 0)
+    made = compare(
+        ("a.json", record(*base)), [("b.json", new), ("dir|c.json", short)], LAUNCHES_ALIKE, 0
+    )
     return replace(made, version="0.1.0")

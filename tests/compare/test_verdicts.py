@@ -8,7 +8,7 @@ import pytest
 from nvrar_bench.compare.bootstrap import ratio, spread_of
 from nvrar_bench.compare.document import VERDICTS, Point
 from nvrar_bench.compare.points import points_of
-from nvrar_bench.compare.verdicts import Side, judge, verdict
+from nvrar_bench.compare.verdicts import Side, Terms, judge, verdict
 from nvrar_bench.results.record import Result
 
 from .samples import FAILED, launches, record, result
@@ -40,7 +40,7 @@ def test_the_interval_decides(low: float, high: float, threshold: float, said: s
 
 def judged(base: Result, new: Result, threshold: float = 0.05) -> Point:
     (key,) = points_of(record(base))
-    return judge(key, Side(base, 0, 0), Side(new, 0, 1), threshold)
+    return judge(key, Side(base, 0, 0), Side(new, 0, 1), Terms(threshold, launch_spread=0.0))
 
 
 def test_medians_ratio_and_interval_of_known_samples() -> None:
@@ -71,7 +71,26 @@ def test_in_another_state_of_the_machine_nothing_is_decided(base_us, new_us, sai
     assert judged(base, new).verdict == said
     (key,) = points_of(record(base))
     sides = Side(base, 0, 0), Side(new, 0, 1)
-    assert judge(key, *sides, 0.05, any_state=True).verdict == "slower"
+    assert judge(key, *sides, Terms(0.05, 0.0, any_state=True)).verdict == "slower"
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "spread", "said"),
+    [
+        (STEADY, [[13.7] * 10], 0.3, "slower"),  # 1.37 / 1.3 = 1.054
+        (STEADY, [[13.6] * 10], 0.3, "undecided"),
+        ([[13.7] * 10], STEADY, 0.3, "faster"),
+        ([[13.6] * 10], STEADY, 0.3, "undecided"),
+        (STEADY, STEADY, 0.3, "undecided"),
+        (STEADY, STEADY, 0.04, "same"),
+        ([[10.0] * 10] * 6, [[13.6] * 10], 0.3, "undecided"),
+        ([[10.0] * 10] * 6, [[13.6] * 10] * 6, 0.3, "slower"),
+    ],
+)
+def test_a_run_of_one_launch_cannot_tell_how_launches_differ(base, new, spread, said) -> None:
+    key = next(iter(points_of(record(result(base)))))
+    sides = Side(result(base), 0, 0), Side(result(new), 0, 1)
+    assert judge(key, *sides, Terms(0.05, spread)).verdict == said
 
 
 def test_late_samples_do_not_count() -> None:
