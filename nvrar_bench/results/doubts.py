@@ -8,7 +8,8 @@ from statistics import NormalDist
 
 from nvrar_bench.measure.drift import Shift
 from nvrar_bench.measure.independence import BATCHES
-from nvrar_bench.measure.launches import Interval, Launch
+from nvrar_bench.measure.launches import ORDER_STATISTICS_FROM, Interval, Launch
+from nvrar_bench.measure.student import NORMAL_975, t_975
 
 # How every doubt begins: a replay replaces these warnings alone.
 DOUBT = "statistics: "
@@ -178,7 +179,10 @@ def _missed(
         return
     reached = (interval[1] - interval[0]) / 2 / median if median else 0.0
     if reached > target * (1 + 1e-9):
-        needed = _about(taken * (reached / target) ** 2)
+        # Of many launches the interval has no longer the width that Student's t gives it for few.
+        few = 1 < len(launches) < ORDER_STATISTICS_FROM
+        shrinking = NORMAL_975 / t_975(taken - 1) if few else 1.0
+        needed = _about(taken * (reached * shrinking / target) ** 2)
         yield (
             f"{wish}, and {taken} {what} reached {_percent(reached)}; allow about {needed} "
             f"{what}, or ask for less"

@@ -140,7 +140,11 @@ def test_a_target_and_no_interval() -> None:
 def test_a_target_of_launches_asks_for_launches() -> None:
     samples = [x for i in range(4) for x in normal(100, i, 100 + i)]
     found = figures(samples, (100,) * 4, (), 0.01)
-    assert any("4 launches reached" in doubt and "launches" in doubt for doubt in found.doubts)
+    (missed,) = [doubt for doubt in found.doubts if "4 launches reached" in doubt]
+    # Of many launches whose medians spread by s: 1.96 s / sqrt(n) is 1 % of the median.
+    spread = np.std(found.launches.medians_us, ddof=1) / found.latency_us.median
+    needed = int(missed.split("allow about ")[1].split()[0])
+    assert needed == pytest.approx((1.96 * spread / 0.01) ** 2, rel=0.1)
 
 
 def test_launches() -> None:
