@@ -40,7 +40,7 @@ for mpi in $mpis; do
     fi
     echo "== tests on $mpi"
     # shellcheck disable=SC2086 # several paths
-    "$bin/python" -m pytest -q -n 3 --dist loadfile --ignore tests/exploration ${tests[$which]}
+    "$bin/python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/exploration ${tests[$which]}
     if [ "$which" = first ]; then
         "$bin/python" -m pytest -q tests/exploration
     fi
