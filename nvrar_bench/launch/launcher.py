@@ -179,6 +179,8 @@ def _run(
         signals.close()
     if stopped is None:
         return _exit_code(process.returncode)
+    for number in STOPS:  # one more Ctrl-C finds nothing left to end but this process's exit code
+        signal.signal(number, signal.SIG_IGN)
     if flavour.mutes_stopped:
         _write_stderr(f"the run was interrupted ({stopped.name})\n".encode())
     return Interrupted.exit_code
