@@ -4,21 +4,23 @@
 #     bash ci/test.sh            all of it: lint, types, GPU kernels, the tests on Open MPI, MPICH, Intel MPI
 #     bash ci/test.sh openmpi    lint, types, GPU kernels and all tests on one MPI
 #
-# Many tests wait for deadlines, so three files of tests run at once, also on two cores. Explorers and
-# sanitizers use all cores by themselves.
+# Many tests wait for deadlines, so three files of tests run at once, also on two cores. Explorers,
+# sanitizers and the fault matrix use all cores by themselves.
 #
 # One virtual environment per MPI, in .venvs/ or $NVRAR_BENCH_VENVS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The tests start a thousand processes: none of them shall compile the package again.
+unset PYTHONDONTWRITEBYTECODE
+
 venvs=${NVRAR_BENCH_VENVS:-.venvs}
 mpis=${*:-openmpi mpich impi-rt}
 
 # The first MPI runs every test; on the others run those that an MPI can make fail.
-declare -A tests=(
-    [first]="tests"
-    [others]="tests/launch tests/cli/test_sweep.py tests/cli/test_fault_matrix.py"
-)
+matrix="tests/cli/test_fault_matrix.py"
+declare -A together=([first]="tests" [others]="tests/launch tests/cli/test_sweep.py")
+declare -A alone=([first]="tests/exploration $matrix" [others]="$matrix")
 
 for mpi in $mpis; do
     python="$venvs/$mpi/bin/python"
@@ -39,11 +41,12 @@ for mpi in $mpis; do
         "$bin/nvrar-bench" compile --dtype float32,bfloat16 --op sum
     fi
     echo "== tests on $mpi"
+    ignored=()
+    for path in ${alone[$which]}; do ignored+=(--ignore "$path"); done
     # shellcheck disable=SC2086 # several paths
-    "$bin/python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/exploration ${tests[$which]}
-    if [ "$which" = first ]; then
-        "$bin/python" -m pytest -q tests/exploration
-    fi
+    "$bin/python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder "${ignored[@]}" ${together[$which]}
+    # shellcheck disable=SC2086
+    "$bin/python" -m pytest -q ${alone[$which]}
     which=others
     export NVRAR_BENCH_TEST_FAULTS=quick
 done

@@ -1,7 +1,7 @@
 """`nvrar-bench` of which one rank goes wrong: `broken.py MOMENT FAULT RANK sweep ...`.
 
 MOMENT is one of `MOMENTS`, FAULT one of `FAULTS`. The moment `kernel` is in the kernel itself: see
-`spoil_kernels`.
+`spoil_kernels`. The file that $BROKEN_AT names is made when it happens.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ IN_KERNEL = """
         const char* how = getenv("BROKEN");
         if (how && arguments.count == COUNT && arguments.rank == (u64)atoi(how) && !is_done) {
             is_done = true;
+            if (const char* mark = getenv("BROKEN_AT")) close(creat(mark, 0600));
             if (strstr(how, "never")) for (;;) pause();
             if (strstr(how, "stopped")) raise(SIGSTOP);
             if (strstr(how, "killed")) raise(SIGKILL);
@@ -135,7 +136,7 @@ IN_KERNEL = """
             if (strstr(how, "slow")) usleep(SLOW_US);
         }
 """.replace("COUNT", str(COUNT)).replace("SLOW_US", str(round(SLOW_S * 1e6)))
-HEADERS = ("csignal", "cstdlib", "cstring", "unistd.h")
+HEADERS = ("csignal", "cstdlib", "cstring", "fcntl.h", "unistd.h")
 
 
 def spoil_kernels(folder: Path) -> None:
@@ -154,6 +155,8 @@ def main(moment: str, fault: str, victim: int) -> None:
 
     def act() -> None:
         if rank(os.environ) == victim:
+            if mark := os.environ.get("BROKEN_AT"):
+                Path(mark).touch()
             FAULTS[fault]()
 
     spoil = MOMENTS[moment]

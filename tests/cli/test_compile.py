@@ -104,4 +104,4 @@ def test_mpi_is_not_loaded(cache):
     environment = {**os.environ, **cache}
     line = [sys.executable, "-c", _LOADED, *ONE]
     done = subprocess.run(line, capture_output=True, text=True, env=environment)
-    assert done.stderr == "0 []\n"
+    assert done.stderr.splitlines()[-1] == "0 []"  # before it may stand what is being compiled

@@ -10,10 +10,11 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from broken import FAULTS, ITERS, spoil_kernels
@@ -23,12 +24,21 @@ from output import messages, read
 SCRIPT = Path(__file__).with_name("broken.py")
 RANKS, AT_ONCE = 3, 6
 TIMEOUT_S = 4
+SOON_S = 10.0  # from the deadline to the end of everything
 SWEEP = ["sweep", "--backend", "nvrar", "--device", "cpu", "-w", 0]
 CELLS = [
     each
     for each in cells(FAULTS)
     if os.environ.get("NVRAR_BENCH_TEST_FAULTS") != "quick" or str(each) in QUICK
 ]
+
+
+class End(NamedTuple):
+    """What came of a run; `seconds` from the fault until no process of it is left."""
+
+    done: Any
+    path: Path
+    seconds: float
 
 
 @pytest.fixture(scope="module")
@@ -47,24 +57,25 @@ def kernels(tmp_path_factory: pytest.TempPathFactory, kernel_cache: Path) -> dic
 def ends(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_jobs: Any,
     mpirun: Any, mpirun_environment: dict[str, str], kernels: dict[str, str],
-) -> Iterator[Callable[[Cell], Any]]:  # fmt: skip
-    """`ends(cell)`: how its run ended and the path of its record. All chosen runs begin at once."""
+) -> Iterator[Callable[[Cell], End]]:  # fmt: skip
+    """`ends(cell)`: what came of its run. All chosen runs begin at once."""
     folder = tmp_path_factory.mktemp("records")
     case = folder / "two.toml"
     case.write_text(CASES)
     whole = mpirun(RANKS, *SWEEP, "--case", case, "-n", ITERS)
 
-    def run(cell: Cell, path: Path) -> Any:
+    def run(cell: Cell, path: Path) -> End:
+        mark = path.with_suffix(".at")
         words = [cell.moment, cell.fault, cell.victim, *whole[6:], "-T", TIMEOUT_S, "--json", path]
         jobs = new_jobs()
-        environment = {**mpirun_environment, **kernels}
+        environment = {**mpirun_environment, **kernels, "BROKEN_AT": str(mark)}
         done = jobs.run(
             [*whole[:4], str(SCRIPT), *map(str, words)], environment=environment, timeout=60.0
         )
         jobs.check_nothing_left()
-        return done, path
+        return End(done, path, time.time() - mark.stat().st_mtime)
 
-    begun: dict[Cell, Future[Any]] = {}
+    begun: dict[Cell, Future[End]] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for number, cell in enumerate(_chosen(request)):
             begun[cell] = pool.submit(run, cell, folder / f"{number}.json")
@@ -80,8 +91,10 @@ def _chosen(request: pytest.FixtureRequest) -> list[Cell]:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_one_message_one_code_and_a_valid_record(ends: Callable[[Cell], Any], cell: Cell):
-    done, path = ends(cell)
+def test_one_message_one_code_and_a_valid_record(ends: Callable[[Cell], End], cell: Cell):
+    done, path, seconds = ends(cell)
+    if cell.fault != "slow":
+        assert seconds <= TIMEOUT_S + SOON_S
     if cell.before_start:  # the launcher says what there is to say, with its own code
         assert done.code != 0
         assert not path.exists()

@@ -152,10 +152,10 @@ def test_ctrl_c_at_a_terminal(mpirun: Any, processes: Any, words: Any, tmp_path:
 
 
 def test_hang(start: Any, words: Any, tmp_path: Path):
-    """The last rank never returns from its fifth call; the others wait for it, for two seconds."""
-    job = start(*words("fake"), "--timeout", 2, "--ranks", 4, fake="hang=5")
+    """The last rank never returns from its fifth call; the others wait for it, for six seconds."""
+    job = start(*words("fake"), "--timeout", 6, "--ranks", 4, fake="hang=5")
     job.wait_for_results(tmp_path / "run.json", len(FINISHED))
-    done = job.end(2.0 + SOON_S)
+    done = job.end(6.0 + SOON_S)
     message = one_error(done.stderr)
     assert done.code == 4, message
     assert "waited" in message
