@@ -26,12 +26,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from nvrar_bench.compare.states import common_launches
+
 MOST_ALARMS = 0.05
 LEAST_POWER = 0.95
 LEAST_STEADINESS = 5.0  # spread of means / spread of medians
 MOST_SECONDS = 60.0
 PRECISE = ("--precision", "2%", "--max-time", "0.3")
-OTHER_STATE = 1.5  # of the yardstick: then `compare` decides nothing
 SLOWED = Path(__file__).with_name("slowed.py")
 LAUNCH = "import sys; from nvrar_bench.launch import launcher; " \
     "sys.exit(launcher.launch(2, sys.argv[1:]))"  # fmt: skip
@@ -97,21 +98,15 @@ def pairs(arguments: argparse.Namespace, factor: float) -> Counter[tuple[str, st
 
 
 def in_other_states(base: Path, new: Path) -> set[tuple[str, int]]:
-    """Points at which the machine was in another state."""
-    old, now = ({key(r): r for r in json.loads(p.read_text())["results"]} for p in (base, new))
-    return {at for at in old if at in now and not same_state(old[at], now[at])}
-
-
-def key(result: dict[str, Any]) -> tuple[str, int]:
-    return result["backend"], result["size_bytes"]
-
-
-def same_state(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    known = [[us for us in result["yardstick_us"] if us] for result in (one, other)]
-    if not all(known):
-        return True
-    low, high = sorted(statistics.median(values) for values in known)
-    return high <= OTHER_STATE * low
+    """Points at which no launch of the two runs found the machine in the same state."""
+    old, now = (
+        {
+            (r["backend"], r["size_bytes"]): r["yardstick_us"]
+            for r in json.loads(p.read_text())["results"]
+        }
+        for p in (base, new)
+    )
+    return {at for at in old if at in now and common_launches(old[at], now[at]).apart}
 
 
 def alarms(arguments: argparse.Namespace) -> bool:
@@ -126,7 +121,7 @@ def alarms(arguments: argparse.Namespace) -> bool:
 
 
 def power(arguments: argparse.Namespace) -> bool:
-    """MPI slowed by 10 %, where the machine was in one state."""
+    """MPI slowed by 10 %, where both runs have met one state of the machine."""
     counted = pairs(arguments, 1.10)
     of_mpi = sum(count for (backend, _), count in counted.items() if backend == "mpi")
     of_mpi -= counted["mpi", "other state"]

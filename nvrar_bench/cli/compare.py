@@ -54,8 +54,8 @@ def compare(
         bool,
         typer.Option(
             "--any-state",
-            help="Judge also where a flag between ranks, in which no backend has a part, took over "
-            "1.5 times as long in one run; else such points are undecided.",
+            help="Compare also launches for which a flag between ranks, in which no backend has a "
+            "part, took over 1.5 times as long as for others; else they are left out.",
         ),
     ] = False,
     json: Annotated[

@@ -31,13 +31,17 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run's figure at a point: the median of its launches' medians, with its interval."""
+    """One run's figure at a point: the median of its launches' medians, with its interval.
+
+    `left_out` counts launches that found the machine in another state; nothing here is of those.
+    """
 
     median_us: float | None
     low_us: float | None
     high_us: float | None
     samples: int
     launches: int
+    left_out: int
 
 
 @dataclass(frozen=True)

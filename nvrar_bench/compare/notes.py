@@ -5,50 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from nvrar_bench.compare.points import Key, points_of
-from nvrar_bench.compare.verdicts import Side, in_other_states
-from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.compare.verdicts import Pair, Side
+from nvrar_bench.results.record import RunRecord
 
-Sides = Mapping[Key, tuple[Side, Side]]
+Pairs = Mapping[Key, Pair]
 
 ONE_LAUNCH = (
     "how launches differ is unknown: intervals are wider by --launch-spread; use --launches"
 )
 
 
-def notes(base: RunRecord, new: RunRecord, sides: Sides) -> Iterator[str]:
+def notes(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
     """Yield what weakens a verdict or takes its place, worst last."""
-    runs = {"base": base, "new": new}
-    single = [name for name, run in runs.items() if _has_one_launch(run, sides)]
+    sides = {
+        "base": {key: pair.base for key, pair in pairs.items()},
+        "new": {key: pair.new for key, pair in pairs.items()},
+    }
+    single = [name for name, of in sides.items() if any(one.has_one_launch for one in of.values())]
     if single:
         yield f"one launch in {' and '.join(single)}: {ONE_LAUNCH}"
-    yield from _states(sides)
-    for i, (name, run) in enumerate(runs.items()):
+    yield from _left_out(sides)
+    yield from _apart(pairs)
+    for name, run in (("base", base), ("new", new)):
         if run.run.status != "complete":
             yield f"{name} is not complete: {run.run.status}"
-        yield from _of_points(name, {key: pair[i] for key, pair in sides.items()}, run)
+        yield from _of_points(name, sides[name], run)
 
 
-def _states(sides: Sides) -> Iterator[str]:
-    apart = [pair for pair in sides.values() if in_other_states(*pair)]
+def _left_out(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
+    for name, of in sides.items():
+        less = [one.measured for one in of.values() if one.measured.left_out]
+        if less:
+            most = max(less, key=lambda measured: measured.left_out)
+            yield (
+                f"launches of {name} found the machine in another state, and are left out at "
+                f"{len(less)} of {len(of)} points: up to {most.left_out} of "
+                f"{most.left_out + most.launches}"
+            )
+
+
+def _apart(pairs: Pairs) -> Iterator[str]:
+    apart = [pair for pair in pairs.values() if pair.apart]
     if apart:
-        base, new = apart[0][0].yardstick_us, apart[0][1].yardstick_us
+        base, new = apart[0].yardsticks_us
         yield (
-            f"at {len(apart)} of {len(sides)} points the machine was in another state: a flag "
+            f"at {len(apart)} of {len(pairs)} points the machine was in another state: a flag "
             f"between ranks took {base:.3g} us in base and {new:.3g} us in new; measure again, or "
             "judge nevertheless with --any-state"
         )
 
 
-def _has_one_launch(run: RunRecord, sides: Sides) -> bool:
-    return any(len(result.launch_samples) == 1 for result in _common(run, sides).values())
-
-
-def _common(run: RunRecord, keys: Mapping[Key, object]) -> dict[Key, Result]:
-    return {key: result for key, result in points_of(run).items() if key in keys}
-
-
 def _of_points(name: str, sides: Mapping[Key, Side], run: RunRecord) -> Iterator[str]:
-    results = _common(run, sides)
+    results = {key: result for key, result in points_of(run).items() if key in sides}
     for key, result in results.items():
         if result.stop_reason == "unfinished":
             yield f"unfinished in {name}: {key}: {result.samples} samples"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,8 @@ FEWEST = 6
 SHORTEST_US = 1e-3
 
 
-def launches_of(result: Result) -> tuple[Samples, ...]:
-    """Return the samples of each launch in microseconds, in order, without the late ones.
+def launches_of(result: Result, numbers: Collection[int]) -> tuple[Samples, ...]:
+    """Return the samples of these launches in microseconds, in order, without the late ones.
 
     A launch of which nothing is left is left out.
     """
@@ -27,7 +27,7 @@ def launches_of(result: Result) -> tuple[Samples, ...]:
     values = np.asarray(result.samples_us, np.float64)
     ends = np.cumsum(result.launch_samples)[:-1]
     parts = zip(np.split(values, ends), np.split(kept, ends), strict=True)
-    return tuple(part[mask] for part, mask in parts if mask.any())
+    return tuple(part[mask] for i, (part, mask) in enumerate(parts) if i in numbers and mask.any())
 
 
 def figure(launches: Sequence[Samples]) -> float:

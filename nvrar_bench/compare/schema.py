@@ -44,7 +44,8 @@ _MEASURED = {
     "low_us": _said(_US, "of its 95 % interval; null without one"),
     "high_us": _said(_US, "of its 95 % interval; null without one"),
     "samples": _said(_COUNT, "that count: without late ones"),
-    "launches": _COUNT,
+    "launches": _said(_COUNT, "that are compared"),
+    "left_out": _said(_COUNT, "launches that found the machine in another state"),
 }
 _POINT = {
     **_KEY,

@@ -11,54 +11,72 @@ from nvrar_bench.compare.bootstrap import Spread, own_interval, ratio, spread_of
 from nvrar_bench.compare.document import Measured, Point, Verdict
 from nvrar_bench.compare.points import Key
 from nvrar_bench.compare.samples import figure, launches_of, unusable
+from nvrar_bench.compare.states import Numbers, Yardsticks, common_launches
 from nvrar_bench.results.record import Result
 
 _RATIO_DIGITS = 6
 _MICRO_DIGITS = 4
-# The yardstick's own steps and noise stay below this; the states of a machine lie further apart.
-OTHER_STATE = 1.5
 # Most launches of the same sweep on a virtual machine with other guests differ by less.
 LAUNCH_SPREAD = 0.3
 
 
 class Side:
-    """A result as one side of a comparison: 0 is the base, 1 is new.
+    """Some launches of a result as one side of a comparison: 0 is the base, 1 is new.
 
     Every point draws the same random numbers, whatever other points there are.
     """
 
-    def __init__(self, result: Result, seed: int, side: int) -> None:
-        launches = launches_of(result)
+    def __init__(self, result: Result, numbers: Numbers, seed: int, side: int) -> None:
+        launches = launches_of(result, numbers)
         self.problem = unusable(launches)
-        self.has_one_launch = len(launches) == 1
+        self.has_one_launch = len(numbers) == 1
         self.wrong = result.check.status == "failed"
-        known = [us for us in result.yardstick_us if us]
-        self.yardstick_us = float(np.median(known)) if known else None
         self.spread: Spread | None = None
         if self.problem is None:
             self.spread = spread_of(launches, np.random.default_rng([seed, side]))
-        self.measured = self._measured(result, figure(launches) if launches else None)
-
-    def _measured(self, result: Result, median: float | None) -> Measured:
-        kept = result.samples - len(set(result.late))
-        shown = None if median is None else round(median, _MICRO_DIGITS)
+        median = round(figure(launches), _MICRO_DIGITS) if launches else None
         low = high = None
         if self.spread is not None:
             found = own_interval(self.spread)
             low, high = round(found.low, _MICRO_DIGITS), round(found.high, _MICRO_DIGITS)
-        return Measured(shown, low, high, kept, len(result.launch_samples))
+        left_out = len(result.launch_samples) - len(numbers)
+        self.measured = Measured(median, low, high, sum(map(len, launches)), len(numbers), left_out)
 
 
-def in_other_states(base: Side, new: Side) -> bool:
-    """Whether a flag took so much longer in one run that it was another machine.
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A point's two results, and what is compared of them.
 
-    What no backend has a part in cannot be a backend's doing.
+    `yardsticks_us` are the medians over the launches of each side, None where unknown; `apart` says
+    that no launch of one side was in a state of the machine that the other side had too.
     """
-    if base.yardstick_us is None or new.yardstick_us is None:
-        return False
-    return max(base.yardstick_us, new.yardstick_us) > OTHER_STATE * min(
-        base.yardstick_us, new.yardstick_us
-    )
+
+    base: Side
+    new: Side
+    yardsticks_us: tuple[float | None, float | None]
+    apart: bool
+
+    @classmethod
+    def of(cls, base: Result, new: Result, seed: int, any_state: bool = False) -> Pair:
+        """Choose the launches of one state; all with `any_state`."""
+        yardsticks = tuple(_yardsticks(one, any_state) for one in (base, new))
+        chosen = common_launches(*yardsticks)
+        return cls(
+            Side(base, chosen.base, seed, 0),
+            Side(new, chosen.new, seed, 1),
+            (_median(yardsticks[0]), _median(yardsticks[1])),
+            chosen.apart,
+        )
+
+
+def _yardsticks(result: Result, any_state: bool) -> Yardsticks:
+    unknown: Yardsticks = (None,) * len(result.launch_samples)
+    return unknown if any_state else result.yardstick_us or unknown
+
+
+def _median(yardsticks: Yardsticks) -> float | None:
+    known = [us for us in yardsticks if us]
+    return float(np.median(known)) if known else None
 
 
 @dataclass(frozen=True)
@@ -66,8 +84,8 @@ class Terms:
     """How points are judged: parts, so that 0.05 is 5 %.
 
     `threshold` is how far the whole interval of new / base must lie from 1; `launch_spread` how
-    much two launches of the same thing may differ, where a run has one launch and cannot tell. With
-    the machine in two states nothing is decided, unless `any_state`.
+    much two launches of the same thing may differ, where a run has one launch and cannot tell. Only
+    launches of one state of the machine are compared, unless `any_state`.
     """
 
     threshold: float = 0.05
@@ -75,8 +93,9 @@ class Terms:
     any_state: bool = False
 
 
-def judge(key: Key, base: Side, new: Side, terms: Terms) -> Point:
+def judge(key: Key, pair: Pair, terms: Terms) -> Point:
     """Compare two results at the point `key`."""
+    base, new = pair.base, pair.new
     if base.wrong or new.wrong:
         return Point(key, base.measured, new.measured, None, None, None, "wrong")
     if base.spread is None or new.spread is None:
@@ -88,9 +107,7 @@ def judge(key: Key, base: Side, new: Side, terms: Terms) -> Point:
         round(found.high * unknown, _RATIO_DIGITS),
     )
     value = round(found.value, _RATIO_DIGITS)
-    said = verdict(low, high, terms.threshold)
-    if not terms.any_state and in_other_states(base, new):
-        said = "undecided"
+    said = "undecided" if pair.apart else verdict(low, high, terms.threshold)
     return Point(key, base.measured, new.measured, value, low, high, said)
 
 

@@ -8,7 +8,7 @@ import pytest
 from nvrar_bench.compare.bootstrap import ratio, spread_of
 from nvrar_bench.compare.document import VERDICTS, Point
 from nvrar_bench.compare.points import points_of
-from nvrar_bench.compare.verdicts import Side, Terms, judge, verdict
+from nvrar_bench.compare.verdicts import Pair, Terms, judge, verdict
 from nvrar_bench.results.record import Result
 
 from .samples import FAILED, launches, record, result
@@ -40,7 +40,7 @@ def test_the_interval_decides(low: float, high: float, threshold: float, said: s
 
 def judged(base: Result, new: Result, threshold: float = 0.05) -> Point:
     (key,) = points_of(record(base))
-    return judge(key, Side(base, 0, 0), Side(new, 0, 1), Terms(threshold, launch_spread=0.0))
+    return judge(key, Pair.of(base, new, 0), Terms(threshold, launch_spread=0.0))
 
 
 def test_medians_ratio_and_interval_of_known_samples() -> None:
@@ -61,7 +61,6 @@ def test_the_figure_is_the_median_of_the_launches_medians() -> None:
         ((0.1,), (0.15,), "slower"),
         ((0.1,), (0.151,), "undecided"),
         ((0.151,), (0.1,), "undecided"),
-        ((0.1, 0.1, 9.0), (0.12,), "slower"),
         ((0.1,), (None,), "slower"),
         ((), (), "slower"),
     ],
@@ -70,8 +69,28 @@ def test_in_another_state_of_the_machine_nothing_is_decided(base_us, new_us, sai
     base, new = result(STEADY, yardstick_us=base_us), result([[12.0] * 10], yardstick_us=new_us)
     assert judged(base, new).verdict == said
     (key,) = points_of(record(base))
-    sides = Side(base, 0, 0), Side(new, 0, 1)
-    assert judge(key, *sides, Terms(0.05, 0.0, any_state=True)).verdict == "slower"
+    everything = Pair.of(base, new, 0, any_state=True)
+    assert judge(key, everything, Terms(0.05, 0.0, any_state=True)).verdict == "slower"
+
+
+def test_launches_in_another_state_are_left_out() -> None:
+    """The slow state of the base would hide that the new run is slower in the fast one."""
+    mixed = result([*STEADY, [30.0] * 10, *STEADY], yardstick_us=(0.1, 0.4, 0.12))
+    slower = result([[12.0] * 10] * 2, yardstick_us=(0.11, 0.11))
+    point = judged(mixed, slower)
+    assert (point.ratio, point.verdict) == (1.2, "slower")
+    assert (point.base.launches, point.base.left_out, point.base.samples) == (2, 1, 20)
+    assert (point.new.launches, point.new.left_out) == (2, 0)
+    (key,) = points_of(record(mixed))
+    assert judge(key, Pair.of(mixed, slower, 0, any_state=True), Terms()).verdict == "undecided"
+
+
+def test_one_launch_in_the_common_state_cannot_tell_how_launches_differ() -> None:
+    mixed = result([*STEADY, [30.0] * 10], yardstick_us=(0.1, 0.4))
+    slower = result([[12.0] * 10] * 2, yardstick_us=(0.11, 0.11))
+    pair = Pair.of(mixed, slower, 0)
+    assert (pair.base.has_one_launch, pair.new.has_one_launch) == (True, False)
+    assert judge(next(iter(points_of(record(mixed)))), pair, Terms()).verdict == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -89,8 +108,8 @@ def test_in_another_state_of_the_machine_nothing_is_decided(base_us, new_us, sai
 )
 def test_a_run_of_one_launch_cannot_tell_how_launches_differ(base, new, spread, said) -> None:
     key = next(iter(points_of(record(result(base)))))
-    sides = Side(result(base), 0, 0), Side(result(new), 0, 1)
-    assert judge(key, *sides, Terms(0.05, spread)).verdict == said
+    pair = Pair.of(result(base), result(new), 0)
+    assert judge(key, pair, Terms(0.05, spread)).verdict == said
 
 
 def test_late_samples_do_not_count() -> None:
@@ -123,8 +142,9 @@ def test_without_an_interval_there_is_no_verdict(
             None,
             "undecided",
         )
-    assert Side(odd, 0, 0).problem == problem
-    assert Side(odd, 0, 0).measured.low_us is None
+    side = Pair.of(odd, odd, 0).base
+    assert side.problem == problem
+    assert side.measured.low_us is None
 
 
 def test_a_wrong_result_has_no_speed() -> None:
