@@ -90,7 +90,6 @@ def compare(
     Exit code 6 if any point is slower, 3 if a result is wrong, 2 if runs cannot be compared. Starts
     no rank and needs no MPI.
     """
-    from nvrar_bench.cli import reading
     from nvrar_bench.cli.console import console
     from nvrar_bench.compare import comparison, document
     from nvrar_bench.compare.verdicts import Terms
@@ -100,7 +99,7 @@ def compare(
     from nvrar_bench.results.reader import read_record
 
     terms = Terms(
-        reading.part("--threshold", threshold), reading.part("--launch-spread", launch_spread),
+        options.part("--threshold", threshold), options.part("--launch-spread", launch_spread),
         any_state,
     )  # fmt: skip
     options.require(0 <= seed < 2**63, "--seed", seed, "0 to 2**63 - 1")

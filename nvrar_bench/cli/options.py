@@ -5,6 +5,7 @@ Short flags mean what they mean in nccl-tests.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ import typer
 
 from nvrar_bench.devices.names import require_known
 from nvrar_bench.errors import UsageError
+
+_PART = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})( ?%)?", re.ASCII)
 
 
 def whole(text: str) -> int:
@@ -202,6 +205,19 @@ def require(condition: bool, option: str, value: Any, allowed: str) -> None:
     """
     if not condition:
         raise UsageError(f"{option} {value}: allowed: {allowed}")
+
+
+def part(option: str, text: str, least: float = 0.0, most: float = 1.0) -> float:
+    """Read the value of `option`: `5%`, `5 %` and `0.05` are the same part.
+
+    Raises:
+        UsageError: it is neither, or not from `least` to `most`.
+    """
+    match = _PART.fullmatch(text.strip())
+    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    allowed = f"{least * 100:g}% to {most * 100:g}%, or {least:g} to {most:g}"
+    require(least <= value <= most, option, repr(text), allowed)
+    return value
 
 
 def require_common(device: str, nodes: int | None, ranks: int | None, timeout: float) -> None:

@@ -24,20 +24,3 @@ def replayed(path: Path) -> RunRecord:
     except NvrarBenchError as error:
         raise UsageError(f"{path}: {error}") from error
     return record
-
-
-def part(option: str, text: str) -> float:
-    """Read the value of `option`: `5%` and `0.05` are the same part.
-
-    Raises:
-        UsageError: it is neither, or not from 0 to 100 %.
-    """
-    digits = text.strip()
-    percent = digits.endswith("%")
-    try:
-        value = float(digits.removesuffix("%")) / (100 if percent else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise UsageError(f"{option} {text!r}: allowed: 0 to 100 %, such as 5% or 0.05")
-    return value

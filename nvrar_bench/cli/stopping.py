@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from nvrar_bench.cli.options import require
+from nvrar_bench.cli.options import part, require
 from nvrar_bench.errors import UsageError
 from nvrar_bench.measure.rules import Stopping
 
 MAX_CALLS = 10_000_000
 
-_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?|\.[0-9]{1,6})( ?%)?", re.ASCII)
 _LEAST_PRECISION, _WORST_PRECISION = 0.0001, 0.5
 _FEWEST = 6  # samples of which the median has an interval
 
@@ -59,21 +57,6 @@ class StopAt:
         require(least <= most <= MAX_CALLS, "--max-samples", most, f"{least} to {MAX_CALLS}")
         require(0 < seconds <= 86400, "--max-time", f"{seconds:g}", "more than 0, at most 86400")
         return Stopping(
-            precision=fraction(self.precision or "", "--precision"),
+            precision=part("--precision", self.precision or "", _LEAST_PRECISION, _WORST_PRECISION),
             min_samples=least, max_samples=most, max_time=seconds,
         )  # fmt: skip
-
-
-def fraction(text: str, option: str) -> float:
-    """Read `1%`, `0.5 %` or `0.01`.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
-    match = _PERCENT.fullmatch(text.strip())
-    value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    require(
-        _LEAST_PRECISION <= value <= _WORST_PRECISION, option, text,
-        "0.01% to 50%, or 0.0001 to 0.5",
-    )  # fmt: skip
-    return value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nvrar_bench.cli.stopping import StopAt, fraction
+from nvrar_bench.cli.options import part
+from nvrar_bench.cli.stopping import StopAt
 from nvrar_bench.errors import UsageError
 from nvrar_bench.measure.rules import Stopping
 
@@ -24,13 +25,15 @@ def test_precision_has_bounds_of_its_own():
     ("text", "value"), [("1%", 0.01), ("0.5 %", 0.005), ("0.02", 0.02), (".1", 0.1), ("50%", 0.5)]
 )
 def test_a_part_is_written_in_percent_or_not(text, value):
-    assert fraction(text, "--precision") == pytest.approx(value)
+    assert part("--precision", text, 0.0001, 0.5) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["", "0", "0%", "51%", "1", "-1%", "1e-2", "nan", "1%%", "a"])
 def test_no_part(text):
-    with pytest.raises(UsageError, match=f"^--precision {text}: allowed: 0.01% to 50%"):
-        fraction(text, "--precision")
+    with pytest.raises(
+        UsageError, match=f"^--precision '{text}': allowed: 0.01% to 50%, or 0.0001 to 0.5"
+    ):
+        part("--precision", text, 0.0001, 0.5)
 
 
 @pytest.mark.parametrize(
