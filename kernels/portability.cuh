@@ -32,6 +32,7 @@ NVRAR_DEVICE bool block_all(bool mine) { return __syncthreads_and(mine) != 0; }
 NVRAR_DEVICE void relax() {}  // a poll takes longer than any pause would save
 NVRAR_DEVICE void order_calls() {}  // launches of one stream are ordered
 NVRAR_DEVICE void yield() { __nanosleep(200); }
+NVRAR_DEVICE void doze() { yield(); }
 
 // Two cells of 8 bytes, each whole for itself: one instruction, but two accesses of 64 bits in PTX's
 // memory model.
@@ -89,6 +90,7 @@ NVRAR_DEVICE void block_sync() { checking::meet_block(true); }
 NVRAR_DEVICE void order_calls() { checking::fence(); }
 NVRAR_DEVICE void relax() { checking::poll_again(); }
 NVRAR_DEVICE void yield() { checking::poll_again(); }
+NVRAR_DEVICE void doze() { yield(); }
 NVRAR_DEVICE cuda::std::uint64_t now_ns() { return checking::clock_ns(); }
 NVRAR_DEVICE void load_cells(const cuda::std::uint64_t* cells, cuda::std::uint64_t* seen) {
     checking::load_cells(cells, seen);
@@ -166,6 +168,10 @@ NVRAR_DEVICE void relax() {
 }
 
 NVRAR_DEVICE void yield() { sched_yield(); }
+NVRAR_DEVICE void doze() {
+    const timespec time{0, 100'000};
+    nanosleep(&time, nullptr);
+}
 NVRAR_DEVICE void order_calls() {
     cuda::atomic_thread_fence(cuda::memory_order_acq_rel, cuda::thread_scope_system);
 }

@@ -14,6 +14,9 @@ struct Place {
     u64 chunk;
 };
 
+// Where ranks share cores, who has waited so long for another does better to sleep.
+constexpr u64 kLongWaitNs = 20'000'000;
+
 struct Waiter {
     // Returns *address as it was last seen. The wait was in vain unless its upper bits, from `Shift`
     // on, are `expected`.
@@ -39,13 +42,15 @@ struct Waiter {
     static NVRAR_DEVICE u64 wait_yielding(const Arguments& arguments, const u64* address,
                                           u64 expected, const Place& place) {
         const u64 start = now_ns();
-        u64 seen = 0;
-        while (now_ns() - start < arguments.timeout_ns && !has_failed(arguments)) {
+        u64 seen = 0, waited = 0;
+        while (waited < arguments.timeout_ns && !has_failed(arguments)) {
+            const bool is_long = !arguments.spin && waited > kLongWaitNs;
             for (int i = 0; i < 8; ++i) {
                 seen = look<Order>(address);
                 if (seen >> Shift == expected) return seen;
-                yield();
+                is_long ? doze() : yield();
             }
+            waited = now_ns() - start;
         }
         report(arguments, place, expected, seen >> Shift);
         return seen;

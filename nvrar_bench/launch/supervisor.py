@@ -29,7 +29,7 @@ from nvrar_bench.launch.signals import STOPS, Signals
 GRACE_S = 2.0  # for a rank to write its record once it was told to end
 _PATIENCE_S = 2.0  # ranks that fail together do not end in the same instant
 # For the other ranks of the host to end before the launcher hears of the failure.
-_HOLD_S = _PATIENCE_S + GRACE_S + 0.5
+_HOLD_S = _PATIENCE_S + GRACE_S + 2.0
 
 # The launcher's end, told by the kernel. Not SIGTERM: a launcher may fork ranks from a thread that
 # ends early, which the kernel reports too, and that must not look like a request to stop.

@@ -87,12 +87,20 @@ class Cell:
         return [*how, WAITED[self.moment].format(self.victim)]
 
 
-def cells(faults: Any) -> list[Cell]:
-    """The whole table; an exception cannot be raised in the kernel."""
-    return [
-        Cell(moment, fault, victim)
+def cells(faults: Any, which: str = "") -> list[Cell]:
+    """The table, or a part of it: `all`, `quick`, else one of both victims of each fault in turn.
+
+    An exception cannot be raised in the kernel.
+    """
+    kinds = [
+        (moment, fault)
         for moment in MOMENTS
         for fault in faults
-        for victim in (1, 0)
         if (moment, fault) != ("kernel", "raises")
     ]
+    whole = [Cell(*kind, victim) for kind in kinds for victim in (1, 0)]
+    if which == "all":
+        return whole
+    if which == "quick":
+        return [cell for cell in whole if str(cell) in QUICK]
+    return [Cell(*kind, number % 2) for number, kind in enumerate(kinds)]

@@ -16,16 +16,14 @@ def lines(job, text):
     return [line for line in job.stderr.splitlines() if text in line]
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-@VIA
+@pytest.mark.parametrize(("ranks", "via"), [(1, "mpirun"), (2, "ranks"), (4, "mpirun")])
 def test_success(job, ranks, via):
     it = job(ranks, "pass", via=via)
     assert it.end() == 0
     assert it.stderr == ""
 
 
-@pytest.mark.parametrize("code", [2, 3, 4, 5, 6])
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("code", "ranks"), [(2, 1), (3, 2), (4, 1), (5, 2), (6, 2)])
 def test_agreed_exit_code(job, code, ranks):
     it = job(ranks, f"agree={code}")
     assert it.end() == code
@@ -75,8 +73,7 @@ def test_leaves_before_mpi_init(job):
     assert it.end() == 5
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-@VIA
+@pytest.mark.parametrize(("ranks", "via"), [(1, "mpirun"), (2, "mpirun"), (4, "ranks")])
 def test_hang(job, ranks, via):
     it = job(ranks, "hang", 0, via)
     assert it.end() == 4
