@@ -21,6 +21,7 @@ class Flavour:
     environment: Mapping[str, str] = field(default_factory=dict)  # always
     as_root: Mapping[str, str] = field(default_factory=dict)
     crowded: Mapping[str, str] = field(default_factory=dict)  # with more ranks than cores
+    folder: str = ""  # the variable that says where the launcher puts files of its own
     stop: signal.Signals = signal.SIGTERM  # has the launcher end its ranks, without a banner
     banner: str = ""  # in what it prints, after a rank's own message, about that rank's exit code
     mutes_stopped: bool = False  # drops what the ranks print once it was told to stop
@@ -46,6 +47,7 @@ FLAVOURS = (
         # It counts cores, not hardware threads, so it may call a job too large that is not.
         environment={"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"},
         crowded={"PRTE_MCA_hwloc_default_binding_policy": "none"},
+        folder="PRTE_MCA_prte_tmpdir_base",
         banner="one or more processes exited with non-zero status",
         mutes_stopped=True,
     ),

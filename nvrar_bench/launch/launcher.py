@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,8 @@ def launch(ranks: int, command: list[str], stdout: int | None = None) -> int:
     _check(ranks)
     flavour, program = _find()
     whole = [program, *flavour.flags, "-n", str(ranks), *command]
-    return _run(whole, flavour, _environment(flavour, program, ranks), stdout)
+    with _own_folder(flavour) as own:
+        return _run(whole, flavour, own | _environment(flavour, program, ranks), stdout)
 
 
 def _check(ranks: int) -> None:
@@ -150,6 +152,26 @@ def _environment(flavour: Flavour, program: str, ranks: int) -> dict[str, str]:
     # Intel MPI's launcher finds its helpers by PATH alone.
     folders = [str(Path(program).parent), os.environ.get("PATH", os.defpath)]
     return environment | {"PATH": os.pathsep.join(folders)}
+
+
+@contextlib.contextmanager
+def _own_folder(flavour: Flavour) -> Iterator[dict[str, str]]:
+    """Yield the variable that gives the launcher a folder of its own, which is removed at the end.
+
+    Open MPI's names one by its pid, leaves it behind where it is killed, and cannot start as soon
+    as it comes to the same pid again.
+    """
+    if not flavour.folder:
+        yield {}
+        return
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="nvrar-bench-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise Unavailable(
+            f"--ranks needs a folder for temporary files: {error.strerror}; name one in TMPDIR"
+        ) from None
+    with folder as name:
+        yield {flavour.folder: name}
 
 
 # ---- running it --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,20 +23,27 @@ _MARK = "NVRAR_BENCH_TEST_CLI"
 _RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 
 
+_FOLDERS = tempfile.TemporaryDirectory(prefix="nvrar-bench-mpirun-")
+
+
 @pytest.fixture(scope="session")
-def mpirun_environment() -> dict[str, str]:
-    """What a plain mpirun needs here."""
-    return _mpirun_environment()
+def mpirun_environment() -> Callable[[], dict[str, str]]:
+    """`mpirun_environment()`: what a plain mpirun needs here."""
+    return _mpirun_environment
 
 
 def _mpirun_environment() -> dict[str, str]:
-    """What mpirun needs as root and with more ranks than cores; each MPI reads its own."""
+    """What mpirun needs as root and with more ranks than cores; each MPI reads its own.
+
+    In a folder of its own, what an earlier mpirun of the same pid has left is not in its way.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {
         "PATH": path,
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        "PRTE_MCA_prte_tmpdir_base": tempfile.mkdtemp(dir=_FOLDERS.name),
     }
 
 

@@ -53,7 +53,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory, kernel_cache: Path) -> dic
 @pytest.fixture(scope="module")
 def ends(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_jobs: Any,
-    mpirun: Any, mpirun_environment: dict[str, str], kernels: dict[str, str],
+    mpirun: Any, mpirun_environment: Callable[[], dict[str, str]], kernels: dict[str, str],
 ) -> Iterator[Callable[[Cell], End]]:  # fmt: skip
     """`ends(cell)`: what came of its run. All chosen runs begin at once."""
     folder = tmp_path_factory.mktemp("records")
@@ -65,7 +65,7 @@ def ends(
         mark = path.with_suffix(".at")
         words = [cell.moment, cell.fault, cell.victim, *whole[6:], "-T", TIMEOUT_S, "--json", path]
         jobs = new_jobs()
-        environment = {**mpirun_environment, **kernels, "BROKEN_AT": str(mark)}
+        environment = {**mpirun_environment(), **kernels, "BROKEN_AT": str(mark)}
         done = jobs.run(
             [*whole[:4], str(SCRIPT), *map(str, words)], environment=environment, timeout=60.0
         )

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from nvrar_bench.launch.flavours import FLAVOURS
+
 HERE = Path(__file__).parent
 _FIND = """
 import json
@@ -37,6 +39,11 @@ def _wait_until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
     return true()
 
 
+def own_folder(folder: Path) -> dict[str, str]:
+    """What `--ranks` gives mpirun too: its own files of an earlier run may not be in its way."""
+    return {row.folder: str(folder) for row in FLAVOURS if row.folder}
+
+
 class Job:
     """worker.py on some ranks: `how` and `who` are its arguments.
 
@@ -54,7 +61,7 @@ class Job:
         }[via]
         self.process = subprocess.Popen(
             before + worker,
-            env=environment if via == "mpirun" else None,
+            env=environment | own_folder(folder) if via == "mpirun" else None,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

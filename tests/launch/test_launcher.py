@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -148,3 +149,28 @@ def test_settings(monkeypatch, flavour):
 )
 def test_exit_codes(theirs, ours):
     assert launcher._exit_code(theirs) == ours
+
+
+def test_the_launchers_own_files_go_with_it(run_ranks, tmp_path):
+    """An mpirun that finds those of an earlier one of the same pid cannot start."""
+    script = tmp_path / "show.py"
+    script.write_text("import os; print(os.environ.get('PMIX_SERVER_TMPDIR', ''))")
+    own = Path(run_ranks(1, script).stdout.strip())
+    if own == Path():
+        pytest.skip("this launcher leaves nothing behind")
+    assert own.parent.name.startswith("nvrar-bench-")
+    assert not own.parent.exists()
+    given = {next(row.folder for row in FLAVOURS if row.folder): str(tmp_path)}
+    assert Path(run_ranks(1, script, environment=given).stdout.strip()).parent == tmp_path
+
+
+def test_no_place_for_temporary_files(monkeypatch):
+    def refuse(**_):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(launcher.tempfile, "TemporaryDirectory", refuse)
+    with (
+        pytest.raises(Unavailable, match=r"No usable temporary directory.*TMPDIR"),
+        launcher._own_folder(FLAVOURS[0]),
+    ):
+        pytest.fail("there is no folder")
