@@ -22,31 +22,37 @@ matrix="tests/cli/test_fault_matrix.py"
 declare -A together=([first]="tests" [others]="tests/launch tests/cli/test_sweep.py")
 declare -A alone=([first]="tests/exploration $matrix" [others]="$matrix")
 
-for mpi in $mpis; do
-    python="$venvs/$mpi/bin/python"
-    if [ ! -x "$python" ]; then
-        "${PYTHON:-python3}" -m venv "$venvs/$mpi"
-    fi
-    "$python" -m pip install -qq --disable-pip-version-check -e '.[test]' "$mpi"
-done
+install() {
+    local folder="$venvs/$1"
+    [ -x "$folder/bin/python" ] || "${PYTHON:-python3}" -m venv "$folder"
+    "$folder/bin/python" -m pip install -qq --disable-pip-version-check -e '.[test]' "$1"
+}
 
-which=first
+# The other environments are made while the first one is at work.
+install "${mpis%% *}"
+for mpi in ${mpis#"${mpis%% *}"}; do install "$mpi"; done &
+installing=$!
+
+which=first options=()
 for mpi in $mpis; do
     bin="$venvs/$mpi/bin"
     if [ "$which" = first ]; then
+        echo "== style, types"
         "$bin/ruff" check .
         "$bin/ruff" format --check .
         "$bin/mypy"
         echo "== kernels for GPUs"
-        "$bin/nvrar-bench" compile --dtype float32,bfloat16 --op sum
+        "$bin/nvrar-bench" compile --dtype bfloat16 --op sum
+        wait "$installing"
     fi
     echo "== tests on $mpi"
     ignored=()
     for path in ${alone[$which]}; do ignored+=(--ignore "$path"); done
     # shellcheck disable=SC2086 # several paths
-    "$bin/python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder "${ignored[@]}" ${together[$which]}
+    "$bin/python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder "${ignored[@]}" "${options[@]}" \
+        ${together[$which]}
     # shellcheck disable=SC2086
     "$bin/python" -m pytest -q ${alone[$which]}
-    which=others
+    which=others options=(-m "not crowded")
     export NVRAR_BENCH_TEST_FAULTS=quick
 done

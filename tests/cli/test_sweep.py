@@ -79,7 +79,10 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("ranks", "nodes", "options"), SHAPES)
+@pytest.mark.parametrize(
+    ("ranks", "nodes", "options"),
+    [pytest.param(*row, marks=[pytest.mark.crowded] if row[0] > 4 else []) for row in SHAPES],
+)
 def test_shapes(run_command: Callable[..., Any], ranks: int, nodes: int | None, options: str):
     where = ("--ranks", ranks, *(("--nodes", nodes) if nodes else ()))
     words = ("sweep", *where, "--sizes", "4,1004,40K", *options.split(), *FEW, "--json", "-")
