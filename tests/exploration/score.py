@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from resource import RLIMIT_CPU, RUSAGE_CHILDREN, getrusage, setrlimit
+from resource import RLIMIT_CPU, prlimit
 from signal import SIGKILL, SIGXCPU
 
 from nvrar_bench.toolchain import host
@@ -39,7 +39,8 @@ else:
 HERE = Path(__file__).resolve().parent
 EXPLORE = HERE / "explore.py"
 LIMIT_S = 60.0  # of CPU time for one mutant, compilers included
-SECONDS_PER_JOB = 0.8
+EXPLAINED_LIMIT_S = 10.0  # for one that nobody can see
+SECONDS_PER_JOB = 0.5
 
 
 @dataclass(frozen=True)
@@ -99,28 +100,23 @@ def mutate(mutant: Mutant, folder: Path) -> None:
 
 def judge(mutant: Mutant, limit: float = LIMIT_S) -> Verdict:
     """Explore all jobs with the broken kernels until one fails."""
-    command = [sys.executable, str(Path(__file__)), "--one", mutant.name, "--limit", str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    return Verdict(mutant, **json.loads(done.stdout))
-
-
-def _judge_here(mutant: Mutant, limit: float) -> None:
-    """As a process of its own, so that its children's CPU time is the mutant's."""
-    with tempfile.TemporaryDirectory() as folder:
-        mutate(mutant, Path(folder, "kernels"))
-        variables = {KERNELS_VARIABLE: f"{folder}/kernels", "NVRAR_BENCH_CACHE": f"{folder}/cache"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        mutate(mutant, folder / "kernels")
+        variables = {
+            KERNELS_VARIABLE: str(folder / "kernels"),
+            "NVRAR_BENCH_CACHE": str(folder / "cache"),
+        }
         command = [sys.executable, str(EXPLORE), "--hunt", "--seconds", str(limit)]
         command += ["--types"] if mutant.types else []
-        done = subprocess.run(
-            command, env=os.environ | variables, capture_output=True, text=True,
-            preexec_fn=lambda: setrlimit(RLIMIT_CPU, (int(limit) + 10, int(limit) + 20)),
-        )  # fmt: skip
-        is_killed, how = _read(done)
-    used = getrusage(RUSAGE_CHILDREN)
-    seconds = used.ru_utime + used.ru_stime
-    print(json.dumps({"is_killed": is_killed, "how": how, "seconds": seconds}))
+        with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
+            run = subprocess.Popen(command, env=os.environ | variables, stdout=out, stderr=err)
+            prlimit(run.pid, RLIMIT_CPU, (int(limit) + 10, int(limit) + 20))
+            _, status, used = os.wait4(run.pid, 0)  # and what its compilers used
+            run.returncode = os.waitstatus_to_exitcode(status)
+        told = [(folder / file).read_text() for file in ("out", "err")]
+        is_killed, how = _read(run.returncode, *told)
+    return Verdict(mutant, is_killed, how, used.ru_utime + used.ru_stime)
 
 
 def recall(mutant: Mutant, limit: float, again: bool) -> Verdict:
@@ -141,16 +137,16 @@ def recall(mutant: Mutant, limit: float, again: bool) -> Verdict:
     return verdict
 
 
-def _read(done: subprocess.CompletedProcess[str]) -> tuple[bool, str]:
-    if done.returncode == 0:
+def _read(code: int, stdout: str, stderr: str) -> tuple[bool, str]:
+    if code == 0:
         return False, ""
-    if done.returncode == -SIGXCPU:
+    if code == -SIGXCPU:
         return True, "the kernel never returned"
-    if done.returncode < 0 and done.returncode != -SIGKILL:  # which memory that runs out sends
-        return True, f"the kernel crashed, signal {-done.returncode}"
-    if done.returncode != 1 or not done.stdout:
-        raise RuntimeError(done.stderr[-2000:])
-    return True, done.stdout.strip()
+    if code < 0 and code != -SIGKILL:  # which memory that runs out sends
+        return True, f"the kernel crashed, signal {-code}"
+    if code != 1 or not stdout:
+        raise RuntimeError(stderr[-2000:])
+    return True, stdout.strip()
 
 
 def explore_kernel(seconds: float, shares: int) -> bool:
@@ -178,13 +174,14 @@ def explore_kernel(seconds: float, shares: int) -> bool:
 def main() -> int:
     options = parse()
     mutants = [m for m in load() if not options.names or m.name in options.names]
-    if options.one:
-        _judge_here(next(m for m in mutants if m.name == options.one), options.limit)
-        return 0
     is_well = bool(options.names) or explore_kernel(options.seconds, options.jobs)
     with ThreadPoolExecutor(options.jobs) as pool:
         verdicts = []
-        for verdict in pool.map(lambda m: recall(m, options.limit, options.again), mutants):
+        limits = {
+            m: min(options.limit, EXPLAINED_LIMIT_S) if m.survives else options.limit
+            for m in mutants
+        }
+        for verdict in pool.map(lambda m: recall(m, limits[m], options.again), mutants):
             verdicts.append(verdict)
             say(verdict)
     return max(summarise(verdicts), 0 if is_well else 1)
@@ -197,7 +194,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds for each")
     parser.add_argument("--seconds", type=float, default=SECONDS_PER_JOB, help="for each job")
     parser.add_argument("--again", action="store_true", help="forget earlier verdicts")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
