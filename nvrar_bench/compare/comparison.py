@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from nvrar_bench import __version__
 from nvrar_bench.compare.bootstrap import CONFIDENCE, REPLICATES
 from nvrar_bench.compare.document import Comparison, Document, Missing, Point, RunFacts
 from nvrar_bench.compare.facts import differences, disagreements
 from nvrar_bench.compare.notes import notes
-from nvrar_bench.compare.points import points_of
-from nvrar_bench.compare.verdicts import Pair, Terms, judge
+from nvrar_bench.compare.points import Key, points_of
+from nvrar_bench.compare.verdicts import Candidate, Pair, Terms, judge
 from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult
 from nvrar_bench.results.record import RunRecord
 
@@ -28,10 +28,11 @@ def compare(base: Named, news: Sequence[Named], terms: Terms, seed: int) -> Docu
     problems = [text for new in news for text in _incomparable(base, new)]
     if problems:
         raise UsageError("; ".join(problems))
+    bases = {key: Candidate(result, seed, 0) for key, result in points_of(base[1]).items()}
     return Document(
         __version__, terms.threshold, terms.launch_spread, terms.any_state, CONFIDENCE, REPLICATES,
         seed, _run_facts(base),
-        tuple(_comparison(base, new, terms, seed) for new in news),
+        tuple(_comparison(base, new, bases, terms, seed) for new in news),
     )  # fmt: skip
 
 
@@ -67,19 +68,21 @@ def _incomparable(base: Named, new: Named) -> Iterator[str]:
         )
 
 
-def _comparison(base: Named, new: Named, terms: Terms, seed: int) -> Comparison:
-    olds, others = points_of(base[1]), points_of(new[1])
+def _comparison(
+    base: Named, new: Named, bases: Mapping[Key, Candidate], terms: Terms, seed: int
+) -> Comparison:
+    others = points_of(new[1])
     pairs = {
-        key: Pair.of(result, others[key], seed, terms.any_state)
-        for key, result in olds.items()
+        key: Pair.of(candidate, Candidate(others[key], seed, 1), terms.any_state)
+        for key, candidate in bases.items()
         if key in others
     }
     return Comparison(
         _run_facts(new),
         tuple(judge(key, pair, terms) for key, pair in pairs.items()),
         (
-            *(Missing(key, "new") for key in olds if key not in others),
-            *(Missing(key, "base") for key in others if key not in olds),
+            *(Missing(key, "new") for key in bases if key not in others),
+            *(Missing(key, "base") for key in others if key not in bases),
         ),
         differences(base[1], new[1]),
         tuple(notes(base[1], new[1], pairs)),

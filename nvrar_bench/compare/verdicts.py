@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Side:
     def __init__(self, result: Result, numbers: Numbers, seed: int, side: int) -> None:
         launches = launches_of(result, numbers)
         self.problem = unusable(launches)
-        self.has_one_launch = len(numbers) == 1
+        self.has_one_launch = len(launches) == 1
         self.wrong = result.check.status == "failed"
         self.spread: Spread | None = None
         if self.problem is None:
@@ -41,6 +42,19 @@ class Side:
             low, high = round(found.low, _MICRO_DIGITS), round(found.high, _MICRO_DIGITS)
         left_out = len(result.launch_samples) - len(numbers)
         self.measured = Measured(median, low, high, sum(map(len, launches)), len(numbers), left_out)
+
+
+class Candidate:
+    """A result, and what has been made of its launches: a base is compared with several runs."""
+
+    def __init__(self, result: Result, seed: int, side: int) -> None:
+        self.result = result
+        self.side = cache(partial(Side, result, seed=seed, side=side))
+
+    def yardsticks(self, any_state: bool) -> Yardsticks:
+        """Return that of each launch; with `any_state` none is known."""
+        known = self.result.yardstick_of_launches
+        return (None,) * len(known) if any_state else known
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +71,16 @@ class Pair:
     apart: bool
 
     @classmethod
-    def of(cls, base: Result, new: Result, seed: int, any_state: bool = False) -> Pair:
+    def of(cls, base: Candidate, new: Candidate, any_state: bool = False) -> Pair:
         """Choose the launches of one state; all with `any_state`."""
-        yardsticks = tuple(_yardsticks(one, any_state) for one in (base, new))
-        chosen = common_launches(*yardsticks)
+        of_base, of_new = base.yardsticks(any_state), new.yardsticks(any_state)
+        chosen = common_launches(of_base, of_new)
         return cls(
-            Side(base, chosen.base, seed, 0),
-            Side(new, chosen.new, seed, 1),
-            (_median(yardsticks[0]), _median(yardsticks[1])),
+            base.side(chosen.base),
+            new.side(chosen.new),
+            (_median(of_base), _median(of_new)),
             chosen.apart,
         )
-
-
-def _yardsticks(result: Result, any_state: bool) -> Yardsticks:
-    unknown: Yardsticks = (None,) * len(result.launch_samples)
-    return unknown if any_state else result.yardstick_us or unknown
 
 
 def _median(yardsticks: Yardsticks) -> float | None:

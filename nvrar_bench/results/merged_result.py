@@ -74,7 +74,7 @@ def _joined(results: Sequence[Result], launches: int, ranks: int) -> Result:
             _once(reason for r in results for reason in r.stop_reason.split(_SEPARATOR))
         ),
         arrivals=_arrivals(results),
-        yardstick_us=tuple(chain.from_iterable(map(_yardsticks, results))),
+        yardstick_us=tuple(chain.from_iterable(r.yardstick_of_launches for r in results)),
         check=_check([r.check for r in results]),
         **{key: getattr(first, key) for key in _POINT},
     )
@@ -91,11 +91,6 @@ def _before(counts: Iterable[int]) -> list[int]:
 def _late(results: Sequence[Result]) -> tuple[int, ...]:
     samples = _before(len(result.samples_us) for result in results)
     return tuple(n + i for n, r in zip(samples, results, strict=False) for i in r.late)
-
-
-def _yardsticks(result: Result) -> tuple[float | None, ...]:
-    """One for each launch."""
-    return result.yardstick_us or (None,) * len(result.launch_samples)
 
 
 def _arrivals(results: Sequence[Result]) -> tuple[Arrival, ...]:

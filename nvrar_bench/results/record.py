@@ -169,6 +169,11 @@ class Result:
     warnings: tuple[str, ...]
     yardstick_us: tuple[float | None, ...] = ()
 
+    @property
+    def yardstick_of_launches(self) -> tuple[float | None, ...]:
+        """`yardstick_us`, or as many unknown ones as there are launches."""
+        return self.yardstick_us or (None,) * len(self.launch_samples)
+
 
 @dataclass(frozen=True)
 class Skipped:

@@ -11,7 +11,7 @@ from scipy.signal import lfilter
 
 from nvrar_bench.compare.comparison import compare
 from nvrar_bench.compare.document import Document
-from nvrar_bench.compare.verdicts import Terms
+from nvrar_bench.compare.verdicts import Candidate, Pair, Terms
 from nvrar_bench.results.figures import make_result
 from nvrar_bench.results.record import Check, RankPlace, Result, RunRecord, Topology
 
@@ -41,6 +41,11 @@ def result(launches: Sequence[Sequence[float]], size: int = 4096, **facts: Any) 
         ranks=2, samples_us=samples, launch_samples=tuple(len(launch) for launch in launches),
         target=None, **{**given, **facts},
     )  # fmt: skip
+
+
+def pair_of(base: Result, new: Result, any_state: bool = False) -> Pair:
+    """Two results at one point, with seed 0."""
+    return Pair.of(Candidate(base, 0, 0), Candidate(new, 0, 1), any_state)
 
 
 def record(*results: Result, run_id: str = "a" * 32, **changes: Any) -> RunRecord:

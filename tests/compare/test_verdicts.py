@@ -8,10 +8,10 @@ import pytest
 from nvrar_bench.compare.bootstrap import ratio, spread_of
 from nvrar_bench.compare.document import VERDICTS, Point
 from nvrar_bench.compare.points import points_of
-from nvrar_bench.compare.verdicts import Pair, Terms, judge, verdict
+from nvrar_bench.compare.verdicts import Terms, judge, verdict
 from nvrar_bench.results.record import Result
 
-from .samples import FAILED, launches, record, result
+from .samples import FAILED, launches, pair_of, record, result
 
 STEADY = [[10.0] * 10]
 
@@ -40,7 +40,7 @@ def test_the_interval_decides(low: float, high: float, threshold: float, said: s
 
 def judged(base: Result, new: Result, threshold: float = 0.05) -> Point:
     (key,) = points_of(record(base))
-    return judge(key, Pair.of(base, new, 0), Terms(threshold, launch_spread=0.0))
+    return judge(key, pair_of(base, new), Terms(threshold, launch_spread=0.0))
 
 
 def test_medians_ratio_and_interval_of_known_samples() -> None:
@@ -69,7 +69,7 @@ def test_in_another_state_of_the_machine_nothing_is_decided(base_us, new_us, sai
     base, new = result(STEADY, yardstick_us=base_us), result([[12.0] * 10], yardstick_us=new_us)
     assert judged(base, new).verdict == said
     (key,) = points_of(record(base))
-    everything = Pair.of(base, new, 0, any_state=True)
+    everything = pair_of(base, new, any_state=True)
     assert judge(key, everything, Terms(0.05, 0.0, any_state=True)).verdict == "slower"
 
 
@@ -82,13 +82,13 @@ def test_launches_in_another_state_are_left_out() -> None:
     assert (point.base.launches, point.base.left_out, point.base.samples) == (2, 1, 20)
     assert (point.new.launches, point.new.left_out) == (2, 0)
     (key,) = points_of(record(mixed))
-    assert judge(key, Pair.of(mixed, slower, 0, any_state=True), Terms()).verdict == "undecided"
+    assert judge(key, pair_of(mixed, slower, any_state=True), Terms()).verdict == "undecided"
 
 
 def test_one_launch_in_the_common_state_cannot_tell_how_launches_differ() -> None:
     mixed = result([*STEADY, [30.0] * 10], yardstick_us=(0.1, 0.4))
     slower = result([[12.0] * 10] * 2, yardstick_us=(0.11, 0.11))
-    pair = Pair.of(mixed, slower, 0)
+    pair = pair_of(mixed, slower)
     assert (pair.base.has_one_launch, pair.new.has_one_launch) == (True, False)
     assert judge(next(iter(points_of(record(mixed)))), pair, Terms()).verdict == "undecided"
 
@@ -108,7 +108,7 @@ def test_one_launch_in_the_common_state_cannot_tell_how_launches_differ() -> Non
 )
 def test_a_run_of_one_launch_cannot_tell_how_launches_differ(base, new, spread, said) -> None:
     key = next(iter(points_of(record(result(base)))))
-    pair = Pair.of(result(base), result(new), 0)
+    pair = pair_of(result(base), result(new))
     assert judge(key, pair, Terms(0.05, spread)).verdict == said
 
 
@@ -121,6 +121,14 @@ def test_late_samples_do_not_count() -> None:
 def test_a_launch_of_late_samples_alone_is_left_out() -> None:
     part = result([[99.0] * 3, [10.0] * 10], late=(0, 1, 2))
     assert judged(result(STEADY), part).verdict == "same"
+
+
+def test_a_launch_without_samples_tells_nothing_of_how_launches_differ() -> None:
+    part = result([[99.0] * 3, *STEADY], late=(0, 1, 2))
+    (key,) = points_of(record(part))
+    slower = result([[13.6] * 10] * 6)
+    assert judge(key, pair_of(part, slower), Terms()).verdict == "undecided"
+    assert judge(key, pair_of(part, slower), Terms(launch_spread=0.0)).verdict == "slower"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +150,7 @@ def test_without_an_interval_there_is_no_verdict(
             None,
             "undecided",
         )
-    side = Pair.of(odd, odd, 0).base
+    side = pair_of(odd, odd).base
     assert side.problem == problem
     assert side.measured.low_us is None
 
