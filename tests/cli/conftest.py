@@ -21,8 +21,6 @@ from output import wait_until
 
 _MARK = "NVRAR_BENCH_TEST_CLI"
 _RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
-
-
 _FOLDERS = tempfile.TemporaryDirectory(prefix="nvrar-bench-mpirun-")
 
 
@@ -37,9 +35,8 @@ def _mpirun_environment() -> dict[str, str]:
 
     In a folder of its own, what an earlier mpirun of the same pid has left is not in its way.
     """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {
-        "PATH": path,
+        "PATH": _path(),
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
@@ -47,11 +44,15 @@ def _mpirun_environment() -> dict[str, str]:
     }
 
 
+def _path() -> str:
+    """PATH, the programs beside this Python first."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
 @pytest.fixture(scope="session")
 def mpirun() -> Callable[..., list[str]]:
     """`mpirun(ranks, *arguments)`: the words of a command line that starts it with mpirun."""
-    path = _mpirun_environment()["PATH"]
-    program = shutil.which("mpirun", path=path)
+    program = shutil.which("mpirun", path=_path())
     if program is None:
         pytest.skip("there is no mpirun")
 

@@ -121,6 +121,8 @@ def judge(mutant: Mutant, limit: float = LIMIT_S) -> Verdict:
 
 def recall(mutant: Mutant, limit: float, again: bool) -> Verdict:
     """Return what `judge` says, or has said of the same sources."""
+    if mutant.survives:
+        limit = min(limit, EXPLAINED_LIMIT_S)
     explorers = [(HERE / name).read_text() for name in ("explore.py", "jobs.py")]
     facts = [*map(str, astuple(mutant)), *explorers, sources_digest(kernels_dir())]
     facts += [host.compiler().identity, str(limit)]
@@ -177,11 +179,7 @@ def main() -> int:
     is_well = bool(options.names) or explore_kernel(options.seconds, options.jobs)
     with ThreadPoolExecutor(options.jobs) as pool:
         verdicts = []
-        limits = {
-            m: min(options.limit, EXPLAINED_LIMIT_S) if m.survives else options.limit
-            for m in mutants
-        }
-        for verdict in pool.map(lambda m: recall(m, limits[m], options.again), mutants):
+        for verdict in pool.map(lambda m: recall(m, options.limit, options.again), mutants):
             verdicts.append(verdict)
             say(verdict)
     return max(summarise(verdicts), 0 if is_well else 1)
