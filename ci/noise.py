@@ -1,11 +1,12 @@
 """What the figures are worth on this machine: false alarms, missed slow-downs, spread, cost.
 
-    python ci/noise.py alarms [--pairs 40] [--launches 3]
-        the same sweep twice: how many points `compare` calls faster or slower
-    python ci/noise.py power [--pairs 40] [--launches 3]
-        MPI slowed by 10 % in the second sweep: how many of its points `compare` calls slower
-    python ci/noise.py spread --launches 10
-        max / min over launches of the median, and of the mean of the same samples
+    python ci/noise.py verdicts [--pairs 40] [--launches 12]
+        the same sweep again and again, each compared with the one before: how many points
+        `compare` calls faster or slower; and each with one whose MPI is slowed by 10 %, their
+        launches in turns: how many points of MPI it calls slower
+    python ci/noise.py spread [--launches 10] [--load 2]
+        max / min over launches of the figure, and of the mean of the same samples; with --load
+        beside so many processes that work and sleep at random
     python ci/noise.py cost
         seconds of a sweep to 1 %, and what ended its points
 
@@ -23,15 +24,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import accumulate, pairwise
+from multiprocessing import Process
 from pathlib import Path
+from random import Random
 from typing import Any
-
-from nvrar_bench.compare.states import common_launches
 
 MOST_ALARMS = 0.05
 LEAST_POWER = 0.95
 LEAST_STEADINESS = 5.0  # spread of means / spread of medians
 MOST_SECONDS = 60.0
+# Each call of MPI spins on until it has lasted so much longer; it then takes 1 % less to begin with,
+# as its ranks meet differently, so that the figure is 10 % more. The ratio that was found is printed.
+SLOWER = 1.112
+SIZES = ("--sizes", "128K,512K,2M")
 PRECISE = ("--precision", "2%", "--max-time", "0.3")
 SLOWED = Path(__file__).with_name("slowed.py")
 LAUNCH = "import sys; from nvrar_bench.launch import launcher; " \
@@ -48,17 +54,24 @@ def sweep(path: Path, *options: str) -> Record:
     return record
 
 
-def launches(path: Path, count: int, factor: float) -> None:
-    """`count` launches with MPI slowed by `factor`, merged into one record."""
-    parts = [path.with_suffix(f".{number}.json") for number in range(count)]
-    for number, part in enumerate(parts):
-        words = ["sweep", "--backend", "mpi,nvrar", "--json", str(part), *PRECISE]
-        own = {"NVRAR_BENCH_SLOWED": str(factor), "NVRAR_BENCH_LAUNCH": str(number)}
-        run([sys.executable, "-c", LAUNCH, sys.executable, str(SLOWED), *words], own)
-    merge = [sys.executable, "-m", "nvrar_bench", "merge", *map(str, parts)]
-    run([*merge, "--json", str(path)])
-    for part in parts:
-        part.unlink()
+def launch(part: Path, number: int, factor: float) -> None:
+    """Launch number `number` of a run, with MPI slowed by `factor`."""
+    words = ["sweep", "--backend", "mpi,nvrar", "--json", str(part), *SIZES, *PRECISE]
+    own = {"NVRAR_BENCH_SLOWED": str(factor), "NVRAR_BENCH_LAUNCH": str(number)}
+    run([sys.executable, "-c", LAUNCH, sys.executable, str(SLOWED), *words], own)
+
+
+def in_turns(count: int, runs: dict[Path, float]) -> None:
+    """`count` launches of each of `runs`, MPI slowed by its factor; one record of each run."""
+    parts = {path: [path.with_suffix(f".{i}.json") for i in range(count)] for path in runs}
+    for number in range(count):
+        for path, factor in runs.items():
+            launch(parts[path][number], number, factor)
+    for path, names in parts.items():
+        merge = [sys.executable, "-m", "nvrar_bench", "merge", *map(str, names)]
+        run([*merge, "--json", str(path)])
+        for name in names:
+            name.unlink()
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> None:
@@ -70,7 +83,35 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> None:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
 
 
-def verdicts(base: Path, new: Path) -> list[dict[str, Any]]:
+def verdicts(arguments: argparse.Namespace) -> bool:
+    """The same sweep again and again, each beside a slowed one: their launches in turns."""
+    same, slowed = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    ratios: list[float] = []
+    before, first = None, time.monotonic()
+    for number in range(arguments.pairs + 1):
+        run, slow = (arguments.out / f"{number:02}{end}.json" for end in ("", "-slowed"))
+        in_turns(arguments.launches or 12, {run: 1.0, slow: SLOWER} if before else {run: 1.0})
+        if before:
+            same.update((point["backend"], point["verdict"]) for point in compared(before, run))
+            points = compared(run, slow)
+            slowed.update((point["backend"], point["verdict"]) for point in points)
+            ratios += [point["ratio"] for point in points if point["backend"] == "mpi"]
+            print(f"{time.monotonic() - first:5.0f} s; {number} pairs: {shown(same)}")
+            print(f"        slowed: {shown(slowed)}", flush=True)
+        before = run
+    false = sum(count for (_, verdict), count in same.items() if verdict in ("faster", "slower"))
+    alarms, of_mpi = false / same.total(), slowed.total() // 2
+    power = slowed["mpi", "slower"] / of_mpi
+    print(f"the same, called faster or slower: {alarms:.1%} of {same.total()} points", end="; ")
+    print(f"at most {MOST_ALARMS:.0%}")
+    print(
+        f"mpi slowed, called slower: {power:.1%} of {of_mpi}; at least {LEAST_POWER:.0%}", end="; "
+    )
+    print(f"found to take {statistics.median(ratios):.3f} times as long")
+    return alarms <= MOST_ALARMS and power >= LEAST_POWER
+
+
+def compared(base: Path, new: Path) -> list[dict[str, Any]]:
     """The points of a comparison; a regression is no failure here."""
     command = [sys.executable, "-m", "nvrar_bench", "compare", str(base), str(new), "--json", "-"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -79,88 +120,67 @@ def verdicts(base: Path, new: Path) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout)["comparisons"][0]["points"])
 
 
-def pairs(arguments: argparse.Namespace, factor: float) -> Counter[tuple[str, str]]:
-    """Compare so many pairs; how often each verdict came, by backend."""
-    counted: Counter[tuple[str, str]] = Counter()
-    for pair in range(arguments.pairs):
-        names = ("base", "new" if factor == 1 else "slowed")
-        base, new = (arguments.out / f"{pair:02}-{name}.json" for name in names)
-        if not base.exists():  # the other question has it already
-            launches(base, arguments.launches, 1.0)
-        launches(new, arguments.launches, factor)
-        apart = in_other_states(base, new)
-        for point in verdicts(base, new):
-            other = (point["backend"], point["size_bytes"]) in apart
-            counted[point["backend"], "other state" if other else point["verdict"]] += 1
-    for (backend, verdict), count in sorted(counted.items()):
-        print(f"{backend:8} {verdict:10} {count:5}")
-    return counted
-
-
-def in_other_states(base: Path, new: Path) -> set[tuple[str, int]]:
-    """Points at which no launch of the two runs found the machine in the same state."""
-    old, now = (
-        {
-            (r["backend"], r["size_bytes"]): r["yardstick_us"]
-            for r in json.loads(p.read_text())["results"]
-        }
-        for p in (base, new)
-    )
-    return {at for at in old if at in now and common_launches(old[at], now[at]).apart}
-
-
-def alarms(arguments: argparse.Namespace) -> bool:
-    """The same sweep twice."""
-    counted = pairs(arguments, 1.0)
-    false = sum(count for (_, verdict), count in counted.items() if verdict in ("faster", "slower"))
-    part = false / counted.total()
-    print(
-        f"faster or slower: {false} of {counted.total()} = {part:.1%} (at most {MOST_ALARMS:.0%})"
-    )
-    return part <= MOST_ALARMS
-
-
-def power(arguments: argparse.Namespace) -> bool:
-    """MPI slowed by 10 %, where both runs have met one state of the machine."""
-    counted = pairs(arguments, 1.10)
-    of_mpi = sum(count for (backend, _), count in counted.items() if backend == "mpi")
-    of_mpi -= counted["mpi", "other state"]
-    part = counted["mpi", "slower"] / max(of_mpi, 1)
-    print(f"mpi called slower: {part:.1%} of {of_mpi} (at least {LEAST_POWER:.0%})")
-    return part >= LEAST_POWER
+def shown(counted: Counter[tuple[str, str]]) -> str:
+    """The counts on one line."""
+    found = sorted(counted.items())
+    return ", ".join(f"{backend} {verdict} {count}" for (backend, verdict), count in found)
 
 
 def spread(arguments: argparse.Namespace) -> bool:
     """Figures of each launch of one run, and means of the same samples."""
-    record = sweep(arguments.out / "launches.json", "--launches", str(arguments.launches))
-    spreads = []
-    print("backend    size   median  max/min      mean  max/min")
+    launches = arguments.launches or 10
+    with Load(arguments.load):
+        record = sweep(arguments.out / "launches.json", "--launches", str(launches))
+    ratios, states = [], []
+    print("backend    size  figure  max/min  of      mean  max/min")
     for result in record["results"]:
-        cells = []
-        for values in figures(result):
-            cells += [statistics.median(values), max(values) / min(values)]
-        spreads.append((cells[1], cells[3]))
-        numbers = " ".join(f"{cell:8.2f}" for cell in cells)
-        print(f"{result['backend']:8} {result['size_bytes'] >> 10:5}K {numbers}")
-    median, mean = (statistics.median(of) for of in zip(*spreads, strict=True))
+        medians, means = result["launches"]["medians_us"], means_of(result)
+        figure, mean = max(medians) / min(medians), max(means) / min(means)
+        ratios.append((figure, mean))
+        states.append(len(medians))
+        print(f"{result['backend']:8} {result['size_bytes'] >> 10:5}K", end=" ")
+        print(f"{statistics.median(medians):7.2f} {figure:8.3f} {len(medians):3}", end=" ")
+        print(f"{statistics.median(means):9.2f} {mean:8.3f}")
+    figure, mean = (statistics.median(of) for of in zip(*ratios, strict=True))
     print(
-        f"spread, median over points: {median:.3f} of medians, {mean:.3f} of means: "
-        f"{mean / median:.1f}x (at least {LEAST_STEADINESS:g}x)"
+        f"max / min, median over points: {figure:.3f} of figures, of {min(states)} to "
+        f"{max(states)} of {launches} launches; {mean:.3f} of means: {mean / figure:.1f}x (at "
+        f"least {LEAST_STEADINESS:g}x); beyond 1: {(mean - 1) / (figure - 1):.1f}x"
     )
-    return mean / median >= LEAST_STEADINESS
+    return mean / figure >= LEAST_STEADINESS
 
 
-def figures(result: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """The median and the mean of each launch, in microseconds; the mean of all its samples."""
-    medians, means, first = [], [], 0
-    for count in result["launch_samples"]:
-        samples = result["samples_us"][first : first + count]
-        late = {index - first for index in result["late"]}
-        kept = [us for index, us in enumerate(samples) if index not in late]
-        medians.append(statistics.median(kept or samples))
-        means.append(statistics.mean(samples))
-        first += count
-    return medians, means
+def means_of(result: dict[str, Any]) -> list[float]:
+    """The mean of all samples of each launch, in microseconds."""
+    ends = list(accumulate(result["launch_samples"], initial=0))
+    return [statistics.mean(result["samples_us"][a:b]) for a, b in pairwise(ends)]
+
+
+class Load:
+    """So many processes that work and sleep at random, while inside: what other users do."""
+
+    def __init__(self, count: int) -> None:
+        self._processes = [Process(target=work_and_sleep, args=(i,)) for i in range(count)]
+
+    def __enter__(self) -> None:
+        for process in self._processes:
+            process.start()
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+
+
+def work_and_sleep(seed: int) -> None:
+    """For some seconds a part of the time, then another part; 10 ms at a time in the mean."""
+    random = Random(seed)
+    while True:
+        part, until = random.random() ** 2, time.monotonic() + random.uniform(1, 5)
+        while time.monotonic() < until:
+            end = time.monotonic() + random.expovariate(100) * part
+            while time.monotonic() < end:
+                pass
+            time.sleep(random.expovariate(100) * (1 - part))
 
 
 def cost(arguments: argparse.Namespace) -> bool:
@@ -180,9 +200,10 @@ def cost(arguments: argparse.Namespace) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["alarms", "power", "spread", "cost"])
+    parser.add_argument("what", choices=["verdicts", "spread", "cost"])
     parser.add_argument("--pairs", type=int, default=40)
-    parser.add_argument("--launches", type=int, default=3, help="of each run; 10 for spread")
+    parser.add_argument("--launches", type=int, help="of each run; 12, of spread 10")
+    parser.add_argument("--load", type=int, default=0, help="processes beside the spread")
     parser.add_argument("--out", type=Path, default=Path("noise-records"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -17,12 +17,13 @@ load_mpi = initialize.load_mpi
 
 
 def load_mpi_and_slow_down() -> None:
-    """Only once MPI may be loaded may the modules be that use it."""
+    """Only once MPI may be loaded may the modules be that use it; this is called several times."""
     load_mpi()
     from nvrar_bench.backends.mpi import MpiBackend
 
     prepare = MpiBackend.prepare
-    MpiBackend.prepare = lambda *arguments: slowed(prepare(*arguments))  # type: ignore[method-assign]
+    if prepare.__module__ != __name__:
+        MpiBackend.prepare = lambda *arguments: slowed(prepare(*arguments))  # type: ignore[method-assign]
 
 
 def slowed(operation: Any) -> Any:

@@ -80,3 +80,24 @@ extern "C" void nvrar_pass_gate(nvrar::Gate* gate) { nvrar::pass_gate(*gate); }
 
 // What a call from Python costs.
 extern "C" void nvrar_do_nothing(nvrar::Gate*) {}
+
+// The empty assembly keeps sums out of vectors.
+inline void mix(nvrar::u64& sum, nvrar::u64 step) {
+    sum += (sum >> 7) ^ step;
+    asm volatile("" : "+r"(sum));
+}
+
+// Arithmetic that fills a core's ports, from registers alone: how long it takes tells how much of the
+// core there is.
+extern "C" nvrar::u64 nvrar_do_work(nvrar::u64 steps) {
+    nvrar::u64 a = 1, b = 2, c = 3, d = 4, e = 5, f = 6;
+    for (nvrar::u64 step = 0; step < steps; ++step) {
+        mix(a, step);
+        mix(b, step);
+        mix(c, step);
+        mix(d, step);
+        mix(e, step);
+        mix(f, step);
+    }
+    return a ^ b ^ c ^ d ^ e ^ f;
+}

@@ -12,7 +12,7 @@ from math import ceil, exp, log
 import numpy as np
 
 from nvrar_bench.compare.blocks import Blocks, blocks_of
-from nvrar_bench.compare.samples import Samples, figure
+from nvrar_bench.compare.samples import Samples, centre, figure
 from nvrar_bench.measure.student import NORMAL_975, t_975
 
 CONFIDENCE = 0.95
@@ -130,8 +130,8 @@ def _between_and_within(
     within = float(pools.var(axis=1).mean())
     total = float(medians.var(ddof=1))
     scale = np.sqrt(count / (count - 1) * max(0.0, 1 - within / total)) if total > 0 else 0.0
-    around = scale * (medians - np.median(medians))
+    around = scale * (medians - centre(medians))
     launch = generator.integers(0, count, (REPLICATES, count))
     member = generator.integers(0, pools.shape[1], (REPLICATES, count))
-    deviations: Samples = np.median(around[launch] + pools[launch, member], axis=1)
+    deviations: Samples = centre(around[launch] + pools[launch, member])
     return deviations

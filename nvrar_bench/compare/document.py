@@ -33,7 +33,7 @@ class RunFacts:
 class Measured:
     """One run's figure at a point: the median of its launches' medians, with its interval.
 
-    `left_out` counts launches that found the machine in another state; nothing here is of those.
+    `left_out` counts samples that found the machine in another state; nothing here is of those.
     """
 
     median_us: float | None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from nvrar_bench.compare.document import Measured
 from nvrar_bench.compare.points import Key, points_of
 from nvrar_bench.compare.verdicts import Pair, Side
+from nvrar_bench.measure.states import YARDSTICKS
+from nvrar_bench.results.doubts import TOLERATED
 from nvrar_bench.results.record import RunRecord
 
 Pairs = Mapping[Key, Pair]
@@ -34,24 +37,31 @@ def notes(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
 
 def _left_out(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
     for name, of in sides.items():
-        less = [one.measured for one in of.values() if one.measured.left_out]
-        if less:
-            most = max(less, key=lambda measured: measured.left_out)
+        parts = [one.left_out / (one.left_out + one.samples) for one in _measured(of)]
+        most = max(parts, default=0.0)
+        if most > TOLERATED:
             yield (
-                f"launches of {name} found the machine in another state, and are left out at "
-                f"{len(less)} of {len(of)} points: up to {most.left_out} of "
-                f"{most.left_out + most.launches}"
+                f"samples of {name} found the machine in another state, and are left out: up to "
+                f"{most:.0%} of a point"
             )
 
 
+def _measured(of: Mapping[Key, Side]) -> list[Measured]:
+    return [side.measured for side in of.values() if side.measured.left_out]
+
+
 def _apart(pairs: Pairs) -> Iterator[str]:
-    apart = [pair for pair in pairs.values() if pair.apart]
-    if apart:
-        base, new = apart[0].yardsticks_us
+    apart = [pair.readings_us for pair in pairs.values() if pair.apart]
+    if apart and apart[0][0] and apart[0][1]:
+        base, new = (
+            ", ".join(f"{what} {us:.3g}" for what, us in zip(YARDSTICKS, of, strict=True))
+            for of in apart[0]
+            if of
+        )
         yield (
-            f"at {len(apart)} of {len(pairs)} points the machine was in another state: a flag "
-            f"between ranks took {base:.3g} us in base and {new:.3g} us in new; measure again, or "
-            "judge nevertheless with --any-state"
+            f"at {len(apart)} of {len(pairs)} points the machine was in another state, by the "
+            f"yardstick: {base} us in base, {new} us in new; measure again, or judge nevertheless "
+            "with --any-state"
         )
 
 

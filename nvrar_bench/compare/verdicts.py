@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 
 import numpy as np
 
@@ -12,8 +11,11 @@ from nvrar_bench.compare.bootstrap import Spread, own_interval, ratio, spread_of
 from nvrar_bench.compare.document import Measured, Point, Verdict
 from nvrar_bench.compare.points import Key
 from nvrar_bench.compare.samples import figure, launches_of, unusable
-from nvrar_bench.compare.states import Numbers, Yardsticks, common_launches
+from nvrar_bench.measure.states import Masks, Stretches, common_state, everything
+from nvrar_bench.results.figures import stretches_of
 from nvrar_bench.results.record import Result
+
+Readings = tuple[float, float, float]
 
 _RATIO_DIGITS = 6
 _MICRO_DIGITS = 4
@@ -22,13 +24,14 @@ LAUNCH_SPREAD = 0.3
 
 
 class Side:
-    """Some launches of a result as one side of a comparison: 0 is the base, 1 is new.
+    """Some stretches of a result as one side of a comparison: 0 is the base, 1 is new.
 
-    Every point draws the same random numbers, whatever other points there are.
+    `chosen[launch]`, shape (n,), says which stretches. Every point draws the same random numbers,
+    whatever other points there are.
     """
 
-    def __init__(self, result: Result, numbers: Numbers, seed: int, side: int) -> None:
-        launches = launches_of(result, numbers)
+    def __init__(self, result: Result, chosen: Sequence[Masks], seed: int, side: int) -> None:
+        launches = launches_of(result, chosen)
         self.problem = unusable(launches)
         self.has_one_launch = len(launches) == 1
         self.wrong = result.check.status == "failed"
@@ -40,52 +43,61 @@ class Side:
         if self.spread is not None:
             found = own_interval(self.spread)
             low, high = round(found.low, _MICRO_DIGITS), round(found.high, _MICRO_DIGITS)
-        left_out = len(result.launch_samples) - len(numbers)
-        self.measured = Measured(median, low, high, sum(map(len, launches)), len(numbers), left_out)
+        samples = sum(map(len, launches))
+        left_out = len(result.samples_us) - len(result.late) - samples
+        self.measured = Measured(median, low, high, samples, len(launches), left_out)
 
 
 class Candidate:
-    """A result, and what has been made of its launches: a base is compared with several runs."""
+    """A result, and what has been made of its stretches: a base is compared with several runs."""
 
     def __init__(self, result: Result, seed: int, side: int) -> None:
-        self.result = result
-        self.side = cache(partial(Side, result, seed=seed, side=side))
+        self.stretches = stretches_of(result)
+        self.readings = _medians(self.stretches)
+        self._result, self._seed, self._side = result, seed, side
+        self._sides: dict[bytes, Side] = {}
 
-    def yardsticks(self, any_state: bool) -> Yardsticks:
-        """Return that of each launch; with `any_state` none is known."""
-        known = self.result.yardstick_of_launches
-        return (None,) * len(known) if any_state else known
+    def side(self, chosen: Sequence[Masks]) -> Side:
+        """Return what the `chosen` stretches of each launch come to."""
+        key = np.concatenate(chosen).tobytes()
+        if key not in self._sides:
+            self._sides[key] = Side(self._result, chosen, self._seed, self._side)
+        return self._sides[key]
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
     """A point's two results, and what is compared of them.
 
-    `yardsticks_us` are the medians over the launches of each side, None where unknown; `apart` says
-    that no launch of one side was in a state of the machine that the other side had too.
+    `readings_us`, in the order of states.YARDSTICKS, are the medians over the stretches of each
+    side, None where unknown; `apart` says that one side was never in a state of the machine that
+    the other had too.
     """
 
     base: Side
     new: Side
-    yardsticks_us: tuple[float | None, float | None]
+    readings_us: tuple[Readings | None, Readings | None]
     apart: bool
 
     @classmethod
     def of(cls, base: Candidate, new: Candidate, any_state: bool = False) -> Pair:
-        """Choose the launches of one state; all with `any_state`."""
-        of_base, of_new = base.yardsticks(any_state), new.yardsticks(any_state)
-        chosen = common_launches(of_base, of_new)
+        """Choose the stretches of one state; all with `any_state`."""
+        found = common_state(base.stretches, new.stretches)
+        chosen = everything(base.stretches, new.stretches) if any_state else found.chosen
         return cls(
-            base.side(chosen.base),
-            new.side(chosen.new),
-            (_median(of_base), _median(of_new)),
-            chosen.apart,
+            base.side(chosen[0]),
+            new.side(chosen[1]),
+            (base.readings, new.readings),
+            found.apart and not any_state,
         )
 
 
-def _median(yardsticks: Yardsticks) -> float | None:
-    known = [us for us in yardsticks if us]
-    return float(np.median(known)) if known else None
+def _medians(launches: Sequence[Stretches]) -> Readings | None:
+    readings = [launch.readings_us for launch in launches]
+    if not readings or np.isnan(np.concatenate(readings)).any():
+        return None
+    flag, copy, work = np.median(np.concatenate(readings), axis=0).tolist()
+    return flag, copy, work
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,7 @@ class Terms:
 
     `threshold` is how far the whole interval of new / base must lie from 1; `launch_spread` how
     much two launches of the same thing may differ, where a run has one launch and cannot tell. Only
-    launches of one state of the machine are compared, unless `any_state`.
+    stretches of one state of the machine are compared, unless `any_state`.
     """
 
     threshold: float = 0.05

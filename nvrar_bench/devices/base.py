@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.measure.clocks import Clocks
-from nvrar_bench.measure.loop import Gate, Timings
+from nvrar_bench.measure.loop import Gate, Timings, Yardstick
 from nvrar_bench.verify import CheckResult, Expected
 from nvrar_bench.world import World
 
@@ -104,6 +104,10 @@ class Device(ABC):
         come; `auto` is as devices/gate.py says. Across machines the clock needs `clocks`; without,
         they are related here.
         """
+
+    def yardstick(self, gate: Gate) -> Yardstick | None:  # noqa: ARG002 - for those that have one
+        """Return what tells the states of this device apart, through `gate`; collective."""
+        return None
 
     @property
     def event_ruler_ns(self) -> tuple[float, float] | None:

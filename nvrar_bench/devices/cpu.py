@@ -16,8 +16,9 @@ from nvrar_bench.devices.caches import CacheFlush
 from nvrar_bench.devices.gate import open_gate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
+from nvrar_bench.devices.yardstick import CpuYardstick
 from nvrar_bench.measure.clocks import Clocks
-from nvrar_bench.measure.loop import Gate, Timings, time_calls
+from nvrar_bench.measure.loop import Gate, Timings, Yardstick, time_calls
 from nvrar_bench.verify import (
     CheckResult,
     Expected,
@@ -132,6 +133,11 @@ class CpuDevice(Device):
     def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
         """On one machine a gate in shared memory; across machines one through MPI."""
         return open_gate(self.world, self.timeout, self.spin, mode, clocks)
+
+    def yardstick(self, gate: Gate) -> Yardstick | None:
+        """Return one where ranks have cores of their own, so that they begin by the clock."""
+        has_one = gate.mode == "clock" and not self.world.virtual_ranks
+        return CpuYardstick(self.world, gate) if has_one else None
 
     def finish(self, operation: Operation) -> None:
         """A call of a CPU operation is done when it returns."""

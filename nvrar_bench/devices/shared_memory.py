@@ -35,7 +35,11 @@ class SharedMemory:
 
     def bytes(self) -> npt.NDArray[np.uint8]:
         """This rank's own bytes, shape (nbytes,). The array keeps the memory alive."""
-        return np.frombuffer(self._maps[self.rank], dtype=np.uint8)
+        return self.bytes_of(self.rank)
+
+    def bytes_of(self, rank: int) -> npt.NDArray[np.uint8]:
+        """Rank `rank`'s bytes, shape (nbytes,)."""
+        return np.frombuffer(self._maps[rank], dtype=np.uint8)
 
 
 def allocate(comm: MPI.Comm, nbytes: int) -> SharedMemory:

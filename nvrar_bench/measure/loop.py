@@ -45,16 +45,27 @@ class Gate(ABC):
             TimedOut: one did not come in time.
         """
 
-    def yardstick_ns(self) -> float:
-        """How long a flag takes to this rank just now; 0 where the gate cannot tell. Collective.
+    def flags_ns(self, passes: int) -> Nanoseconds:
+        """How long a flag takes to this rank just now, shape (passes,), one for each. Collective.
 
-        No backend is in it: where the largest over ranks has changed, the machine has.
+        0 where the gate cannot tell.
         """
-        return 0.0
+        return np.zeros(passes, np.int64)
 
     def facts(self) -> dict[str, Any]:
         """How calls are started, for the record."""
         return {"mode": self.mode}
+
+
+class Yardstick(ABC):
+    """What the machine does just now with work in which no backend has a part."""
+
+    @abstractmethod
+    def read(self) -> Nanoseconds:
+        """What it says on this rank, shape (3,), in the order of states.YARDSTICKS. Collective.
+
+        Where the largest over ranks has changed, the machine has. 0 is unknown.
+        """
 
 
 @dataclass(frozen=True, eq=False)

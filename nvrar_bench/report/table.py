@@ -151,8 +151,13 @@ def _cells(
 
 
 def _speed_up(this: Result | None, other: Result | None) -> str:
-    """How many times faster `this` is; nothing where one is missing, wrong or took no time."""
+    """How many times faster `this` is.
+
+    Nothing where one is missing, wrong, took no time, or is of another state of the machine.
+    """
     if this is None or other is None or "failed" in (this.check.status, other.check.status):
+        return NOTHING
+    if not this.state.is_like(other.state):
         return NOTHING
     median = this.latency_us.median
     return format_ratio(other.latency_us.median / median) if median > 0 else NOTHING
@@ -185,6 +190,12 @@ def _samples(results: Sequence[Result]) -> Iterator[str]:
     late, taken = sum(len(result.late) for result in results), sum(r.samples for r in results)
     if late:
         yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
+    elsewhere = sum(result.state.left_out for result in results)
+    if elsewhere:
+        yield (
+            f"state: {elsewhere} of {taken} samples, which found the machine in another state, are "
+            "not in the medians"
+        )
     arrivals = [arrival for result in results for arrival in result.arrivals]
     last = max(arrivals, key=lambda arrival: arrival.median_us, default=None)
     if last is not None and last.max_us > 0:

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from math import ceil, log10, sqrt
 from statistics import NormalDist
 
+import numpy as np
+
 from nvrar_bench.measure.drift import Shift
 from nvrar_bench.measure.independence import BATCHES
 from nvrar_bench.measure.launches import ORDER_STATISTICS_FROM, Interval, Launch
+from nvrar_bench.measure.states import Masks
 from nvrar_bench.measure.student import NORMAL_975, t_975
 
 # How every doubt begins: a replay replaces these warnings alone.
@@ -19,13 +22,15 @@ FEW_EFFECTIVE = 50
 # is known less well, and 1 in 100 is what comes of it.
 STARTUP_LEVEL = 0.01
 SLOW_LEVEL = 0.0027
+# So many samples tell a machine that changes all the time from chance.
+_RESTLESS_FROM = 100
 # A drift below this part of the median is not told.
 SMALL = 0.001
 # Launches disagree from so many standard errors within a launch on.
 APART = 3.0
 
 
-TOLERATED_LATE = 0.1  # of the samples
+TOLERATED = 0.1  # of the samples may be late, or of another state, unmentioned
 
 
 def doubts(
@@ -49,28 +54,42 @@ def doubts(
     yield from _apart(median, between, within)
 
 
-def nothing_in_time(samples: int) -> str:
-    """Every sample was late."""
-    return (
-        f"all {samples} samples are late, and the figures are of these: a rank began each of them "
-        "behind the others; keep other work off its cores, or run fewer ranks"
-    )
+def of_time(launch_samples: Sequence[int], in_time: Masks) -> Iterator[str]:
+    """Yield what late samples do to the figures; `in_time`, shape (n,), says which are not late."""
+    samples, late = len(in_time), int(np.sum(~in_time))
+    if samples and late == samples:
+        yield (
+            f"all {samples} samples are late, and the figures are of these: a rank began each of "
+            "them behind the others; keep other work off its cores, or run fewer ranks"
+        )
+    elif empty := _without(launch_samples, in_time):
+        yield f"{empty} has no sample in time and is not in the figures; repeat the run"
+    elif late > TOLERATED * samples:
+        yield (
+            f"{late} of {samples} samples began late on some rank and are not in the figures: let "
+            "nothing else run on these cores, or use --start barrier"
+        )
 
 
-def many_late(late: int, samples: int) -> str | None:
-    """Say that more than TOLERATED_LATE of the samples are in no figure."""
-    if late <= TOLERATED_LATE * samples:
-        return None
-    return (
-        f"{late} of {samples} samples began late on some rank and are not in the figures: let "
-        "nothing else run on these cores, or use --start barrier"
-    )
+def of_state(launch_samples: Sequence[int], chosen: Masks, is_restless: bool) -> Iterator[str]:
+    """Yield what states of the machine do to the figures; `chosen` are the samples of one state."""
+    if is_restless and len(chosen) >= _RESTLESS_FROM:
+        yield (
+            "the machine was in no state for long, and the figures are of all its states; keep "
+            "other work off it"
+        )
+    elif empty := _without(launch_samples, chosen):
+        yield (
+            f"{empty} found the machine in another state than most, and is not in the median; keep "
+            "other work off it, or take more --launches"
+        )
 
 
-def launches_left_out(numbers: Sequence[int]) -> str:
-    """All samples of some launches were late."""
-    which = ", ".join(map(str, numbers))
-    return f"launch {which} has no sample in time and is not in the figures; repeat the run"
+def _without(launch_samples: Sequence[int], kept: Masks) -> str:
+    """Name the launches of which nothing is kept; empty where there is none."""
+    parts = np.split(kept, np.cumsum(launch_samples)[:-1])
+    numbers = [str(i) for i, part in enumerate(parts) if not part.any()]
+    return f"launch {', '.join(numbers)}" if numbers else ""
 
 
 def worst(shifts: Sequence[Shift | None]) -> int | None:

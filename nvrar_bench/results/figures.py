@@ -18,8 +18,9 @@ from nvrar_bench.measure.launches import (
     headline_interval,
     within,
 )
+from nvrar_bench.measure.states import Common, Masks, Stretches, common_state, cut_launches
 from nvrar_bench.measure.statistics import Summary, algbw, busbw, summarize
-from nvrar_bench.results.doubts import DOUBT, launches_left_out, many_late, nothing_in_time, worst
+from nvrar_bench.results.doubts import DOUBT, of_state, of_time, worst
 from nvrar_bench.results.doubts import doubts as list_doubts
 from nvrar_bench.results.record import (
     Independence,
@@ -28,6 +29,8 @@ from nvrar_bench.results.record import (
     Precision,
     Result,
     RunRecord,
+    State,
+    Stretch,
 )
 
 _MICRO = 1e6
@@ -42,6 +45,7 @@ class Figures:
     precision: Precision
     independence: Independence
     launches: Launches
+    state: State
     doubts: tuple[str, ...]
 
 
@@ -50,30 +54,55 @@ def figures(
     launch_samples: Sequence[int],
     late: Sequence[int],
     target: float | None,
+    stretches: Sequence[Stretch] = (),
 ) -> Figures:
     """Return the figures of `samples_us`, launch after launch, without those at the places `late`.
 
-    `launch_samples` says how many samples each launch took; they add up to all. `target` is the
-    precision asked for, or None. A launch without a sample in time is left out; where that would
-    leave nothing, late samples are in the figures, and a doubt says so.
+    `launch_samples` says how many samples each launch took, `stretches` what the yardstick said
+    beside them, empty where that is unknown; either adds up to all. `target` is the precision asked
+    for, or None. The median is of the one state of the machine that all launches were in most; a
+    launch without a sample of that state, in time, is left out. Where that would leave nothing,
+    late samples are in the figures, and a doubt says so.
+
+    Raises:
+        UsageError: launches, late samples or stretches that these samples do not have.
     """
     samples = np.asarray(samples_us, np.float64)
-    doubts: list[str] = []
-    parts = _parts(samples, launch_samples, late)
-    if len(samples) and not any(map(len, parts)):
-        doubts.append(nothing_in_time(len(samples)))
-        parts = _parts(samples, launch_samples, ())
-    elif empty := [i for i, part in enumerate(parts) if not len(part)]:
-        doubts.append(launches_left_out(empty))
-    elif many := many_late(len(late), len(samples)):
-        doubts.append(many)
-    kept = np.concatenate([part for part in parts if len(part)] or [samples])
-    summary = summarize(kept / _MICRO)
-    return _figures(summary, parts, target, doubts)
+    launches = _stretches(launch_samples, stretches)
+    in_time = _in_time(samples, launch_samples, late)
+    common = common_state(launches)
+    chosen = np.concatenate(
+        [one.of_samples(mask) for one, mask in zip(launches, common.chosen[0], strict=True)]
+        or [in_time]
+    )
+    doubts = list(of_time(launch_samples, in_time))
+    if not in_time.any():
+        in_time = chosen = np.ones(len(samples), bool)
+    if not (in_time & chosen).any():
+        chosen = np.ones(len(samples), bool)
+    doubts += of_state(launch_samples, chosen, common.apart)
+    summary = summarize(samples[in_time] / _MICRO)
+    state = _state(launches, common, int(np.sum(in_time & ~chosen)))
+    parts = _parts(samples, launch_samples, in_time & chosen)
+    return _figures(summary, parts, target, state, doubts)
 
 
-def _parts(samples: Floats, counts: Sequence[int], late: Sequence[int]) -> list[Floats]:
-    """Cut the samples into launches, without the late ones."""
+def stretches_of(result: Result) -> list[Stretches]:
+    """Return the stretches of each launch; UsageError where they do not fit each other."""
+    return _stretches(result.launch_samples, result.stretches)
+
+
+def _stretches(launch_samples: Sequence[int], stretches: Sequence[Stretch]) -> list[Stretches]:
+    if not stretches:
+        return [Stretches.unknown(count) for count in launch_samples]
+    readings = np.array([[s.flag_us, s.copy_us, s.work_us] for s in stretches], np.float64)
+    try:
+        return cut_launches([s.samples for s in stretches], readings, launch_samples)
+    except ValueError as error:
+        raise UsageError(f"stretches: {error}; allowed: parts of the launches") from error
+
+
+def _in_time(samples: Floats, counts: Sequence[int], late: Sequence[int]) -> Masks:
     if sum(counts) != len(samples) or not all(0 <= place < len(samples) for place in late):
         raise UsageError(
             f"launch_samples add up to {sum(counts)} and late goes to {max(late, default=0)}; "
@@ -81,14 +110,28 @@ def _parts(samples: Floats, counts: Sequence[int], late: Sequence[int]) -> list[
         )
     in_time = np.ones(len(samples), bool)
     in_time[list(late)] = False
+    return in_time
+
+
+def _parts(samples: Floats, counts: Sequence[int], kept: Masks) -> list[Floats]:
+    """Cut the samples that are `kept` into launches."""
     ends = np.cumsum(counts)[:-1]
-    pairs = zip(np.split(samples, ends), np.split(in_time, ends), strict=True)
-    return [part[kept] for part, kept in pairs]
+    pairs = zip(np.split(samples, ends), np.split(kept, ends), strict=True)
+    return [part[mask] for part, mask in pairs]
+
+
+def _state(launches: Sequence[Stretches], common: Common, left_out: int) -> State:
+    if common.centre_us is None:
+        return State(None, None, None, left_out)
+    met = [s.readings_us[mask] for s, mask in zip(launches, common.chosen[0], strict=True)]
+    flag, copy, work = np.median(np.concatenate(met), axis=0).tolist()
+    return State(_digits(flag), _digits(copy), _digits(work), left_out)
 
 
 def _figures(
-    summary: Summary, parts: Sequence[Floats], target: float | None, doubts: Sequence[str]
-) -> Figures:
+    summary: Summary, parts: Sequence[Floats], target: float | None, state: State,
+    doubts: Sequence[str],
+) -> Figures:  # fmt: skip
     numbers = [i for i, part in enumerate(parts) if len(part)]
     launches = [Launch.of(parts[i]) for i in numbers]
     median, interval = headline(launches), headline_interval(launches)
@@ -110,6 +153,7 @@ def _figures(
             _rounded(error),
             _rounded(spread),
         ),
+        state,
         tuple(DOUBT + text for text in (*doubts, *more)),
     )
 
@@ -138,7 +182,7 @@ def make_result(
     late: tuple[int, ...], target: float | None, warnings: tuple[str, ...], **facts: Any,
 ) -> Result:  # fmt: skip
     """Return a result of `facts`, the fields of Result that are not computed from its samples."""
-    found = figures(samples_us, launch_samples, late, target)
+    found = figures(samples_us, launch_samples, late, target, facts.get("stretches", ()))
     seconds = found.latency_us.median / _MICRO
     return Result(
         **facts,
@@ -150,6 +194,7 @@ def make_result(
         precision=found.precision,
         independence=found.independence,
         launches=found.launches,
+        state=found.state,
         algbw_gb_per_s=algbw(facts["size_bytes"], seconds) * _GIGA,
         busbw_gb_per_s=busbw(facts["size_bytes"], seconds, ranks) * _GIGA,
         warnings=(*(text for text in warnings if not text.startswith(DOUBT)), *found.doubts),
@@ -157,8 +202,8 @@ def make_result(
 
 
 _COMPUTED = (
-    "latency_us", "samples", "precision", "independence", "launches", "algbw_gb_per_s",
-    "busbw_gb_per_s",
+    "latency_us", "samples", "precision", "independence", "launches", "state",
+    "algbw_gb_per_s", "busbw_gb_per_s",
 )  # fmt: skip
 
 

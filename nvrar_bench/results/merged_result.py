@@ -11,7 +11,7 @@ from typing import Any
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.measure import ruler
 from nvrar_bench.results.figures import make_result
-from nvrar_bench.results.record import Arrival, Check, Result, RunRecord
+from nvrar_bench.results.record import Arrival, Check, Result, RunRecord, Stretch
 
 _POINT = (
     "backend", "variant", "device", "buffers", "dtype", "op", "placement", "size_bytes", "count",
@@ -74,7 +74,7 @@ def _joined(results: Sequence[Result], launches: int, ranks: int) -> Result:
             _once(reason for r in results for reason in r.stop_reason.split(_SEPARATOR))
         ),
         arrivals=_arrivals(results),
-        yardstick_us=tuple(chain.from_iterable(r.yardstick_of_launches for r in results)),
+        stretches=tuple(chain.from_iterable(map(_stretches, results))),
         check=_check([r.check for r in results]),
         **{key: getattr(first, key) for key in _POINT},
     )
@@ -91,6 +91,12 @@ def _before(counts: Iterable[int]) -> list[int]:
 def _late(results: Sequence[Result]) -> tuple[int, ...]:
     samples = _before(len(result.samples_us) for result in results)
     return tuple(n + i for n, r in zip(samples, results, strict=False) for i in r.late)
+
+
+def _stretches(result: Result) -> Sequence[Stretch]:
+    """Those of a result; one for each of its launches where it does not tell."""
+    unknown = [Stretch(count, None, None, None) for count in result.launch_samples]
+    return result.stretches or unknown
 
 
 def _arrivals(results: Sequence[Result]) -> tuple[Arrival, ...]:

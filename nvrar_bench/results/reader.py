@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 from nvrar_bench.errors import UsageError
@@ -47,5 +48,8 @@ def _contradictions(result: Result) -> Iterator[str]:
         yield f"launch_samples add up to {sum(result.launch_samples)}; there are {count} samples"
     if max(result.late, default=-1) >= count:
         yield f"late holds {max(result.late)}; allowed: 0 to {count - 1}"
+    stretches = [stretch.samples for stretch in result.stretches]
+    if stretches and not set(accumulate(result.launch_samples)) <= set(accumulate(stretches)):
+        yield f"stretches of {sum(stretches)} samples are no parts of the launches"
     if max(result.samples_us, default=0.0) > LONGEST_US:
         yield f"samples_us holds {max(result.samples_us):g}; allowed: at most {LONGEST_US:g}"

@@ -16,7 +16,10 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
+import numpy as np
+
 from nvrar_bench.errors import UsageError
+from nvrar_bench.measure.states import is_near
 from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION, first_problem
 
 Status = Literal["complete", "failed", "interrupted"]
@@ -119,6 +122,43 @@ class Arrival:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Samples between two readings of the yardstick, in order, and what it said.
+
+    In microseconds: how long a flag took to the last rank, and all ranks together to copy 64 KiB
+    that a peer had just written, and to do fixed arithmetic; None where unknown.
+    """
+
+    samples: int
+    flag_us: float | None
+    copy_us: float | None
+    work_us: float | None
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of the machine that the figures are of: what the yardstick said in it.
+
+    Medians of its stretches; None where unknown. `left_out` counts samples, in time, of others.
+    """
+
+    flag_us: float | None
+    copy_us: float | None
+    work_us: float | None
+    left_out: int
+
+    def is_like(self, other: State) -> bool:
+        """Say whether figures of the two can be compared; so it is where one is unknown."""
+        mine, others = (
+            np.array([state.flag_us, state.copy_us, state.work_us], np.float64)
+            for state in (self, other)
+        )
+        if np.isnan([mine, others]).any():
+            return True
+        return bool(is_near(mine, others) or is_near(others, mine))
+
+
+@dataclass(frozen=True)
 class FirstWrong:
     """The first wrong element; nan and infinities are texts, which JSON has no numbers for."""
 
@@ -167,12 +207,8 @@ class Result:
     busbw_gb_per_s: float
     check: Check
     warnings: tuple[str, ...]
-    yardstick_us: tuple[float | None, ...] = ()
-
-    @property
-    def yardstick_of_launches(self) -> tuple[float | None, ...]:
-        """`yardstick_us`, or as many unknown ones as there are launches."""
-        return self.yardstick_us or (None,) * len(self.launch_samples)
+    stretches: tuple[Stretch, ...] = ()
+    state: State = State(None, None, None, 0)
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,16 @@ _FIELDS["Arrival"] = {
     "median_us": _said(_NUMBER, "behind the agreed start, or behind the first rank"),
     "max_us": _NUMBER,
 }
+_YARDSTICK = {
+    "flag_us": _said(_NUMBER_OR_NULL, "that a flag took to the last rank"),
+    "copy_us": _said(_NUMBER_OR_NULL, "that ranks took to copy 64 KiB that a peer had written"),
+    "work_us": _said(_NUMBER_OR_NULL, "that ranks took for fixed arithmetic, all at once"),
+}
+_FIELDS["Stretch"] = {"samples": _COUNT, **_YARDSTICK}
+_FIELDS["State"] = {
+    **_YARDSTICK,
+    "left_out": _said(_COUNT, "samples in time of other states: not in the median"),
+}
 _FIELDS["FirstWrong"] = {
     "rank": _COUNT,
     "index": _COUNT,
@@ -139,10 +149,10 @@ _FIELDS["Result"] = {
     "busbw_gb_per_s": _said(_NUMBER, "algbw x 2(n-1)/n for n ranks"),
     "check": _object("Check"),
     "warnings": _list_of(_TEXT),
-    "yardstick_us": _said(
-        _list_of(_NUMBER_OR_NULL),
-        "of each launch: how long a flag took to the last rank, between turns; no backend is in it",
+    "stretches": _said(
+        _list_of(_object("Stretch")), "of samples_us, in order, between readings of the yardstick"
     ),
+    "state": _said(_object("State"), "of the machine, that the figures are of"),
 }
 _FIELDS["Skipped"] = {"backend": _TEXT, "reason": _TEXT}
 _FIELDS["ErrorEntry"] = {

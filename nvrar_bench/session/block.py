@@ -14,7 +14,7 @@ from mpi4py import MPI
 
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.devices.base import Device
-from nvrar_bench.measure.loop import Timings
+from nvrar_bench.measure.loop import MONOTONIC, Nanoseconds, Timings
 from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import StoppingRule
 from nvrar_bench.measure.rules.iterations import Iterations
@@ -22,11 +22,16 @@ from nvrar_bench.plan import Case
 from nvrar_bench.session.buffers import CaseBuffers
 from nvrar_bench.session.known import KnownCall
 from nvrar_bench.session.point import Point, Turn
-from nvrar_bench.session.starts import Start
+from nvrar_bench.session.starts import UNKNOWN, Start
 
 # Which set of known inputs each verifying call gets. Memory is reused after two calls, so a call's
 # leftovers are those of two calls before: with this order they always belong to the other set.
 VERIFY_ORDER = (1, 1, 0, 0)
+
+
+# Calls between two readings of the yardstick, at most: few enough that the machine seldom changes
+# its state between, so many that reading costs little.
+MOST_OF_STRETCH = 100
 
 
 class Block:
@@ -98,29 +103,40 @@ class Block:
     def _turn(self, point: Point, calls: int) -> bool:
         """Take a turn, and tell everybody; whether anything was wrong on any rank."""
         start = time.monotonic()
-        yardstick_ns = self._gate.yardstick_ns()
         point.buffers.restore(point.known[0].inputs)
         point.buffers.spoil()  # what stands in the output is the others'
-        self._untimed_call(point)  # and so is what is in the caches
         timings = Timings.empty(calls)
-        self._device.time_calls(point.operation, lambda: self._renew(point), self._gate, timings)
+        states = [self._state(point)]
+        for first in range(0, calls, MOST_OF_STRETCH):
+            self._untimed_call(point)  # what is in the caches is the others' too
+            self._device.time_calls(
+                point.operation, lambda: self._renew(point), self._gate,
+                timings.part(first, MOST_OF_STRETCH),
+            )  # fmt: skip
+            states.append(self._state(point))
         self._compare(point, point.known[0])
-        return self._share(point, timings, start, yardstick_ns)
+        return self._share(point, timings, start, np.array(states))
 
-    def _share(self, point: Point, timings: Timings, start: float, yardstick_ns: float) -> bool:
+    def _state(self, point: Point) -> Nanoseconds:
+        """Read the yardstick; a clock of an operation's own does not go by the machine's state."""
+        has_own_clock = point.operation.clock is not MONOTONIC
+        return UNKNOWN if has_own_clock else self._start.state()
+
+    def _share(self, point: Point, timings: Timings, start: float, states: Nanoseconds) -> bool:
         """Exchange a turn: of everything the maximum over ranks."""
         durations, late = timings.durations, self._start.late(timings)
         seconds = time.monotonic() - start
         everyone = np.concatenate(
-            [durations, late, self._start.arrived(timings),
-             [int(seconds * 1e9), int(point.wrong() > 0), int(yardstick_ns)]]
+            [durations, late, self._start.arrived(timings), states.ravel(),
+             [int(seconds * 1e9), int(point.wrong() > 0)]]
         )  # fmt: skip
         self._world.comm.Allreduce(MPI.IN_PLACE, everyone, MPI.MAX)
-        *shared, (longest, wrong, yardstick) = np.split(everyone, np.arange(1, 4) * len(timings))
+        places = np.cumsum([len(timings)] * 3 + [states.size])
+        *shared, (longest, wrong) = np.split(everyone, places)
+        delays = self._start.delays(timings, shared[2])
+        states = shared[3].reshape(states.shape)
         point.seconds += int(longest) / 1e9
-        point.turns.append(
-            Turn(shared[0], shared[1], self._start.delays(timings, shared[2]), float(yardstick))
-        )
+        point.turns.append(Turn(shared[0], shared[1], delays, *_stretches(len(timings), states)))
         return bool(wrong)
 
     def _verify(self, point: Point) -> None:
@@ -170,3 +186,14 @@ class Block:
             return
         point.checks.extend(results)
         point.canary_broken = point.canary_broken or not point.buffers.canaries_intact()
+
+
+def _stretches(calls: int, states: Nanoseconds) -> tuple[Nanoseconds, Nanoseconds]:
+    """Return how many calls each stretch has, and what the yardstick said beside it.
+
+    `states`, shape (n + 1, 3), was read before, between and behind n stretches; what counts is the
+    mean of two neighbours, so that a stretch in which the machine changed lies between its states.
+    """
+    ends = np.minimum(np.arange(1, len(states)) * MOST_OF_STRETCH, calls)
+    known = (states[:-1] > 0) & (states[1:] > 0)
+    return np.diff(ends, prepend=0), np.where(known, (states[:-1] + states[1:]) // 2, 0)

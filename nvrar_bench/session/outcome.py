@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.results.figures import make_result
-from nvrar_bench.results.record import Arrival, Check, FirstWrong, Result
+from nvrar_bench.results.record import Arrival, Check, FirstWrong, Result, Stretch
 from nvrar_bench.session.point import Point
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
@@ -79,14 +81,14 @@ def require_right(point: Point, check: Check) -> None:
 def result_of(
     device: Device, point: Point, check: Check, warmup: int, suffix: str, arrivals: Arrivals = ()
 ) -> Result:
-    """The record's entry for one point."""
-    case = point.case
+    """The record's entry for one point; another thread may add turns to it meanwhile."""
+    point, case = replace(point, turns=list(point.turns)), point.case
     samples = tuple(round(ns / 1e3, 3) for ns in point.durations.tolist())
     return make_result(
         ranks=device.world.size,
         samples_us=samples,
         launch_samples=(len(samples),),
-        late=tuple(i for i in point.late if i < len(samples)),
+        late=point.late,
         target=point.rule.target(),
         warnings=(*device.warnings(), *point.operation.warnings),
         backend=point.backend,
@@ -101,8 +103,18 @@ def result_of(
         warmup=warmup,
         stop_reason=point.stop_reason,
         arrivals=arrivals,
-        yardstick_us=(point.yardstick_us,),
+        stretches=_stretches(point),
         check=check,
+    )
+
+
+def _stretches(point: Point) -> tuple[Stretch, ...]:
+    found = point.stretches
+    readings = [
+        [None if us != us else round(us, 3) for us in row] for row in found.readings_us.tolist()
+    ]
+    return tuple(
+        Stretch(count, *row) for count, row in zip(found.samples.tolist(), readings, strict=True)
     )
 
 

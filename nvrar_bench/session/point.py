@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.measure.loop import Nanoseconds
 from nvrar_bench.measure.rules import StoppingRule, Taken
+from nvrar_bench.measure.states import YARDSTICKS, Stretches, common_state
 from nvrar_bench.plan import Case
 from nvrar_bench.session.buffers import CaseBuffers
 from nvrar_bench.session.known import KnownCall
@@ -21,14 +22,16 @@ class Turn:
     """Calls timed in one go, shape (n,); but for `own_delays` the same on all ranks.
 
     `durations` is the maximum over ranks, in ns; `late` is 1 where some rank began late;
-    `own_delays` is how late this one began, in ns. `yardstick_ns` is how long a flag took to the
-    last rank before the calls, 0 if unknown.
+    `own_delays` is how late this one began, in ns. `stretches` says how many calls lie between
+    readings of the yardstick, shape (m,), and `states` what these were, shape (m, 3), in ns; 0 is
+    unknown.
     """
 
     durations: Nanoseconds
     late: npt.NDArray[np.int64]
     own_delays: Nanoseconds
-    yardstick_ns: float = 0.0
+    stretches: Nanoseconds
+    states: Nanoseconds
 
 
 @dataclass(eq=False)
@@ -63,19 +66,30 @@ class Point:
         return _joined([turn.own_delays for turn in self.turns])
 
     @property
-    def yardstick_us(self) -> float | None:
-        """How long a flag took to the last rank: the median over turns."""
-        known = [turn.yardstick_ns for turn in list(self.turns) if turn.yardstick_ns > 0]
-        return round(float(np.median(known)) / 1e3, 4) if known else None
+    def stretches(self) -> Stretches:
+        """All stretches, and the readings of the yardstick beside them."""
+        turns = list(self.turns)
+        counts = _joined([turn.stretches for turn in turns])
+        none = np.zeros((0, len(YARDSTICKS)), np.int64)
+        states = np.concatenate([none, *(turn.states for turn in turns)])
+        return Stretches(counts, np.where(states > 0, states / 1e3, np.nan))
 
     def next_turn(self) -> int:
         """Return how many calls to time next; 0 once the rule has ended it."""
-        samples = np.delete(self.durations, list(self.late)) / 1e9
+        samples = self._counting() / 1e9
         taken = Taken(samples, sum(len(turn.durations) for turn in self.turns), self.seconds)
         calls = self.rule.next_turn(taken)
         if not calls:
             self.stop_reason = self.rule.reason()
         return calls
+
+    def _counting(self) -> Nanoseconds:
+        """Return the samples that are in the figures: in time, and of one state of the machine."""
+        stretches = self.stretches
+        ((chosen,),) = common_state([stretches]).chosen
+        counts = stretches.of_samples(chosen)
+        counts[list(self.late)] = False
+        return self.durations[counts]
 
     def wrong(self) -> int:
         """Count what was wrong on this rank: elements, and memory around the output."""

@@ -10,17 +10,21 @@ import numpy as np
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.gate import late_tolerance_ns
 from nvrar_bench.measure.clocks import Clocks, relate
-from nvrar_bench.measure.loop import Gate, Nanoseconds, Timings
+from nvrar_bench.measure.loop import Gate, Nanoseconds, Timings, Yardstick
 from nvrar_bench.measure.ruler import Ruler, measure_ruler
+from nvrar_bench.measure.states import YARDSTICKS
+
+UNKNOWN = np.zeros(len(YARDSTICKS), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The gate of a run, the related clocks of its ranks, and what measuring with it costs."""
+    """The gate of a run, the related clocks of its ranks, what measuring costs, the yardstick."""
 
     gate: Gate
     clocks: Clocks | None = None  # None: one process
     ruler: Ruler | None = None
+    yardstick: Yardstick | None = None
 
     @classmethod
     def open(cls, device: Device, mode: str) -> Start:
@@ -28,7 +32,7 @@ class Start:
         world = device.world
         clocks = relate(world.comm, world.machine_of[: world.comm.size])
         gate = device.start_gate(mode, clocks)
-        return cls(gate, clocks, measure_ruler(device, gate))
+        return cls(gate, clocks, measure_ruler(device, gate), device.yardstick(gate))
 
     def renew(self) -> None:
         """Follow the drift of clocks. Collective."""
@@ -57,6 +61,10 @@ class Start:
         if timings.agreed.any():
             return timings.lateness()
         return most - self.arrived(timings)
+
+    def state(self) -> Nanoseconds:
+        """Read the yardstick, shape (3,); 0 is unknown. Collective."""
+        return UNKNOWN if self.yardstick is None else self.yardstick.read()
 
     def facts(self) -> dict[str, Any]:
         """For the environment of the record. Collective."""

@@ -51,9 +51,7 @@ def _masked_record(record: dict[str, Any]) -> dict[str, Any]:
         "run": run,
         "topology": {**topology, "placement": places},
         "environment": dict.fromkeys(record["environment"], "..."),
-        "results": [
-            {**result, "warnings": "...", "yardstick_us": "..."} for result in record["results"]
-        ],
+        "results": [{**result, "warnings": "..."} for result in record["results"]],
     }
 
 

@@ -13,7 +13,7 @@ from nvrar_bench.compare.comparison import compare
 from nvrar_bench.compare.document import Document
 from nvrar_bench.compare.verdicts import Candidate, Pair, Terms
 from nvrar_bench.results.figures import make_result
-from nvrar_bench.results.record import Check, RankPlace, Result, RunRecord, Topology
+from nvrar_bench.results.record import Check, RankPlace, Result, RunRecord, Stretch, Topology
 
 TOPOLOGY = Topology(
     2, 1, 2, False, (RankPlace(0, "box", 0, 0, "cpu"), RankPlace(1, "box", 0, 1, "cpu"))
@@ -41,6 +41,13 @@ def result(launches: Sequence[Sequence[float]], size: int = 4096, **facts: Any) 
         ranks=2, samples_us=samples, launch_samples=tuple(len(launch) for launch in launches),
         target=None, **{**given, **facts},
     )  # fmt: skip
+
+
+def states(launches: Sequence[Sequence[float]], *work_us: float | None) -> tuple[Stretch, ...]:
+    """A stretch per launch; all that differs between them is how long work took."""
+    return tuple(
+        Stretch(len(launch), 0.1, 2.0, us) for launch, us in zip(launches, work_us, strict=True)
+    )
 
 
 def pair_of(base: Result, new: Result, any_state: bool = False) -> Pair:

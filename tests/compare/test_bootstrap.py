@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations_with_replacement
 from math import ceil, comb, exp, log, sqrt
 from statistics import median, pvariance, variance
 
@@ -13,6 +14,7 @@ from scipy import stats
 from nvrar_bench.compare import bootstrap
 from nvrar_bench.compare.blocks import Blocks, blocks_of
 from nvrar_bench.compare.bootstrap import Estimate, Spread, own_interval, ratio, spread_of
+from nvrar_bench.compare.samples import centre
 
 from .samples import launches
 
@@ -34,6 +36,11 @@ def pool_in_loops(samples: list[float], size: int, generator: np.random.Generato
     return found
 
 
+def centre_in_loops(values: list[float]) -> float:
+    pairs = combinations_with_replacement(values, 2)
+    return median((one + other) / 2 for one, other in pairs)
+
+
 def spread_in_loops(runs: list[list[float]], generator: np.random.Generator) -> list[float]:
     count = len(runs)
     pools = [pool_in_loops(run, max(200, SIZE // count), generator) for run in runs]
@@ -42,9 +49,11 @@ def spread_in_loops(runs: list[list[float]], generator: np.random.Generator) -> 
     scale = sqrt(count / (count - 1) * max(0, 1 - within / variance(medians)))
     chosen = generator.integers(0, count, (SIZE, count)).tolist()
     member = generator.integers(0, len(pools[0]), (SIZE, count)).tolist()
-    middle = median(medians)
+    middle = centre_in_loops(medians)
     return [
-        median(scale * (medians[j] - middle) + pools[j][p] for j, p in zip(js, ps, strict=True))
+        centre_in_loops(
+            [scale * (medians[j] - middle) + pools[j][p] for j, p in zip(js, ps, strict=True)]
+        )
         for js, ps in zip(chosen, member, strict=True)
     ]
 
@@ -56,7 +65,7 @@ def test_one_launch_is_what_loops_give(length: int, correlation: float) -> None:
     found = spread_of([samples], seeded())
     expected = pool_in_loops([float(x) for x in samples], SIZE, seeded())
     assert found.deviations == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    assert found.figure == median(samples)
+    assert found.figure == pytest.approx(median(samples), rel=1e-12)
     assert found.freedom == pytest.approx(max(1, length / blocks_of(samples).length - 1))
 
 
@@ -66,7 +75,8 @@ def test_several_launches_are_what_loops_give(between: float) -> None:
     found = spread_of(runs, seeded())
     expected = spread_in_loops([[float(x) for x in run] for run in runs], seeded())
     assert found.deviations == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    assert (found.figure, found.freedom) == (median(median(run) for run in runs), 2.0)
+    figure = exp(centre_in_loops([log(median(run)) for run in runs]))
+    assert (found.figure, found.freedom) == (pytest.approx(figure, rel=1e-12), 2.0)
 
 
 def test_many_samples_are_drawn_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +117,20 @@ def test_percentiles_are_those_of_scipys_bootstrap() -> None:
     width = theirs.high - theirs.low
     assert ours.low == pytest.approx(theirs.low, abs=0.1 * width)
     assert ours.high == pytest.approx(theirs.high, abs=0.1 * width)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [([3.0], 3.0), ([1.0, 2.0], 1.5), ([1.0, 2.0, 9.0], 3.5), ([1.0, 2.0, 3.0, 90.0], 2.75)],
+)
+def test_the_centre_is_the_median_of_the_means_of_pairs(values: list[float], found: float) -> None:
+    assert float(centre(np.array(values))) == found
+    assert centre(np.array([values, values])).tolist() == [found, found]
+
+
+def test_the_centre_varies_little_more_than_a_mean() -> None:
+    drawn = np.random.default_rng(7).standard_normal((20_000, 12))
+    assert float(centre(drawn).var() / drawn.mean(axis=1).var()) == pytest.approx(1.05, abs=0.04)
 
 
 def test_the_variance_of_a_draw_is_that_of_the_launches() -> None:

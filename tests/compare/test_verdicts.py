@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from nvrar_bench.compare.bootstrap import ratio, spread_of
+from nvrar_bench.compare.comparison import compare
 from nvrar_bench.compare.document import VERDICTS, Point
 from nvrar_bench.compare.points import points_of
 from nvrar_bench.compare.verdicts import Terms, judge, verdict
-from nvrar_bench.results.record import Result
+from nvrar_bench.results.record import Result, Stretch
 
-from .samples import FAILED, launches, pair_of, record, result
+from .samples import FAILED, SLOW, TWICE, launches, pair_of, record, result, states
 
 STEADY = [[10.0] * 10]
 
@@ -49,24 +50,27 @@ def test_medians_ratio_and_interval_of_known_samples() -> None:
     assert (point.ratio, point.low, point.high, point.verdict) == (1.1, 1.1, 1.1, "slower")
 
 
-def test_the_figure_is_the_median_of_the_launches_medians() -> None:
+def test_the_figure_is_the_centre_of_the_launches_medians() -> None:
     runs = [[10.0, 11.0, 30.0], [12.0] * 9, [20.0, 20.0, 20.0, 26.0]]
     point = judged(result(runs), result(STEADY))
-    assert (point.base.median_us, point.base.launches, point.base.samples) == (12.0, 3, 16)
+    # Of six pairs the middle two are (12, 12) and (11, 20); means are of logarithms.
+    figure = round((12**2 * 11 * 20) ** 0.25, 4)
+    assert (point.base.median_us, point.base.launches, point.base.samples) == (figure, 3, 16)
 
 
 @pytest.mark.parametrize(
     ("base_us", "new_us", "said"),
     [
-        ((0.1,), (0.15,), "slower"),
-        ((0.1,), (0.151,), "undecided"),
-        ((0.151,), (0.1,), "undecided"),
-        ((0.1,), (None,), "slower"),
-        ((), (), "slower"),
+        (3.0, 3.14, "slower"),
+        (3.0, 3.16, "undecided"),
+        (3.16, 3.0, "undecided"),
+        (3.0, None, "slower"),
+        (None, 3.0, "slower"),
     ],
 )
 def test_in_another_state_of_the_machine_nothing_is_decided(base_us, new_us, said) -> None:
-    base, new = result(STEADY, yardstick_us=base_us), result([[12.0] * 10], yardstick_us=new_us)
+    base = result(STEADY, stretches=states(STEADY, base_us))
+    new = result(SLOW[:1], stretches=states(SLOW[:1], new_us))
     assert judged(base, new).verdict == said
     (key,) = points_of(record(base))
     everything = pair_of(base, new, any_state=True)
@@ -75,22 +79,57 @@ def test_in_another_state_of_the_machine_nothing_is_decided(base_us, new_us, sai
 
 def test_launches_in_another_state_are_left_out() -> None:
     """The slow state of the base would hide that the new run is slower in the fast one."""
-    mixed = result([*STEADY, [30.0] * 10, *STEADY], yardstick_us=(0.1, 0.4, 0.12))
-    slower = result([[12.0] * 10] * 2, yardstick_us=(0.11, 0.11))
+    runs = [*STEADY, [30.0] * 10, *STEADY]
+    mixed = result(runs, stretches=states(runs, 3.0, 4.0, 3.1))
+    slower = result(SLOW, stretches=states(SLOW, 3.05, 3.05))
     point = judged(mixed, slower)
     assert (point.ratio, point.verdict) == (1.2, "slower")
-    assert (point.base.launches, point.base.left_out, point.base.samples) == (2, 1, 20)
+    assert (point.base.launches, point.base.left_out, point.base.samples) == (2, 10, 20)
     assert (point.new.launches, point.new.left_out) == (2, 0)
     (key,) = points_of(record(mixed))
-    assert judge(key, pair_of(mixed, slower, any_state=True), Terms()).verdict == "undecided"
+    everything = pair_of(mixed, slower, any_state=True)
+    assert judge(key, everything, Terms()).verdict == "undecided"
+    assert (everything.base.measured.launches, everything.base.measured.left_out) == (3, 0)
+
+
+def test_stretches_in_another_state_are_left_out_of_a_launch() -> None:
+    runs = [[10.0] * 20 + [30.0] * 40] * 2
+    calm, busy = Stretch(20, 0.1, 2.0, 3.0), Stretch(40, 0.1, 2.0, 4.0)
+    mixed = result(runs, stretches=(calm, busy) * 2, late=(0, 60))
+    slower = result(SLOW, stretches=states(SLOW, 3.0, 3.0))
+    point = judged(mixed, slower)
+    assert (point.ratio, point.verdict) == (1.2, "slower")
+    assert (point.base.launches, point.base.left_out, point.base.samples) == (2, 80, 38)
 
 
 def test_one_launch_in_the_common_state_cannot_tell_how_launches_differ() -> None:
-    mixed = result([*STEADY, [30.0] * 10], yardstick_us=(0.1, 0.4))
-    slower = result([[12.0] * 10] * 2, yardstick_us=(0.11, 0.11))
+    runs = [*STEADY, [30.0] * 10]
+    mixed = result(runs, stretches=states(runs, 3.0, 4.0))
+    slower = result(SLOW, stretches=states(SLOW, 3.0, 3.0))
     pair = pair_of(mixed, slower)
     assert (pair.base.has_one_launch, pair.new.has_one_launch) == (True, False)
     assert judge(next(iter(points_of(record(mixed)))), pair, Terms()).verdict == "undecided"
+
+
+def test_what_is_left_out_is_told() -> None:
+    runs = [*TWICE, [30.0] * 10]
+    base = record(
+        result(runs, stretches=states(runs, 3.0, 3.0, 4.0)),
+        result(TWICE, 8, stretches=states(TWICE, 3.0, 3.0)),
+    )
+    new = record(
+        result(TWICE, stretches=states(TWICE, 3.0, 3.0)),
+        result(TWICE, 8, stretches=states(TWICE, 4.5, 4.6)),
+    )
+    (one,) = compare(("a", base), [("b", new)], Terms(), 0).comparisons
+    assert [point.verdict for point in one.points] == ["same", "undecided"]
+    assert one.notes == (
+        "samples of base found the machine in another state, and are left out: up to 33% of a "
+        "point",
+        "at 1 of 2 points the machine was in another state, by the yardstick: flag 0.1, copy 2, "
+        "work 3 us in base, flag 0.1, copy 2, work 4.55 us in new; measure again, or judge "
+        "nevertheless with --any-state",
+    )
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,13 @@ def rounds(world: World, gate: Gate, clock: Any, clocks: Clocks | None) -> dict[
 
 
 def yardstick(device: CpuDevice) -> list[Any]:
-    """Of both modes; and the lead before and after."""
-    gate = device.start_gate("clock")
+    """What it says; whether there is one at a barrier; and the lead before and after."""
+    gate, barrier = device.start_gate("clock"), device.start_gate("barrier")
     lead = gate.facts()["lead_us"]
-    found = gate.yardstick_ns()
-    return [found, device.start_gate("barrier").yardstick_ns(), lead, gate.facts()["lead_us"]]
+    yardstick = device.yardstick(gate)
+    assert yardstick is not None
+    found = [yardstick.read().tolist() for _ in range(3)]
+    return [found, device.yardstick(barrier) is None, lead, gate.facts()["lead_us"]]
 
 
 def timed(device: CpuDevice) -> list[list[int]]:

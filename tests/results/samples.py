@@ -16,6 +16,8 @@ from nvrar_bench.results.record import (
     RankPlace,
     Result,
     RunRecord,
+    State,
+    Stretch,
     Topology,
 )
 
@@ -51,7 +53,8 @@ RESULT = Result(
     busbw_gb_per_s=1.6384,
     check=Check("passed", "exact", 2048, 0, None),
     warnings=("a [bracket], an é",),
-    yardstick_us=(0.125,),
+    stretches=(Stretch(3, 0.125, 2.0, 2.5),),
+    state=State(0.125, 2.0, 2.5, 0),
 )
 WRONG = replace(
     RESULT, check=Check("failed", "rounding", 2048, 7, FirstWrong(1, 3, 1.5, "nan")), warnings=()

@@ -24,6 +24,8 @@ from nvrar_bench.results.record import (
     Result,
     RunRecord,
     Skipped,
+    State,
+    Stretch,
 )
 
 from .samples import TOPOLOGY, begin
@@ -50,11 +52,26 @@ def record(*results: Result, **changed: Any) -> RunRecord:
     return replace(made, **changed)
 
 
-def test_each_launch_keeps_its_yardstick() -> None:
-    one = record(result(1.0, 2.0, yardstick_us=(0.1,)))
-    other = record(result(3.0))  # of a gate that has none
-    merged = merge([one, other, record(result(4.0, yardstick_us=(0.3,)))])
-    assert merged.results[0].yardstick_us == (0.1, None, 0.3)
+def test_each_launch_keeps_its_stretches() -> None:
+    calm, busy = Stretch(2, 0.1, 2.0, 3.0), Stretch(1, 0.1, 2.0, 4.0)
+    one = record(result(1.0, 2.0, 3.0, stretches=(calm, busy)))
+    other = record(result(4.0, 5.0))  # of a gate that has none
+    (merged,) = merge([one, other, record(result(6.0, stretches=(busy,)))]).results
+    assert merged.stretches == (calm, busy, Stretch(2, None, None, None), busy)
+    assert (merged.state, merged.latency_us.median) == (State(None, None, None, 0), 4.5)
+
+
+def test_the_figure_is_of_the_state_that_launches_have_in_common() -> None:
+    """Of three launches two were in the fast state, and the slow one's other half is left out."""
+    calm, busy = Stretch(20, 0.1, 2.0, 3.0), Stretch(20, 0.1, 2.0, 4.0)
+    one = record(result(*[1.0] * 20, *[9.0] * 20, stretches=(calm, busy)))
+    other = record(result(*[2.0] * 20, *[9.0] * 20, late=(1,), stretches=(calm, busy)))
+    slow = record(result(*[9.0] * 40, stretches=(busy, busy)))
+    (merged,) = merge([one, other, slow]).results
+    assert (merged.latency_us.median, merged.latency_us.max) == (1.5, 9.0)
+    assert merged.launches.medians_us == (1.0, 2.0)
+    assert merged.state == State(0.1, 2.0, 3.0, 80)
+    assert "launch 2 found the machine in another state than most" in "".join(merged.warnings)
 
 
 times = st.lists(st.integers(1, 50).map(float), min_size=1, max_size=7)

@@ -10,12 +10,12 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.measure.loop import Gate
+from nvrar_bench.measure.loop import MONOTONIC, Gate, Yardstick
 from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.measure.rules.iterations import TURNS
 from nvrar_bench.plan import Plan
-from nvrar_bench.session.block import VERIFY_ORDER, Block
+from nvrar_bench.session.block import MOST_OF_STRETCH, VERIFY_ORDER, Block
 from nvrar_bench.session.buffers import SweepBuffers
 from nvrar_bench.session.known import KnownInputs
 from nvrar_bench.session.starts import Start
@@ -52,6 +52,12 @@ class Scripted:
         self.events.append(f"close {self.name}")
 
 
+class Timed(Scripted):
+    """One whose calls are timed by the machine's clock."""
+
+    clock = staticmethod(MONOTONIC)
+
+
 class Recorded(Gate):
     """A gate for one rank."""
 
@@ -76,6 +82,8 @@ def run(alone):
         counts: tuple[int, ...] = (COUNT,),
         stop_at_wrong: bool = False,
         seed: int = 0,
+        yardstick: Yardstick | None = None,
+        kind: type[Scripted] = Scripted,
     ):
         cases = Plan.build(counts=counts, placements=(placement,))
         device = CpuDevice(alone, 1.0)
@@ -88,11 +96,11 @@ def run(alone):
             return nullcontext()
 
         block = Block(
-            device, Start(Recorded(go.events)), watch, lambda: go.alive.append(len(go.events)),
-            lambda *done: go.told.append(done),
+            device, Start(Recorded(go.events), yardstick=yardstick), watch,
+            lambda: go.alive.append(len(go.events)), lambda *done: go.told.append(done),
         )  # fmt: skip
         for case in cases:
-            backends = [Scripted(name, go.events, spoil) for name in names]
+            backends = [kind(name, go.events, spoil) for name in names]
             rule = Stopping(iters).rule
             block.add(case, backends, buffers.of(case), known.of(case), rule)
         block.run(warmup, Order(seed, 0, 0), stop_at_wrong=stop_at_wrong)
@@ -155,6 +163,39 @@ def test_there_are_at_most_so_many_turns(run):
     (one,) = run("a", iters=100)
     untimed = one.operation.calls - 100
     assert untimed == len(VERIFY_ORDER) + TURNS + 1
+
+
+def test_long_turns_are_cut_into_stretches_between_readings_of_the_yardstick(run):
+    class Ages(Yardstick):
+        """Says how often it was read, but for the third thing, which it does not know at first."""
+
+        count = 0
+
+        def read(self):
+            self.count += 1
+            run.events.append("y")
+            return np.array([self.count, 10 * self.count, 100 * (self.count > 1)])
+
+    calls = TURNS * (MOST_OF_STRETCH + 1)
+    (one,) = run("a", iters=calls, yardstick=Ages(), kind=Timed)
+    assert [turn.stretches.tolist() for turn in one.turns] == [[MOST_OF_STRETCH, 1]] * TURNS
+    # The mean of what was read before and behind; three readings a turn.
+    assert one.turns[1].states.tolist() == [[4, 45, 100], [5, 55, 100]]
+    assert one.turns[0].states.tolist() == [[1, 15, 0], [2, 25, 100]]
+    events = "".join(event for event in run.events if event in ("a", "y"))
+    turn = "y" + "a" * (1 + MOST_OF_STRETCH) + "y" + "aa" + "y"  # an untimed call in each stretch
+    assert events == "aaaa" + turn * TURNS + "a"
+    assert one.stretches.samples.sum() == len(one.durations) == calls
+    assert np.isnan(one.stretches.readings_us[0]).tolist() == [False, False, True]
+
+
+def test_a_clock_of_its_own_does_not_go_by_the_state_of_the_machine(run):
+    class Unread(Yardstick):
+        def read(self):
+            raise AssertionError
+
+    (one,) = run("a", yardstick=Unread())
+    assert np.isnan(one.stretches.readings_us).all()
 
 
 def test_a_wrong_result_ends_the_block_with_a_sample_of_it(run):

@@ -9,10 +9,11 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import WrongResult
+from nvrar_bench.measure.rules import Taken
 from nvrar_bench.measure.rules.iterations import Iterations
 from nvrar_bench.plan import Plan
 from nvrar_bench.results.figures import DOUBT
-from nvrar_bench.results.record import Arrival, Check, FirstWrong, Latency
+from nvrar_bench.results.record import Arrival, Check, FirstWrong, Latency, State, Stretch
 from nvrar_bench.session.outcome import (
     arrivals_of,
     combined_check,
@@ -45,11 +46,18 @@ class Operation:
     warnings = ()
 
 
+def turn(times: np.ndarray, late: np.ndarray, *states: tuple[int, int, int]) -> Turn:
+    """Calls in as many stretches as there are `states`, in nanoseconds; one that is unknown."""
+    seen = np.array(states or [(0, 0, 0)])
+    counts = [len(part) for part in np.array_split(times, len(seen))]
+    return Turn(times, late, late, np.array(counts), seen)
+
+
 def measured(*checks: CheckResult, canary_broken: bool = False, samples: tuple = (1000,)):
     times, on_time = np.array(samples), np.zeros(len(samples), np.int64)
     return Point(
         "nvrar", CASE, Operation(), None, [], Iterations(len(samples)),
-        [Turn(times, on_time, on_time)], list(checks), canary_broken, stop_reason="iterations",
+        [turn(times, on_time)], list(checks), canary_broken, stop_reason="iterations",
     )  # fmt: skip
 
 
@@ -132,12 +140,42 @@ def test_more_ranks_than_cores_is_a_warning(alone):
 def test_samples_that_a_rank_began_late_are_named_and_left_out(alone):
     one = measured(samples=(1000, 9000, 2000, 7000, 3000))
     late = np.array([0, 1, 0, 1, 0])
-    one.turns = [Turn(one.durations[:2], late[:2], late[:2])]
-    one.turns.append(Turn(np.array([2000, 7000, 3000]), late[2:], late[2:]))
+    one.turns = [turn(one.durations[:2], late[:2])]
+    one.turns.append(turn(np.array([2000, 7000, 3000]), late[2:]))
     result = result_of(CpuDevice(alone, 1.0), one, Check("skipped", None, 0, 0, None), 0, "")
     assert (result.late, result.samples) == ((1, 3), 5)
     assert "2 of 5 samples began late" in "".join(result.warnings)
     assert (result.latency_us.median, result.latency_us.max) == (2.0, 3.0)
+
+
+def test_samples_of_another_state_of_the_machine_are_told_and_left_out(alone):
+    calm, busy = (100, 2000, 2300), (100, 2800, 3600)
+    one = measured(samples=())
+    on_time = np.zeros(40, np.int64)
+    one.turns = [
+        turn(np.array([1000] * 20 + [5000] * 20), on_time, calm, busy),
+        turn(np.array([2000] * 40), on_time, busy),
+    ]
+    result = result_of(CpuDevice(alone, 1.0), one, Check("skipped", None, 0, 0, None), 0, "")
+    assert result.stretches == (
+        Stretch(20, 0.1, 2.0, 2.3), Stretch(20, 0.1, 2.8, 3.6), Stretch(40, 0.1, 2.8, 3.6)
+    )  # fmt: skip
+    assert (result.latency_us.median, result.latency_us.max) == (1.0, 5.0)
+    assert result.state == State(0.1, 2.0, 2.3, 60)
+    one.rule = Seen()
+    one.next_turn()
+    assert (one.rule.taken.samples.tolist(), one.rule.taken.calls) == ([1e-6] * 20, 80)
+
+
+class Seen(Iterations):
+    """A rule that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(100)
+
+    def next_turn(self, taken: Taken) -> int:
+        self.taken = taken
+        return 1
 
 
 def test_how_late_each_rank_came(alone):

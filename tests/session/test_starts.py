@@ -59,6 +59,10 @@ def test_a_clock_of_the_backends_own_says_nothing(start):
     assert start.delays(nothing, start.arrived(nothing)).tolist() == [0, 0]
 
 
+def test_without_a_yardstick_the_state_is_unknown(start):
+    assert start.state().tolist() == [0, 0, 0]
+
+
 def test_one_process_waits_for_nobody():
     alone = Start(ByClock())
     mine = timings([5000], 1, 100)

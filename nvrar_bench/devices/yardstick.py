@@ -1,0 +1,69 @@
+"""The yardstick of CPU ranks: what the machine does just now in which no backend has a part.
+
+How long a flag takes from rank 0 to the last rank tells how far apart its cores are; a copy of what
+a peer has just written, what moving data costs between them; arithmetic on all ranks at once, how
+much of a core each has: a virtual core may share its own with another guest, or with its neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nvrar_bench.devices.shared_memory import allocate
+from nvrar_bench.measure.loop import MONOTONIC, Gate, Nanoseconds, Yardstick
+from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.kernel import StartGate
+from nvrar_bench.world import World
+
+COPIED_BYTES = 65_536
+WORK_STEPS = 1500
+_PASSES = 25
+_LONGEST = 3  # times the median of all
+
+
+class CpuYardstick(Yardstick):
+    """Read it between calls; collective, like the gate that it passes.
+
+    Copies are between ranks of one machine; a rank that is alone on its own copies its own bytes.
+    """
+
+    def __init__(self, world: World, gate: Gate) -> None:
+        self._gate = gate
+        memory = allocate(world.host_comm, COPIED_BYTES)
+        neighbour = (memory.rank + 1) % len(memory.addresses)
+        self._own, self._peers = memory.bytes(), memory.bytes_of(neighbour)
+        self._here = np.zeros(COPIED_BYTES, np.uint8)
+        library = host.load(world.on_host_leader(lambda: host.build(StartGate())))
+        self._do_work = library.nvrar_do_work
+
+    def read(self) -> Nanoseconds:
+        """What it says on this rank, shape (3,), in the order of states.YARDSTICKS.
+
+        Means of passes, since what shares a core comes and goes within microseconds.
+        """
+        copies, works = np.zeros((2, _PASSES), np.int64)
+        for i in range(_PASSES):
+            self._own[:] = self._here
+            copies[i] = self._duration(self._copy)
+            works[i] = self._duration(self._work)
+        flags = self._gate.flags_ns(_PASSES)
+        return np.array([_mean(passes) for passes in (flags, copies, works)], np.int64)
+
+    def _copy(self) -> None:
+        self._here[:] = self._peers
+
+    def _work(self) -> None:
+        self._do_work(WORK_STEPS)
+
+    def _duration(self, do: Callable[[], None]) -> int:
+        self._gate()
+        start = MONOTONIC()
+        do()
+        return MONOTONIC() - start
+
+
+def _mean(passes: Nanoseconds) -> float:
+    """Return the mean; a pass in which a rank lost its core counts as a long one, no more."""
+    return float(np.minimum(passes, _LONGEST * np.median(passes)).mean())

@@ -1,0 +1,155 @@
+"""Which samples of a run, or of two runs, were measured in one state of the machine.
+
+A state shows in the yardstick (devices/yardstick.py), in which no backend has a part: to choose
+samples by it cannot make a backend look faster or slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Masks = npt.NDArray[np.bool_]
+
+# What a yardstick says, in this order: microseconds that a flag takes to the last rank, that all
+# ranks take to copy what a peer has written, and to do fixed arithmetic at once.
+YARDSTICKS = ("flag", "copy", "work")
+# Within one state they stay this near to its centre, as parts of that; the states of a machine lie
+# further apart (docs/method.md). Clocks have steps: what is nearer than STEP_US is near.
+TOLERANCE = (0.25, 0.06, 0.05)
+STEP_US = 0.012
+# A launch that had less of its samples in a state was hardly there.
+LEAST_PART, LEAST_SAMPLES = 0.05, 20
+# A faster state may have so many launches less, of the most that any has.
+LEAST_COVER = 0.6
+_MOST_CENTRES = 256
+_SHIFTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Stretches:
+    """The stretches of one launch: calls between two readings of the yardstick.
+
+    `samples`, shape (n,), says how many calls each has; `readings_us`, shape (n, 3), what the
+    yardstick said, NaN where that is unknown.
+    """
+
+    samples: npt.NDArray[np.int64]
+    readings_us: Floats
+
+    @classmethod
+    def unknown(cls, samples: int) -> Stretches:
+        """A launch of `samples` samples without a yardstick."""
+        return cls(np.array([samples]), np.full((1, len(YARDSTICKS)), np.nan))
+
+    def of_samples(self, chosen: Masks) -> Masks:
+        """Return for each sample whether its stretch is `chosen`, shape (n,)."""
+        return np.repeat(chosen, self.samples)
+
+
+@dataclass(frozen=True, eq=False)
+class Common:
+    """One state of the machine, and where it was met.
+
+    `chosen[side][launch]`, shape (n,), says which stretches were in it. `centre_us`, shape (3,), is
+    what the yardstick says there; None where it is unknown, or where some side was never in a state
+    that the others had too: then they are `apart`, and all stretches are chosen.
+    """
+
+    chosen: tuple[tuple[Masks, ...], ...]
+    centre_us: Floats | None = None
+    apart: bool = False
+
+
+def common_state(*sides: Sequence[Stretches]) -> Common:
+    """Choose the fastest state in which all `sides`, each a list of launches, were long enough.
+
+    A launch was in a state with LEAST_PART of its samples, and LEAST_SAMPLES or half. What counts
+    is the side that has fewest launches in it: the state is the fastest of those with at least
+    LEAST_COVER of the largest such number. All stretches are chosen if one has no yardstick.
+    """
+    launches = [launch for side in sides for launch in side]
+    readings = np.concatenate([launch.readings_us for launch in launches] or [np.zeros((0, 3))])
+    if not (len(readings) and all(sides)) or np.isnan(readings).any():
+        return Common(everything(*sides))
+    centres = _fastest_first(readings)
+    covers = _covers(sides, centres)
+    if not covers.any():
+        return Common(everything(*sides), apart=True)
+    enough = ceil(LEAST_COVER * covers.max())
+    centre = centres[np.argmax(covers >= enough)]
+    for _ in range(_SHIFTS):  # from the edge of a state to its middle
+        middle = np.median(readings[is_near(readings, centre)], axis=0)
+        if _covers(sides, middle[None, :])[0] < enough:
+            break
+        centre = middle
+    return Common(tuple(tuple(_chosen(s, centre) for s in side) for side in sides), centre)
+
+
+def everything(*sides: Sequence[Stretches]) -> tuple[tuple[Masks, ...], ...]:
+    """Choose all stretches."""
+    return tuple(tuple(np.ones(len(s.samples), bool) for s in side) for side in sides)
+
+
+def is_near(readings_us: Floats, centres_us: Floats) -> Masks:
+    """Say of readings, shape (..., 3), whether they are of the state around `centres_us`."""
+    reach = np.maximum(STEP_US, np.array(TOLERANCE) * centres_us)
+    near: Masks = np.all(np.abs(readings_us - centres_us) <= reach, axis=-1)
+    return near
+
+
+def cut_launches(
+    samples: Sequence[int], readings_us: Floats, launches: Sequence[int]
+) -> list[Stretches]:
+    """Cut stretches into launches of so many samples each.
+
+    Raises:
+        ValueError: a launch does not end where a stretch does.
+    """
+    return list(_cut(np.asarray(samples, np.int64), readings_us, launches))
+
+
+def _cut(
+    samples: npt.NDArray[np.int64], readings_us: Floats, launches: Sequence[int]
+) -> Iterator[Stretches]:
+    ends = np.cumsum(samples)
+    first = 0
+    for end in np.cumsum(launches):
+        after = int(np.searchsorted(ends, end, side="right"))
+        if (ends[after - 1] if after else 0) != end:
+            raise ValueError(f"no stretch ends at sample {end}")
+        yield Stretches(samples[first:after], readings_us[first:after])
+        first = after
+    if first != len(samples):
+        raise ValueError(f"stretches have {ends[-1]} samples, launches {sum(launches)}")
+
+
+def _fastest_first(readings: Floats) -> Floats:
+    """Order readings; of very many take every k-th."""
+    ordered = readings[np.argsort(np.log(np.maximum(readings, 1e-9)).sum(axis=1), kind="stable")]
+    return ordered[:: -(-len(ordered) // _MOST_CENTRES)]
+
+
+def _covers(sides: Sequence[Sequence[Stretches]], centres: Floats) -> npt.NDArray[np.int64]:
+    """For each centre, how many launches of the side that has fewest were there."""
+    counts = [np.sum([_was_there(launch, centres) for launch in side], axis=0) for side in sides]
+    covers: npt.NDArray[np.int64] = np.min(counts, axis=0)
+    return covers
+
+
+def _was_there(launch: Stretches, centres: Floats) -> Masks:
+    total = int(launch.samples.sum())
+    near = is_near(launch.readings_us[None, :, :], centres[:, None, :])
+    enough = max(LEAST_PART * total, min(LEAST_SAMPLES, total / 2), 1)
+    there: Masks = near @ launch.samples >= enough
+    return there
+
+
+def _chosen(launch: Stretches, centre: Floats) -> Masks:
+    near = is_near(launch.readings_us, centre)
+    return near if _was_there(launch, centre[None, :])[0] else np.zeros(len(near), bool)
