@@ -34,8 +34,8 @@ MOST_ALARMS = 0.05
 LEAST_POWER = 0.95
 LEAST_STEADINESS = 5.0  # spread of means / spread of medians
 MOST_SECONDS = 60.0
-# Each call of MPI spins on until it has lasted so much longer; it then takes 1 % less to begin with,
-# as its ranks meet differently, so that the figure is 10 % more. The ratio that was found is printed.
+# Each call of MPI spins on until it has lasted so much longer; it then takes 1 % less to begin
+# with, as its ranks meet differently, so that the figure is 10 % more. What it came to is printed.
 SLOWER = 1.112
 SIZES = ("--sizes", "128K,512K,2M")
 PRECISE = ("--precision", "2%", "--max-time", "0.3")

@@ -49,7 +49,8 @@ def _contradictions(result: Result) -> Iterator[str]:
     if max(result.late, default=-1) >= count:
         yield f"late holds {max(result.late)}; allowed: 0 to {count - 1}"
     stretches = [stretch.samples for stretch in result.stretches]
-    if stretches and not set(accumulate(result.launch_samples)) <= set(accumulate(stretches)):
-        yield f"stretches of {sum(stretches)} samples are no parts of the launches"
+    ends, wanted = list(accumulate(stretches)), set(accumulate(result.launch_samples))
+    if stretches and (ends[-1] != count or not wanted <= {0, *ends}):
+        yield f"stretches end at samples {ends}; launches at {sorted(wanted)}"
     if max(result.samples_us, default=0.0) > LONGEST_US:
         yield f"samples_us holds {max(result.samples_us):g}; allowed: at most {LONGEST_US:g}"

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from nvrar_bench.report import table
-from nvrar_bench.results.record import ErrorEntry, RunRecord, Skipped
+from nvrar_bench.results.record import ErrorEntry, RunRecord, Skipped, State
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -166,6 +166,32 @@ def test_there_is_no_speed_up_where_a_result_is_wrong(which: int) -> None:
     check = replace(results[which].check, status="failed", wrong=1)
     results[which] = replace(results[which], check=check)
     assert speed_ups(replace(record, results=tuple(results))) == ["-"]
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "said"),
+    [
+        ((0.1, 2.0, 3.0), (0.1, 2.0, 3.1), "7.50x"),
+        ((0.1, 2.0, 3.0), (0.1, 2.0, 3.4), "-"),
+        ((0.1, 2.0, 3.4), (0.1, 2.0, 3.0), "-"),
+        ((0.1, 2.0, 3.0), (None, None, None), "7.50x"),
+    ],
+)
+def test_there_is_no_speed_up_across_states_of_the_machine(mine, others, said) -> None:
+    record = two(full())
+    other, this = record.results
+    results = (replace(other, state=State(*others, 0)), replace(this, state=State(*mine, 0)))
+    assert speed_ups(replace(record, results=results)) == [said]
+
+
+def test_samples_of_another_state_are_counted_below_the_table() -> None:
+    record = two(full())
+    results = tuple(replace(r, state=replace(r.state, left_out=2)) for r in record.results)
+    said = (
+        "# state: 4 of 6 samples, which found the machine in another state, are not in the medians"
+    )
+    assert said in piped(replace(record, results=results)).splitlines()
+    assert "state:" not in piped(record)
 
 
 def test_there_is_no_speed_up_over_no_time() -> None:

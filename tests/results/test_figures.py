@@ -17,7 +17,7 @@ from nvrar_bench.measure.statistics import median_interval, percentile
 from nvrar_bench.results import doubts as doubts_of
 from nvrar_bench.results.doubts import DOUBT, alarming
 from nvrar_bench.results.figures import Figures, figures, make_result, replay
-from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.record import RunRecord, State, Stretch
 
 from .samples import RESULT, begin
 
@@ -119,6 +119,68 @@ def test_all_samples_of_a_launch_late() -> None:
     assert found.doubts[0] == (
         f"{DOUBT}launch 1 has no sample in time and is not in the figures; repeat the run"
     )
+
+
+CALM, BUSY = (0.1, 2.0, 3.0), (0.1, 2.8, 4.5)
+
+
+def stretches(*states: tuple[int, tuple[float, float, float]]) -> tuple[Stretch, ...]:
+    return tuple(Stretch(samples, *readings) for samples, readings in states)
+
+
+def test_the_median_is_of_the_fastest_state_and_percentiles_are_of_all() -> None:
+    calm, busy = normal(100), normal(300, 2, mean=150.0)
+    found = figures(
+        calm[:50] + busy + calm[50:], (400,), (0, 60), None,
+        stretches((50, CALM), (300, BUSY), (50, CALM)),
+    )  # fmt: skip
+    alone, everything = of(calm[1:]), of(calm[1:50] + busy[:10] + busy[11:] + calm[50:])
+    latency = everything.latency_us
+    assert found.latency_us == replace(
+        latency,
+        median=alone.latency_us.median,
+        ci95_low=alone.latency_us.ci95_low,
+        ci95_high=alone.latency_us.ci95_high,
+    )
+    assert (found.precision, found.independence) == (alone.precision, alone.independence)
+    assert found.state == State(*CALM, 299)
+    assert found.doubts == ()
+
+
+def test_launches_that_were_in_another_state_are_told() -> None:
+    runs = [normal(100), normal(100, 2), normal(100, 3, mean=150.0)]
+    samples = [sample for run in runs for sample in run]
+    found = figures(samples, (100,) * 3, (), None, stretches((100, CALM), (100, CALM), (100, BUSY)))
+    plain = figures(samples[:200], (100,) * 2, (), None)
+    assert found.latency_us.median == plain.latency_us.median
+    assert found.launches == replace(plain.launches, count=3)
+    assert found.doubts[0] == (
+        f"{DOUBT}launch 2 found the machine in another state than most, and is not in the median; "
+        "keep other work off it, or take more --launches"
+    )
+    assert found.doubts[1:] == plain.doubts
+
+
+@pytest.mark.parametrize(("samples", "is_told"), [(100, True), (99, False)])
+def test_a_machine_that_stays_in_no_state_is_told(samples: int, is_told: bool) -> None:
+    states = [(1, (0.1, 2.0, 3.0 * 1.2**i)) for i in range(samples)]
+    found = figures(normal(samples), (samples,), (), None, stretches(*states))
+    plain = of(normal(samples))
+    assert replace(found, doubts=()) == replace(plain, doubts=())
+    said = "the machine was in no state for long, and the figures are of all its states"
+    assert any(said in doubt for doubt in found.doubts) == is_told
+
+
+def test_where_the_state_has_late_samples_alone_all_in_time_count() -> None:
+    samples = normal(60)
+    found = figures(samples, (60,), range(30), None, stretches((30, CALM), (30, BUSY)))
+    assert found.latency_us == of(samples[30:]).latency_us
+    assert found.state.left_out == 0
+
+
+def test_stretches_that_are_no_parts_of_launches() -> None:
+    with pytest.raises(UsageError, match="stretches: no stretch ends at sample 3"):
+        figures(normal(6), (3, 3), (), None, stretches((4, CALM), (2, CALM)))
 
 
 def test_the_target_is_missed() -> None:

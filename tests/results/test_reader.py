@@ -13,6 +13,7 @@ import pytest
 from nvrar_bench.errors import UsageError
 from nvrar_bench.results.reader import read_record
 
+UNKNOWN = {"samples": 1, "flag_us": None, "copy_us": None, "work_us": None}
 GOLDEN = Path(__file__).parent / "golden" / "record.json"
 
 
@@ -40,6 +41,18 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"launch_samples": [3, 1]}, "launch_samples add up to 4; there are 3 samples"),
         ({"launch_samples": []}, "launch_samples add up to 0; there are 3 samples"),
         ({"late": [3]}, "late holds 3; allowed: 0 to 2"),
+        (
+            {"launch_samples": [1, 2]},
+            "stretches end at samples [3]; launches at [1, 3]",
+        ),
+        (
+            {"stretches": [UNKNOWN, UNKNOWN]},
+            "stretches end at samples [1, 2]; launches at [3]",
+        ),
+        (
+            {"stretches": [UNKNOWN] * 4},
+            "stretches end at samples [1, 2, 3, 4]; launches at [3]",
+        ),
         ({"samples_us": [1, 2, 1e13]}, "samples_us holds 1e+13; allowed: at most 1e+12"),
     ],
 )
@@ -53,7 +66,7 @@ def test_samples_that_contradict_themselves(
 
 
 def test_no_samples_contradict_nothing(tmp_path: Path) -> None:
-    path = changed(tmp_path, samples=0, samples_us=[], launch_samples=[], late=[])
+    path = changed(tmp_path, samples=0, samples_us=[], launch_samples=[], late=[], stretches=[])
     assert read_record(path).results[1].samples == 0
 
 
