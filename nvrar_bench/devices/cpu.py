@@ -135,9 +135,9 @@ class CpuDevice(Device):
         return open_gate(self.world, self.timeout, self.spin, mode, clocks)
 
     def yardstick(self, gate: Gate) -> Yardstick | None:
-        """Return one where ranks have cores of their own, so that they begin by the clock."""
-        has_one = gate.mode == "clock" and not self.world.virtual_ranks
-        return CpuYardstick(self.world, gate) if has_one else None
+        """Return one where all ranks are processes of one machine that begin by the clock."""
+        has_one = self.world.machines == 1 and not self.world.virtual_ranks
+        return CpuYardstick(self.world, gate) if has_one and gate.mode == "clock" else None
 
     def finish(self, operation: Operation) -> None:
         """A call of a CPU operation is done when it returns."""

@@ -24,9 +24,9 @@ _LONGEST = 3  # times the median of all
 
 
 class CpuYardstick(Yardstick):
-    """Read it between calls; collective, like the gate that it passes.
+    """Of ranks of one machine, to be read between calls; collective, like the gate that it passes.
 
-    Copies are between ranks of one machine; a rank that is alone on its own copies its own bytes.
+    A rank that is alone copies its own bytes.
     """
 
     def __init__(self, world: World, gate: Gate) -> None:

@@ -81,13 +81,15 @@ def rounds(world: World, gate: Gate, clock: Any, clocks: Clocks | None) -> dict[
 
 
 def yardstick(device: CpuDevice) -> list[Any]:
-    """What it says; whether there is one at a barrier; and the lead before and after."""
+    """What it says; whether it is absent where it must be; the lead before and after."""
     gate, barrier = device.start_gate("clock"), device.start_gate("barrier")
     lead = gate.facts()["lead_us"]
     yardstick = device.yardstick(gate)
     assert yardstick is not None
     found = [yardstick.read().tolist() for _ in range(3)]
-    return [found, device.yardstick(barrier) is None, lead, gate.facts()["lead_us"]]
+    several = CpuDevice(replace(device.world, machine_of=tuple(range(device.world.size))), 5.0)
+    absent = device.yardstick(barrier) is None and several.yardstick(gate) is None
+    return [found, absent, lead, gate.facts()["lead_us"]]
 
 
 def timed(device: CpuDevice) -> list[list[int]]:
