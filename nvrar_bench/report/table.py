@@ -28,6 +28,8 @@ from nvrar_bench.units import (
 
 # The backend whose speed-up over the others is the question; see the last columns.
 SUBJECT = "nvrar"
+# Warnings that end in the same advice; what is more is in the record.
+MOST_OF_A_KIND = 3
 
 _FACTS = {
     "mpi_library": "MPI library",
@@ -210,13 +212,24 @@ def _label(result: Result) -> str:
 
 
 def _warnings(results: Sequence[Result]) -> Iterator[str]:
-    """Each warning once: for all results, or for a series with the sizes that it came at."""
+    """Each warning once; of many that end in the same advice the first ones."""
+    by_advice: dict[str, list[str]] = {}
     for text in dict.fromkeys(text for result in results for text in result.warnings):
-        warned = [result for result in results if text in result.warnings]
-        if len(warned) == len(results) > 1:
-            yield f"warning: {text}"
-        else:
-            yield from _warnings_of_series(text, warned)
+        lines = by_advice.setdefault(text.rpartition("; ")[2], [])
+        lines += _warning(text, results)
+    for advice, lines in by_advice.items():
+        yield from lines[:MOST_OF_A_KIND]
+        if len(lines) > MOST_OF_A_KIND:
+            yield f"warning: {len(lines) - MOST_OF_A_KIND} more such, in the record: {advice}"
+
+
+def _warning(text: str, results: Sequence[Result]) -> Iterator[str]:
+    """Say it for all results, or for each series with the sizes that it came at."""
+    warned = [result for result in results if text in result.warnings]
+    if len(warned) == len(results) > 1:
+        yield f"warning: {text}"
+    else:
+        yield from _warnings_of_series(text, warned)
 
 
 def _warnings_of_series(text: str, warned: Sequence[Result]) -> Iterator[str]:

@@ -194,6 +194,17 @@ def test_samples_of_another_state_are_counted_below_the_table() -> None:
     assert "state:" not in piped(record)
 
 
+@pytest.mark.parametrize(("count", "more"), [(3, None), (4, 1), (9, 6)])
+def test_of_many_warnings_with_the_same_advice_the_first_ones_are_shown(count, more) -> None:
+    record = two(full())
+    texts = tuple(f"off by {i} %; repeat it" for i in range(count))
+    results = tuple(replace(r, warnings=texts) for r in record.results)
+    lines = piped(replace(record, results=results)).splitlines()
+    shown = [line for line in lines if line.startswith("# warning: ")]
+    assert shown[:3] == [f"# warning: {text}" for text in texts[:3]]
+    assert shown[3:] == ([f"# warning: {more} more such, in the record: repeat it"] if more else [])
+
+
 def test_there_is_no_speed_up_over_no_time() -> None:
     record = two(full())
     other, this = record.results
