@@ -172,10 +172,10 @@ class Load:
 
 
 def work_and_sleep(seed: int) -> None:
-    """For some seconds a part of the time, then another part; 10 ms at a time in the mean."""
+    """For some seconds nothing, half or all of the time, then another part; about 10 ms at a time."""
     random = Random(seed)
     while True:
-        part, until = random.random() ** 2, time.monotonic() + random.uniform(1, 5)
+        part, until = random.choice((0, 0, 0.5, 1)), time.monotonic() + random.uniform(3, 15)
         while time.monotonic() < until:
             end = time.monotonic() + random.expovariate(100) * part
             while time.monotonic() < end:
