@@ -172,7 +172,7 @@ class Load:
 
 
 def work_and_sleep(seed: int) -> None:
-    """For some seconds nothing, half or all of the time, then another part; about 10 ms at a time."""
+    """For some seconds nothing, half or all of the time, then another part; some 10 ms at once."""
     random = Random(seed)
     while True:
         part, until = random.choice((0, 0, 0.5, 1)), time.monotonic() + random.uniform(3, 15)

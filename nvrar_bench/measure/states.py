@@ -24,7 +24,7 @@ YARDSTICKS = ("flag", "copy", "work")
 TOLERANCE = (0.25, 0.06, 0.05)
 STEP_US = 0.012
 # A launch that had less of its samples in a state was hardly there.
-LEAST_PART, LEAST_SAMPLES = 0.05, 20
+LEAST_PART, LEAST_SAMPLES = 0.15, 20
 # A faster state may have so many launches less, of the most that any has.
 LEAST_COVER = 0.6
 _MOST_CENTRES = 256
