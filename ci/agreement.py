@@ -1,10 +1,11 @@
-"""Agreement with IMB-MPI1 on MPI_Allreduce: Intel MPI, 2 ranks, the better of three runs each.
+"""Agreement with IMB-MPI1 on MPI_Allreduce: Intel MPI, 2 ranks, the best of some runs of each.
 
-    python ci/agreement.py --intel VENV
+    python ci/agreement.py --intel VENV [--runs 3] [--iterations 1000]
 
 IMB times a loop of calls and divides; this suite times each call from a synchronised start and
 takes the maximum over ranks. Where both are right they agree. Buffers are plain memory, as IMB's.
-Exit code 1 if the medians differ by more than the limits.
+A mean holds all that the machine did meanwhile, so IMB's best needs more runs where that is much:
+the worst of each is printed too. Exit code 1 if the best differ by more than the limits.
 """
 
 from __future__ import annotations
@@ -57,20 +58,25 @@ def ours(venv: Path, iterations: int) -> dict[int, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--intel", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=1000)
     arguments = parser.parse_args()
     theirs_all, ours_all = [], []
-    for _ in range(3):
+    for _ in range(arguments.runs):
         theirs_all.append(imb(arguments.intel, arguments.iterations))
         ours_all.append(ours(arguments.intel, arguments.iterations))
     agree = True
     for size, limit in LIMITS.items():
-        theirs, mine = min(run[size] for run in theirs_all), min(run[size] for run in ours_all)
+        (theirs, their_worst), (mine, my_worst) = (
+            (min(run[size] for run in runs), max(run[size] for run in runs))
+            for runs in (theirs_all, ours_all)
+        )
         difference = mine / theirs - 1
         mark = "" if abs(difference) <= limit else "  MISSED"
         agree = agree and not mark
         print(
-            f"{size >> 10:5}K  IMB-MPI1 {theirs:8.2f} us  nvrar-bench {mine:8.2f} us  "
+            f"{size >> 10:5}K  IMB-MPI1 {theirs:7.2f} to {their_worst:7.2f} us  nvrar-bench "
+            f"{mine:7.2f} to {my_worst:7.2f} us  best: "
             f"{difference:+7.1%} (limit {limit:.0%}){mark}"
         )
     return 0 if agree else 1
