@@ -13,6 +13,8 @@ from nvrar_bench.results.record import RunRecord
 
 Pairs = Mapping[Key, Pair]
 
+# Student's t of fewer launches makes an interval wide.
+FEW_LAUNCHES = 6
 ONE_LAUNCH = (
     "how launches differ is unknown: intervals are wider by --launch-spread; use --launches"
 )
@@ -28,6 +30,7 @@ def notes(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
     if single:
         yield f"one launch in {' and '.join(single)}: {ONE_LAUNCH}"
     yield from _left_out(sides)
+    yield from _few_launches(sides)
     yield from _apart(pairs)
     for name, run in (("base", base), ("new", new)):
         if run.run.status != "complete":
@@ -43,6 +46,18 @@ def _left_out(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
             yield (
                 f"samples of {name} found the machine in another state, and are left out: up to "
                 f"{most:.0%} of a point"
+            )
+
+
+def _few_launches(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
+    for name, of in sides.items():
+        kept = [one.kept_launches for one in of.values()]
+        few = [(some, every) for some, every in kept if some < min(FEW_LAUNCHES, every)]
+        if few:
+            yield (
+                f"few launches of {name} were in the common state at {len(few)} of {len(of)} "
+                f"points, {min(few)[0]} of {min(few)[1]} at least: intervals are wide there; take "
+                "more launches"
             )
 
 

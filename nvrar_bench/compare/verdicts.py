@@ -34,6 +34,7 @@ class Side:
         launches = launches_of(result, chosen)
         self.problem = unusable(launches)
         self.has_one_launch = len(launches) == 1
+        self.kept_launches = (len(launches), len(chosen))  # of how many
         self.wrong = result.check.status == "failed"
         self.spread: Spread | None = None
         if self.problem is None:
