@@ -11,7 +11,8 @@ from __future__ import annotations
 import ctypes
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -129,18 +130,20 @@ class _ClockedGate(Gate):
         self._world.comm.Allreduce(MPI.IN_PLACE, leaving, MPI.MAX)
         self.leaving_ns = float(leaving[0])
 
-    def flags_ns(self, passes: int) -> Nanoseconds:
-        """With no lead, how long after the start this rank hears of it."""
-        lags = np.zeros(passes, np.int64)
-        if self.mode != "clock":
-            return lags
+    @contextmanager
+    def without_lead(self) -> Iterator[None]:
+        """While inside, rank 0 sets starts that are now: the others hear of them too late."""
         lead_ns = self.lead_ns
         self._use_lead(0)
-        for i in range(passes):
-            self()
-            lags[i] = self.left_ns - self.agreed_ns
-        self._use_lead(lead_ns)
-        return lags
+        try:
+            yield
+        finally:
+            self._use_lead(lead_ns)
+
+    def lag_ns(self) -> int:
+        """Pass, and say how long after the agreed start this rank left."""
+        self()
+        return self.left_ns - self.agreed_ns
 
     def _use_lead(self, lead_ns: int) -> None:
         self.lead_ns = lead_ns

@@ -7,8 +7,6 @@ much of a core each has: a virtual core may share its own with another guest, or
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from nvrar_bench.devices.shared_memory import allocate
@@ -19,7 +17,6 @@ from nvrar_bench.world import World
 
 COPIED_BYTES = 65_536
 WORK_STEPS = 1500
-_PASSES = 25
 _LONGEST = 3  # times the median of all
 
 
@@ -31,37 +28,31 @@ class CpuYardstick(Yardstick):
 
     def __init__(self, world: World, gate: Gate) -> None:
         self._gate = gate
-        memory = allocate(world.host_comm, COPIED_BYTES)
+        # Two, in turns: what one pass writes nobody reads until all have left the pass after it.
+        memory = allocate(world.host_comm, 2 * COPIED_BYTES)
         neighbour = (memory.rank + 1) % len(memory.addresses)
-        self._own, self._peers = memory.bytes(), memory.bytes_of(neighbour)
+        self._own, self._peers = (np.split(memory.bytes_of(r), 2) for r in (memory.rank, neighbour))
         self._here = np.zeros(COPIED_BYTES, np.uint8)
         library = host.load(world.on_host_leader(lambda: host.build(StartGate())))
         self._do_work = library.nvrar_do_work
 
-    def read(self) -> Nanoseconds:
+    def read(self, passes: int) -> Nanoseconds:
         """What it says on this rank, shape (3,), in the order of states.YARDSTICKS.
 
-        Means of passes, since what shares a core comes and goes within microseconds.
+        Means of `passes`, since what shares a core comes and goes within microseconds.
         """
-        copies, works = np.zeros((2, _PASSES), np.int64)
-        for i in range(_PASSES):
-            self._own[:] = self._here
-            copies[i] = self._duration(self._copy)
-            works[i] = self._duration(self._work)
-        flags = self._gate.flags_ns(_PASSES)
-        return np.array([_mean(passes) for passes in (flags, copies, works)], np.int64)
-
-    def _copy(self) -> None:
-        self._here[:] = self._peers
-
-    def _work(self) -> None:
-        self._do_work(WORK_STEPS)
-
-    def _duration(self, do: Callable[[], None]) -> int:
-        self._gate()
-        start = MONOTONIC()
-        do()
-        return MONOTONIC() - start
+        seen = np.zeros((3, passes), np.int64)
+        here, do_work, steps = self._here, self._do_work, WORK_STEPS
+        with self._gate.without_lead():
+            for i in range(passes):
+                self._own[i % 2][:] = here
+                seen[0, i] = self._gate.lag_ns()
+                peers, start = self._peers[i % 2], MONOTONIC()
+                here[:] = peers
+                copied = MONOTONIC()
+                do_work(steps)
+                seen[1:, i] = copied - start, MONOTONIC() - copied
+        return np.array([_mean(each) for each in seen], np.int64)
 
 
 def _mean(passes: Nanoseconds) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,14 @@ class Gate(ABC):
             TimedOut: one did not come in time.
         """
 
-    def flags_ns(self, passes: int) -> Nanoseconds:
-        """How long a flag takes to this rank just now, shape (passes,), one for each. Collective.
+    def without_lead(self) -> AbstractContextManager[None]:
+        """While inside, the agreed start of a pass is when rank 0 tells it."""
+        return nullcontext()
 
-        0 where the gate cannot tell.
-        """
-        return np.zeros(passes, np.int64)
+    def lag_ns(self) -> int:
+        """Pass, and say how long after the agreed start this rank left; 0 where none is agreed."""
+        self()
+        return 0
 
     def facts(self) -> dict[str, Any]:
         """How calls are started, for the record."""
@@ -61,10 +64,11 @@ class Yardstick(ABC):
     """What the machine does just now with work in which no backend has a part."""
 
     @abstractmethod
-    def read(self) -> Nanoseconds:
+    def read(self, passes: int) -> Nanoseconds:
         """What it says on this rank, shape (3,), in the order of states.YARDSTICKS. Collective.
 
-        Where the largest over ranks has changed, the machine has. 0 is unknown.
+        Where the largest over ranks has changed, the machine has. 0 is unknown. More passes are
+        more exact.
         """
 
 

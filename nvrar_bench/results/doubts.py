@@ -41,16 +41,18 @@ def doubts(
     target: float | None,
     between: float | None,
     within: float | None,
+    kept: float = 1.0,
 ) -> Iterator[str]:
     """Yield the doubts about one result, without DOUBT in front.
 
-    `launch_numbers` are the launches' places in the record.
+    `launch_numbers` are the launches' places in the record; `kept` is the part of the samples, or
+    of several launches, that `launches` are of: who needs more has to take more than that.
     """
     yield from _drifts(launches, launch_numbers)
     if len(launches) == 1:
-        yield from _few_effective(launches[0])
+        yield from _few_effective(launches[0], kept)
     if target is not None:
-        yield from _missed(launches, median, interval, target)
+        yield from _missed(launches, median, interval, target, kept)
     yield from _apart(median, between, within)
 
 
@@ -176,10 +178,10 @@ def _critical_ratio(level: float) -> float:
     return float((1 - variance + deviation) ** 3)
 
 
-def _few_effective(launch: Launch) -> Iterator[str]:
+def _few_effective(launch: Launch, kept: float) -> Iterator[str]:
     if launch.effective >= min(FEW_EFFECTIVE, launch.count):
         return
-    needed = _about(launch.count * FEW_EFFECTIVE / launch.effective)
+    needed = _about(launch.count * FEW_EFFECTIVE / launch.effective / kept)
     yield (
         f"samples follow each other: these {launch.count} tell as much of the median as "
         f"{launch.effective:.0f} independent ones, too few for a 95 % interval to hold; raise "
@@ -188,8 +190,9 @@ def _few_effective(launch: Launch) -> Iterator[str]:
 
 
 def _missed(
-    launches: Sequence[Launch], median: float, interval: Interval | None, target: float
-) -> Iterator[str]:
+    launches: Sequence[Launch], median: float, interval: Interval | None, target: float,
+    kept: float,
+) -> Iterator[str]:  # fmt: skip
     taken = len(launches) if len(launches) > 1 else launches[0].count
     what = "launches" if len(launches) > 1 else "samples"
     wish = f"a --precision of {_percent(target)} was asked for"
@@ -201,7 +204,7 @@ def _missed(
         # Of many launches the interval has no longer the width that Student's t gives it for few.
         few = 1 < len(launches) < ORDER_STATISTICS_FROM
         shrinking = NORMAL_975 / t_975(taken - 1) if few else 1.0
-        needed = _about(taken * (reached * shrinking / target) ** 2)
+        needed = _about(taken * (reached * shrinking / target) ** 2 / kept)
         yield (
             f"{wish}, and {taken} {what} reached {_percent(reached)}; allow about {needed} "
             f"{what}, or ask for less"

@@ -84,7 +84,8 @@ def figures(
     summary = summarize(samples[in_time] / _MICRO)
     state = _state(launches, common, int(np.sum(in_time & ~chosen)))
     parts = _parts(samples, launch_samples, in_time & chosen)
-    return _figures(summary, parts, target, state, doubts)
+    part_kept = float(np.mean(chosen[in_time]))
+    return _figures(summary, parts, target, state, doubts, part_kept)
 
 
 def stretches_of(result: Result) -> list[Stretches]:
@@ -130,13 +131,14 @@ def _state(launches: Sequence[Stretches], common: Common, left_out: int) -> Stat
 
 def _figures(
     summary: Summary, parts: Sequence[Floats], target: float | None, state: State,
-    doubts: Sequence[str],
+    doubts: Sequence[str], part_kept: float,
 ) -> Figures:  # fmt: skip
     numbers = [i for i, part in enumerate(parts) if len(part)]
     launches = [Launch.of(parts[i]) for i in numbers]
     median, interval = headline(launches), headline_interval(launches)
     error, spread = within(launches), between(launches)
-    more = list_doubts(launches, numbers, median, interval, target, spread, error)
+    kept = len(numbers) / len(parts) if len(parts) > 1 else part_kept
+    more = list_doubts(launches, numbers, median, interval, target, spread, error, kept)
     low, high = interval or (None, None)
     return Figures(
         replace(

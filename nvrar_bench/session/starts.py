@@ -62,9 +62,9 @@ class Start:
             return timings.lateness()
         return most - self.arrived(timings)
 
-    def state(self) -> Nanoseconds:
+    def state(self, passes: int) -> Nanoseconds:
         """Read the yardstick, shape (3,); 0 is unknown. Collective."""
-        return UNKNOWN if self.yardstick is None else self.yardstick.read()
+        return UNKNOWN if self.yardstick is None else self.yardstick.read(passes)
 
     def facts(self) -> dict[str, Any]:
         """For the environment of the record. Collective."""

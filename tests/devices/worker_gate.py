@@ -86,7 +86,7 @@ def yardstick(device: CpuDevice) -> list[Any]:
     lead = gate.facts()["lead_us"]
     yardstick = device.yardstick(gate)
     assert yardstick is not None
-    found = [yardstick.read().tolist() for _ in range(3)]
+    found = [yardstick.read(passes).tolist() for passes in (1, 4, 25)]
     several = CpuDevice(replace(device.world, machine_of=tuple(range(device.world.size))), 5.0)
     absent = device.yardstick(barrier) is None and several.yardstick(gate) is None
     return [found, absent, lead, gate.facts()["lead_us"]]

@@ -147,6 +147,19 @@ def test_the_median_is_of_the_fastest_state_and_percentiles_are_of_all() -> None
     assert found.doubts == ()
 
 
+def test_who_needs_more_samples_of_a_state_has_to_take_more_of_all() -> None:
+    follow = RECORDED["follow"]
+    others = [2 * sample for sample in follow] * 2
+    found = figures(follow + others, (900,), (), None, stretches((300, CALM), (600, BUSY)))
+    assert "these 300 tell as much of the median as 15 independent ones" in the_doubt(found)
+    assert "raise --iters to 3000" in the_doubt(found)  # 900 x 50 / 15.2, rounded up
+    samples = normal(100)
+    reached = of(samples).precision.reached or 0.0
+    both = samples + [2 * sample for sample in samples]
+    missed = figures(both, (200,), (), 0.51 * reached, stretches((100, CALM), (100, BUSY)))
+    assert "allow about 770 samples" in missed.doubts[0]
+
+
 def test_launches_that_were_in_another_state_are_told() -> None:
     runs = [normal(100), normal(100, 2), normal(100, 3, mean=150.0)]
     samples = [sample for run in runs for sample in run]

@@ -15,7 +15,13 @@ from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.measure.rules.iterations import TURNS
 from nvrar_bench.plan import Plan
-from nvrar_bench.session.block import MOST_OF_STRETCH, VERIFY_ORDER, Block
+from nvrar_bench.session.block import (
+    LEAST_PASSES,
+    MOST_OF_STRETCH,
+    MOST_PASSES,
+    VERIFY_ORDER,
+    Block,
+)
 from nvrar_bench.session.buffers import SweepBuffers
 from nvrar_bench.session.known import KnownInputs
 from nvrar_bench.session.starts import Start
@@ -165,33 +171,44 @@ def test_there_are_at_most_so_many_turns(run):
     assert untimed == len(VERIFY_ORDER) + TURNS + 1
 
 
-def test_long_turns_are_cut_into_stretches_between_readings_of_the_yardstick(run):
-    class Ages(Yardstick):
-        """Says how often it was read, but for the third thing, which it does not know at first."""
+class Ages(Yardstick):
+    """Says how often it was read, but for the third thing, which it does not know at first."""
 
-        count = 0
+    def __init__(self) -> None:
+        self.passes: list[int] = []
 
-        def read(self):
-            self.count += 1
-            run.events.append("y")
-            return np.array([self.count, 10 * self.count, 100 * (self.count > 1)])
+    def read(self, passes):
+        self.passes.append(passes)
+        count = len(self.passes)
+        return np.array([count, 10 * count, 100 * (count > 1)])
 
+
+def test_turns_lie_between_readings_of_the_yardstick_and_long_ones_hold_some(run):
+    ages = Ages()
     calls = TURNS * (MOST_OF_STRETCH + 1)
-    (one,) = run("a", iters=calls, yardstick=Ages(), kind=Timed)
+    (one,) = run("a", iters=calls, yardstick=ages, kind=Timed)
     assert [turn.stretches.tolist() for turn in one.turns] == [[MOST_OF_STRETCH, 1]] * TURNS
-    # The mean of what was read before and behind; three readings a turn.
-    assert one.turns[1].states.tolist() == [[4, 45, 100], [5, 55, 100]]
+    # The mean of what was read before and behind; the next turn begins where the last one ended.
     assert one.turns[0].states.tolist() == [[1, 15, 0], [2, 25, 100]]
-    events = "".join(event for event in run.events if event in ("a", "y"))
-    turn = "y" + "a" * (1 + MOST_OF_STRETCH) + "y" + "aa" + "y"  # an untimed call in each stretch
-    assert events == "aaaa" + turn * TURNS + "a"
+    assert one.turns[1].states.tolist() == [[3, 35, 100], [4, 45, 100]]
+    assert ages.passes == [MOST_PASSES] * (1 + 2 * TURNS)
+    untimed = one.operation.calls - calls
+    assert untimed == len(VERIFY_ORDER) + 2 * TURNS + 1  # one call in each stretch
     assert one.stretches.samples.sum() == len(one.durations) == calls
     assert np.isnan(one.stretches.readings_us[0]).tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize(("calls", "passes"), [(1, LEAST_PASSES), (10, 20), (13, MOST_PASSES)])
+def test_short_turns_are_worth_few_passes(run, calls, passes):
+    ages = Ages()
+    first, second = run("a", "b", iters=TURNS * calls, yardstick=ages, kind=Timed)
+    assert ages.passes == [passes] * (1 + 2 * TURNS)
+    assert len(first.turns) == len(second.turns) == TURNS
+
+
 def test_a_clock_of_its_own_does_not_go_by_the_state_of_the_machine(run):
     class Unread(Yardstick):
-        def read(self):
+        def read(self, passes):
             raise AssertionError
 
     (one,) = run("a", yardstick=Unread())
