@@ -66,8 +66,9 @@ def ours(venv: Path, iterations: int) -> dict[int, tuple[float, float]]:
 
 def mean_in_state(result: Result) -> float:
     """The mean of the samples that the median is of."""
-    (chosen,) = common_state(stretches_of(result)).chosen
-    return float(np.concatenate(launches_of(result, chosen)).mean())
+    stretches = stretches_of(result)
+    (chosen,) = common_state(stretches).chosen
+    return float(np.concatenate(launches_of(result, stretches, chosen)).mean())
 
 
 def main() -> int:

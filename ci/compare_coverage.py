@@ -17,6 +17,7 @@ from itertools import product
 from math import sqrt
 
 import numpy as np
+from coverage import following
 
 from nvrar_bench.compare.bootstrap import Estimate, ratio, spread_of
 from nvrar_bench.compare.samples import Samples
@@ -49,10 +50,7 @@ def launch(kind: Kind, random: np.random.Generator) -> Samples:
     """The samples of a launch, whose true median is 1, but for what differs between launches."""
     shocks = random.standard_normal(SAMPLES)
     shocks[1:] *= sqrt(1 - kind.correlation**2)
-    logs, last = np.empty(SAMPLES), 0.0
-    for i, shock in enumerate(shocks.tolist()):
-        last = kind.correlation * last + shock
-        logs[i] = last
+    logs = following(shocks, kind.correlation)
     centre = float(np.exp(kind.between * random.standard_normal()))
     return centre * (1 + NOISE * (np.exp(logs) - 1))
 

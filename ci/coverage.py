@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from math import sqrt
 from statistics import NormalDist
 from typing import Literal
@@ -77,12 +78,12 @@ def autoregressive(count: int, phi: float, random: Random) -> Floats:
     """Logarithms follow x(i) = phi x(i - 1) + noise."""
     noise = random.normal(size=count) * sqrt(1 - phi**2)
     noise[0] = random.normal()
-    logs = np.empty(count)
-    last = 0.0
-    for i, term in enumerate(noise.tolist()):
-        last = phi * last + term
-        logs[i] = last
-    return spiked(random, logs)
+    return spiked(random, following(noise, phi))
+
+
+def following(noise: Floats, phi: float) -> Floats:
+    """Return x(i) = phi x(i - 1) + noise(i), from x(-1) = 0."""
+    return np.array(list(accumulate(noise.tolist(), lambda last, term: phi * last + term)))
 
 
 def turns(count: int, share: float, random: Random) -> Floats:

@@ -89,16 +89,16 @@ def verdicts(arguments: argparse.Namespace) -> bool:
     ratios: list[float] = []
     before, first = None, time.monotonic()
     for number in range(arguments.pairs + 1):
-        run, slow = (arguments.out / f"{number:02}{end}.json" for end in ("", "-slowed"))
-        in_turns(arguments.launches or 12, {run: 1.0, slow: SLOWER} if before else {run: 1.0})
+        plain, slow = (arguments.out / f"{number:02}{end}.json" for end in ("", "-slowed"))
+        in_turns(arguments.launches or 12, {plain: 1.0, slow: SLOWER} if before else {plain: 1.0})
         if before:
-            same.update((point["backend"], point["verdict"]) for point in compared(before, run))
-            points = compared(run, slow)
+            same.update((point["backend"], point["verdict"]) for point in compared(before, plain))
+            points = compared(plain, slow)
             slowed.update((point["backend"], point["verdict"]) for point in points)
             ratios += [point["ratio"] for point in points if point["backend"] == "mpi"]
             print(f"{time.monotonic() - first:5.0f} s; {number} pairs: {shown(same)}")
             print(f"        slowed: {shown(slowed)}", flush=True)
-        before = run
+        before = plain
     false = sum(count for (_, verdict), count in same.items() if verdict in ("faster", "slower"))
     alarms, of_mpi = false / same.total(), slowed.total() // 2
     power = slowed["mpi", "slower"] / of_mpi

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nvrar_bench.compare.document import Measured
 from nvrar_bench.compare.points import Key, points_of
-from nvrar_bench.compare.verdicts import Pair, Side
+from nvrar_bench.compare.verdicts import Pair, Readings, Side
 from nvrar_bench.measure.states import YARDSTICKS
 from nvrar_bench.results.doubts import TOLERATED
 from nvrar_bench.results.record import RunRecord
@@ -40,8 +39,8 @@ def notes(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
 
 def _left_out(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
     for name, of in sides.items():
-        parts = [one.left_out / (one.left_out + one.samples) for one in _measured(of)]
-        most = max(parts, default=0.0)
+        measured = [side.measured for side in of.values() if side.measured.left_out]
+        most = max((m.left_out / (m.left_out + m.samples) for m in measured), default=0.0)
         if most > TOLERATED:
             yield (
                 f"samples of {name} found the machine in another state, and are left out: up to "
@@ -61,23 +60,21 @@ def _few_launches(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
             )
 
 
-def _measured(of: Mapping[Key, Side]) -> list[Measured]:
-    return [side.measured for side in of.values() if side.measured.left_out]
-
-
 def _apart(pairs: Pairs) -> Iterator[str]:
     apart = [pair.readings_us for pair in pairs.values() if pair.apart]
-    if apart and apart[0][0] and apart[0][1]:
-        base, new = (
-            ", ".join(f"{what} {us:.3g}" for what, us in zip(YARDSTICKS, of, strict=True))
-            for of in apart[0]
-            if of
-        )
+    if apart:
+        base, new = map(_reading, apart[0])
         yield (
             f"at {len(apart)} of {len(pairs)} points the machine was in another state, by the "
             f"yardstick: {base} us in base, {new} us in new; measure again, or judge nevertheless "
             "with --any-state"
         )
+
+
+def _reading(readings_us: Readings | None) -> str:
+    return ", ".join(
+        f"{what} {us:.3g}" for what, us in zip(YARDSTICKS, readings_us or (), strict=False)
+    )
 
 
 def _of_points(name: str, sides: Mapping[Key, Side], run: RunRecord) -> Iterator[str]:

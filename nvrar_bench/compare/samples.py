@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.measure.states import Masks
-from nvrar_bench.results.figures import stretches_of
+from nvrar_bench.measure.states import Masks, Stretches
 from nvrar_bench.results.record import Result
 
 Samples = npt.NDArray[np.float64]
@@ -19,18 +18,19 @@ FEWEST = 6
 SHORTEST_US = 1e-3
 
 
-def launches_of(result: Result, chosen: Sequence[Masks]) -> tuple[Samples, ...]:
+def launches_of(
+    result: Result, launches: Sequence[Stretches], chosen: Sequence[Masks]
+) -> tuple[Samples, ...]:
     """Return the samples of each launch in microseconds, in order, of its `chosen` stretches.
 
-    Late samples are left out, and launches of which nothing is left.
+    `launches` are the result's own (figures.stretches_of). Late samples are left out, and launches
+    of which nothing is left.
     """
     kept = np.ones(len(result.samples_us), bool)
     kept[list(result.late)] = False
     values = np.asarray(result.samples_us, np.float64)
     ends = np.cumsum(result.launch_samples)[:-1]
-    parts = zip(
-        stretches_of(result), chosen, np.split(values, ends), np.split(kept, ends), strict=True
-    )
+    parts = zip(launches, chosen, np.split(values, ends), np.split(kept, ends), strict=True)
     found = (part[mask & launch.of_samples(which)] for launch, which, part, mask in parts)
     return tuple(part for part in found if len(part))
 

@@ -45,7 +45,7 @@ _MEASURED = {
     "high_us": _said(_US, "of its 95 % interval; null without one"),
     "samples": _said(_COUNT, "that count: without late ones"),
     "launches": _said(_COUNT, "that are compared"),
-    "left_out": _said(_COUNT, "launches that found the machine in another state"),
+    "left_out": _said(_COUNT, "samples in time that found the machine in another state"),
 }
 _POINT = {
     **_KEY,

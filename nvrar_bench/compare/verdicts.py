@@ -10,7 +10,7 @@ import numpy as np
 from nvrar_bench.compare.bootstrap import Spread, own_interval, ratio, spread_of
 from nvrar_bench.compare.document import Measured, Point, Verdict
 from nvrar_bench.compare.points import Key
-from nvrar_bench.compare.samples import figure, launches_of, unusable
+from nvrar_bench.compare.samples import Samples, figure, launches_of, unusable
 from nvrar_bench.measure.states import Masks, Stretches, common_state, everything
 from nvrar_bench.results.figures import stretches_of
 from nvrar_bench.results.record import Result
@@ -26,15 +26,16 @@ LAUNCH_SPREAD = 0.3
 class Side:
     """Some stretches of a result as one side of a comparison: 0 is the base, 1 is new.
 
-    `chosen[launch]`, shape (n,), says which stretches. Every point draws the same random numbers,
-    whatever other points there are.
+    `launches` are the samples of each that has some in these, of `every` launch of the result.
+    Every point draws the same random numbers, whatever other points there are.
     """
 
-    def __init__(self, result: Result, chosen: Sequence[Masks], seed: int, side: int) -> None:
-        launches = launches_of(result, chosen)
+    def __init__(
+        self, result: Result, launches: Sequence[Samples], every: int, seed: int, side: int
+    ) -> None:
         self.problem = unusable(launches)
         self.has_one_launch = len(launches) == 1
-        self.kept_launches = (len(launches), len(chosen))  # of how many
+        self.kept_launches = (len(launches), every)  # of how many
         self.wrong = result.check.status == "failed"
         self.spread: Spread | None = None
         if self.problem is None:
@@ -62,7 +63,8 @@ class Candidate:
         """Return what the `chosen` stretches of each launch come to."""
         key = np.concatenate(chosen).tobytes()
         if key not in self._sides:
-            self._sides[key] = Side(self._result, chosen, self._seed, self._side)
+            launches = launches_of(self._result, self.stretches, chosen)
+            self._sides[key] = Side(self._result, launches, len(chosen), self._seed, self._side)
         return self._sides[key]
 
 

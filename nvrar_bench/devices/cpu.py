@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.caches import CacheFlush
-from nvrar_bench.devices.gate import open_gate
+from nvrar_bench.devices.gate import SharedGate, open_gate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.devices.yardstick import CpuYardstick
@@ -136,8 +136,10 @@ class CpuDevice(Device):
 
     def yardstick(self, gate: Gate) -> Yardstick | None:
         """Return one where all ranks are processes of one machine that begin by the clock."""
-        has_one = self.world.machines == 1 and not self.world.virtual_ranks
-        return CpuYardstick(self.world, gate) if has_one and gate.mode == "clock" else None
+        is_one_machine = self.world.machines == 1 and not self.world.virtual_ranks
+        if is_one_machine and isinstance(gate, SharedGate) and gate.mode == "clock":
+            return CpuYardstick(self.world, gate)
+        return None
 
     def finish(self, operation: Operation) -> None:
         """A call of a CPU operation is done when it returns."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from nvrar_bench.devices.gate import SharedGate
 from nvrar_bench.devices.shared_memory import allocate
-from nvrar_bench.measure.loop import MONOTONIC, Gate, Nanoseconds, Yardstick
+from nvrar_bench.measure.loop import MONOTONIC, Nanoseconds, Yardstick
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import StartGate
 from nvrar_bench.world import World
@@ -26,7 +27,7 @@ class CpuYardstick(Yardstick):
     A rank that is alone copies its own bytes.
     """
 
-    def __init__(self, world: World, gate: Gate) -> None:
+    def __init__(self, world: World, gate: SharedGate) -> None:
         self._gate = gate
         # Two, in turns: what one pass writes nobody reads until all have left the pass after it.
         memory = allocate(world.host_comm, 2 * COPIED_BYTES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +44,6 @@ class Gate(ABC):
         Raises:
             TimedOut: one did not come in time.
         """
-
-    def without_lead(self) -> AbstractContextManager[None]:
-        """While inside, the agreed start of a pass is when rank 0 tells it."""
-        return nullcontext()
-
-    def lag_ns(self) -> int:
-        """Pass, and say how long after the agreed start this rank left; 0 where none is agreed."""
-        self()
-        return 0
 
     def facts(self) -> dict[str, Any]:
         """How calls are started, for the record."""

@@ -60,9 +60,9 @@ def figures(
 
     `launch_samples` says how many samples each launch took, `stretches` what the yardstick said
     beside them, empty where that is unknown; either adds up to all. `target` is the precision asked
-    for, or None. The median is of the one state of the machine that all launches were in most; a
-    launch without a sample of that state, in time, is left out. Where that would leave nothing,
-    late samples are in the figures, and a doubt says so.
+    for, or None. The median is of the fastest state of the machine that nearly all launches were
+    in; a launch without a sample of that state, in time, is left out. Where that would leave
+    nothing, late samples are in the figures, and a doubt says so.
 
     Raises:
         UsageError: launches, late samples or stretches that these samples do not have.
