@@ -1,9 +1,10 @@
 """What the figures are worth on this machine: false alarms, missed slow-downs, spread, cost.
 
-    python ci/noise.py verdicts [--pairs 40] [--launches 12]
+    python ci/noise.py verdicts [--pairs 40] [--launches 8] [--max-launches 24]
         the same sweep again and again, each compared with the one before: how many points
         `compare` calls faster or slower; and each with one whose MPI is slowed by 10 %, their
-        launches in turns: how many points of MPI it calls slower
+        launches in turns: how many points of MPI it calls slower. Launches of a run go on until
+        so many share a state of the machine
     python ci/noise.py spread [--launches 10] [--load 2]
         max / min over launches of the figure, and of the mean of the same samples; with --load
         beside so many processes that work and sleep at random
@@ -29,6 +30,12 @@ from multiprocessing import Process
 from pathlib import Path
 from random import Random
 from typing import Any
+
+from nvrar_bench.cli.launches import Wanted
+from nvrar_bench.results.merge import merge
+from nvrar_bench.results.reader import read_record
+from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.writer import Writer
 
 MOST_ALARMS = 0.05
 LEAST_POWER = 0.95
@@ -61,17 +68,24 @@ def launch(part: Path, number: int, factor: float) -> None:
     run([sys.executable, "-c", LAUNCH, sys.executable, str(SLOWED), *words], own)
 
 
-def in_turns(count: int, runs: dict[Path, float]) -> None:
-    """`count` launches of each of `runs`, MPI slowed by its factor; one record of each run."""
-    parts = {path: [path.with_suffix(f".{i}.json") for i in range(count)] for path in runs}
-    for number in range(count):
-        for path, factor in runs.items():
-            launch(parts[path][number], number, factor)
-    for path, names in parts.items():
-        merge = [sys.executable, "-m", "nvrar_bench", "merge", *map(str, names)]
-        run([*merge, "--json", str(path)])
-        for name in names:
-            name.unlink()
+def in_turns(wanted: Wanted, runs: dict[Path, float]) -> list[int]:
+    """As many launches of each of `runs` as `wanted`, MPI slowed by its factor; how many.
+
+    One record is left of each run.
+    """
+    records: dict[Path, list[RunRecord]] = {path: [] for path in runs}
+    going_on = dict(runs)
+    for number in range(wanted.last):
+        for path, factor in list(going_on.items()):
+            part = path.with_suffix(".part.json")
+            launch(part, number, factor)
+            records[path].append(read_record(part))
+            part.unlink()
+            if wanted.is_met(merge(records[path])):
+                del going_on[path]
+    for path, launches in records.items():
+        Writer(path).write(merge(launches))
+    return [len(launches) for launches in records.values()]
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> None:
@@ -87,10 +101,11 @@ def verdicts(arguments: argparse.Namespace) -> bool:
     """The same sweep again and again, each beside a slowed one: their launches in turns."""
     same, slowed = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     ratios: list[float] = []
+    wanted, launches = Wanted(arguments.launches or 8, arguments.max_launches), []
     before, first = None, time.monotonic()
     for number in range(arguments.pairs + 1):
         plain, slow = (arguments.out / f"{number:02}{end}.json" for end in ("", "-slowed"))
-        in_turns(arguments.launches or 12, {plain: 1.0, slow: SLOWER} if before else {plain: 1.0})
+        launches += in_turns(wanted, {plain: 1.0, slow: SLOWER} if before else {plain: 1.0})
         if before:
             same.update((point["backend"], point["verdict"]) for point in compared(before, plain))
             points = compared(plain, slow)
@@ -102,6 +117,8 @@ def verdicts(arguments: argparse.Namespace) -> bool:
     false = sum(count for (_, verdict), count in same.items() if verdict in ("faster", "slower"))
     alarms, of_mpi = false / same.total(), slowed.total() // 2
     power = slowed["mpi", "slower"] / of_mpi
+    average = statistics.mean(launches)
+    print(f"{min(launches)} to {max(launches)} launches a run, {average:.1f} on average")
     print(f"the same, called faster or slower: {alarms:.1%} of {same.total()} points", end="; ")
     print(f"at most {MOST_ALARMS:.0%}")
     print(
@@ -202,7 +219,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["verdicts", "spread", "cost"])
     parser.add_argument("--pairs", type=int, default=40)
-    parser.add_argument("--launches", type=int, help="of each run; 12, of spread 10")
+    parser.add_argument("--launches", type=int, help="of each run; 8, of spread 10")
+    parser.add_argument("--max-launches", type=int, default=24, help="of verdicts")
     parser.add_argument("--load", type=int, default=0, help="processes beside the spread")
     parser.add_argument("--out", type=Path, default=Path("noise-records"))
     arguments = parser.parse_args()

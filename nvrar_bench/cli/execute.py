@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def execute(
     make_settings: Callable[[], Settings], *, ranks: int | None, json: Path | None, report: str,
-    launches: int = 1,
+    launches: int = 1, max_launches: int | None = None,
 ) -> None:  # fmt: skip
     """Run `make_settings()` on `ranks` new ranks, or as a rank of the job this is part of.
 
@@ -28,10 +28,11 @@ def execute(
     from nvrar_bench import launch
     from nvrar_bench.launch.initialize import load_mpi
 
-    if launches != 1:
+    if launches != 1 or max_launches is not None:
+        from nvrar_bench.cli.launches import Wanted
         from nvrar_bench.cli.repeat import repeat
 
-        raise typer.Exit(repeat(make_settings(), launches, ranks, json))
+        raise typer.Exit(repeat(make_settings(), Wanted(launches, max_launches), ranks, json))
     if ranks is None:
         launch.supervise()  # before NumPy and MPI: a fork copies no thread and no connection
         settings = make_settings()  # a mistake is found before MPI starts

@@ -71,6 +71,14 @@ Launches = Annotated[
         help="With --ranks or --virtual-ranks: launch N times, and make one record of it all. [1]",
     ),
 ]  # fmt: skip
+MaxLaunches = Annotated[
+    int | None,
+    typer.Option(
+        "--max-launches", metavar="N", parser=whole,
+        help="Go on until --launches of them found the machine in one state at every point, but "
+        "not beyond so many. [--launches, whatever they found]",
+    ),
+]  # fmt: skip
 Fabric = Annotated[
     str, typer.Option(
         "--fabric", metavar="auto|host|nvshmem|loopback",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from nvrar_bench.cli.console import announce_terminal, console
-from nvrar_bench.cli.options import require
+from nvrar_bench.cli.launches import Wanted, in_one_state
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageError
 from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
@@ -32,9 +32,8 @@ from nvrar_bench.results.writer import STDOUT, Writer
 if TYPE_CHECKING:
     from nvrar_bench.session.settings import Settings
 
-MAX_LAUNCHES = 1000
 _COUNT = "NVRAR_BENCH_LAUNCHES"  # how many there will be: set where another process reports
-_OWN_OPTIONS = ("--ranks", "--launches", "--json")
+_OWN_OPTIONS = ("--ranks", "--launches", "--max-launches", "--json")
 _ERRORS: dict[int, type[NvrarBenchError]] = {4: LostRank, 130: Interrupted}
 
 
@@ -43,28 +42,27 @@ def reports_elsewhere(environ: Mapping[str, str]) -> bool:
     return _COUNT in environ
 
 
-def repeat(settings: Settings, launches: int, ranks: int | None, json: Path | None) -> int:
-    """Launch this command `launches` times, write and print one record; return the exit code.
+def repeat(settings: Settings, wanted: Wanted, ranks: int | None, json: Path | None) -> int:
+    """Launch this command as often as `wanted`, write and print one record; return the exit code.
 
     The first launch that ends badly is the last, and its exit code is returned.
 
     Raises:
         UsageError: the launches cannot be started from here.
     """
-    _require_repeatable(launches, ranks, settings.virtual_ranks)
+    wanted.check()
+    _require_repeatable(wanted.launches, ranks, settings.virtual_ranks)
     writer = Writer(json)
     writer.check_writable()
     announce_terminal()
-    os.environ[_COUNT] = str(launches)
+    os.environ[_COUNT] = str(wanted.last)
     with TemporaryDirectory(prefix="nvrar-bench-") as folder, _held() as stopped:
-        repetition = _Repetition(launches, writer, Path(folder))
+        repetition = _Repetition(wanted, writer, Path(folder))
         with repetition.closing():
             return repetition.run(lambda words: _start(ranks, words), stopped)
 
 
 def _require_repeatable(launches: int, ranks: int | None, virtual_ranks: int | None) -> None:
-    allowed = f"1 to {MAX_LAUNCHES}"
-    require(1 <= launches <= MAX_LAUNCHES, "--launches", launches, allowed)
     row = launcher(os.environ)
     if row is not None and not (ranks and expected_ranks(os.environ) == 1):
         raise UsageError(
@@ -105,8 +103,10 @@ def _arguments(path: Path) -> list[str]:
 class _Repetition:
     """The launches so far, and their record."""
 
-    def __init__(self, launches: int, writer: Writer, folder: Path) -> None:
-        self._launches, self._writer, self._folder = launches, writer, folder
+    _so_far: RunRecord  # of those that ended, from the first on
+
+    def __init__(self, wanted: Wanted, writer: Writer, folder: Path) -> None:
+        self._wanted, self._writer, self._folder = wanted, writer, folder
         self._records: list[RunRecord] = []
         self._id = uuid4().hex
         self._started = time.monotonic()
@@ -114,13 +114,14 @@ class _Repetition:
 
     def run(self, start: Callable[[list[str]], int], stopped: Callable[[], bool]) -> int:
         """Launch as often as wanted, or until a launch ends badly; return its exit code."""
-        for index in range(self._launches):
+        for index in range(self._wanted.last):
             self._code = 1  # unless the launch comes to an end
             code = Interrupted.exit_code if stopped() else self._launch(index, start)
             if code == 0:
-                self._write_unfinished()
+                self._so_far = self._merged()
+                self._write_unfinished(self._so_far)
             self._code = code
-            if code:
+            if code or self._wanted.is_met(self._so_far):
                 break
         return self._code
 
@@ -161,11 +162,10 @@ class _Repetition:
         self._records.append(record)
 
     def _announce(self, index: int) -> None:
-        left = ""
+        line = f"[{index + 1}/{self._wanted.last}] launch"
         if index:
-            seconds = (time.monotonic() - self._started) / index * (self._launches - index)
-            left = f", about {seconds:.0f} s left"
-        line = f"[{index + 1}/{self._launches}] launch{left}"
+            each = (time.monotonic() - self._started) / index
+            line += f", {self._left(index, each)}"
         console("stderr").print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _merged(self) -> RunRecord:
@@ -173,14 +173,25 @@ class _Repetition:
         record = merge(self._records, names)
         return replace(record, run=replace(record.run, id=self._id, command=tuple(sys.argv)))
 
-    def _write_unfinished(self) -> None:
+    def _left(self, index: int, each: float) -> str:
+        """What is still to come, before launch `index` > 0; a launch takes `each` seconds."""
+        seconds = each * (self._wanted.last - index)
+        if self._wanted.most is None:
+            return f"about {seconds:.0f} s left"
+        found = in_one_state(self._so_far)
+        return (
+            f"at most {seconds:.0f} s left; {found} of {self._wanted.launches} in one state so far"
+        )
+
+    def _write_unfinished(self, record: RunRecord) -> None:
         if self._writer.destination not in (None, STDOUT):
-            record = self._merged()
             run = replace(record.run, status="interrupted", finished_at=None)
             self._writer.write(replace(record, run=run))
 
     def _close(self, cause: Exception | None) -> None:
         record = self._merged()
+        if self._code == 0:
+            record = self._wanted.told(record)
         if self._code and record.run.status == "complete":  # it ended between two launches
             message = f"the run ended after launch {len(self._records)}"
             record = _failed(record, self._code, f"{message}: {cause}" if cause else message)

@@ -117,6 +117,7 @@ def sweep(
     nodes: options.Nodes = None,
     ranks: options.Ranks = None,
     launches: options.Launches = 1,
+    max_launches: options.MaxLaunches = None,
     json: options.Json = None,
     timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
@@ -152,5 +153,5 @@ def sweep(
             warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
             launching=launching,
         ),
-        ranks=ranks, json=json, report="table", launches=launches,
+        ranks=ranks, json=json, report="table", launches=launches, max_launches=max_launches,
     )  # fmt: skip

@@ -55,8 +55,8 @@ def _few_launches(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
         if few:
             yield (
                 f"few launches of {name} were in the common state at {len(few)} of {len(of)} "
-                f"points, {min(few)[0]} of {min(few)[1]} at least: intervals are wide there; take "
-                "more launches"
+                f"points, {min(few)[0]} of {min(few)[1]} at least: intervals are wide there; let "
+                "--launches go on with --max-launches"
             )
 
 

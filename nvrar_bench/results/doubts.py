@@ -83,7 +83,7 @@ def of_state(launch_samples: Sequence[int], chosen: Masks, is_restless: bool) ->
     elif empty := _without(launch_samples, chosen):
         yield (
             f"{empty} found the machine in another state than most, and is not in the median; keep "
-            "other work off it, or take more --launches"
+            "other work off it, or let --launches go on with --max-launches"
         )
 
 

@@ -93,6 +93,12 @@ def stretches_of(result: Result) -> list[Stretches]:
     return _stretches(result.launch_samples, result.stretches)
 
 
+def launches_in_state(result: Result) -> int:
+    """How many launches the median of `result` is of; 0 if none was in any state for long."""
+    is_restless = common_state(stretches_of(result)).apart
+    return 0 if is_restless else len(result.launches.medians_us)
+
+
 def _stretches(launch_samples: Sequence[int], stretches: Sequence[Stretch]) -> list[Stretches]:
     if not stretches:
         return [Stretches.unknown(count) for count in launch_samples]

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from compare import samples
 from output import messages, one_error, read, valid, wait_until
 
 from nvrar_bench.cli import repeat
+from nvrar_bench.cli.launches import Wanted
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.results.record import RankPlace, RunRecord, Topology
 from nvrar_bench.results.writer import Writer, encode
@@ -120,6 +122,21 @@ def test_ctrl_c_in_the_second_launch(
     assert _nothing_left(tmp_path)
 
 
+def test_as_many_launches_as_share_a_state(run_command: Any, tmp_path: Path):
+    """What these find nobody knows; either the launches sufficed, or every one was used."""
+    path = tmp_path / "all.json"
+    words = ("sweep", "--ranks", 2, "--backend", "mpi", "--sizes", "64", "-n", 50)
+    done = run_command(*words, "--launches", 2, "--max-launches", 3, "--json", path)
+    assert (done.code, "[1/3] launch\n" in done.stderr) == (0, True)
+    assert "s left; 1 of 2 in one state so far" in done.stderr
+    (result,) = read(path)["results"]
+    taken, shared = len(result["launch_samples"]), len(result["launches"]["medians_us"])
+    told = any("--launches 2 were asked for" in text for text in result["warnings"])
+    assert (taken, told) in ((2, False), (3, False), (3, True))
+    assert told or shared >= 2
+    assert _nothing_left(tmp_path)
+
+
 def test_virtual_ranks(run_command: Any, tmp_path: Path):
     path = tmp_path / "all.json"
     virtual = ("--fabric", "loopback", "--virtual-ranks", 2, "--device", "cpu")
@@ -147,6 +164,9 @@ def test_a_mistake_that_the_ranks_find_ends_the_first_launch(run_command: Any, t
         (["--launches", "two"], ["--launches", "two", "whole number"]),
         (["--launches", 3], ["--launches 3", "--ranks N", "--virtual-ranks N"]),
         (["--launches", 3, "--ranks", 2, "--nodes", 3], ["--nodes 3", "1, 2"]),
+        (["--max-launches", 3, "--ranks", 2], ["--max-launches 3", "--launches N, 2 or more"]),
+        (["--launches", 3, "--max-launches", 2], ["--max-launches 2", "3, the --launches,"]),
+        (["--launches", 3, "--max-launches", 1001], ["--max-launches 1001", "to 1000"]),
         (["--launches", 2, "--ranks", 2, "--json", "no/a.json"], ["--json", "no/a.json"]),
     ],
 )
@@ -179,11 +199,12 @@ def _record(status: Any = "complete") -> RunRecord:
 
 
 def _repeated(
-    path: Path, launches: int, start: Any, monkeypatch: pytest.MonkeyPatch, stopped: Any = bool
-) -> int:
+    path: Path, launches: int, start: Any, monkeypatch: pytest.MonkeyPatch, stopped: Any = bool,
+    most: int | None = None,
+) -> int:  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["nvrar-bench", "sweep", "--launches", str(launches)])
     monkeypatch.setenv(repeat.LAUNCH, "")
-    repetition = repeat._Repetition(launches, Writer(path), path.parent)
+    repetition = repeat._Repetition(Wanted(launches, most), Writer(path), path.parent)
     with repetition.closing():
         return repetition.run(start, stopped)
 
@@ -252,6 +273,67 @@ def test_what_ended_is_kept_when_a_launch_cannot_start(
     record = read(path)
     assert (record["run"]["status"], record["settings"]["launches"]) == ("failed", 1)
     assert [each["message"] for each in record["errors"]] == ["the run ended after launch 1: no"]
+
+
+def _launches(*work_us: float | None) -> list[tuple[int, RunRecord | None]]:
+    """Launches of two points; the yardstick of the first differs, that of the second does not."""
+    times = [[10.0] * 30]
+    points = [[samples.result(times, stretches=samples.states(times, us))] for us in work_us]
+    calm = samples.result(times, 8192, stretches=samples.states(times, 3.0))
+    return [
+        (0, samples.record(*point, calm, run_id=f"{number:032x}"))
+        for number, point in enumerate(points)
+    ]
+
+
+CALM, BUSY = 3.0, 4.5
+
+
+@pytest.mark.parametrize(
+    ("work_us", "taken", "shared"),
+    [
+        ([CALM, CALM, CALM], 3, 3),
+        ([CALM, BUSY, CALM, BUSY, CALM], 5, 3),
+        ([BUSY, BUSY, CALM, BUSY], 4, 3),  # the fast state has too few launches to be chosen
+        ([CALM, BUSY, CALM, BUSY, BUSY, BUSY], 6, 4),
+        ([CALM, BUSY, CALM, BUSY, 7.0, 9.0], 6, 2),
+        ([None, CALM, BUSY], 3, 3),  # one without a yardstick: no state can be told
+    ],
+)
+def test_launches_go_on_until_enough_share_a_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work_us: Any, taken: int, shared: int
+):
+    path = tmp_path / "all.json"
+    code = _repeated(path, 3, _start(*_launches(*work_us)), monkeypatch, most=6)
+    record = read(path)
+    first, calm = record["results"]
+    assert (code, record["run"]["status"], record["settings"]["launches"]) == (0, "complete", taken)
+    assert [len(first["launch_samples"]), len(first["launches"]["medians_us"])] == [taken, shared]
+    told = [text for text in first["warnings"] if text.startswith("launches: ")]
+    wish = f"launches: {shared} of 6 found the machine in one state, --launches 3 were asked for"
+    assert [text[: len(wish)] for text in told] == ([wish] if shared < 3 else [])
+    assert not any(text.startswith("launches: ") for text in calm["warnings"])
+
+
+def test_states_are_not_asked_for_without_a_maximum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "all.json"
+    assert _repeated(path, 3, _start(*_launches(CALM, BUSY, 7.0)), monkeypatch) == 0
+    assert "were asked for" not in path.read_text()
+
+
+def test_no_state_for_long_is_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each stretch found the machine in another state: the figure is of all, and is not enough."""
+    path, times = tmp_path / "all.json", [[10.0] * 10 for _ in range(10)]
+    ends: list[tuple[int, RunRecord | None]] = []
+    for number in range(3):
+        stretches = samples.states(times, *(3.0 * 1.2 ** (i + 10 * number) for i in range(10)))
+        restless = samples.result([[10.0] * 100], stretches=stretches)
+        ends.append((0, samples.record(restless, run_id=f"{number:032x}")))
+    assert _repeated(path, 2, _start(*ends), monkeypatch, most=3) == 0
+    (result,) = read(path)["results"]
+    assert "launches: 0 of 3 found the machine in one state" in "".join(result["warnings"])
 
 
 def test_a_launch_that_cannot_be_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

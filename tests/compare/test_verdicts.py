@@ -127,7 +127,7 @@ def test_what_is_left_out_is_told() -> None:
         "samples of base found the machine in another state, and are left out: up to 33% of a "
         "point",
         "few launches of base were in the common state at 1 of 2 points, 2 of 3 at least: "
-        "intervals are wide there; take more launches",
+        "intervals are wide there; let --launches go on with --max-launches",
         "at 1 of 2 points the machine was in another state, by the yardstick: flag 0.1, copy 2, "
         "work 3 us in base, flag 0.1, copy 2, work 4.55 us in new; measure again, or judge "
         "nevertheless with --any-state",

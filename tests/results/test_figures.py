@@ -169,7 +169,7 @@ def test_launches_that_were_in_another_state_are_told() -> None:
     assert found.launches == replace(plain.launches, count=3)
     assert found.doubts[0] == (
         f"{DOUBT}launch 2 found the machine in another state than most, and is not in the median; "
-        "keep other work off it, or take more --launches"
+        "keep other work off it, or let --launches go on with --max-launches"
     )
     assert found.doubts[1:] == plain.doubts
 

@@ -1,0 +1,69 @@
+"""How many launches a run wants, and whether it has them: `--launches`, `--max-launches`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from nvrar_bench.cli.options import require
+from nvrar_bench.errors import UsageError
+from nvrar_bench.results.figures import launches_in_state
+from nvrar_bench.results.merged_result import LAUNCHES
+from nvrar_bench.results.record import Result, RunRecord
+
+MAX_LAUNCHES = 1000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`--launches` and `--max-launches`.
+
+    So many launches; or so many that found the machine in one state at every point, out of `most`.
+    """
+
+    launches: int
+    most: int | None = None
+
+    @property
+    def last(self) -> int:
+        """How many there may be."""
+        return self.launches if self.most is None else self.most
+
+    def check(self) -> None:
+        """Refuse what cannot be; UsageError."""
+        allowed = f"1 to {MAX_LAUNCHES}"
+        require(1 <= self.launches <= MAX_LAUNCHES, "--launches", self.launches, allowed)
+        if self.most is None:
+            return
+        if self.launches == 1:
+            raise UsageError(
+                f"--max-launches {self.most} needs --launches N, 2 or more: how many launches are "
+                "to find the machine in one state"
+            )
+        allowed = f"{self.launches}, the --launches, to {MAX_LAUNCHES}"
+        require(self.launches <= self.most <= MAX_LAUNCHES, "--max-launches", self.most, allowed)
+
+    def is_met(self, record: RunRecord) -> bool:
+        """Whether the launches in `record` are enough before the last."""
+        return self.most is not None and in_one_state(record) >= self.launches
+
+    def told(self, record: RunRecord) -> RunRecord:
+        """Return `record` with a warning on each result of fewer launches than wanted."""
+        if self.most is None:
+            return record
+        return replace(record, results=tuple(map(self._told, record.results)))
+
+    def _told(self, result: Result) -> Result:
+        found = launches_in_state(result)
+        if found >= self.launches:
+            return result
+        text = (
+            f"{LAUNCHES}{found} of {len(result.launch_samples)} found the machine in one state, "
+            f"--launches {self.launches} were asked for: keep other work off it, or allow more "
+            "--max-launches"
+        )
+        return replace(result, warnings=(*result.warnings, text))
+
+
+def in_one_state(record: RunRecord) -> int:
+    """How many launches each point is of, at least; all of them where there is no point."""
+    return min(map(launches_in_state, record.results), default=int(record.settings["launches"]))
