@@ -1,4 +1,4 @@
-"""One record of several launches, made of the records of each: see docs/method.md, "Launches".
+"""One record of several launches, made of the records of each: see docs/record.md.
 
 Merging records that were merged before gives what merging all of them at once gives.
 """
