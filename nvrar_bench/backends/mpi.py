@@ -25,12 +25,18 @@ class MpiBackend(Backend):
         return None
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
-        """Bind the buffers to MPI's datatype and operation."""
+        """Bind the buffers to MPI's datatype and operation.
+
+        mpi4py asks an MPI.buffer for less than a NumPy array at each call.
+        """
         datatype = getattr(MPI, str(DTYPES[case.dtype].mpi))
         op = getattr(MPI, str(OPS[case.op].mpi))
         in_place = case.placement == "in_place"
-        source: Any = MPI.IN_PLACE if in_place else [send, case.count, datatype]
-        return _Allreduce(self.world.comm, source, [recv, case.count, datatype], op)
+        target = [MPI.buffer.frombuffer(recv), case.count, datatype]
+        source: Any = MPI.IN_PLACE
+        if not in_place:
+            source = [MPI.buffer.frombuffer(send), case.count, datatype]
+        return _Allreduce(self.world.comm, source, target, op)
 
 
 class _Allreduce(Operation):
