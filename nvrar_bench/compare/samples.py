@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.measure.states import Masks, Stretches
+from nvrar_bench.measure.launches import cut
+from nvrar_bench.measure.states import Masks, Stretches, samples_of
 from nvrar_bench.results.record import Result
 
 Samples = npt.NDArray[np.float64]
@@ -26,13 +27,10 @@ def launches_of(
     `launches` are the result's own (figures.stretches_of). Late samples are left out, and launches
     of which nothing is left.
     """
-    kept = np.ones(len(result.samples_us), bool)
+    kept = samples_of(launches, chosen)
     kept[list(result.late)] = False
     values = np.asarray(result.samples_us, np.float64)
-    ends = np.cumsum(result.launch_samples)[:-1]
-    parts = zip(launches, chosen, np.split(values, ends), np.split(kept, ends), strict=True)
-    found = (part[mask & launch.of_samples(which)] for launch, which, part, mask in parts)
-    return tuple(part for part in found if len(part))
+    return tuple(part for part in cut(values, result.launch_samples, kept) if len(part))
 
 
 def figure(launches: Sequence[Samples]) -> float:

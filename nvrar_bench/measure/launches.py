@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from nvrar_bench.measure.drift import Shift, slow_drift, startup_drift
 from nvrar_bench.measure.independence import BATCHES, Samples, dependence
@@ -57,6 +58,13 @@ class Launch:
             startup_drift(samples),
             slow_drift(samples),
         )
+
+
+def cut(samples: Samples, counts: Sequence[int], kept: npt.NDArray[np.bool_]) -> list[Samples]:
+    """Return the samples that are `kept`, shape (n,), launch by launch; `counts` add up to n."""
+    ends = np.cumsum(counts)[:-1]
+    pairs = zip(np.split(samples, ends), np.split(kept, ends), strict=True)
+    return [part[mask] for part, mask in pairs]
 
 
 def headline(launches: Sequence[Launch]) -> float:

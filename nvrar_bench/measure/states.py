@@ -91,6 +91,12 @@ def common_state(*sides: Sequence[Stretches]) -> Common:
     return Common(tuple(tuple(_chosen(s, centre) for s in side) for side in sides), centre)
 
 
+def samples_of(launches: Sequence[Stretches], chosen: Sequence[Masks]) -> Masks:
+    """Say of each sample of `launches`, shape (n,), whether its stretch is `chosen`."""
+    parts = [one.of_samples(mask) for one, mask in zip(launches, chosen, strict=True)]
+    return np.concatenate(parts) if parts else np.zeros(0, bool)
+
+
 def everything(*sides: Sequence[Stretches]) -> tuple[tuple[Masks, ...], ...]:
     """Choose all stretches."""
     return tuple(tuple(np.ones(len(s.samples), bool) for s in side) for side in sides)

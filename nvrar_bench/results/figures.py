@@ -14,11 +14,19 @@ from nvrar_bench.measure.launches import (
     Interval,
     Launch,
     between,
+    cut,
     headline,
     headline_interval,
     within,
 )
-from nvrar_bench.measure.states import Common, Masks, Stretches, common_state, cut_launches
+from nvrar_bench.measure.states import (
+    Common,
+    Masks,
+    Stretches,
+    common_state,
+    cut_launches,
+    samples_of,
+)
 from nvrar_bench.measure.statistics import Summary, algbw, busbw, summarize
 from nvrar_bench.results.doubts import DOUBT, of_state, of_time, worst
 from nvrar_bench.results.doubts import doubts as list_doubts
@@ -71,10 +79,7 @@ def figures(
     launches = _stretches(launch_samples, stretches)
     in_time = _in_time(samples, launch_samples, late)
     common = common_state(launches)
-    chosen = np.concatenate(
-        [one.of_samples(mask) for one, mask in zip(launches, common.chosen[0], strict=True)]
-        or [in_time]
-    )
+    chosen = samples_of(launches, common.chosen[0])
     doubts = list(of_time(launch_samples, in_time))
     if not in_time.any():
         in_time = chosen = np.ones(len(samples), bool)
@@ -83,7 +88,7 @@ def figures(
     doubts += of_state(launch_samples, chosen, common.apart)
     summary = summarize(samples[in_time] / _MICRO)
     state = _state(launches, common, int(np.sum(in_time & ~chosen)))
-    parts = _parts(samples, launch_samples, in_time & chosen)
+    parts = cut(samples, launch_samples, in_time & chosen)
     part_kept = float(np.mean(chosen[in_time]))
     return _figures(summary, parts, target, state, doubts, part_kept)
 
@@ -118,13 +123,6 @@ def _in_time(samples: Floats, counts: Sequence[int], late: Sequence[int]) -> Mas
     in_time = np.ones(len(samples), bool)
     in_time[list(late)] = False
     return in_time
-
-
-def _parts(samples: Floats, counts: Sequence[int], kept: Masks) -> list[Floats]:
-    """Cut the samples that are `kept` into launches."""
-    ends = np.cumsum(counts)[:-1]
-    pairs = zip(np.split(samples, ends), np.split(kept, ends), strict=True)
-    return [part[mask] for part, mask in pairs]
 
 
 def _state(launches: Sequence[Stretches], common: Common, left_out: int) -> State:
