@@ -31,7 +31,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from nvrar_bench.cli.launches import Wanted
+from nvrar_bench.cli.launch_count import Wanted
 from nvrar_bench.results.merge import merge
 from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.record import RunRecord

@@ -29,7 +29,7 @@ def execute(
     from nvrar_bench.launch.initialize import load_mpi
 
     if launches != 1 or max_launches is not None:
-        from nvrar_bench.cli.launches import Wanted
+        from nvrar_bench.cli.launch_count import Wanted
         from nvrar_bench.cli.repeat import repeat
 
         raise typer.Exit(repeat(make_settings(), Wanted(launches, max_launches), ranks, json))

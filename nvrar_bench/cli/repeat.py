@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from nvrar_bench.cli.console import announce_terminal, console
-from nvrar_bench.cli.launches import Wanted, in_one_state
+from nvrar_bench.cli.launch_count import Wanted, in_one_state
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageError
 from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher

@@ -20,7 +20,7 @@ from compare import samples
 from output import messages, one_error, read, valid, wait_until
 
 from nvrar_bench.cli import repeat
-from nvrar_bench.cli.launches import Wanted
+from nvrar_bench.cli.launch_count import Wanted
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.results.record import RankPlace, RunRecord, Topology
 from nvrar_bench.results.writer import Writer, encode
