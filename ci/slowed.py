@@ -6,14 +6,35 @@ with them, as it does when a library becomes slower.
 
 from __future__ import annotations
 
+import ctypes
 import os
-import time
+from dataclasses import dataclass
 from typing import Any
 
 from nvrar_bench.__main__ import main
 from nvrar_bench.launch import initialize
 
 load_mpi = initialize.load_mpi
+
+SOURCE = """
+#include "fabric/host_gate.cuh"
+
+extern "C" int slowed(nvrar::Call* call, nvrar::u64 millionths) {
+    nvrar::time_call(*call);
+    const nvrar::u64 lasted = nvrar::now_ns() - call->started_ns;
+    const nvrar::u64 end = call->started_ns + lasted + lasted * millionths / 1000000;
+    while (nvrar::now_ns() < end) {}
+    return static_cast<int>(call->result);
+}
+"""
+
+
+@dataclass(frozen=True)
+class Slowed:
+    """The source, as the host compiler's cache wants it."""
+
+    name: str = "slowed-call"
+    source: str = SOURCE
 
 
 def load_mpi_and_slow_down() -> None:
@@ -27,18 +48,17 @@ def load_mpi_and_slow_down() -> None:
 
 
 def slowed(operation: Any) -> Any:
-    """Return the operation with longer calls."""
-    factor, clock = float(os.environ["NVRAR_BENCH_SLOWED"]), time.perf_counter_ns
-    launch = operation.launch
+    """Return the operation with longer native calls, which are what is timed."""
+    from nvrar_bench.devices.abi import CCall
+    from nvrar_bench.devices.native import address_of
+    from nvrar_bench.devices.operation import NativeCall
+    from nvrar_bench.toolchain import host
 
-    def slow_launch() -> None:
-        start = clock()
-        launch()
-        end = start + round((clock() - start) * factor)
-        while clock() < end:
-            pass
-
-    operation.launch = slow_launch
+    library = host.load(host.build(Slowed()))  # type: ignore[arg-type]
+    operation.inner = CCall(operation.native.function, operation.native.arguments)
+    millionths = round((float(os.environ["NVRAR_BENCH_SLOWED"]) - 1) * 1e6)
+    words = (ctypes.addressof(operation.inner), millionths)
+    operation.native = NativeCall(address_of(library.slowed), words)
     return operation
 
 

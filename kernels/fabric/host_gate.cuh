@@ -74,12 +74,42 @@ inline void pass_gate(Gate& gate) {
     if (meet_at_gate(gate) && gate.by_clock) leave_by_clock(gate);
 }
 
+// A C function of up to six words, and when it was called.
+struct Call {
+    u64 function;
+    u64 arguments[6];
+    u64 result;      // out; its low half counts
+    u64 started_ns;  // out
+    u64 ended_ns;    // out
+};
+
+// Words that a function does not take stay in registers that it does not read: so it is by the calling
+// conventions of x86-64 and AArch64.
+inline void time_call(Call& call) {
+    using Function = int (*)(u64, u64, u64, u64, u64, u64);
+    const auto function = reinterpret_cast<Function>(call.function);
+    const u64* words = call.arguments;
+    call.started_ns = now_ns();
+    const int result = function(words[0], words[1], words[2], words[3], words[4], words[5]);
+    call.ended_ns = now_ns();
+    call.result = static_cast<u64>(result);
+}
+
 }  // namespace nvrar
 
 extern "C" void nvrar_pass_gate(nvrar::Gate* gate) { nvrar::pass_gate(*gate); }
 
-// What a call from Python costs.
-extern "C" void nvrar_do_nothing(nvrar::Gate*) {}
+// Nothing stands between the gate, if there is one, and the first reading of the clock.
+extern "C" void nvrar_time_call(nvrar::Gate* gate, nvrar::Call* call) {
+    if (gate) {
+        nvrar::pass_gate(*gate);
+        if (gate->failure->code) return;
+    }
+    nvrar::time_call(*call);
+}
+
+// What a call costs in which nothing is done.
+extern "C" void nvrar_do_nothing() {}
 
 // The empty assembly keeps sums out of vectors.
 inline void mix(nvrar::u64& sum, nvrar::u64 step) {

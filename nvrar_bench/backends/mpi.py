@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+from functools import cache
 from typing import Any
 
 from mpi4py import MPI
 
 from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.devices.native import address_of
+from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.plan import Case
+
+_MOST_NATIVE = 2**31 - 1  # MPI_Allreduce counts by an int
 
 
 class MpiBackend(Backend):
@@ -25,18 +31,34 @@ class MpiBackend(Backend):
         return None
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
-        """Bind the buffers to MPI's datatype and operation.
+        """Bind the buffers to MPI's datatype and operation."""
+        operation = self.bind(case, send, recv)
+        if case.count <= _MOST_NATIVE:
+            in_place = case.placement == "in_place"
+            source = int(MPI.IN_PLACE) % 2**64 if in_place else send.ctypes.data
+            words = (source, recv.ctypes.data, case.count, *self._handles(case))
+            operation.native = NativeCall(address_of(_library().MPI_Allreduce), words)
+        return operation
 
-        mpi4py asks an MPI.buffer for less than a NumPy array at each call.
-        """
-        datatype = getattr(MPI, str(DTYPES[case.dtype].mpi))
-        op = getattr(MPI, str(OPS[case.op].mpi))
+    def bind(self, case: Case, send: Any, recv: Any) -> Operation:
+        """As `prepare`, of what mpi4py takes for a buffer, and to be launched from Python."""
+        datatype, op = self._types(case)
         in_place = case.placement == "in_place"
-        target = [MPI.buffer.frombuffer(recv), case.count, datatype]
-        source: Any = MPI.IN_PLACE
-        if not in_place:
-            source = [MPI.buffer.frombuffer(send), case.count, datatype]
-        return _Allreduce(self.world.comm, source, target, op)
+        source = MPI.IN_PLACE if in_place else [send, case.count, datatype]
+        return _Allreduce(self.world.comm, source, [recv, case.count, datatype], op)
+
+    def _types(self, case: Case) -> tuple[MPI.Datatype, MPI.Op]:
+        return getattr(MPI, str(DTYPES[case.dtype].mpi)), getattr(MPI, str(OPS[case.op].mpi))
+
+    def _handles(self, case: Case) -> tuple[int, ...]:
+        """Datatype, operation and communicator, as C has them."""
+        return tuple(MPI._handleof(each) for each in (*self._types(case), self.world.comm))
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """The MPI library that mpi4py is linked with: a handle finds what it depends on, too."""
+    return ctypes.CDLL(MPI.__file__)
 
 
 class _Allreduce(Operation):
@@ -48,3 +70,7 @@ class _Allreduce(Operation):
 
     def launch(self) -> None:
         self._call(*self._arguments)
+
+    def end_native(self, result: int) -> None:
+        if result != MPI.SUCCESS:
+            raise MPI.Exception(result)

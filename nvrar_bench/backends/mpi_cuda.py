@@ -140,7 +140,7 @@ class MpiCudaBackend(MpiBackend):
     def _on(self, case: Case, send: int, recv: int) -> Operation:
         """MPI's call on addresses, whatever memory they are in: MPI alone looks at it."""
         source, target = (MPI.buffer.fromaddress(at, case.size_bytes) for at in (send, recv))
-        return super().prepare(case, cast(Any, source), cast(Any, target))
+        return self.bind(case, source, target)
 
     def facts(self) -> dict[str, Any]:
         """Whether MPI takes device pointers, and who says so."""

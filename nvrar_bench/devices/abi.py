@@ -1,4 +1,4 @@
-"""C structs of kernels/ that Python fills or reads: a wait that failed, the start gate."""
+"""C structs of kernels/ that Python fills or reads: a failed wait, the start gate, a timed call."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ class CGate(ctypes.Structure):
         ("ahead_ns", U64),
         ("agreed_ns", U64),
         ("left_ns", U64),
+    ]
+
+
+class CCall(ctypes.Structure):
+    """struct Call of kernels/fabric/host_gate.cuh."""
+
+    _fields_ = [
+        ("function", U64),
+        ("arguments", U64 * 6),
+        ("result", U64),
+        ("started_ns", U64),
+        ("ended_ns", U64),
     ]
 
 

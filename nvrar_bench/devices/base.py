@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.devices.operation import Operation
+from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.measure.clocks import Clocks
 from nvrar_bench.measure.loop import Gate, Timings, Yardstick
 from nvrar_bench.verify import CheckResult, Expected
@@ -107,6 +107,11 @@ class Device(ABC):
 
     def yardstick(self, gate: Gate) -> Yardstick | None:  # noqa: ARG002 - for those that have one
         """Return what tells the states of this device apart, through `gate`; collective."""
+        return None
+
+    @property
+    def nothing(self) -> NativeCall | None:
+        """A native call in which nothing is done, where the device times native calls."""
         return None
 
     @property

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.caches import CacheFlush
 from nvrar_bench.devices.gate import SharedGate, open_gate
-from nvrar_bench.devices.operation import Operation
+from nvrar_bench.devices.native import CallTimer
+from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.devices.yardstick import CpuYardstick
 from nvrar_bench.measure.clocks import Clocks
@@ -63,6 +64,7 @@ class CpuDevice(Device):
         self._flush = CacheFlush.of_ranks(world.host_comm) if cold_cache else None
         self.spin = SPIN_OVERSUBSCRIBED if world.oversubscribed else SPIN
         self._blocks: list[Block] = []
+        self._timer: CallTimer | None = None  # there are calls to be timed once there is a gate
 
     def allocate(self, nbytes: int, kind: str) -> Block:
         """Allocate zeroed pages; those of `symmetric` memory are mapped by all ranks."""
@@ -132,6 +134,8 @@ class CpuDevice(Device):
 
     def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
         """On one machine a gate in shared memory; across machines one through MPI."""
+        if not self.world.virtual_ranks:
+            self._timer = CallTimer(self.world)
         return open_gate(self.world, self.timeout, self.spin, mode, clocks)
 
     def yardstick(self, gate: Gate) -> Yardstick | None:
@@ -149,7 +153,15 @@ class CpuDevice(Device):
     ) -> None:
         """Time them by the operation's clock, from cold caches where that is asked for."""
         ready = prepare if self._flush is None else self._flush.after(prepare)
-        time_calls(operation.launch, ready, gate, operation.clock, timings)
+        if operation.native and self._timer:
+            self._timer.time_calls(operation.native, operation, ready, gate, timings)
+        else:
+            time_calls(operation.launch, ready, gate, operation.clock, timings)
+
+    @property
+    def nothing(self) -> NativeCall | None:
+        """A call in which nothing is done; None where calls are timed from Python."""
+        return self._timer.nothing if self._timer else None
 
     def facts(self) -> dict[str, Any]:
         """Whether caches are cold, and what was walked over to make them so."""

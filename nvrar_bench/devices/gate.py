@@ -13,7 +13,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,6 +79,11 @@ def late_tolerance_ns(clocks: Clocks, gate: Gate, figure_ns: float = 0.0) -> flo
     """
     unsure = LEAST_TOLERANCE_NS + 2 * clocks.error_ns
     return gate.leaving_ns + max(unsure, _TOLERATED_PART * figure_ns)
+
+
+def load_library(world: World) -> ctypes.CDLL:
+    """Load kernels/fabric/host_gate.cuh, built if need be. Collective over the machine."""
+    return host.load(world.on_host_leader(lambda: host.build(StartGate())))
 
 
 class OpenGate(Gate):
@@ -186,7 +190,7 @@ class SharedGate(_ClockedGate):
 
     def __init__(self, world: World, timeout: float, spin: int, clocks: Clocks | None) -> None:
         super().__init__(world, clocks)
-        library = host.load(world.on_host_leader(lambda: host.build(StartGate())))
+        library = load_library(world)
         self._memory = allocate(world.host_comm, _PAGE_BYTES)
         self._table = pointer_table(self._memory.addresses)
         self._failure = CFailure()
@@ -202,14 +206,20 @@ class SharedGate(_ClockedGate):
             by_clock=clocks is not None,
             ahead_ns=0 if clocks is None else _ahead_of_rank0(clocks),
         )
-        self._pass = library.nvrar_pass_gate
+        self._pass, self._time = library.nvrar_pass_gate, library.nvrar_time_call
         self._pointer = ctypes.byref(self._gate)
-        self.empty_call = partial(library.nvrar_do_nothing, self._pointer)
 
     def __call__(self) -> None:
         """Wait for all ranks, and leave."""
+        self._go(self._pass)
+
+    def time_call(self, call: Any) -> None:
+        """Wait for all ranks, leave, and time `call`, a reference to a CCall, at once."""
+        self._go(self._time, call)
+
+    def _go(self, function: Callable[..., object], *arguments: Any) -> None:
         self._gate.round += 1
-        self._pass(self._pointer)
+        function(self._pointer, *arguments)
         if self._failure.code:
             raise self._in_vain()
 

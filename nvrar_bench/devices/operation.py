@@ -5,6 +5,15 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NativeCall:
+    """A C function and its arguments, at most six words; addresses, all of them, or numbers."""
+
+    function: int
+    arguments: tuple[int, ...] = ()
 
 
 class Operation(ABC):
@@ -12,12 +21,15 @@ class Operation(ABC):
 
     `variant` says how it is done, in one word for tables. `clock` gives nanoseconds; it is the
     monotonic clock, unless the backend has one of its own. `warnings` are what a reader of its
-    figures must know. Where `stream_ordered`, a launch is queued on the device's stream.
+    figures must know. Where `stream_ordered`, a launch is queued on the device's stream. `native`
+    is what can be timed in place of a launch, between `begin_native` and `end_native`, so that no
+    Python is in the sample.
     """
 
     variant: str
     warnings: tuple[str, ...] = ()
     stream_ordered: bool = False
+    native: NativeCall | None = None
     clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
 
     @abstractmethod
@@ -26,6 +38,20 @@ class Operation(ABC):
 
         Raises:
             TimedOut: a peer did not answer in time; recv is undefined.
+        """
+
+    def begin_native(self) -> None:  # noqa: B027 - most have nothing to do
+        """Do what precedes a native call; `launch` does it too.
+
+        Raises:
+            TimedOut: an earlier call failed, and none can follow.
+        """
+
+    def end_native(self, result: int) -> None:  # noqa: B027 - likewise
+        """Look at what the C function returned, an int, and at what it left.
+
+        Raises:
+            TimedOut: as `launch`.
         """
 
     def confirm(self) -> None:  # noqa: B027 - most calls fail while they run

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nvrar_bench.devices.gate import SharedGate
+from nvrar_bench.devices.gate import SharedGate, load_library
 from nvrar_bench.devices.shared_memory import allocate
 from nvrar_bench.measure.loop import MONOTONIC, Nanoseconds, Yardstick
-from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import StartGate
 from nvrar_bench.world import World
 
 COPIED_BYTES = 65_536
@@ -34,8 +32,7 @@ class CpuYardstick(Yardstick):
         neighbour = (memory.rank + 1) % len(memory.addresses)
         self._own, self._peers = (np.split(memory.bytes_of(r), 2) for r in (memory.rank, neighbour))
         self._here = np.zeros(COPIED_BYTES, np.uint8)
-        library = host.load(world.on_host_leader(lambda: host.build(StartGate())))
-        self._do_work = library.nvrar_do_work
+        self._do_work = load_library(world).nvrar_do_work
 
     def read(self, passes: int) -> Nanoseconds:
         """What it says on this rank, shape (3,), in the order of states.YARDSTICKS.

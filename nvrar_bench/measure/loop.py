@@ -25,12 +25,10 @@ class Gate(ABC):
             has come.
         leaving_ns: from the agreed start to the first reading of the clock behind the gate, when
             nothing disturbs the slowest rank; 0 in barrier mode.
-        empty_call: a call of a C function that does nothing, where the gate has one.
     """
 
     mode: str = "barrier"
     leaving_ns: float = 0.0
-    empty_call: Callable[[], object] | None = None
 
     @property
     def agreed_ns(self) -> int:

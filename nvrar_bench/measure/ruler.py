@@ -25,6 +25,9 @@ class _Device(Protocol):
     @property
     def event_ruler_ns(self) -> tuple[float, float] | None: ...
 
+    @property
+    def nothing(self) -> object | None: ...
+
     def time_calls(
         self, operation: Any, prepare: Callable[[], None], gate: Gate, timings: Timings
     ) -> None: ...
@@ -37,10 +40,8 @@ class Ruler:
     Attributes:
         resolution_ns: the smallest step that the monotonic clock was seen to make.
         timer_cost_ns: one reading of it, the median.
-        call_cost_ns: what a sample is when nothing is done: median duration of an operation whose
-            `launch` is empty, timed as all are, through the gate.
-        foreign_call_cost_ns: what a call of an empty C function adds to that; None where the gate
-            has no C function.
+        call_cost_ns: what a sample is when nothing is done: median duration of an operation that is
+            empty, timed as all are, through the gate.
         event_resolution_ns, event_cost_ns: the same of the device's own timer, for calls that are
             queued on it; None on CPU ranks, or where its resolution was not seen.
     """
@@ -48,7 +49,6 @@ class Ruler:
     resolution_ns: float
     timer_cost_ns: float
     call_cost_ns: float
-    foreign_call_cost_ns: float | None = None
     event_resolution_ns: float | None = None
     event_cost_ns: float | None = None
 
@@ -89,14 +89,11 @@ def measure_ruler(
     device: _Device, gate: Gate, clock: Callable[[], int] = MONOTONIC, calls: int = _CALLS
 ) -> Ruler:
     """Measure all of it, `calls` passes of the gate for each kind of call. Collective."""
-    empty = _duration(device, gate, clock, calls, _nothing)
-    foreign = gate.empty_call and _duration(device, gate, clock, calls, gate.empty_call)
     events = device.event_ruler_ns or (None, None)
     return Ruler(
         resolution_ns=resolution_of(clock),
         timer_cost_ns=_cost_of(clock),
-        call_cost_ns=empty,
-        foreign_call_cost_ns=None if foreign is None else max(foreign - empty, 0.0),
+        call_cost_ns=_cost_of_a_call(device, gate, clock, calls),
         event_resolution_ns=events[0],
         event_cost_ns=events[1],
     )
@@ -130,12 +127,21 @@ def _nothing() -> None:
 
 
 class _Empty:
-    """An operation (devices/operation.py) that does `launch` alone."""
+    """An operation (devices/operation.py) that does nothing."""
 
     variant, warnings, stream_ordered = "nothing", (), False
 
-    def __init__(self, launch: Callable[[], object], clock: Callable[[], int]) -> None:
-        self.launch, self.clock = launch, clock
+    def __init__(self, native: object, clock: Callable[[], int]) -> None:
+        self.native, self.clock = native, clock
+
+    def launch(self) -> None:
+        """There is nothing to do."""
+
+    def begin_native(self) -> None:
+        """Nothing comes before."""
+
+    def end_native(self, result: int) -> None:
+        """Nothing comes of it."""
 
     def confirm(self) -> None:
         """Nothing can go wrong."""
@@ -144,9 +150,7 @@ class _Empty:
         """There is nothing to free."""
 
 
-def _duration(
-    device: _Device, gate: Gate, clock: Callable[[], int], calls: int, launch: Callable[[], object]
-) -> float:
+def _cost_of_a_call(device: _Device, gate: Gate, clock: Callable[[], int], calls: int) -> float:
     timings = Timings.empty(calls)
-    device.time_calls(_Empty(launch, clock), _nothing, gate, timings)
+    device.time_calls(_Empty(device.nothing, clock), _nothing, gate, timings)
     return float(statistics.median(timings.durations.tolist()))

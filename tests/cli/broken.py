@@ -54,16 +54,16 @@ def at_opening(act: Callable[[], object]) -> None:
 
 def in_the_timed_loop(act: Callable[[], object]) -> None:
     """Between the gate and the call, in the second turn of the second case."""
-    from nvrar_bench.devices import cpu
+    from nvrar_bench.devices.cpu import CpuDevice
 
     turns = itertools.count()
-    time_calls = cpu.time_calls
+    time_calls = CpuDevice.time_calls
 
-    def late(launch: Any, prepare: Any, gate: Callable[[], None], *rest: Any) -> None:
+    def late(self: Any, operation: Any, prepare: Any, gate: Callable[[], None], *rest: Any) -> None:
         here = next(turns) == RULER + ITERS + 1
-        time_calls(launch, prepare, _Spoiled(gate, act) if here else gate, *rest)
+        time_calls(self, operation, prepare, _Spoiled(gate, act) if here else gate, *rest)
 
-    cpu.time_calls = late
+    CpuDevice.time_calls = late
 
 
 def after_the_last_case(act: Callable[[], object]) -> None:

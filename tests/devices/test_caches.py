@@ -100,6 +100,7 @@ class Call:
     """An operation that notes how much was walked over when it ran."""
 
     variant, warnings, stream_ordered, clock = "call", (), False, staticmethod(MONOTONIC)
+    native = None
 
     def __init__(self, note):
         self.launch = note

@@ -29,6 +29,7 @@ class Nothing:
     """An operation that does nothing on the machine's clock."""
 
     variant, warnings, stream_ordered, clock = "nothing", (), False, staticmethod(MONOTONIC)
+    native = None
 
     def launch(self) -> None:
         pass

@@ -26,37 +26,42 @@ class Clock:
 class FakeDevice:
     """Times calls by the operation's clock; `events` are its own timer's."""
 
-    def __init__(self, events=None):
-        self.event_ruler_ns = events
+    def __init__(self, events=None, nothing=None):
+        self.event_ruler_ns, self.nothing = events, nothing
 
     def time_calls(self, operation, prepare, gate, timings):
-        time_calls(operation.launch, prepare, gate, operation.clock, timings)
+        launch = operation.native or operation.launch
+        time_calls(launch, prepare, gate, operation.clock, timings)
 
 
 class Open(Gate):
-    """Lets everybody go, and has a C function where it is given one."""
+    """Lets everybody go."""
 
-    def __init__(self, empty_call=None):
-        self.passes, self.empty_call = 0, empty_call
+    def __init__(self):
+        self.passes = 0
 
     def __call__(self):
         self.passes += 1
 
 
 def test_resolution_and_costs_are_those_of_the_clock():
-    clock = Clock()
-
-    def foreign():
-        clock.now += 700
-
-    gate = Open(foreign)
+    clock, gate = Clock(), Open()
     found = measure_ruler(FakeDevice((500.0, 1200.0)), gate, clock, calls=101)
     assert found.resolution_ns == 100
     assert found.timer_cost_ns == pytest.approx(30, abs=4)  # a batch of 33 is 900 or 1000 ns
     assert found.call_cost_ns == 0  # most of 30 ns are below the resolution
-    assert found.foreign_call_cost_ns == 700
     assert (found.event_resolution_ns, found.event_cost_ns) == (500, 1200)
-    assert gate.passes == 202
+    assert gate.passes == 101
+
+
+def test_a_device_that_times_native_calls_tells_what_one_costs():
+    clock = Clock()
+
+    def nothing():
+        clock.now += 700
+
+    found = measure_ruler(FakeDevice(nothing=nothing), Open(), clock, calls=101)
+    assert found.call_cost_ns == 700
 
 
 def test_the_record_holds_what_is_known():
@@ -106,6 +111,5 @@ def test_the_cpus_ruler_comes_from_real_calls(alone):
     assert found.resolution_ns > 0
     assert found.timer_cost_ns > 0
     assert found.call_cost_ns > 0
-    assert found.foreign_call_cost_ns is not None
     assert found.event_resolution_ns is None
     assert replace(found, call_cost_ns=1e9).doubts(1.0) != ()

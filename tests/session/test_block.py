@@ -41,7 +41,7 @@ class Scripted:
         self.events.append(f"prepare {self.name}")
         return self
 
-    variant = "scripted"
+    variant, native = "scripted", None
 
     def clock(self) -> int:
         return self.now

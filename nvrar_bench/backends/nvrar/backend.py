@@ -167,6 +167,7 @@ class _AllReduce(Operation):
             for seat in range(len(backend.world.seats))
         ]
         self._launch = engine.bind(kernel, self.seats, launch)
+        self.native = engine.native(kernel, self.seats)
         self._codes = [] if self.stream_ordered else [_code(seat) for seat in self.seats]
 
     def _arguments(self, seat: int, staging: _Staging, launch: Launch, count: int) -> CArguments:
@@ -199,10 +200,16 @@ class _AllReduce(Operation):
         return arguments
 
     def launch(self) -> None:
+        self.begin_native()
+        self._launch()
+        self.end_native(0)
+
+    def begin_native(self) -> None:
         if self._backend.broken:
             raise self._backend.broken
         self._backend.take_epochs(self._windows)
-        self._launch()
+
+    def end_native(self, result: int) -> None:  # noqa: ARG002 - the kernel returns nothing
         for code in self._codes:
             if code.value:
                 self.confirm()

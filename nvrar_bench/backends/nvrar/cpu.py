@@ -11,6 +11,8 @@ from nvrar_bench.backends.nvrar.arguments import CArguments, CVirtualRanks
 from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
 from nvrar_bench.backends.nvrar.tuning import Launch, Limits
 from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.native import address_of
+from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Kernel
 
@@ -83,6 +85,11 @@ class HostEngine(_CpuEngine):
         """Bind the one rank's arguments."""
         function, pointer = self.library(kernel).nvrar_all_reduce, ctypes.byref(seats[0])
         return partial(function, pointer)
+
+    def native(self, kernel: Kernel, seats: Sequence[CArguments]) -> NativeCall:
+        """Return the kernel's entry, of the one rank's arguments."""
+        entry = address_of(self.library(kernel).nvrar_all_reduce)
+        return NativeCall(entry, (ctypes.addressof(seats[0]),))
 
 
 class EmulatedEngine(_CpuEngine):

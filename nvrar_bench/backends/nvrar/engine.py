@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from nvrar_bench.backends.nvrar.arguments import CArguments
 from nvrar_bench.backends.nvrar.tuning import Launch, Limits
 from nvrar_bench.devices.base import Block, Device
+from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain.kernel import Kernel
 
 
@@ -82,3 +83,11 @@ class Engine(ABC):
         Raises:
             UsageError: the device cannot hold such a launch.
         """
+
+    def native(
+        self,
+        kernel: Kernel,  # noqa: ARG002 - for those that have one
+        seats: Sequence[CArguments],  # noqa: ARG002
+    ) -> NativeCall | None:
+        """Return a C function that does what a launch does, where there is one."""
+        return None
