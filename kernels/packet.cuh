@@ -97,7 +97,7 @@ struct Packet : Standing {
         bool is_outgoing = false;
         NVRAR_ROLLED
         for (u64 i = 1; i < group.radix; ++i) {
-            const u64 digit = (group.digit + i) % group.radix;
+            const u64 digit = around(group.digit + i, group.radix);
             well = send(window, group.node(digit), schedule.slot(step, digit, group.digit), level,
                         is_outgoing, well);
         }
@@ -262,7 +262,7 @@ struct Packet : Standing {
         store(recv_at(window, local, piece), piece, unit);
         NVRAR_ROLLED
         for (u64 i = 1; i < group_size; ++i) {
-            const u64 peer = (local + i) % group_size;
+            const u64 peer = around(local + i, group_size);
             write(node_region(window, peer, layout.outbox, local), window, piece, unit);
         }
     }
@@ -365,7 +365,7 @@ struct Packet : Standing {
                     ++i;
                     continue;
                 }
-                const u64 peer = (local + i) % group_size;
+                const u64 peer = around(local + i, group_size);
                 if (!body_at(window, peer, longest_chunk.index, u, body)) return false;
                 u += thread_count();
             }

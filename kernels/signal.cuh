@@ -103,7 +103,7 @@ struct Signal : Standing {
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             NVRAR_ROLLED
             for (u64 i = 1; i < group.radix; ++i) {
-                const u64 digit = (group.digit + i) % group.radix;  // spread over the partners
+                const u64 digit = around(group.digit + i, group.radix);  // spread over the partners
                 put(window, group.node(digit), schedule.slot(step, digit, group.digit), chunk,
                     partial(window, level, chunk));
             }
@@ -201,7 +201,7 @@ struct Signal : Standing {
     NVRAR_DEVICE void copy_out(const Window& window) {
         NVRAR_ROLLED
         for (u64 i = 1; i < group_size; ++i) {
-            const u64 g = (local + i) % group_size;  // spread over the peers
+            const u64 g = around(local + i, group_size);  // spread over the peers
             const u8* outbox =
                 fabric.staging(node * group_size + g) + region(window, layout.outbox, 0);
             for_own_chunks(arguments, window.slice_bytes(g), [&](const Chunk& chunk) {
@@ -283,11 +283,11 @@ struct Signal : Standing {
         block_sync();
         NVRAR_ROLLED
         for (u64 i = 1 + thread_index(); i < group_size; i += thread_count())
-            fabric.signal(node * group_size + (local + i) % group_size, first + local * line,
+            fabric.signal(node * group_size + around(local + i, group_size), first + local * line,
                           window.epoch);
         NVRAR_ROLLED
         for (u64 i = 1 + thread_index(); seen && i < group_size; i += thread_count()) {
-            const u64 peer = (local + i) % group_size;
+            const u64 peer = around(local + i, group_size);
             seen = await(Place{phase, 0, node * group_size + peer, 0}, first + peer * line,
                          window.epoch);
         }

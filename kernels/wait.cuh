@@ -23,8 +23,9 @@ struct Waiter {
     template <cuda::memory_order Order, int Shift = 0>
     static NVRAR_NOINLINE u64 wait(const Arguments& arguments, const u64* address, u64 expected,
                                    Place place) {
+        const u64 spin = arguments.spin;  // an acquire would have it read again
         NVRAR_ROLLED
-        for (u64 i = 0; i < arguments.spin; ++i) {
+        for (u64 i = 0; i < spin; ++i) {
             const u64 seen = look<Order>(address);
             if (seen >> Shift == expected) return seen;
             relax();

@@ -30,7 +30,9 @@ struct Windows {
     u64 message_bytes;
     u64 limit;
 
-    NVRAR_DEVICE u64 count() const { return (message_bytes + limit - 1) / limit; }
+    NVRAR_DEVICE u64 count() const {
+        return message_bytes <= limit ? 1 : (message_bytes + limit - 1) / limit;
+    }
 
     NVRAR_DEVICE Window operator[](u64 index) const {
         const u64 first = index * limit;
@@ -53,12 +55,13 @@ struct Chunk {
 
 // The number of this block among those of its rank; a launch may hold several ranks.
 NVRAR_DEVICE u64 own_block(const Arguments& arguments) {
-    return static_cast<u64>(block_index()) % arguments.blocks;
+    const u64 index = block_index();
+    return index < arguments.blocks ? index : index % arguments.blocks;
 }
 
 NVRAR_DEVICE u64 chunks_of(const Arguments& arguments, u64 slice_bytes) {
-    const u64 full = (slice_bytes + arguments.chunk_bytes - 1) / arguments.chunk_bytes;
-    return full > arguments.blocks ? full : arguments.blocks;
+    if (slice_bytes <= arguments.blocks * arguments.chunk_bytes) return arguments.blocks;
+    return (slice_bytes + arguments.chunk_bytes - 1) / arguments.chunk_bytes;
 }
 
 NVRAR_DEVICE Chunk chunk_at(const Arguments& arguments, u64 slice_bytes, u64 index) {

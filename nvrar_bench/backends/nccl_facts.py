@@ -64,7 +64,10 @@ def library_problem() -> str | None:
         return "this nccl4py is too old: pip install -U 'nccl4py>=0.6'"
     if os.environ.get("NCCL_COMM_BLOCKING") == "0":
         return "NCCL_COMM_BLOCKING=0 starts a thread for every call, which would be timed: unset it"
-    built = importlib.import_module("nccl.core").get_version().libnccl
+    try:
+        built = importlib.import_module("nccl.core").get_version().libnccl
+    except ImportError as error:
+        return f"nccl4py cannot be loaded ({error}): pip install -U 'nvrar-bench[cuda13]'"
     if built is None or built.cuda_variant is None:
         return None
     return cuda_problem(int(built.cuda_variant.major), _driver_major())

@@ -28,6 +28,7 @@ STUB = """#!/bin/sh
 case "$*" in
     *gpu_summary.py*) exec {python} "$@" ;;
     -c*describe*) echo sm_90; exit 0 ;;
+    -c*sharing_problem*) exit "${{NCCL_REFUSES:-0}}" ;;
     -c*) exit 0 ;;
 esac
 echo "$@" >>{lines}
@@ -197,6 +198,27 @@ def test_what_a_sanitizer_finds_fails(run_script, stub, tools):
     outcomes = {name: outcome for step, name, outcome, _ in commands(out) if step == "sanitizer"}
     assert outcomes == {"memcheck": "ok", "racecheck": "failed: exit code 9"}
     assert "    racecheck: failed: exit code 9" in text
+
+
+def test_an_nccl_that_shares_no_gpu_runs_alone(run_script, stub, lines):
+    code, _, out = run_script(PYTHON=stub(), NVRAR_GPU_STEPS="nccl", NCCL_REFUSES=1)
+    assert code == 2  # other steps were left out
+    assert [
+        "nccl",
+        "NCCL on several ranks",
+        "not used: it refuses to share a GPU",
+        "0",
+    ] in commands(out)
+    products = [shlex.split(line)[2:] for line in lines.read_text().splitlines()]
+    asked = [
+        (line[0], *(line[line.index(option) + 1] for option in ("--ranks", "--backend")))
+        for line in products
+        if "--ranks" in line
+    ]
+    assert asked == [
+        ("check", "1", "nccl"), ("sweep", "1", "nccl"), ("check", "2", "nvrar,mpi"),
+        ("sweep", "2", "nvrar,mpi"), ("check", "4", "nvrar,mpi"), ("sweep", "4", "nvrar,mpi"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("starts", "outcome"), [(1, "ok"), (0, "not used: it does not start")])

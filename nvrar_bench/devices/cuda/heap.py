@@ -109,7 +109,7 @@ class SymmetricHeap:
         _, _, status = self._library.standing()
         return {
             "nvshmem": self._library.version(),
-            "nvshmem_placement": _PLACEMENTS.get(status, f"status {status}"),
+            "nvshmem_placement": _PLACEMENTS[status],
             "nvshmem_environment": {n: os.environ[n] for n in _VARIABLES if n in os.environ},
         }
 
@@ -149,7 +149,12 @@ class SymmetricHeap:
             self._library.initialize(world.rank, world.size, identity)
         except NvrarBenchError as error:
             return f"rank {world.rank} on {world.host}: {error}"
-        number, ranks, _ = self._library.standing()
+        number, ranks, status = self._library.standing()
+        if status not in _PLACEMENTS:  # it may have failed half-way, and not have said so
+            return (
+                f"NVSHMEM did not start on rank {world.rank} on {world.host} (status {status}): "
+                "NVSHMEM_DEBUG=WARN says why"
+            )
         if (number, ranks) == (world.rank, world.size):
             return None
         return (

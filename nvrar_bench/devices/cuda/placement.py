@@ -12,8 +12,13 @@ from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.world import World
 
 # NCCL refuses ranks that share a GPU unless it is told (NCCL 2.30 and later). NVSHMEM finds out by
-# itself, but then warns that its own collectives cannot use NCCL; the suite uses none of them.
-SHARING_ENVIRONMENT = {"NCCL_MULTI_RANK_GPU_ENABLE": "1", "NVSHMEM_DISABLE_NCCL": "1"}
+# itself, but then warns that its own collectives cannot use NCCL; the suite uses none of them. For
+# these it may also bind one GPU to a multicast object once for each of its ranks (3.4).
+SHARING_ENVIRONMENT = {
+    "NCCL_MULTI_RANK_GPU_ENABLE": "1",
+    "NVSHMEM_DISABLE_NCCL": "1",
+    "NVSHMEM_DISABLE_NVLS": "1",
+}
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Timer:
     """Times calls on one GPU.
 
     `graph` > 1 measures that many calls, captured in one CUDA graph, and divides by it;
-    `cold_cache` writes over the L2 cache before each sample.
+    `cold_cache` writes over twice the L2 cache before each sample.
 
     Raises:
         UsageError: the environment makes every launch wait, also for a stream that is held.
@@ -62,7 +62,7 @@ class Timer:
         self._prepared = cu.cuEventCreate(cu.CUevent_flags.CU_EVENT_DISABLE_TIMING)
         self._start = cu.cuEventCreate(cu.CUevent_flags.CU_EVENT_DEFAULT)
         self._stop = cu.cuEventCreate(cu.CUevent_flags.CU_EVENT_DEFAULT)
-        self._flush_bytes = context.gpu.l2_bytes if cold_cache else 0
+        self._flush_bytes = 2 * context.gpu.l2_bytes if cold_cache else 0
         self._flush = memory.allocate_bytes(self._flush_bytes) if self._flush_bytes else 0
 
     def time_calls(

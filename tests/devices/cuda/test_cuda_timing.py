@@ -146,7 +146,7 @@ def test_a_cold_cache_is_flushed_before_each_call(open_device, driver, time_call
     samples, steps = time_calls(device, Kernel(device, driver))
     assert samples == [2 * driver.kernel_ns] * 2
     assert steps == [SAMPLE[0], "cuMemsetD8Async", *SAMPLE[1:]] * 2
-    assert any(array.nbytes == device.gpu.l2_bytes for array in driver.held.values())
+    assert any(array.nbytes == 2 * device.gpu.l2_bytes for array in driver.held.values())
 
 
 def test_events_are_made_once(device, driver, time_calls):
