@@ -228,7 +228,8 @@ struct Packet : Standing {
         });
     }
 
-    // All packets of a batch are looked at before the first is waited for.
+    // The packets of a batch are looked at and waited for side by side; `take` waits on for those that
+    // do not come soon.
     NVRAR_DEVICE bool accumulate(const Window& window, const Incoming& incoming, const Piece& piece,
                                  const Unit<T>& own, Accumulator<T>* total) const {
         NVRAR_ROLLED
@@ -238,6 +239,8 @@ struct Packet : Standing {
             for (int i = 0; i < kBatch; ++i)
                 if (begin + i < incoming.operands && begin + i != incoming.own_index)
                     seen[i] = peek(cells_of(incoming, begin + i), piece);
+            if constexpr (kBatch > 1 && kWaitsForBatches)
+                await_batch(window, incoming, begin, piece, seen);
             NVRAR_UNROLL
             for (int i = 0; i < kBatch; ++i) {
                 if (begin + i >= incoming.operands) continue;
@@ -255,6 +258,26 @@ struct Packet : Standing {
             }
         }
         return true;
+    }
+
+    NVRAR_DEVICE void await_batch(const Window& window, const Incoming& incoming, u64 begin,
+                                  const Piece& piece, Packets* seen) const {
+        const u64 flag = static_cast<u32>(window.epoch);
+        const u64 spin = arguments.spin;
+        bool is_missing = true;
+        NVRAR_ROLLED
+        for (u64 turn = 0; is_missing && turn < spin; ++turn) {
+            is_missing = false;
+            NVRAR_UNROLL
+            for (int i = 0; i < kBatch; ++i) {
+                const u64 operand = begin + i;
+                if (operand >= incoming.operands || operand == incoming.own_index) continue;
+                if (has_come(seen[i], flag)) continue;
+                is_missing = true;
+                relax();
+                seen[i] = peek(cells_of(incoming, operand), piece);
+            }
+        }
     }
 
     // A finished unit: to this rank's output and to all peers of the node.
@@ -286,6 +309,13 @@ struct Packet : Standing {
         Packets seen;
         load_cells(cell(cells, piece, 0), seen.cell);
         return seen;
+    }
+
+    static NVRAR_DEVICE bool has_come(const Packets& seen, u64 flag) {
+        bool all = true;
+        NVRAR_UNROLL
+        for (u64 c = 0; c < kCellsPerUnit; ++c) all &= seen.cell[c] >> 32 == flag;
+        return all;
     }
 
     // The data of `seen`, or of what comes after it where a flag is not yet there.

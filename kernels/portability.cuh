@@ -23,6 +23,7 @@ namespace nvrar {
 constexpr int kVectorBytes = 16;      // the widest load of one thread
 constexpr int kVectorAlignment = 16;  // which such a load demands
 constexpr int kInFlight = 4;          // loads that a thread issues before it waits for the first
+constexpr bool kWaitsForBatches = true;
 
 NVRAR_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
 NVRAR_DEVICE int thread_count() { return static_cast<int>(blockDim.x); }
@@ -81,6 +82,7 @@ namespace nvrar {
 constexpr int kVectorBytes = 16;
 constexpr int kVectorAlignment = 1;
 constexpr int kInFlight = 2;  // the loops that GPUs run
+constexpr bool kWaitsForBatches = false;  // the explorers know what one word a thread waits for
 
 NVRAR_DEVICE int thread_index() { return checking::current().thread; }
 NVRAR_DEVICE int thread_count() { return checking::current().threads; }
@@ -110,9 +112,11 @@ NVRAR_DEVICE void note_write(void* to, cuda::std::uint64_t bytes) { checking::no
 
 constexpr int kVectorBytes = 256;  // a few of the widest CPU registers, so that loop overhead is small
 constexpr int kVectorAlignment = 1;
-constexpr int kInFlight = 1;  // the CPU looks ahead by itself
+constexpr bool kWaitsForBatches = true;
 
 #if defined(NVRAR_EMULATED)
+
+constexpr int kInFlight = 4;  // as on GPUs, whose loops are tried here
 
 // One block of a launch whose threads are CPU threads.
 struct EmulatedBlock {
@@ -150,6 +154,8 @@ NVRAR_DEVICE bool block_all(bool mine) {
 NVRAR_DEVICE void block_sync() { block_all(true); }
 
 #else
+
+constexpr int kInFlight = 1;  // the CPU looks ahead by itself
 
 NVRAR_DEVICE int thread_index() { return 0; }
 NVRAR_DEVICE int thread_count() { return 1; }
