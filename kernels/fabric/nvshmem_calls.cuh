@@ -18,6 +18,14 @@
 #include <cuda/std/tuple>
 #include <cuda/std/type_traits>
 #include <cuda/std/utility>
+
+// NVSHMEM 3.4 names these as a host compiler has them; NVRTC has no <type_traits> of its own.
+namespace std {
+using cuda::std::is_integral;
+using cuda::std::is_signed;
+using cuda::std::is_unsigned;
+}  // namespace std
+
 #define uint64_t unsigned long
 #include <nvshmem.h>
 #include <nvshmemx.h>
