@@ -132,7 +132,7 @@ def options(kernel: Source, arch: str) -> list[str]:
         "-std=c++17",
         "--ptxas-options=-v",
         *(["-rdc=true"] if _needs_nvshmem(kernel) else []),
-        *(["-default-device"] if kernel == _CALLS else []),  # NVSHMEM 3.4 leaves a function unmarked
+        *(["-default-device"] if kernel == _CALLS else []),  # NVSHMEM 3.4 leaves one unmarked
     ]
 
 

@@ -154,6 +154,14 @@ def test_what_failed_on_another_rank_fails_here_too(alone, library):
         opened(two(alone, 0, "rank 1 on there: broke"), library)
 
 
+@pytest.mark.parametrize("status", [0, 1, 255])
+def test_a_start_that_failed_without_a_word_is_noticed(alone, library, status):
+    library.place = (0, 1, status)
+    said = rf"^NVSHMEM did not start on rank 0 on here \(status {status}\): NVSHMEM_DEBUG=WARN"
+    with pytest.raises(Unavailable, match=said):
+        opened(alone, library)
+
+
 @pytest.mark.parametrize("place", [(1, 2, 2), (0, 1, 2)])
 def test_another_number_than_the_rank_is_refused(alone, library, place):
     library.place = place
