@@ -43,7 +43,7 @@ class Wanted:
         require(self.launches <= self.most <= MAX_LAUNCHES, "--max-launches", self.most, allowed)
 
     def is_met(self, record: RunRecord) -> bool:
-        """Whether the launches in `record` are enough before the last."""
+        """Whether there need be no more launches than those in `record`."""
         return self.most is not None and in_one_state(record) >= self.launches
 
     def told(self, record: RunRecord) -> RunRecord:

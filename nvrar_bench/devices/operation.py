@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NativeCall:
-    """A C function and its arguments, at most six words; addresses, all of them, or numbers."""
+    """A C function's address, which returns an int or nothing, and its arguments, six at most."""
 
     function: int
     arguments: tuple[int, ...] = ()
