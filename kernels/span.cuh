@@ -48,22 +48,36 @@ struct Elements {
 template <typename T, int Lanes>
 using Loaded = cuda::std::conditional_t<Lanes == kLanes<T>, Vector<T>, Elements<T, Lanes>>;
 
+// Where `from` operands or targets, at most kInFlight of them, lie: found all at once, before the first
+// is used, because each may be a load of its own. Null behind the last.
+template <typename T, typename Places>
+struct Batch {
+    T* at[kInFlight];
+
+    NVRAR_DEVICE Batch(const Places& places, u64 from, u64 first) {
+        NVRAR_UNROLL
+        for (int i = 0; i < kInFlight; ++i)
+            at[i] = from + i < places.count ? places[from + i] + first : nullptr;
+    }
+};
+
 // total[lane] = the operands' elements first + lane, combined in order. All loads of a batch are under
 // way before the first is waited for: on a GPU a load takes longer than all that follows it.
 template <typename T, typename Op, int Lanes, typename Operands>
 NVRAR_DEVICE void accumulate_batches(const Operands& sources, u64 first, Accumulator<T>* total) {
     NVRAR_ROLLED
     for (u64 begin = 0; begin < sources.count; begin += kInFlight) {
+        const Batch<const T, Operands> batch(sources, begin, first);
         Loaded<T, Lanes> loaded[kInFlight];
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) {
-            if (begin + i >= sources.count) continue;
-            note_read(sources[begin + i] + first, sizeof(T) * Lanes);
-            loaded[i] = *reinterpret_cast<const Loaded<T, Lanes>*>(sources[begin + i] + first);
+            if (kInFlight > 1 && !batch.at[i]) continue;
+            note_read(batch.at[i], sizeof(T) * Lanes);
+            loaded[i] = *reinterpret_cast<const Loaded<T, Lanes>*>(batch.at[i]);
         }
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) {
-            if (begin + i >= sources.count) continue;
+            if (kInFlight > 1 && !batch.at[i]) continue;
             NVRAR_UNROLL
             for (int lane = 0; lane < Lanes; ++lane) {
                 const Accumulator<T> value = widen<T>(loaded[i].lane[lane]);
@@ -104,9 +118,14 @@ NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u64 fi
     NVRAR_UNROLL
     for (int lane = 0; lane < Lanes; ++lane) vector.lane[lane] = result[lane];
     NVRAR_ROLLED
-    for (u64 i = 0; i < targets.count; ++i) {
-        note_write(targets[i] + first, sizeof(T) * Lanes);
-        *reinterpret_cast<Loaded<T, Lanes>*>(targets[i] + first) = vector;
+    for (u64 begin = 0; begin < targets.count; begin += kInFlight) {
+        const Batch<T, Targets<T>> batch(targets, begin, first);
+        NVRAR_UNROLL
+        for (int i = 0; i < kInFlight; ++i) {
+            if (kInFlight > 1 && !batch.at[i]) continue;
+            note_write(batch.at[i], sizeof(T) * Lanes);
+            *reinterpret_cast<Loaded<T, Lanes>*>(batch.at[i]) = vector;
+        }
     }
 }
 
