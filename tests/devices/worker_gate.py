@@ -41,14 +41,15 @@ def passes(world: World) -> dict[str, Any]:
     several = CpuDevice(replace(world, machine_of=tuple(range(world.size))), 5.0)
     skewed = skewed_clock(world)
     clocks = relate(world.comm, several.world.machine_of, skewed)
+    gate = device.start_gate("clock")
     return {
-        "clock": rounds(world, device.start_gate("clock"), MONOTONIC, None),
+        "clock": rounds(world, gate, MONOTONIC, None),
         "barrier": rounds(world, device.start_gate("barrier"), MONOTONIC, None),
         "mpi clock": rounds(world, several.start_gate("clock", clocks), skewed, clocks),
         "mpi barrier": rounds(world, several.start_gate("barrier"), MONOTONIC, None),
         "auto": device.start_gate().facts(),
-        "timed": timed(device),
-        "yardstick": yardstick(device),
+        "timed": timed(device, gate),
+        "yardstick": yardstick(device, gate),
     }
 
 
@@ -81,9 +82,9 @@ def rounds(world: World, gate: Gate, clock: Any, clocks: Clocks | None) -> dict[
     }  # fmt: skip
 
 
-def yardstick(device: CpuDevice) -> list[Any]:
+def yardstick(device: CpuDevice, gate: Gate) -> list[Any]:
     """What it says; whether it is absent where it must be; the lead before and after."""
-    gate, barrier = device.start_gate("clock"), device.start_gate("barrier")
+    barrier = device.start_gate("barrier")
     lead = gate.facts()["lead_us"]
     yardstick = device.yardstick(gate)
     assert yardstick is not None
@@ -93,10 +94,10 @@ def yardstick(device: CpuDevice) -> list[Any]:
     return [found, absent, lead, gate.facts()["lead_us"]]
 
 
-def timed(device: CpuDevice) -> list[list[int]]:
+def timed(device: CpuDevice, gate: Gate) -> list[list[int]]:
     """Agreed times and lateness of calls."""
     timings = Timings.empty(5)
-    device.time_calls(Nothing(), lambda: None, device.start_gate("clock"), timings)
+    device.time_calls(Nothing(), lambda: None, gate, timings)
     return [timings.agreed.tolist(), timings.lateness().tolist()]
 
 
