@@ -73,19 +73,20 @@ def in_turns(wanted: Wanted, runs: dict[Path, float]) -> list[int]:
 
     One record is left of each run.
     """
-    records: dict[Path, list[RunRecord]] = {path: [] for path in runs}
+    so_far: dict[Path, RunRecord] = {}
     going_on = dict(runs)
     for number in range(wanted.last):
         for path, factor in list(going_on.items()):
             part = path.with_suffix(".part.json")
             launch(part, number, factor)
-            records[path].append(read_record(part))
+            before = [so_far[path]] if path in so_far else []
+            so_far[path] = merge([*before, read_record(part)])
             part.unlink()
-            if wanted.is_met(merge(records[path])):
+            if wanted.is_met(so_far[path]):
                 del going_on[path]
-    for path, launches in records.items():
-        Writer(path).write(merge(launches))
-    return [len(launches) for launches in records.values()]
+    for path, record in so_far.items():
+        Writer(path).write(record)
+    return [int(record.settings["launches"]) for record in so_far.values()]
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> None:
