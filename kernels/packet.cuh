@@ -200,6 +200,8 @@ struct Packet : Standing {
         bool is_dense;  // no region is left out for one's own
         Place first;    // the peer of operand 0
         u64 peer_stride;
+
+        NVRAR_DEVICE bool arrives(u64 i) const { return i < operands && i != own_index; }
     };
 
     NVRAR_DEVICE const u64* cells_of(const Incoming& incoming, u64 i) const {
@@ -237,7 +239,7 @@ struct Packet : Standing {
             Packets seen[kBatch];
             NVRAR_UNROLL
             for (int i = 0; i < kBatch; ++i)
-                if (begin + i < incoming.operands && begin + i != incoming.own_index)
+                if (incoming.arrives(begin + i))
                     seen[i] = peek(cells_of(incoming, begin + i), piece);
             if constexpr (kBatch > 1 && kWaitsForBatches)
                 await_batch(window, incoming, begin, piece, seen);
@@ -270,12 +272,10 @@ struct Packet : Standing {
             is_missing = false;
             NVRAR_UNROLL
             for (int i = 0; i < kBatch; ++i) {
-                const u64 operand = begin + i;
-                if (operand >= incoming.operands || operand == incoming.own_index) continue;
-                if (has_come(seen[i], flag)) continue;
+                if (!incoming.arrives(begin + i) || has_come(seen[i], flag)) continue;
                 is_missing = true;
                 relax();
-                seen[i] = peek(cells_of(incoming, operand), piece);
+                seen[i] = peek(cells_of(incoming, begin + i), piece);
             }
         }
     }

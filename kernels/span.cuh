@@ -48,17 +48,20 @@ struct Elements {
 template <typename T, int Lanes>
 using Loaded = cuda::std::conditional_t<Lanes == kLanes<T>, Vector<T>, Elements<T, Lanes>>;
 
-// Where `from` operands or targets, at most kInFlight of them, lie: found all at once, before the first
-// is used, because each may be a load of its own. Null behind the last.
+// Where up to kInFlight operands or targets lie, those from `from` on: found all at once, before the first
+// is used, because each may be a load of its own.
 template <typename T, typename Places>
 struct Batch {
-    T* at[kInFlight];
+    T* at[kInFlight];  // null behind the last
 
     NVRAR_DEVICE Batch(const Places& places, u64 from, u64 first) {
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i)
             at[i] = from + i < places.count ? places[from + i] + first : nullptr;
     }
+
+    // A batch of one is never empty.
+    NVRAR_DEVICE bool has(int i) const { return kInFlight == 1 || at[i]; }
 };
 
 // total[lane] = the operands' elements first + lane, combined in order. All loads of a batch are under
@@ -71,13 +74,13 @@ NVRAR_DEVICE void accumulate_batches(const Operands& sources, u64 first, Accumul
         Loaded<T, Lanes> loaded[kInFlight];
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) {
-            if (kInFlight > 1 && !batch.at[i]) continue;
+            if (!batch.has(i)) continue;
             note_read(batch.at[i], sizeof(T) * Lanes);
             loaded[i] = *reinterpret_cast<const Loaded<T, Lanes>*>(batch.at[i]);
         }
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) {
-            if (kInFlight > 1 && !batch.at[i]) continue;
+            if (!batch.has(i)) continue;
             NVRAR_UNROLL
             for (int lane = 0; lane < Lanes; ++lane) {
                 const Accumulator<T> value = widen<T>(loaded[i].lane[lane]);
@@ -122,7 +125,7 @@ NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u64 fi
         const Batch<T, Targets<T>> batch(targets, begin, first);
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) {
-            if (kInFlight > 1 && !batch.at[i]) continue;
+            if (!batch.has(i)) continue;
             note_write(batch.at[i], sizeof(T) * Lanes);
             *reinterpret_cast<Loaded<T, Lanes>*>(batch.at[i]) = vector;
         }
