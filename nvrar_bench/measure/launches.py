@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-import numpy.typing as npt
 
 from nvrar_bench.measure.drift import Shift, slow_drift, startup_drift
 from nvrar_bench.measure.independence import BATCHES, Floats, Samples, dependence
+from nvrar_bench.measure.states import Masks
 from nvrar_bench.measure.statistics import median_interval
 from nvrar_bench.measure.student import NORMAL_975, t_975
 
@@ -60,7 +60,7 @@ class Launch:
         )
 
 
-def cut(samples: Floats, counts: Sequence[int], kept: npt.NDArray[np.bool_]) -> list[Floats]:
+def cut(samples: Floats, counts: Sequence[int], kept: Masks) -> list[Floats]:
     """Return the samples that are `kept`, shape (n,), launch by launch; `counts` add up to n."""
     ends = np.cumsum(counts)[:-1]
     pairs = zip(np.split(samples, ends), np.split(kept, ends), strict=True)
