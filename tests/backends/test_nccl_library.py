@@ -87,7 +87,9 @@ def test_the_installed_library_answers_and_its_errors_are_ours(bindings):
     library = NcclLibrary()
     assert library.version() >= 22800
     null = bindings.Comm()
-    with pytest.raises(NcclError, match=r"^comm_window_register of NCCL failed: \w+ \(\d+\)"):
+    with pytest.raises(
+        NcclError, match=r"^comm_window_register of NCCL failed: (InvalidArgument|UnhandledCuda)"
+    ):
         library.register(null, 4096, 4096)
     with pytest.raises(NcclError, match=r"^ncclAllReduce failed: InvalidArgument"):
         library.all_reduce(0, 0, 4, TYPES["float32"], OPS["sum"], null, 0)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 import numpy as np
 
 from nvrar_bench.backends.mpi import MpiBackend
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.measure.loop import Timings
-from nvrar_bench.plan import Plan
+from nvrar_bench.measure.loop import Gate, Timings
+from nvrar_bench.plan import Case, Plan
 from nvrar_bench.session.start import join_world
-from nvrar_bench.verify import Problem, check
+from nvrar_bench.verify import CheckResult, Problem, check
 
 COUNT = 103
 
@@ -29,37 +28,46 @@ def main() -> None:
     )
     problems, calls = [], 0
     for case in (case for case in plan if backend.unsupported(case) is None):
-        problem = Problem(case.dtype, case.op, world.size, "exact", 5)
-        send = problem.inputs(world.rank, COUNT)
-        recv = send if case.placement == "in_place" else np.zeros_like(send)
-        operation = backend.prepare(case, send, recv)
-
-        def renew(send: Any = send, recv: Any = recv, inputs: Any = send.copy()) -> None:  # noqa: B008
-            recv[:] = 0
-            send[:] = inputs
-
-        def timed(operation: Any = operation, renew: Any = renew) -> None:
-            device.time_calls(operation, renew, gate, Timings.empty(1))
-
-        assert operation.native
-        for call in (operation.launch, timed):
-            renew()
-            call()
-            result = check(recv, problem.expected(COUNT), COUNT, world.rank)
-            calls += 1
-            if result.wrong:
-                problems.append(f"{case}: {result.first_wrong}")
-    problems += errors(operation)
+        results = launched_and_timed(backend, gate, case)
+        calls += len(results)
+        problems += [f"{case}: {result.first_wrong}" for result in results if result.wrong]
+    problems += errors(backend, case)
     everyone = world.comm.allgather(problems)
     if world.rank == 0:
         found = [problem for of_rank in everyone for problem in of_rank]
         json.dump({"calls": calls, "problems": found, "sizes": sizes()}, sys.stdout)
 
 
-def errors(operation: Any) -> list[str]:
+def launched_and_timed(backend: MpiBackend, gate: Gate, case: Case) -> list[CheckResult]:
+    """What comes of the case when it is launched, and when it is timed."""
+    world = backend.world
+    problem = Problem(case.dtype, case.op, world.size, "exact", 5)
+    inputs = problem.inputs(world.rank, COUNT)
+    send = inputs.copy()
+    recv = send if case.placement == "in_place" else np.zeros_like(send)
+    operation = backend.prepare(case, send, recv)
+    assert operation.native
+
+    def renew() -> None:
+        recv[:] = 0
+        send[:] = inputs
+
+    def checked() -> CheckResult:
+        return check(recv, problem.expected(COUNT), COUNT, world.rank)
+
+    renew()
+    operation.launch()
+    launched = checked()
+    backend.device.time_calls(operation, renew, gate, Timings.empty(1))
+    return [launched, checked()]
+
+
+def errors(backend: MpiBackend, case: Case) -> list[str]:
     """What is wrong with how a failed call is told."""
     from mpi4py import MPI
 
+    memory = np.zeros(COUNT)
+    operation = backend.prepare(case, memory, memory)
     operation.end_native(MPI.SUCCESS)
     try:
         operation.end_native(MPI.ERR_COUNT)
