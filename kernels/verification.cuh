@@ -6,6 +6,7 @@
 #pragma once
 
 #include "datatypes.cuh"
+#include "elements.cuh"
 
 namespace nvrar {
 
@@ -14,13 +15,6 @@ struct Verdict {
     u64 wrong;
     u64 first;  // the smallest index of a wrong element
 };
-
-// Calls body(i) for those i < count that are this thread's, in a launch of `blocks` blocks.
-template <typename Body>
-NVRAR_DEVICE void for_own_elements(u64 count, u64 blocks, Body body) {
-    const u64 threads = static_cast<u64>(thread_count());
-    for (u64 i = block_index() * threads + thread_index(); i < count; i += blocks * threads) body(i);
-}
 
 // Counts the elements that is_wrong(i) names, over all threads.
 template <typename IsWrong>

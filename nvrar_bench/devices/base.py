@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.measure.clocks import Clocks
 from nvrar_bench.measure.loop import Gate, Timings, Yardstick
-from nvrar_bench.verify import CheckResult, Expected
+from nvrar_bench.verify import CheckResult, Expected, Problem
 from nvrar_bench.world import World
 
 Array = Any
@@ -78,6 +79,17 @@ class Device(ABC):
 
     # ---- verification --------------------------------------------------------------------------
 
+    def inputs(self, problem: Problem, count: int) -> Array:
+        """Return what each seat sends, shape (count,) or (seats, count); collective."""
+        of_seats = [problem.inputs(rank, count) for rank in self.world.seats]
+        return self.keep(np.stack(of_seats) if self.world.virtual_ranks else of_seats[0])
+
+    def expected(self, problem: Problem, count: int) -> Expected:
+        """Return what every rank must hold, in arrays of this device; collective."""
+        expected = problem.expected(count)
+        tolerance = None if expected.tolerance is None else self.keep(expected.tolerance)
+        return replace(expected, value=self.keep(expected.value), tolerance=tolerance)
+
     @abstractmethod
     def poison(self, array: Array) -> None:
         """Fill with what no exact result is (verify.poison)."""
@@ -92,7 +104,7 @@ class Device(ABC):
 
     @abstractmethod
     def check(self, received: Array, expected: Expected) -> list[CheckResult]:
-        """Compare what each seat received with `expected`, whose arrays went through `keep`."""
+        """Compare what each seat received with `expected`, as `self.expected` made it."""
 
     # ---- time ----------------------------------------------------------------------------------
 

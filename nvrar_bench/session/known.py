@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-
-import numpy as np
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from nvrar_bench.devices.base import Array, Device
 from nvrar_bench.plan import Case
@@ -66,20 +64,8 @@ class KnownInputs:
         problem = Problem(
             case.dtype, case.op, self._world.size, case.check_mode, self._seed * SETS + number
         )
-        expected = problem.expected(count) if self._with_results else None
-        keep = self._device.keep
-        return KnownCall(keep(self._inputs(problem, count)), _kept(expected, keep), self._device)
-
-    def _inputs(self, problem: Problem, count: int) -> Array:
-        of_seats = [problem.inputs(rank, count) for rank in self._world.seats]
-        return np.stack(of_seats) if self._world.virtual_ranks else of_seats[0]
-
-
-def _kept(expected: Expected | None, keep: Callable[[Array], Array]) -> Expected | None:
-    if expected is None:
-        return None
-    tolerance = None if expected.tolerance is None else keep(expected.tolerance)
-    return replace(expected, value=keep(expected.value), tolerance=tolerance)
+        expected = self._device.expected(problem, count) if self._with_results else None
+        return KnownCall(self._device.inputs(problem, count), expected, self._device)
 
 
 def _key(case: Case) -> tuple[str, str, str]:

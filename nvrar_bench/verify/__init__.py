@@ -21,12 +21,14 @@ from nvrar_bench.verify.check import (
     poison,
     write_canary,
 )
+from nvrar_bench.verify.formula import Formula
 from nvrar_bench.verify.problem import Expected, Problem
 
 __all__ = [
     "CANARY_BYTES",
     "CheckResult",
     "Expected",
+    "Formula",
     "Problem",
     "canary_intact",
     "check",

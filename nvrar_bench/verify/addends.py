@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,9 @@ _SIGN_BIT = np.uint64(63)
 class Sign(Enum):
     """Who decides the sign of an addend."""
 
-    PLUS = "every addend is positive"
-    EACH = "each rank has its own"
-    SHARED = "the ranks agree at each index, so that nothing cancels"
+    PLUS = 0  # every addend is positive
+    EACH = 1  # each rank has its own
+    SHARED = 2  # the ranks agree at each index, so that nothing cancels
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ class Addends:
         for rank in range(self.ranks):
             total += self._values(rank, index, shared)
         return total
+
+    def terms(self) -> dict[str, Any]:
+        """What a `Formula` says of these addends."""
+        return {
+            "seed": self.seed, "ranks": self.ranks, "active": self.active, "sign": self.sign.value,
+            **self._sizes(),
+        }  # fmt: skip
+
+    def _sizes(self) -> dict[str, Any]:
+        return {"width": floor_power_of_two(self.largest)}
 
     def _shared(self, index: Words) -> Words:
         return draw(self.seed, _SHARED, _EVERYONE, index)
@@ -84,10 +95,14 @@ class ShiftedAddends(Addends):
     so that a misplaced mean shows.
     """
 
-    def _magnitude(self, own: Words, shared: Words) -> Words:
+    def _sizes(self) -> dict[str, Any]:
         width = floor_power_of_two(max(1, self.largest // 2))
-        common = below(mix(shared), self.largest - width + 1)
-        magnitude: Words = np.uint64(1) + common + (own & np.uint64(width - 1))
+        return {"width": width, "common": self.largest - width + 1}
+
+    def _magnitude(self, own: Words, shared: Words) -> Words:
+        sizes = self._sizes()
+        common = below(mix(shared), sizes["common"])
+        magnitude: Words = np.uint64(1) + common + (own & np.uint64(sizes["width"] - 1))
         return magnitude
 
 
@@ -96,6 +111,9 @@ class ListedAddends(Addends):
     """Magnitudes taken from `choices`, the same one for all active ranks of an index."""
 
     choices: tuple[int, ...]
+
+    def _sizes(self) -> dict[str, Any]:
+        return {"choices": self.choices}
 
     def _magnitude(self, own: Words, shared: Words) -> Words:  # noqa: ARG002
         return np.array(self.choices, np.uint64)[below(mix(shared), len(self.choices))]

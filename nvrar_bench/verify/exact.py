@@ -15,6 +15,7 @@ import numpy as np
 
 from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.addends import Addends, Sign, addends_within, turn
+from nvrar_bench.verify.formula import Formula, Kind
 from nvrar_bench.verify.hashing import (
     Array,
     Words,
@@ -39,6 +40,9 @@ class _Sum(Recipe):
 
     addends: Addends
 
+    def formula(self) -> Formula:
+        return Formula(Kind.ADDENDS, **self.addends.terms())
+
     def inputs(self, rank: int, index: Words) -> Array:
         return as_dtype(self.addends.values(rank, index), self.dtype)
 
@@ -51,6 +55,9 @@ class _Product(Recipe):
     """Signed powers of two: a product of them is a sum of exponents."""
 
     exponents: Addends
+
+    def formula(self) -> Formula:
+        return Formula(Kind.POWERS, **self.exponents.terms())
 
     def inputs(self, rank: int, index: Words) -> Array:
         return self._power(self._flips(rank, index), self.exponents.values(rank, index))
@@ -80,6 +87,12 @@ class _Extremum(Recipe):
 
     maximum: bool
 
+    def formula(self) -> Formula:
+        return Formula(
+            Kind.EXTREMUM, self.seed, self.ranks, width=self._width(), origin=self._origin(),
+            span=self._span(), is_maximum=self.maximum,
+        )  # fmt: skip
+
     def inputs(self, rank: int, index: Words) -> Array:
         shared = draw(self.seed, _SHARED, _EVERYONE, index)
         own = draw(self.seed, _OWN, rank, index)
@@ -92,10 +105,17 @@ class _Extremum(Recipe):
         return self._place(shared, np.zeros_like(index)), None
 
     def _place(self, shared: Words, behind: Words) -> Array:
+        distance = below(mix(shared), self._span()) + behind
+        origin = word(self._origin())
+        return as_dtype(origin - distance if self.maximum else origin + distance, self.dtype)
+
+    def _origin(self) -> int:
         low, high = self._range()
-        distance = below(mix(shared), high - low - self._width() + 1) + behind
-        words = word(high) - distance if self.maximum else word(low) + distance
-        return as_dtype(words, self.dtype)
+        return high if self.maximum else low
+
+    def _span(self) -> int:
+        low, high = self._range()
+        return high - low - self._width() + 1
 
     def _range(self) -> tuple[int, int]:
         high = integer_limit(self.dtype)

@@ -27,6 +27,7 @@ from nvrar_bench.verify.addends import (
     Sign,
     addends_within,
 )
+from nvrar_bench.verify.formula import Formula, Kind
 from nvrar_bench.verify.hashing import Array, Words, floor_power_of_two, negate_where
 from nvrar_bench.verify.recipe import Recipe, as_dtype, integer_limit
 
@@ -39,6 +40,9 @@ _A_FEW = 8
 class _FloatMean(Recipe):
     addends: Addends
 
+    def formula(self) -> Formula:
+        return Formula(Kind.ADDENDS, multiplier=self.ranks, **self.addends.terms())
+
     def inputs(self, rank: int, index: Words) -> Array:
         values = self.addends.values(rank, index) * np.uint64(self.ranks)
         return as_dtype(values, self.dtype)
@@ -50,6 +54,9 @@ class _FloatMean(Recipe):
 @dataclass(frozen=True)
 class _IntegerMean(Recipe):
     addends: Addends
+
+    def formula(self) -> Formula:
+        return Formula(Kind.ADDENDS, divisor=self.ranks, **self.addends.terms())
 
     def inputs(self, rank: int, index: Words) -> Array:
         return as_dtype(self.addends.values(rank, index), self.dtype)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from nvrar_bench import datatypes
 from nvrar_bench.errors import UsageError
 from nvrar_bench.verify.exact import EXACT
+from nvrar_bench.verify.formula import Formula
 from nvrar_bench.verify.hashing import Array, Words
 from nvrar_bench.verify.recipe import Recipe
 from nvrar_bench.verify.rounding import ROUNDING
@@ -27,14 +28,15 @@ class Expected:
     """What every rank must hold after the all-reduce.
 
     Attributes:
-        value: shape (count,); the problem's dtype, or float64 references with a tolerance.
+        value: shape (count,); the problem's dtype, or float64 references with a tolerance. In the
+            memory of the device that made it; `Problem.expected` makes NumPy's arrays.
         tolerance: shape (count,), float64, absolute; None where the result must be equal.
         mode: the mode of the inputs, as `Problem.mode_used` has it.
 
     """
 
-    value: Array
-    tolerance: Array | None
+    value: Any
+    tolerance: Any
     mode: Mode = "exact"
 
 
@@ -63,6 +65,16 @@ class Problem:
     def mode_used(self) -> Mode:
         """The mode of the inputs: `rounding` also where no exact inputs exist."""
         return self._made[0]
+
+    @property
+    def formula(self) -> Formula:
+        """How `inputs` and `expected` are made, as numbers."""
+        return self._recipe.formula()
+
+    @property
+    def is_tolerant(self) -> bool:
+        """Whether `expected` has a tolerance."""
+        return self._recipe.tolerant
 
     def inputs(self, rank: int, count: int) -> Array:
         """Return what `rank` sends: shape (count,), the problem's dtype.

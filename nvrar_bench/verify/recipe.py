@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nvrar_bench.datatypes import DataType
+from nvrar_bench.verify.formula import Formula
 from nvrar_bench.verify.hashing import Array, Words
 
 
@@ -24,6 +25,10 @@ class Recipe:
 
     def expected(self, index: Words) -> tuple[Array, Array | None]:
         """Return the result, and a float64 tolerance or None where it must be equal."""
+        raise NotImplementedError
+
+    def formula(self) -> Formula:
+        """Return this recipe as numbers."""
         raise NotImplementedError
 
     @property

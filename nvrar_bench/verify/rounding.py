@@ -31,6 +31,7 @@ import numpy as np
 
 from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.addends import turn
+from nvrar_bench.verify.formula import Formula, Kind
 from nvrar_bench.verify.hashing import Array, Words, draw
 from nvrar_bench.verify.mean import integer_mean, reciprocal_error
 from nvrar_bench.verify.recipe import Recipe
@@ -42,6 +43,9 @@ _REFERENCE_EPSILON = 2.0**-53
 # A product of more than a few roundings in 8 bits has no digit left to check.
 _FACTORS = 4
 _LARGEST_NORMAL = 2 * sqrt(3)
+Combine = Callable[[Array, Array], Array]
+# enum Combine of kernels/problem.cuh.
+_COMBINE: dict[Combine, int] = {np.add: 0, np.multiply: 1, np.minimum: 2, np.maximum: 3}
 
 
 def approximately_normal(words: Words) -> Array:
@@ -67,6 +71,13 @@ class _RoundedSum(Recipe):
     def tolerant(self) -> bool:
         return True
 
+    def formula(self) -> Formula:
+        parts, relative, slack = self._parts_and_bound()
+        return Formula(
+            Kind.NORMALS, self.seed, self.ranks, scale=self._scale(), parts=parts,
+            relative=relative, slack=slack,
+        )  # fmt: skip
+
     def inputs(self, rank: int, index: Words) -> Array:
         normal = approximately_normal(draw(self.seed, _NORMAL, rank, index))
         return np.asarray(normal * self._scale()).astype(self.dtype.numpy)
@@ -78,9 +89,8 @@ class _RoundedSum(Recipe):
             values = self.inputs(rank, index).astype(np.float64)
             total += values
             absolute += np.abs(values)
-        if self.mean:
-            return total / self.ranks, self._mean_bound(absolute / self.ranks)
-        return total, self._relative() * absolute
+        parts, relative, slack = self._parts_and_bound()
+        return total / parts, relative * (absolute / parts) + slack
 
     def _scale(self) -> float:
         room = self.dtype.max_value / (_LARGEST_NORMAL * self.ranks)
@@ -92,11 +102,14 @@ class _RoundedSum(Recipe):
     def _relative(self) -> float:
         return (self.ranks - 1) * (self.dtype.epsilon + _REFERENCE_EPSILON)
 
-    def _mean_bound(self, absolute: Array) -> Array:
+    def _parts_and_bound(self) -> tuple[int, float, float]:
+        """What the sum is divided by; the bound, per magnitude of the result and in itself."""
+        if not self.mean:
+            return 1, self._relative(), 0.0
         u = self.dtype.epsilon
         reciprocal = max(u, float(reciprocal_error(self.dtype, self.ranks)))
         relative = (1 + reciprocal) * (1 + u) * (1 + self._relative()) - 1
-        return relative * absolute + self.ranks * self.dtype.smallest_subnormal
+        return self.ranks, relative, self.ranks * self.dtype.smallest_subnormal
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,11 @@ class _RoundedProduct(Recipe):
     @property
     def tolerant(self) -> bool:
         return True
+
+    def formula(self) -> Formula:
+        return Formula(
+            Kind.FACTORS, self.seed, self.ranks, factors=self._factors(), relative=self._relative()
+        )
 
     def inputs(self, rank: int, index: Words) -> Array:
         words = draw(self.seed, _FACTOR, rank, index)
@@ -120,8 +138,11 @@ class _RoundedProduct(Recipe):
         product = np.ones(index.shape)
         for rank in range(self.ranks):
             product *= self.inputs(rank, index).astype(np.float64)
+        return product, self._relative() * np.abs(product)
+
+    def _relative(self) -> float:
         step = log1p(self.dtype.epsilon) + log1p(_REFERENCE_EPSILON)
-        return product, expm1((self._factors() - 1) * step) * np.abs(product)
+        return expm1((self._factors() - 1) * step)
 
     def _factors(self) -> int:
         return min(self.ranks, _FACTORS)
@@ -131,8 +152,13 @@ class _RoundedProduct(Recipe):
 class _Fold(Recipe):
     """A reduction that never rounds: extrema of anything, integers modulo 2**bits."""
 
-    combine: Callable[[Array, Array], Array]
+    combine: Combine
     odd: bool = False
+
+    def formula(self) -> Formula:
+        return Formula(
+            Kind.FOLD, self.seed, self.ranks, combine=_COMBINE[self.combine], odd=self.odd
+        )
 
     def inputs(self, rank: int, index: Words) -> Array:
         if self.dtype.is_float:
@@ -161,9 +187,7 @@ def _product(dtype: DataType, ranks: int, seed: int) -> Recipe:
     return _Fold(dtype, ranks, seed, np.multiply, odd=True)
 
 
-def _extremum(
-    dtype: DataType, ranks: int, seed: int, *, combine: Callable[[Array, Array], Array]
-) -> Recipe:
+def _extremum(dtype: DataType, ranks: int, seed: int, *, combine: Combine) -> Recipe:
     return _Fold(dtype, ranks, seed, combine)
 
 

@@ -17,6 +17,7 @@ from nvrar_bench.devices.cuda.context import GpuContext, LoadedKernel
 from nvrar_bench.devices.cuda.hold import GateKernels
 from nvrar_bench.devices.cuda.memory import Block, GpuMemory, Heap
 from nvrar_bench.devices.cuda.placement import GpuPlacement
+from nvrar_bench.devices.cuda.problems import ProblemMaker
 from nvrar_bench.devices.cuda.timing import Timer
 from nvrar_bench.devices.cuda.verify import VerificationKernels, Verifier
 from nvrar_bench.devices.gate import OpenGate
@@ -26,7 +27,7 @@ from nvrar_bench.measure.clocks import Clocks
 from nvrar_bench.measure.loop import Gate, Timings
 from nvrar_bench.toolchain import cuda as toolchain
 from nvrar_bench.toolchain.host import Source
-from nvrar_bench.verify import CheckResult, Expected
+from nvrar_bench.verify import CheckResult, Expected, Problem
 from nvrar_bench.world import World
 
 Build = Callable[[Source, str], bytes]
@@ -69,6 +70,7 @@ class CudaDevice(Device):
         self.context = GpuContext(calls or load_calls(), self.gpu, who, timeout)
         self.memory = GpuMemory(self.context, len(world.seats), heap)
         self._verifier = Verifier(self.context, self.memory, self.build(VerificationKernels()))
+        self._maker = ProblemMaker(self.context, self.memory, self.build)
         gate_kernels = self.build(GateKernels())
         self._timer = Timer(self.context, self.memory, gate_kernels, graph, cold_cache)
 
@@ -133,6 +135,14 @@ class CudaDevice(Device):
     def copy(self, target: DeviceArray, source: DeviceArray) -> None:
         """Copy on the GPU, in stream order; the shapes are equal."""
         self.memory.copy(target, source)
+
+    def inputs(self, problem: Problem, count: int) -> DeviceArray:
+        """Make, on the GPU, what each seat sends; in stream order. Collective."""
+        return self._maker.inputs(problem, self.world.seats, count)
+
+    def expected(self, problem: Problem, count: int) -> Expected:
+        """Make, on the GPU, what every rank must hold; in stream order. Collective."""
+        return self._maker.expected(problem, count)
 
     def poison(self, array: DeviceArray) -> None:
         """Fill with what no exact result is, in stream order."""

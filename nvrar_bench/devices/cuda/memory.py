@@ -128,18 +128,24 @@ class GpuMemory:
         """Give back what `allocate_bytes` returned; the GPU is idle."""
         self._context.calls.cuMemFree(address)
 
+    def empty(self, count: int, dtype: npt.DTypeLike, rows: int = 1) -> DeviceArray:
+        """Allocate memory that the array owns, shape (count,) or (rows, count); not zeroed."""
+        kind = np.dtype(dtype)
+        pitch = count * kind.itemsize
+        address = self.allocate_bytes(max(rows * pitch, 1))
+        owner = _Owner()
+        # An array may go while the stream is held: its memory goes at the next allocation.
+        weakref.finalize(owner, self._garbage.append, address)
+        return DeviceArray(address, count, kind, rows, pitch, owner)
+
     def keep(self, values: npt.NDArray[Any]) -> DeviceArray:
         """Copy host values, shape (count,) or (rows, count), to memory that the array owns."""
         host = np.ascontiguousarray(values)
         rows, count = (1, host.shape[0]) if host.ndim == 1 else host.shape
-        address = self.allocate_bytes(max(host.nbytes, 1))
-        owner = _Owner()
-        # An array may go while the stream is held: its memory goes at the next allocation.
-        weakref.finalize(owner, self._garbage.append, address)
-        array = DeviceArray(address, count, host.dtype, rows, count * host.dtype.itemsize, owner)
+        array = self.empty(count, host.dtype, rows)
         if host.nbytes:
             self._context.calls.cuMemcpyHtoDAsync(
-                address, host.ctypes.data, host.nbytes, self._context.stream_handle
+                array.address, host.ctypes.data, host.nbytes, self._context.stream_handle
             )
             self._context.drain("a copy to the GPU")
         return array

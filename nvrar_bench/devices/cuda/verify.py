@@ -11,14 +11,13 @@ import numpy.typing as npt
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.array import DeviceArray
-from nvrar_bench.devices.cuda.context import GpuContext, LoadedKernel
+from nvrar_bench.devices.cuda.context import GpuContext
+from nvrar_bench.devices.cuda.elements import ElementKernels
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.errors import UsageError
 from nvrar_bench.verify import CheckResult, Expected, check, poison, write_canary
 from nvrar_bench.verify import canary_intact as bytes_intact
 
-_THREADS = 256
-_BLOCKS_PER_SM = 8
 _PATTERN_BYTES = 8
 _VERDICT = np.dtype([("wrong", np.uint64), ("first", np.uint64)])
 
@@ -50,26 +49,21 @@ def check_entry(dtype: np.dtype[Any], tolerant: bool) -> str:
     return f"nvrar_check_{'rounding' if tolerant else 'exact'}_{name}"
 
 
-def grid_for(items: int, sms: int) -> int:
-    """Blocks for `items` elements: enough to fill the GPU, at least one."""
-    return max(1, min(-(-items // _THREADS), sms * _BLOCKS_PER_SM))
-
-
 class Verifier:
     """The verification kernels of `cubin` on one GPU."""
 
     def __init__(self, context: GpuContext, memory: GpuMemory, cubin: bytes) -> None:
-        self._context, self._memory, self._cubin = context, memory, cubin
-        self._kernels: dict[str, LoadedKernel] = {}
+        self._memory = memory
+        self._kernels = ElementKernels(context, cubin)
         self._canaries: dict[int, DeviceArray] = {}
         self._verdict = memory.keep(np.zeros(1, _VERDICT))
         self._blank = memory.keep(np.array([(0, np.iinfo(np.uint64).max)], _VERDICT))
 
     def poison(self, array: DeviceArray) -> None:
         """As verify.poison, in stream order."""
-        pattern, blocks = pattern_of(array.dtype), grid_for(array.nbytes, self._context.gpu.sms)
+        pattern = pattern_of(array.dtype)
         for row in array.rows_with_data():
-            self._launch("nvrar_fill", blocks, array.row(row), array.nbytes, blocks, pattern)
+            self._kernels.launch("nvrar_fill", array.nbytes, array.row(row), after=(pattern,))
 
     def write_canary(self, view: DeviceArray) -> None:
         """As verify.write_canary, in stream order."""
@@ -105,12 +99,11 @@ class Verifier:
     def _count_wrong(self, received: DeviceArray, expected: Expected) -> tuple[int, int]:
         """How many are wrong, and the first one's index."""
         known = [one for one in (expected.value, expected.tolerance) if one is not None]
-        entry, count = check_entry(received.dtype, expected.tolerance is not None), received.count
-        blocks = grid_for(count, self._context.gpu.sms)
         self._memory.copy(self._verdict, self._blank)
-        self._launch(
-            entry, blocks, received.address, *(_on_gpu(one).address for one in known), count,
-            blocks, self._verdict.address,
+        self._kernels.launch(
+            check_entry(received.dtype, expected.tolerance is not None), received.count,
+            received.address, *(_on_gpu(one).address for one in known),
+            after=(self._verdict.address,),
         )  # fmt: skip
         verdict = self._memory.to_host(self._verdict)[0]
         return int(verdict["wrong"]), int(verdict["first"])
@@ -138,11 +131,6 @@ class Verifier:
             self._canaries[nbytes] = self._memory.keep(host)
         return self._canaries[nbytes]
 
-    def _launch(self, entry: str, blocks: int, *arguments: int) -> None:
-        if entry not in self._kernels:
-            self._kernels[entry] = self._context.load(self._cubin, entry)
-        self._context.launch(self._kernels[entry], blocks, _THREADS, *arguments)
-
     def close(self) -> None:
         """Let go of the memory."""
         self._canaries.clear()
@@ -154,9 +142,9 @@ def _single_row(array: DeviceArray, row: int) -> DeviceArray:
 
 
 def _on_gpu(array: Any) -> DeviceArray:
-    """What `keep` returned; Expected was made for arrays in host memory."""
+    """What `expected` of the device returned, and not what a Problem makes on the host."""
     if not isinstance(array, DeviceArray):
-        raise UsageError(f"what is expected is a {type(array).__name__}; pass it through keep()")
+        raise UsageError(f"what is expected is a {type(array).__name__}; it must lie in GPU memory")
     return array
 
 

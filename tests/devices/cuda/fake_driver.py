@@ -26,6 +26,9 @@ _KERNELS = {
     "nvrar_fill": (4, 2),
     "nvrar_check_exact": (5, 3),
     "nvrar_check_rounding": (6, 4),
+    "nvrar_inputs": (5, 2),
+    "nvrar_expected": (4, 2),
+    "nvrar_reference": (5, 3),
 }
 _ALL_REDUCE = (
     "nvrar_all_reduce"  # of the fabric loopback: a launch of it is emulated, thread by thread

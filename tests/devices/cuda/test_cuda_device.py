@@ -103,6 +103,31 @@ def test_too_much_memory_names_what_is_asked_for_and_what_is_free(device, driver
         device.allocate(1 << 26, "private")
 
 
+PROBLEMS = [
+    Problem("bfloat16", "sum", 3, "exact", 5),
+    Problem("float32", "avg", 14, "exact", 5),  # has choices
+    Problem("int8", "max", 3, "rounding", 5),
+    Problem("float8_e4m3", "prod", 3, "rounding", 5),
+]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3000])
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_problems_are_made_on_the_gpu_for_all_rows(open_device, driver, problem, count):
+    device = open_device(virtual_ranks=3)
+    inputs, expected = device.inputs(problem, count), device.expected(problem, count)
+    on_host = problem.expected(count)
+    rows = np.stack([problem.inputs(rank, count) for rank in range(3)])
+    assert device.to_host(inputs).tobytes() == rows.tobytes()
+    assert np.allclose(device.to_host(expected.value), on_host.value, rtol=1e-15, atol=0)
+    assert (expected.tolerance is None) == (on_host.tolerance is None)
+    if expected.tolerance is not None:
+        assert np.allclose(device.to_host(expected.tolerance), on_host.tolerance, rtol=1e-15)
+    assert expected.mode == on_host.mode
+    ran = [name for name in driver.log if name.startswith("run nvrar_")]
+    assert len(ran) == (4 if count else 0)
+
+
 @pytest.mark.parametrize("shape", [(5,), (1,), (0,), (3, 4)])
 def test_what_is_kept_comes_back(device, shape):
     values = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
@@ -199,7 +224,7 @@ def test_a_check_refuses_what_it_cannot_compare(device):
         device.check(device.keep(np.ones(5)), expected)
     with pytest.raises(UsageError, match="received int32; allowed: float64"):
         device.check(device.keep(np.ones(4, np.int32)), expected)
-    with pytest.raises(UsageError, match=r"ndarray; pass it through keep\(\)"):
+    with pytest.raises(UsageError, match=r"ndarray; it must lie in GPU memory"):
         device.check(device.keep(np.ones(4)), Expected(np.ones(4), None))
 
 

@@ -7,6 +7,7 @@ import pytest
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.device import build_cubin
 from nvrar_bench.devices.cuda.hold import GateKernels
+from nvrar_bench.devices.cuda.problems import ProblemKernels
 from nvrar_bench.devices.cuda.verify import VerificationKernels, check_entry
 from nvrar_bench.toolchain import cuda
 
@@ -16,7 +17,7 @@ def _compiler():
     pytest.importorskip("cuda.bindings.nvrtc")
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100", "sm_120"])
 @pytest.mark.parametrize(
     ("kernels", "entries"),
     [
@@ -26,8 +27,12 @@ def _compiler():
             ["nvrar_fill"]
             + [check_entry(row.numpy, tolerant) for row in DTYPES.values() for tolerant in (0, 1)],
         ),
+        (
+            ProblemKernels("float8_e5m2"),
+            [f"nvrar_{what}_float8_e5m2" for what in ("inputs", "expected", "reference")],
+        ),
     ],
-    ids=["gate", "verification"],
+    ids=["gate", "verification", "problem"],
 )
 def test_they_compile_and_have_every_entry_that_is_loaded(kernels, entries, arch):
     cubin = build_cubin(kernels, arch)
