@@ -53,13 +53,11 @@ def _packet_slices(group: int, radices: tuple[int, ...]) -> int:
     peers = group - 1
     scattered = 3 * peers  # phase 1: the input read, cells written
     reduced = 2 * peers + 1  # cells and one's own input read
-    put = sum(3 * (radix - 1) for radix in radices)  # the partial result read, cells written
+    put = sum(2 * (radix - 1) for radix in radices)  # cells written, as soon as there is a result
     combined = sum(2 * (radix - 1) + 1 for radix in radices)  # cells and one's own operand read
     stored = len(radices) if group > 1 else max(0, len(radices) - 1)  # partial results
     delivered = 1 + 2 * peers  # one's own output, and cells to the peers
     gathered = 3 * peers  # phase 3: cells read, the output written
-    if group == 1:
-        reduced = 0  # the input is the partial result
     return scattered + reduced + put + combined + stored + delivered + gathered
 
 

@@ -41,6 +41,15 @@ struct Layout {
     u64 chunks_per_region;
 };
 
+// One step of the exchange between nodes, as this rank's node takes part in it.
+struct Step {
+    u32 radix;       // nodes that exchange directly
+    u32 stride;      // between nodes of neighbouring digits
+    u32 digit;       // of this node
+    u32 first_slot;  // slots of all steps before
+};
+
+// The host has divided what would be divided alike by every thread: GPUs are slow at that.
 struct Arguments {
     const void* send;
     void* recv;
@@ -51,22 +60,31 @@ struct Arguments {
     u64 epochs_taken;  // by this call: a window takes one, and what is left over is skipped
 
     u64 blocks;  // of this rank
-    u64 rank;    // node * ranks_per_node + local rank
+    u64 rank;    // node * ranks_per_node + local
+    u64 node;
+    u64 local;   // rank in the node, and number of the rail
     u64 ranks_per_node;
     u64 nodes;
 
     u64 core_nodes;  // the first nodes, which run the steps; the others are folded in
     u64 steps;
-    u64 radix[kMaxSteps];
+    u64 slots;  // of all steps
+    Step step[kMaxSteps];
 
     u64 staged;  // 1: send and recv are private, the node meets in staging memory
-    u64 window_bytes;
+    u64 windows;
+    u64 window_bytes;      // of all but the last
+    u64 slice_bytes;       // of a full slice of a window: a multiple of 16
+    u64 last_slice_bytes;  // likewise in the last window
+    u64 full_slices;       // of a window: the ones behind are short or empty
+    u64 last_full_slices;
     u64 chunk_bytes;
     u64 spin;  // polls before a waiter gives up its core
     u64 timeout_ns;
 
     Layout layout;
 
+    void* staging;              // this rank's own
     void* const* node_send;     // [ranks_per_node] peers' send buffers, unused when staged
     void* const* node_recv;     // [ranks_per_node] likewise
     void* const* rank_staging;  // [ranks] where each rank's staging memory is mapped here, or null

@@ -29,20 +29,36 @@ struct Packets {
     u64 cell[kCellsPerUnit];
 };
 
-// Part of a chunk: unit `index` of the slice region, `elements` of it real. A block without a unit in
-// the slice has an empty one behind all others: it must tell and hear something in every window.
+// Part of a chunk: a unit of the slice region, `elements` of it real. A block without a unit in the slice
+// has an empty one behind all others: it must tell and hear something in every window.
 struct Piece {
-    u64 index;
-    u64 offset;  // bytes, within the slice
-    int elements;
+    u32 chunk;
+    u32 index;     // in the region
+    u32 offset;    // bytes, within the slice: a window of packets is bounded
+    int elements;  // kNoPiece: there is no such unit
 };
+
+constexpr int kNoPiece = -1;
+
+// Less than a unit, out of line: it is rare.
+NVRAR_NOINLINE u64 load_bytes(const void* source, u64 bytes) {
+    u64 whole = 0;
+    NVRAR_ROLLED
+    for (u64 b = 0; b < bytes; ++b)
+        whole |= static_cast<u64>(static_cast<const u8*>(source)[b]) << (8 * b);
+    return whole;
+}
+NVRAR_NOINLINE void store_bytes(void* target, u64 whole, u64 bytes) {
+    NVRAR_ROLLED
+    for (u64 b = 0; b < bytes; ++b) static_cast<u8*>(target)[b] = static_cast<u8>(whole >> (8 * b));
+}
 
 template <typename T, typename Op>
 struct Packet : Standing {
     using Standing::Standing;
 
     NVRAR_DEVICE bool run() {
-        return for_windows(arguments.count * sizeof(T), arguments.window_bytes,
+        return for_windows(arguments.count * sizeof(T),
                            [&](const Window& window) { return run_window(window); });
     }
 
@@ -50,208 +66,144 @@ struct Packet : Standing {
     // A thread that gives up stays with its block until the end: all meet at every barrier.
     NVRAR_DEVICE bool run_window(const Window& window) {
         scatter(window);
-        const bool is_reduced = exchange(window, reduce_slice(window));
-        return block_all(is_reduced && all_gather(window));
+        bool well = true;
+        const u64 stages = count_stages();
+        NVRAR_ROLLED
+        for (u64 s = 0; s < stages; ++s) {
+            const Stage stage = stage_at(window, s, s + 1 == stages);
+            well = well && combine(window, stage);
+            well = depart(window, stage, well);
+        }
+        if (schedule.is_folded()) well = well && take_from_fold(window);
+        return block_all(well && all_gather(window));
     }
 
-    // Phase 1
+    // Phase 1: to every peer its slice, a batch of peers at a time.
 
     NVRAR_DEVICE void scatter(const Window& window) {
-        for_pieces_of_peers(window, [&](u64 peer, const Piece& piece) {
-            write(node_region(window, peer, layout.inbox, local), window, piece,
-                  load(send_at(window, peer, piece), piece));
+        for_own_pieces(window.slice_bytes(0), [&](const Piece& longest) {
+            NVRAR_ROLLED
+            for (u64 first = 1; first < group_size; first += kBatch) {
+                Unit<T> units[kBatch] = {};
+                NVRAR_UNROLL
+                for (int i = 0; i < kBatch; ++i) {
+                    const Piece piece = in_slice_of(window, first + i, longest);
+                    if (piece.elements != kNoPiece)
+                        units[i] = load(send_at(window, peer_at(first + i), piece), piece);
+                }
+                NVRAR_UNROLL
+                for (int i = 0; i < kBatch; ++i) {
+                    const Piece piece = in_slice_of(window, first + i, longest);
+                    if (piece.elements != kNoPiece)
+                        write(node_region(window, peer_at(first + i), layout.inbox, local), window,
+                              piece, units[i]);
+                }
+            }
             return true;
         });
     }
 
-    NVRAR_DEVICE bool reduce_slice(const Window& window) {
-        const Incoming incoming{own_region(window, layout.inbox, 0), group_size, local, false,
-                                Place{kReduceScatter, 0, node * group_size, 0}, 1};
-        return combine(window, incoming, kInput, 0, arguments.nodes == 1);
-    }
+    // Phases 1 and 2 are stages: each combines one's own operand with what arrives, and sends the result
+    // on. They are the node's inputs, what a folded node gave, and the steps between nodes.
 
-    // Phase 2
+    enum Onward { kKept, kToPartners, kToFold, kDelivered };
 
-    // `well`: nothing has failed for this thread so far.
-    NVRAR_DEVICE bool exchange(const Window& window, bool well) {
-        if (arguments.nodes == 1) return well;
-        bool is_outgoing = false;
-        if (schedule.is_folded()) {
-            well = send(window, schedule.fold_partner(), schedule.fold_slot(), 0, is_outgoing, well);
-            return well && take_from_fold(window);
-        }
-        u64 level = 0;
-        if (schedule.has_folded()) {
-            const Incoming incoming{own_region(window, layout.fold, 0), 2, 0, true, fold_place(), 0};
-            well = well && combine(window, incoming, level, level + 1, false);
-            ++level;
-        }
-        NVRAR_ROLLED
-        for (u64 step = 0; step < schedule.steps(); ++step, ++level)
-            well = send_step(window, step, level, well) && combine_step(window, step, level);
-        return schedule.has_folded() ? give_back(window, level, well) : well;
-    }
-
-    NVRAR_DEVICE bool send_step(const Window& window, u64 step, u64 level, bool well) {
-        const Group group = schedule.group(step);
-        bool is_outgoing = false;
-        NVRAR_ROLLED
-        for (u64 i = 1; i < group.radix; ++i) {
-            const u64 digit = around(group.digit + i, group.radix);
-            well = send(window, group.node(digit), schedule.slot(step, digit, group.digit), level,
-                        is_outgoing, well);
-        }
-        return well;
-    }
-
-    NVRAR_DEVICE bool combine_step(const Window& window, u64 step, u64 level) {
-        const Group group = schedule.group(step);
-        const u64 first_slot = schedule.slot(step, group.radix, 0);
-        const Incoming incoming{own_region(window, layout.slots, first_slot), group.radix,
-                                group.digit, true,
-                                Place{kExchange, step, group.first * group_size + local, 0},
-                                group.stride * group_size};
-        return combine(window, incoming, level, level + 1, step + 1 == schedule.steps());
-    }
-
-    NVRAR_DEVICE bool take_from_fold(const Window& window) {
-        return for_own_pieces(window.slice_bytes(local), [&](const Chunk&, const Piece& piece) {
-            Unit<T> unit;
-            if (!read(own_region(window, layout.unfold, 0), window, piece, fold_place(), unit))
-                return false;
-            deliver(window, piece, unit);
-            return true;
-        });
-    }
-
-    // The partial result of `level` to one partner; all partners of a step get the same packets.
-    NVRAR_DEVICE bool send(const Window& window, u64 to_node, u64 slot, u64 level,
-                           bool& is_outgoing, bool well) {
-        return put(window, to_node, slot, level, is_outgoing, well, [&](const Piece& piece) {
-            return load(partial_at(window, level, piece), piece);
-        });
-    }
-
-    NVRAR_DEVICE bool give_back(const Window& window, u64 level, bool well) {
-        bool is_outgoing = false;
-        return put(window, schedule.fold_partner(), schedule.unfold_slot(), level, is_outgoing, well,
-                   [&](const Piece& piece) {
-                       return load(recv_at(window, local, piece), piece);
-                   });
-    }
-
-    // Packets go straight to a rank whose memory is mapped, and else by way of `outgoing`, which the
-    // first of a level's partners that needs it fills for all.
-    template <typename Take>
-    NVRAR_DEVICE bool put(const Window& window, u64 to_node, u64 slot, u64 level, bool& is_outgoing,
-                          bool well, Take take) {
-        const u64 rank = to_node * group_size + local;
-        const u64 target = region(window, layout.slots, slot);
-        const bool is_mapped = fabric.is_mapped(rank);
-        const u64 source = region(window, layout.outgoing, level);
-        u64* cells = reinterpret_cast<u64*>(is_mapped ? fabric.staging(rank) + target
-                                                      : fabric.staging(arguments.rank) + source);
-        if (well && (is_mapped || !is_outgoing))
-            for_own_pieces(window.slice_bytes(local), [&](const Chunk&, const Piece& piece) {
-                write(cells, window, piece, take(piece));
-                return true;
-            });
-        return is_mapped ? well : put_outgoing(window, rank, target, source, is_outgoing, well);
-    }
-
-    // By the whole block, and so only if nothing has failed for any of its threads.
-    NVRAR_DEVICE bool put_outgoing(const Window& window, u64 rank, u64 target, u64 source,
-                                   bool& is_outgoing, bool well) {
-        is_outgoing = true;
-        if (!block_all(well)) return false;
-        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            const u64 first = first_unit(chunk) * kUnitBytes * kExpansion;
-            const u64 bytes = units_of(chunk) * kUnitBytes * kExpansion;
-            fabric.put(rank, target + first, fabric.staging(arguments.rank) + source + first, bytes);
-            return true;
-        });
-    }
-
-    // Phase 3
-
-    NVRAR_DEVICE bool all_gather(const Window& window) {
-        return for_pieces_of_peers(window, [&](u64 peer, const Piece& piece) {
-            Unit<T> unit;
-            const Place place{kAllGather, 0, node * group_size + peer, 0};
-            if (!read(own_region(window, layout.outbox, peer), window, piece, place, unit))
-                return false;
-            store(recv_at(window, peer, piece), piece, unit);
-            return true;
-        });
-    }
-
-    // One-byte floats take more registers to accumulate.
-    static constexpr bool kIsWide = Unit<T>::kElements > 4 && Accumulated<T>::is_wider;
-    static constexpr int kBatch = kIsWide && kInFlight > 1 ? kInFlight / 2 : kInFlight;
-
-    static constexpr u64 kInput = ~u64{0};  // in place of a level: the call's own input
-
-    // The operands of one combination, in order: one's own, and those that arrive in regions that lie
-    // one behind the other, from peers that stand `peer_stride` apart.
-    struct Incoming {
+    // Operands arrive in order, in regions that lie one behind the other, from peers that stand
+    // `peer_stride` apart.
+    struct Stage {
+        u64 level;  // of its result
         const u64* cells;
         u64 operands;
         u64 own_index;
         bool is_dense;  // no region is left out for one's own
         Place first;    // the peer of operand 0
         u64 peer_stride;
+        Onward onward;
+        u64 step;  // of kToPartners
 
         NVRAR_DEVICE bool arrives(u64 i) const { return i < operands && i != own_index; }
     };
 
-    NVRAR_DEVICE const u64* cells_of(const Incoming& incoming, u64 i) const {
-        const u64 index = i - (incoming.is_dense && i > incoming.own_index ? 1 : 0);
-        return incoming.cells + index * (layout.region_bytes / kCellBytes);
+    NVRAR_DEVICE u64 count_stages() const {
+        return schedule.is_folded() ? 1 : 1 + schedule.has_folded() + schedule.steps();
     }
 
-    // own combined with what arrives -> the next level, or to everybody. Out of line: it is long, and
-    // runs once for a phase or step.
-    NVRAR_DEVICE bool combine(const Window& window, const Incoming& incoming, u64 own_level,
-                                u64 level, bool is_final) {
-        return for_own_pieces(window.slice_bytes(local), [&](const Chunk&, const Piece& piece) {
-            const T* own = own_level == kInput ? send_at(window, local, piece)
-                                               : partial_at(window, own_level, piece);
+    NVRAR_DEVICE Stage stage_at(const Window& window, u64 s, bool is_last) const {
+        Stage stage;
+        const u64 before_steps = 1 + schedule.has_folded();
+        if (s == 0)
+            stage = {s, own_region(window, layout.inbox, 0), group_size, local, false,
+                     Place{kReduceScatter, 0, node * group_size, 0}, 1, kKept, 0};
+        else if (s < before_steps)
+            stage = {s, own_region(window, layout.fold, 0), 2, 0, true, fold_place(), 0, kKept, 0};
+        else
+            stage = step_stage(window, s, s - before_steps);
+        if (is_last)
+            stage.onward = schedule.is_folded() ? kToFold : kDelivered;
+        else if (s + 1 >= before_steps)
+            stage.onward = kToPartners;
+        stage.step = s + 1 - before_steps;
+        return stage;
+    }
+
+    NVRAR_DEVICE Stage step_stage(const Window& window, u64 s, u64 step) const {
+        const Group group = schedule.group(step);
+        const u64 first_slot = schedule.slot(step, group.radix, 0);
+        return {s, own_region(window, layout.slots, first_slot), group.radix, group.digit, true,
+                Place{kExchange, step, group.first * group_size + local, 0},
+                group.stride * group_size, kKept, 0};
+    }
+
+    NVRAR_DEVICE const u64* cells_of(const Stage& stage, u64 i, const Piece& piece) const {
+        const u64 region = i - (stage.is_dense && i > stage.own_index ? 1 : 0);
+        return cell(stage.cells + region * (layout.region_bytes / kCellBytes), piece, 0);
+    }
+
+    // One's own combined with what arrives.
+    NVRAR_DEVICE bool combine(const Window& window, const Stage& stage) {
+        const bool is_final = stage.onward == kDelivered;
+        return for_own_pieces(window.slice_bytes(local), [&](const Piece& piece) {
             Accumulator<T> total[Unit<T>::kElements] = {};
-            if (!accumulate(window, incoming, piece, load(own, piece), total)) return false;
+            if (!accumulate(window, stage, piece, load(own_operand(window, stage, piece), piece),
+                            total))
+                return false;
             Unit<T> result;
             NVRAR_UNROLL
             for (int e = 0; e < Unit<T>::kElements; ++e)
                 result.lane[e] = narrow<T>(is_final ? Op::finish(total[e], ranks()) : total[e]);
             if (is_final)
                 deliver(window, piece, result);
-            else
-                store(staged_partial(window, level, piece), piece, result);
+            else if (stage.onward != kToFold && !(stage.level == 0 && group_size == 1))
+                store(partial(window, stage.level, piece), piece, result);
+            send_on(window, stage, piece, result);
             return true;
         });
     }
 
-    // The packets of a batch are looked at and waited for side by side; `take` waits on for those that
-    // do not come soon.
-    NVRAR_DEVICE bool accumulate(const Window& window, const Incoming& incoming, const Piece& piece,
+    NVRAR_DEVICE const T* own_operand(const Window& window, const Stage& stage,
+                                      const Piece& piece) const {
+        const bool is_input = stage.level == 0 || (stage.level == 1 && group_size == 1);
+        return is_input ? send_at(window, local, piece) : partial(window, stage.level - 1, piece);
+    }
+
+    NVRAR_DEVICE bool accumulate(const Window& window, const Stage& stage, const Piece& piece,
                                  const Unit<T>& own, Accumulator<T>* total) const {
         NVRAR_ROLLED
-        for (u64 begin = 0; begin < incoming.operands; begin += kBatch) {
-            Packets seen[kBatch];
+        for (u64 begin = 0; begin < stage.operands; begin += kBatch) {
+            Arrivals arrivals;
             NVRAR_UNROLL
             for (int i = 0; i < kBatch; ++i)
-                if (incoming.arrives(begin + i))
-                    seen[i] = peek(cells_of(incoming, begin + i), piece);
-            if constexpr (kBatch > 1 && kWaitsForBatches)
-                await_batch(window, incoming, begin, piece, seen);
+                arrivals.at[i] =
+                    stage.arrives(begin + i) ? cells_of(stage, begin + i, piece) : nullptr;
+            look(window, arrivals);
             NVRAR_UNROLL
             for (int i = 0; i < kBatch; ++i) {
-                if (begin + i >= incoming.operands) continue;
+                if (begin + i >= stage.operands) continue;
                 Unit<T> unit = own;
-                Place place = incoming.first;
-                place.peer += (begin + i) * incoming.peer_stride;
-                if (begin + i != incoming.own_index &&
-                    !take(cells_of(incoming, begin + i), window, piece, place, seen[i], unit))
-                    return false;
+                Place place = stage.first;
+                place.peer += (begin + i) * stage.peer_stride;
+                place.chunk = piece.chunk;
+                if (arrivals.at[i] && !take(window, arrivals, i, place, unit)) return false;
                 NVRAR_UNROLL
                 for (int e = 0; e < Unit<T>::kElements; ++e) {
                     const Accumulator<T> value = widen<T>(unit.lane[e]);
@@ -262,8 +214,141 @@ struct Packet : Standing {
         return true;
     }
 
-    NVRAR_DEVICE void await_batch(const Window& window, const Incoming& incoming, u64 begin,
-                                  const Piece& piece, Packets* seen) const {
+    // A finished unit: to this rank's output and to all peers of the node.
+    NVRAR_DEVICE void deliver(const Window& window, const Piece& piece, const Unit<T>& unit) {
+        store(recv_at(window, local, piece), piece, unit);
+        NVRAR_ROLLED
+        for (u64 i = 1; i < group_size; ++i)
+            write(node_region(window, peer_at(i), layout.outbox, local), window, piece, unit);
+    }
+
+    // Phase 2: what goes to other nodes. A result goes straight to ranks whose memory is mapped, by the
+    // thread that made it, and to others by way of `outgoing`, when the whole block has written it.
+
+    // Calls body(rank, offset of the slot) for everybody that a stage's result goes to.
+    template <typename Body>
+    NVRAR_DEVICE void for_partners(const Window& window, const Stage& stage, Body body) const {
+        const auto visit = [&](u64 to_node, u64 slot) {
+            body(to_node * group_size + local, region(window, layout.slots, slot));
+        };
+        if (stage.onward == kToPartners) {
+            const Group group = schedule.group(stage.step);
+            NVRAR_ROLLED
+            for (u64 i = 1; i < group.radix; ++i) {
+                const u64 digit = around(group.digit + i, group.radix);  // spread over the partners
+                visit(group.node(digit), schedule.slot(stage.step, digit, group.digit));
+            }
+        } else if (stage.onward == kToFold) {
+            visit(schedule.fold_partner(), schedule.fold_slot());
+        } else if (stage.onward == kDelivered && schedule.has_folded()) {
+            visit(schedule.fold_partner(), schedule.unfold_slot());
+        }
+    }
+
+    NVRAR_DEVICE void send_on(const Window& window, const Stage& stage, const Piece& piece,
+                              const Unit<T>& unit) {
+        bool is_outgoing = false;  // all partners of a stage get the same packets
+        for_partners(window, stage, [&](u64 rank, u64 slot) {
+            if (fabric.is_mapped(rank))
+                write(cells_at(fabric.staging(rank) + slot), window, piece, unit);
+            else
+                is_outgoing = true;
+        });
+        if (is_outgoing)
+            write(cells_at(fabric.own_staging() + outgoing(window, stage)), window, piece, unit);
+    }
+
+    // By the whole block, and so only if nothing has failed for any of its threads.
+    NVRAR_DEVICE bool depart(const Window& window, const Stage& stage, bool well) {
+        bool is_outgoing = false;
+        for_partners(window, stage,
+                     [&](u64 rank, u64) { is_outgoing |= !fabric.is_mapped(rank); });
+        if (!is_outgoing) return well;
+        if (!block_all(well)) return false;
+        for_partners(window, stage, [&](u64 rank, u64 slot) {
+            if (!fabric.is_mapped(rank)) put(window, rank, slot, outgoing(window, stage));
+        });
+        return true;
+    }
+
+    NVRAR_DEVICE void put(const Window& window, u64 rank, u64 target, u64 source) {
+        for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            const u64 first = first_unit(chunk) * kUnitBytes * kExpansion;
+            const u64 bytes = units_of(chunk) * kUnitBytes * kExpansion;
+            fabric.put(rank, target + first, fabric.own_staging() + source + first, bytes);
+            return true;
+        });
+    }
+
+    NVRAR_DEVICE u64 outgoing(const Window& window, const Stage& stage) const {
+        return region(window, layout.outgoing, stage.level);
+    }
+
+    NVRAR_DEVICE bool take_from_fold(const Window& window) {
+        return for_own_pieces(window.slice_bytes(local), [&](const Piece& piece) {
+            Place place = fold_place();
+            place.chunk = piece.chunk;
+            Unit<T> unit;
+            if (!read(own_region(window, layout.unfold, 0), window, piece, place, unit))
+                return false;
+            deliver(window, piece, unit);
+            return true;
+        });
+    }
+
+    // Phase 3: from every peer its slice, a batch of peers at a time.
+
+    NVRAR_DEVICE bool all_gather(const Window& window) {
+        return for_own_pieces(window.slice_bytes(0), [&](const Piece& longest) {
+            NVRAR_ROLLED
+            for (u64 first = 1; first < group_size; first += kBatch)
+                if (!gather_batch(window, first, longest)) return false;
+            return true;
+        });
+    }
+
+    NVRAR_DEVICE bool gather_batch(const Window& window, u64 first, const Piece& longest) const {
+        Arrivals arrivals;
+        NVRAR_UNROLL
+        for (int i = 0; i < kBatch; ++i) {
+            const Piece piece = in_slice_of(window, first + i, longest);
+            arrivals.at[i] = piece.elements == kNoPiece
+                                 ? nullptr
+                                 : cell(own_region(window, layout.outbox, peer_at(first + i)),
+                                        piece, 0);
+        }
+        look(window, arrivals);
+        NVRAR_UNROLL
+        for (int i = 0; i < kBatch; ++i) {
+            if (!arrivals.at[i]) continue;
+            const u64 peer = peer_at(first + i);
+            const Piece piece = in_slice_of(window, first + i, longest);
+            Unit<T> unit;
+            if (!take(window, arrivals, i,
+                      Place{kAllGather, 0, node * group_size + peer, piece.chunk}, unit))
+                return false;
+            store(recv_at(window, peer, piece), piece, unit);
+        }
+        return true;
+    }
+
+    // Arrivals: the cells of units that are looked at and waited for side by side.
+
+    // One-byte floats take more registers to accumulate.
+    static constexpr bool kIsWide = Unit<T>::kElements > 4 && Accumulated<T>::is_wider;
+    static constexpr int kBatch = kIsWide && kInFlight > 1 ? kInFlight / 2 : kInFlight;
+
+    struct Arrivals {
+        const u64* at[kBatch];  // null where there is nothing to wait for
+        Packets seen[kBatch];
+    };
+
+    // Sees what has come; `take` waits on for what does not come soon.
+    NVRAR_DEVICE void look(const Window& window, Arrivals& arrivals) const {
+        NVRAR_UNROLL
+        for (int i = 0; i < kBatch; ++i)
+            if (arrivals.at[i]) arrivals.seen[i] = peek(arrivals.at[i]);
+        if constexpr (kBatch == 1 || !kWaitsForBatches) return;
         const u64 flag = static_cast<u32>(window.epoch);
         const u64 spin = arguments.spin;
         bool is_missing = true;
@@ -272,22 +357,18 @@ struct Packet : Standing {
             is_missing = false;
             NVRAR_UNROLL
             for (int i = 0; i < kBatch; ++i) {
-                if (!incoming.arrives(begin + i) || has_come(seen[i], flag)) continue;
+                if (!arrivals.at[i] || has_come(arrivals.seen[i], flag)) continue;
                 is_missing = true;
                 relax();
-                seen[i] = peek(cells_of(incoming, begin + i), piece);
+                arrivals.seen[i] = peek(arrivals.at[i]);
             }
         }
     }
 
-    // A finished unit: to this rank's output and to all peers of the node.
-    NVRAR_DEVICE void deliver(const Window& window, const Piece& piece, const Unit<T>& unit) {
-        store(recv_at(window, local, piece), piece, unit);
-        NVRAR_ROLLED
-        for (u64 i = 1; i < group_size; ++i) {
-            const u64 peer = around(local + i, group_size);
-            write(node_region(window, peer, layout.outbox, local), window, piece, unit);
-        }
+    // The data of what was seen, or of what comes after it where a flag is not yet there.
+    NVRAR_DEVICE bool take(const Window& window, const Arrivals& arrivals, int i, const Place& place,
+                           Unit<T>& unit) const {
+        return take(arrivals.at[i], window, place, arrivals.seen[i], unit);
     }
 
     // Cells
@@ -302,12 +383,13 @@ struct Packet : Standing {
 
     NVRAR_DEVICE bool read(const u64* cells, const Window& window, const Piece& piece,
                            const Place& place, Unit<T>& unit) const {
-        return take(cells, window, piece, place, peek(cells, piece), unit);
+        const u64* at = cell(cells, piece, 0);
+        return take(at, window, place, peek(at), unit);
     }
 
-    NVRAR_DEVICE Packets peek(const u64* cells, const Piece& piece) const {
+    static NVRAR_DEVICE Packets peek(const u64* at) {
         Packets seen;
-        load_cells(cell(cells, piece, 0), seen.cell);
+        load_cells(at, seen.cell);
         return seen;
     }
 
@@ -318,23 +400,27 @@ struct Packet : Standing {
         return all;
     }
 
-    // The data of `seen`, or of what comes after it where a flag is not yet there.
-    NVRAR_DEVICE bool take(const u64* cells, const Window& window, const Piece& piece, Place place,
+    NVRAR_DEVICE bool take(const u64* at, const Window& window, const Place& place,
                            const Packets& seen, Unit<T>& unit) const {
         const u64 flag = static_cast<u32>(window.epoch);
+        Packets packets = seen;
+        if (!has_come(packets, flag) && !await(at, flag, place, packets)) return false;
         Words words;
         NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c) {
-            u64 packet = seen.cell[c];
-            if (packet >> 32 != flag) {
-                place.chunk = piece.offset / arguments.chunk_bytes;
-                packet = Waiter::wait<kOrder, 32>(arguments, cell(cells, piece, c), flag, place);
-                if (packet >> 32 != flag) return false;
-            }
-            words.word[c] = static_cast<u32>(packet);
-        }
+        for (u64 c = 0; c < kCellsPerUnit; ++c) words.word[c] = static_cast<u32>(packets.cell[c]);
         unit = same_bytes<Unit<T>>(words);
         return true;
+    }
+
+    NVRAR_DEVICE bool await(const u64* at, u64 flag, const Place& place, Packets& packets) const {
+        bool all = true;
+        NVRAR_UNROLL
+        for (u64 c = 0; c < kCellsPerUnit; ++c) {
+            const u64 packet = Waiter::wait<kOrder, 32>(arguments, at + c, flag, place);
+            all &= packet >> 32 == flag;
+            packets.cell[c] = packet;
+        }
+        return all;
     }
 
     // Data and flag are one access, so nothing needs to be ordered around it.
@@ -349,12 +435,7 @@ struct Packet : Standing {
     NVRAR_DEVICE Unit<T> load(const T* source, const Piece& piece) const {
         note_read(source, piece.elements * sizeof(T));
         if (piece.elements == Unit<T>::kElements) return *reinterpret_cast<const Unit<T>*>(source);
-        const u8* bytes = reinterpret_cast<const u8*>(source);
-        u64 whole = 0;
-        NVRAR_ROLLED
-        for (int b = 0; b < piece.elements * static_cast<int>(sizeof(T)); ++b)
-            whole |= static_cast<u64>(bytes[b]) << (8 * b);
-        return same_bytes<Unit<T>>(whole);
+        return same_bytes<Unit<T>>(load_bytes(source, piece.elements * sizeof(T)));
     }
     NVRAR_DEVICE void store(T* target, const Piece& piece, const Unit<T>& unit) const {
         note_write(target, piece.elements * sizeof(T));
@@ -362,11 +443,7 @@ struct Packet : Standing {
             *reinterpret_cast<Unit<T>*>(target) = unit;
             return;
         }
-        u8* bytes = reinterpret_cast<u8*>(target);
-        const u64 whole = same_bytes<u64>(unit);
-        NVRAR_ROLLED
-        for (int b = 0; b < piece.elements * static_cast<int>(sizeof(T)); ++b)
-            bytes[b] = static_cast<u8>(whole >> (8 * b));
+        store_bytes(target, same_bytes<u64>(unit), piece.elements * sizeof(T));
     }
 
     // Unit u of a slice is always the same thread's. False if `body` was, for a unit of this thread.
@@ -375,56 +452,51 @@ struct Packet : Standing {
         return for_own_chunks(arguments, slice_bytes, [&](const Chunk& chunk) {
             NVRAR_ROLLED
             for (u64 u = thread_index(); u < units_of(chunk); u += thread_count())
-                if (!body(chunk, piece_at(slice_bytes, chunk, u))) return false;
+                if (!body(piece_at(slice_bytes, chunk, u))) return false;
             return true;
         });
-    }
-
-    // The units of all slices but one's own, spread over the threads as one list: a thread has few of
-    // them one after the other, and each is as far as a peer.
-    template <typename Body>
-    NVRAR_DEVICE bool for_pieces_of_peers(const Window& window, Body body) const {
-        const u64 longest = window.slice_bytes(0);
-        return for_own_chunks(arguments, longest, [&](const Chunk& longest_chunk) {
-            const u64 units = units_of(longest_chunk);
-            u64 u = thread_index();
-            NVRAR_ROLLED
-            for (u64 i = 1; i < group_size;) {
-                if (u >= units) {
-                    u -= units;
-                    ++i;
-                    continue;
-                }
-                const u64 peer = around(local + i, group_size);
-                if (!body_at(window, peer, longest_chunk.index, u, body)) return false;
-                u += thread_count();
-            }
-            return true;
-        });
-    }
-
-    // Unit u of chunk c of a peer's slice, if that has one: the last slices are short.
-    template <typename Body>
-    NVRAR_DEVICE bool body_at(const Window& window, u64 peer, u64 c, u64 u, Body& body) const {
-        const u64 slice_bytes = window.slice_bytes(peer);
-        if (c >= chunks_of(arguments, slice_bytes)) return true;
-        const Chunk chunk = chunk_at(arguments, slice_bytes, c);
-        return u >= units_of(chunk) || body(peer, piece_at(slice_bytes, chunk, u));
     }
 
     NVRAR_DEVICE Piece piece_at(u64 slice_bytes, const Chunk& chunk, u64 u) const {
         const u64 offset = chunk.begin + u * kUnitBytes;
         const u64 bytes = chunk.bytes ? smaller(kUnitBytes, slice_bytes - offset) : 0;
-        return {first_unit(chunk) + u, offset, static_cast<int>(bytes / sizeof(T))};
+        return {static_cast<u32>(chunk.index), static_cast<u32>(first_unit(chunk) + u),
+                static_cast<u32>(offset), static_cast<int>(bytes / sizeof(T))};
+    }
+
+    NVRAR_DEVICE u64 peer_at(u64 i) const { return around(local + i, group_size); }
+
+    // The piece of the longest slice, in the slice of the i-th peer from here.
+    NVRAR_DEVICE Piece in_slice_of(const Window& window, u64 i, const Piece& longest) const {
+        if (i >= group_size) return {0, 0, 0, kNoPiece};
+        const u64 peer = peer_at(i);
+        if (peer < window.full_slices) return longest;
+        return in_short_slice(window.slice_bytes(peer), longest, arguments.chunk_bytes,
+                              static_cast<u32>(block), empty_unit());
+    }
+
+    // There it may be a part, the empty unit of this block, or nothing. Out of line: few slices are short.
+    static NVRAR_NOINLINE Piece in_short_slice(u64 slice_bytes, Piece piece, u64 chunk_bytes, u32 block,
+                                               u32 empty_unit) {
+        if (piece.offset < slice_bytes) {
+            const u64 bytes = smaller(kUnitBytes, slice_bytes - piece.offset);
+            piece.elements = static_cast<int>(bytes / sizeof(T));
+            return piece;
+        }
+        const bool is_first = piece.elements == 0 || piece.chunk * chunk_bytes == piece.offset;
+        return {piece.chunk, empty_unit, 0, piece.chunk == block && is_first ? 0 : kNoPiece};
     }
 
     NVRAR_DEVICE u64 units_of(const Chunk& chunk) const {
         return chunk.bytes ? (chunk.bytes + kUnitBytes - 1) / kUnitBytes : 1;
     }
-    // An empty chunk's unit: a region ends with one for each block of the largest launch.
     NVRAR_DEVICE u64 first_unit(const Chunk& chunk) const {
+        return chunk.bytes ? chunk.begin / kUnitBytes : empty_unit();
+    }
+    // A region ends with one for each block of the largest launch.
+    NVRAR_DEVICE u32 empty_unit() const {
         const u64 after_region = layout.region_bytes / (kUnitBytes * kExpansion);
-        return chunk.bytes ? chunk.begin / kUnitBytes : after_region - 1 - block;
+        return static_cast<u32>(after_region - 1 - block);
     }
 
     // Where things lie
@@ -432,12 +504,13 @@ struct Packet : Standing {
     NVRAR_DEVICE Place fold_place() const {
         return {kExchange, schedule.steps(), schedule.fold_partner() * group_size + local, 0};
     }
+    static NVRAR_DEVICE u64* cells_at(u8* memory) { return reinterpret_cast<u64*>(memory); }
+
     NVRAR_DEVICE u64* node_region(const Window& window, u64 peer, u64 kind, u64 index) const {
-        return reinterpret_cast<u64*>(fabric.staging(node * group_size + peer) +
-                                      region(window, kind, index));
+        return cells_at(fabric.staging(node * group_size + peer) + region(window, kind, index));
     }
     NVRAR_DEVICE u64* own_region(const Window& window, u64 kind, u64 index) const {
-        return node_region(window, local, kind, index);
+        return cells_at(fabric.own_staging() + region(window, kind, index));
     }
     NVRAR_DEVICE const T* send_at(const Window& window, u64 slice, const Piece& piece) const {
         return reinterpret_cast<const T*>(static_cast<const u8*>(arguments.send) +
@@ -447,13 +520,9 @@ struct Packet : Standing {
         return reinterpret_cast<T*>(static_cast<u8*>(arguments.recv) +
                                     in_message(window, slice, piece.offset));
     }
-    NVRAR_DEVICE T* staged_partial(const Window& window, u64 level, const Piece& piece) const {
-        return reinterpret_cast<T*>(
-            reinterpret_cast<u8*>(own_region(window, layout.partials, level)) + piece.offset);
-    }
-    NVRAR_DEVICE const T* partial_at(const Window& window, u64 level, const Piece& piece) const {
-        if (level == 0 && group_size == 1) return send_at(window, local, piece);
-        return staged_partial(window, level, piece);
+    NVRAR_DEVICE T* partial(const Window& window, u64 level, const Piece& piece) const {
+        return reinterpret_cast<T*>(fabric.own_staging() + region(window, layout.partials, level) +
+                                    piece.offset);
     }
 };
 

@@ -120,6 +120,7 @@ constexpr int kInFlight = 4;  // as on GPUs, whose loops are tried here
 
 // One block of a launch whose threads are CPU threads.
 struct EmulatedBlock {
+    int row;
     int index;
     int threads;
     std::atomic<int> waiting{0};
@@ -228,6 +229,5 @@ NVRAR_DEVICE To same_bytes(const From& from) {
 NVRAR_DEVICE u64 smaller(u64 a, u64 b) { return a < b ? a : b; }
 // `sum` modulo `size`, where it is less than twice that: GPUs divide slowly.
 NVRAR_DEVICE u64 around(u64 sum, u64 size) { return sum < size ? sum : sum - size; }
-NVRAR_DEVICE u64 round_up(u64 value, u64 unit) { return (value + unit - 1) / unit * unit; }
 
 }  // namespace nvrar

@@ -21,32 +21,27 @@ struct Group {
 
 struct Schedule {
     const Arguments& arguments;
-    u64 node;
 
     NVRAR_DEVICE u64 steps() const { return arguments.steps; }
-    NVRAR_DEVICE bool is_folded() const { return node >= arguments.core_nodes; }
-    NVRAR_DEVICE bool has_folded() const { return node + arguments.core_nodes < arguments.nodes; }
+    NVRAR_DEVICE bool is_folded() const { return arguments.node >= arguments.core_nodes; }
+    NVRAR_DEVICE bool has_folded() const {
+        return arguments.node + arguments.core_nodes < arguments.nodes;
+    }
     NVRAR_DEVICE u64 fold_partner() const {
-        return is_folded() ? node - arguments.core_nodes : node + arguments.core_nodes;
+        return is_folded() ? arguments.node - arguments.core_nodes
+                           : arguments.node + arguments.core_nodes;
     }
 
     NVRAR_DEVICE Group group(u64 step) const {
-        u64 stride = 1;
-        NVRAR_ROLLED
-        for (u64 s = 0; s < step; ++s) stride *= arguments.radix[s];
-        const u64 radix = arguments.radix[step];
-        const u64 digit = node / stride % radix;
-        return {radix, digit, node - digit * stride, stride};
+        const Step& s = arguments.step[step];
+        return {s.radix, s.digit, arguments.node - u64{s.digit} * s.stride, s.stride};
     }
 
     // The slot, counted over all steps, in which a node of `at_digit` receives from `from_digit`.
     NVRAR_DEVICE u64 slot(u64 step, u64 at_digit, u64 from_digit) const {
-        u64 before = 0;
-        NVRAR_ROLLED
-        for (u64 s = 0; s < step; ++s) before += arguments.radix[s] - 1;
-        return before + from_digit - (from_digit > at_digit ? 1 : 0);
+        return arguments.step[step].first_slot + from_digit - (from_digit > at_digit ? 1 : 0);
     }
-    NVRAR_DEVICE u64 fold_slot() const { return slot(steps(), 1, 0); }
+    NVRAR_DEVICE u64 fold_slot() const { return arguments.slots; }
     NVRAR_DEVICE u64 unfold_slot() const { return fold_slot() + 1; }
 };
 

@@ -32,9 +32,7 @@ struct Signal : Standing {
     using Standing::Standing;
 
     NVRAR_DEVICE bool run() {
-        const u64 bytes = arguments.count * sizeof(T);
-        const bool unbounded = arguments.nodes == 1 && !arguments.staged;
-        return for_windows(bytes, unbounded ? bytes : arguments.window_bytes,
+        return for_windows(arguments.count * sizeof(T),
                            [&](const Window& window) { return run_window(window); });
     }
 
@@ -214,7 +212,7 @@ struct Signal : Standing {
     // Where things lie
 
     NVRAR_DEVICE u8* own_region(const Window& window, u64 kind, u64 index) const {
-        return fabric.staging(arguments.rank) + region(window, kind, index);
+        return fabric.own_staging() + region(window, kind, index);
     }
 
     NVRAR_DEVICE const T* send_at(const Window& window, u64 slice, const Chunk& chunk) const {
@@ -296,7 +294,7 @@ struct Signal : Standing {
 
     NVRAR_DEVICE bool await(const Place& place, u64 flag_offset, u64 expected) const {
         constexpr auto order = cuda::memory_order_acquire;
-        const u64* flag = reinterpret_cast<u64*>(fabric.staging(arguments.rank) + flag_offset);
+        const u64* flag = reinterpret_cast<u64*>(fabric.own_staging() + flag_offset);
         return Waiter::look<order>(flag) == expected ||
                Waiter::wait<order>(arguments, flag, expected, place) == expected;
     }

@@ -22,11 +22,11 @@ struct Standing {
         : arguments(a),
           layout(a.layout),
           fabric{a},
-          schedule{a, a.rank / a.ranks_per_node},
+          schedule{a},
           group_size(a.ranks_per_node),
-          node(a.rank / a.ranks_per_node),
-          local(a.rank % a.ranks_per_node),
-          block(own_block(a)),
+          node(a.node),
+          local(a.local),
+          block(block_index()),
           first_epoch(a.epochs[block]) {
         note_read(a.epochs + block, sizeof(u64));
     }
@@ -44,12 +44,12 @@ struct Standing {
     }
 
     template <typename Body>
-    NVRAR_DEVICE bool for_windows(u64 message_bytes, u64 limit, Body body) const {
+    NVRAR_DEVICE bool for_windows(u64 message_bytes, Body body) const {
         if (first_epoch == kGaveUp) return false;
-        const Windows windows{arguments, first_epoch, message_bytes, limit};
         bool went_well = true;
         NVRAR_ROLLED
-        for (u64 w = 0; went_well && w < windows.count(); ++w) went_well = body(windows[w]);
+        for (u64 w = 0; went_well && w < arguments.windows; ++w)
+            went_well = body(window_at(arguments, message_bytes, first_epoch, w));
         leave_epochs(went_well ? first_epoch + arguments.epochs_taken : kGaveUp);
         return went_well;
     }

@@ -46,6 +46,7 @@ struct Waiter {
         u64 seen = 0, waited = 0;
         while (waited < arguments.timeout_ns && !has_failed(arguments)) {
             const bool is_long = !arguments.spin && waited > kLongWaitNs;
+            NVRAR_ROLLED
             for (int i = 0; i < 8; ++i) {
                 seen = look<Order>(address);
                 if (seen >> Shift == expected) return seen;

@@ -112,7 +112,7 @@ class Jobs {
     u64 place(u64 bytes, u64 rank, const char* name) {
         guards.push_back(end);
         const u64 at = end + kGuardBytes;
-        end = round_up(at + bytes, 64) + kGuardBytes;
+        end = (at + bytes + 63) / 64 * 64 + kGuardBytes;
         guards.push_back(end - kGuardBytes);
         names.push_back({at, bytes, std::string(name) + " of rank " + std::to_string(rank)});
         return at;
@@ -190,7 +190,7 @@ class Jobs {
         if (static_cast<u64>(fiber.index) >= arguments.blocks * call.threads) return;
         fiber.threads = static_cast<int>(call.threads);
         fiber.thread = fiber.index % fiber.threads;
-        fiber.block = fiber.index / fiber.threads + fiber.rank * static_cast<int>(arguments.blocks);
+        fiber.block = fiber.index / fiber.threads;
         row_of(c).run(arguments, call.protocol);
     }
 
@@ -216,14 +216,15 @@ class Jobs {
         const Call& call = job.calls[c];
         seat.arguments = call.arguments;
         Arguments& arguments = seat.arguments;
-        arguments.rank = rank;
+        seat_at(arguments, rank);
         arguments.send = message(rank, call.from, call);
         arguments.recv = message(rank, call.to, call);
         arguments.epochs = reinterpret_cast<u64*>(engine.memory(seat.epochs));
         arguments.epoch_slots = job.epoch_slots;
         arguments.failure = reinterpret_cast<Failure*>(engine.memory(seat.failure));
+        arguments.staging = engine.memory(seat.staging[call.protocol]);
         arguments.rank_staging = staging_tables[call.protocol][rank];
-        const u64 first = rank - rank % job.ranks_per_node;
+        const u64 first = rank - arguments.local;
         arguments.node_send = message_tables[0][rank];
         arguments.node_recv = message_tables[1][rank];
         for (u64 g = 0; g < job.ranks_per_node; ++g) {

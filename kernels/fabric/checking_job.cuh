@@ -36,6 +36,15 @@ struct Job {
     u64 absent;  // 0, or 1 + the rank that makes no call: then every wait must end in a failure
 };
 
+// What differs from rank to rank of what a launch is told, but for addresses.
+inline void seat_at(Arguments& arguments, u64 rank) {
+    arguments.rank = rank;
+    arguments.node = rank / arguments.ranks_per_node;
+    arguments.local = rank % arguments.ranks_per_node;
+    for (Step& step : arguments.step)
+        if (step.radix) step.digit = static_cast<u32>(arguments.node / step.stride % step.radix);
+}
+
 // A pseudo-random element. Integers have all bits, so that sums wrap; floats are exact in no partial
 // sum: another order gives other bits.
 template <typename T>
@@ -70,8 +79,7 @@ struct Reference {
         for (u64 node = a.core_nodes; node < a.nodes; ++node)
             keep(node - a.core_nodes,
                  Op::combine(widen<T>(of_node[node - a.core_nodes]), widen<T>(of_node[node])), false);
-        u64 stride = 1;
-        for (u64 step = 0; step < a.steps; stride *= a.radix[step++]) run(stride, step);
+        for (u64 step = 0; step < a.steps; ++step) run(a.step[step].stride, step);
     }
 
     T result() const { return of_node[0]; }
@@ -84,7 +92,7 @@ struct Reference {
 
     void run(u64 stride, u64 step) {
         const std::vector<T> before = of_node;
-        const u64 radix = arguments.radix[step];
+        const u64 radix = arguments.step[step].radix;
         for (u64 node = 0; node < arguments.core_nodes; ++node) {
             const u64 first = node - node / stride % radix * stride;
             Accumulator<T> total = widen<T>(before[first]);

@@ -20,19 +20,19 @@ struct VirtualRanks {
     Arguments rank[kMaxVirtualRanks];
 };
 
-NVRAR_DEVICE const Arguments& own_rank(const VirtualRanks& all) {
-    return all.rank[static_cast<u64>(block_index()) / all.rank[0].blocks];
-}
-
 #if defined(NVRAR_EMULATED)
 
-// Calls `kernel` as a launch of `blocks` blocks of `threads` threads would, and returns when all ended.
+NVRAR_DEVICE int row_index() { return emulated.block->row; }
+
+// Calls `kernel` as a launch of `rows` rows of `blocks` blocks of `threads` threads would, and returns
+// when all ended.
 template <typename Kernel>
-void emulate_launch(int blocks, int threads, Kernel kernel) {
-    std::vector<EmulatedBlock> all(blocks);
+void emulate_launch(int rows, int blocks, int threads, Kernel kernel) {
+    std::vector<EmulatedBlock> all(rows * blocks);
     std::vector<std::thread> running;
-    for (int b = 0; b < blocks; ++b) {
-        all[b].index = b;
+    for (int b = 0; b < rows * blocks; ++b) {
+        all[b].row = b / blocks;
+        all[b].index = b % blocks;
         all[b].threads = threads;
         for (int t = 0; t < threads; ++t)
             running.emplace_back([&kernel, block = &all[b], t] {
@@ -43,15 +43,22 @@ void emulate_launch(int blocks, int threads, Kernel kernel) {
     for (std::thread& thread : running) thread.join();
 }
 
+#else
+
+NVRAR_DEVICE int row_index() { return static_cast<int>(blockIdx.y); }
+
 #endif
+
+NVRAR_DEVICE const Arguments& own_rank(const VirtualRanks& all) { return all.rank[row_index()]; }
 
 }  // namespace nvrar
 
-// The grid holds `blocks` blocks for each virtual rank, rank after rank.
+// The grid has a row of blocks for each virtual rank.
 #if defined(NVRAR_EMULATED)
 #define NVRAR_ENTRY(T, OP, PROTOCOL)                                                               \
-    extern "C" void nvrar_launch(const nvrar::VirtualRanks* all, int blocks, int threads) {        \
-        nvrar::emulate_launch(blocks, threads, [&] {                                               \
+    extern "C" void nvrar_launch(const nvrar::VirtualRanks* all, int rows, int blocks,             \
+                                 int threads) {                                                    \
+        nvrar::emulate_launch(rows, blocks, threads, [&] {                                         \
             nvrar::all_reduce<T, nvrar::OP, nvrar::PROTOCOL>(nvrar::own_rank(*all));               \
         });                                                                                        \
     }

@@ -14,6 +14,7 @@ struct MappedFabric {
     NVRAR_DEVICE u8* staging(u64 rank) const {
         return static_cast<u8*>(arguments.rank_staging[rank]);
     }
+    NVRAR_DEVICE u8* own_staging() const { return static_cast<u8*>(arguments.staging); }
 
     // By one thread. What this block has written before its last block_sync() is seen with the flag.
     NVRAR_DEVICE void signal(u64 rank, u64 flag_offset, u64 value) const {

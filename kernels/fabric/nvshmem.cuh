@@ -35,7 +35,7 @@ struct Fabric : MappedFabric {
 
    private:
     // NVSHMEM names a peer's memory by the address of the same place in one's own.
-    NVRAR_DEVICE u8* here(u64 offset) const { return staging(arguments.rank) + offset; }
+    NVRAR_DEVICE u8* here(u64 offset) const { return own_staging() + offset; }
     NVRAR_DEVICE unsigned long* flag(u64 offset) const {
         return reinterpret_cast<unsigned long*>(here(offset));
     }

@@ -31,10 +31,10 @@ from nvrar_bench.toolchain import host
         ("signal", 3, 3, 8, 1),
         # 3 scattered, 3 + 2 read to reduce, so 3 * 1 + 2 * 1 + 1; delivered 1 + 2; gathered 3.
         ("packet", 2, 1, 12, 2),
-        # 9 scattered, 7 read, 1 stored; 3 + 3 in the step; 7 delivered, 9 gathered.
-        ("packet", 8, 2, 39, 3),
-        # Two steps of a put of 3 and 3 combined, one partial result, one output.
-        ("packet", 4, 4, 14, 2),
+        # 9 scattered, 7 read, 1 stored; 2 + 3 in the step; 7 delivered, 9 gathered.
+        ("packet", 8, 2, 38, 3),
+        # 1 read; two steps of a put of 2 and 3 combined; one partial result, one output.
+        ("packet", 4, 4, 13, 2),
     ],
 )
 def test_what_an_all_reduce_moves(protocol, ranks, nodes, slices, hops):

@@ -316,8 +316,7 @@ def _calls(
         if (epoch - 1) % FLAG_SPAN + job.windows(call) >= FLAG_SPAN:
             starts_over = epoch = -(-epoch // FLAG_SPAN) * FLAG_SPAN + 1
         epoch += job.windows(call)
-        arguments = _arguments(job, call, layouts[call.protocol])
-        arguments.set_schedule(schedule)
+        arguments = _arguments(job, call, layouts[call.protocol], schedule)
         calls.append(
             CCall(
                 arguments, PROTOCOLS.index(call.protocol), rows.index(call.row), call.threads,
@@ -327,19 +326,23 @@ def _calls(
     return calls
 
 
-def _arguments(job: Job, call: Call, layout: Layout) -> CArguments:
-    return CArguments(
+def _arguments(job: Job, call: Call, layout: Layout, schedule: Schedule) -> CArguments:
+    """What is the same on all ranks; the checker says of each where it stands."""
+    arguments = CArguments(
         count=call.count,
         epochs_taken=job.windows(call),
         blocks=call.blocks,
-        ranks_per_node=job.ranks // job.nodes,
         staged=call.buffers == "staged",
-        window_bytes=job.window,
         chunk_bytes=call.chunk_bytes,
         spin=1 if job.absent >= 0 else 1 << 62,
         timeout_ns=2_000_000_000,
         layout=CLayout.of(layout),
     )
+    is_unbounded = (job.nodes, call.protocol, call.buffers) == (1, "signal", "direct")
+    arguments.set_rank(0, job.ranks // job.nodes, schedule)
+    if call.nbytes:
+        arguments.set_windows(call.nbytes, call.nbytes if is_unbounded else job.window)
+    return arguments
 
 
 def explore(

@@ -112,7 +112,7 @@ class Run {
                 if (!mine.buffer[b]) mine.buffer[b] = Memory(new u8[call.shift + bytes_of(c)]);
             mine.blocks = std::vector<EmulatedBlock>(call.arguments.blocks);
             for (u64 b = 0; b < call.arguments.blocks; ++b) {
-                mine.blocks[b].index = static_cast<int>(rank * call.arguments.blocks + b);
+                mine.blocks[b].index = static_cast<int>(b);
                 mine.blocks[b].threads = static_cast<int>(call.threads);
             }
         }
@@ -128,14 +128,15 @@ class Run {
         Made& mine = *made[c][rank];
         mine.arguments = call.arguments;
         Arguments& arguments = mine.arguments;
-        arguments.rank = rank;
+        checking::seat_at(arguments, rank);
         arguments.send = message(c, rank, call.from);
         arguments.recv = message(c, rank, call.to);
         arguments.epochs = seats[rank].epochs.get();
         arguments.epoch_slots = job.epoch_slots;
         arguments.failure = seats[rank].failure.get();
+        arguments.staging = seats[rank].staging[call.protocol].get();
         arguments.rank_staging = seats[rank].staging_table[call.protocol];
-        const u64 first = rank - rank % job.ranks_per_node;
+        const u64 first = rank - arguments.local;
         for (u64 g = 0; g < job.ranks_per_node; ++g) {
             mine.send[g] = message(c, first + g, call.from);
             mine.recv[g] = message(c, first + g, call.to);

@@ -39,9 +39,9 @@ DEFECTS = {
         first=503,
     ),
     "the tail of the message is dropped": Defect(
-        "window.cuh",
-        "? 1 : (message_bytes + limit - 1) / limit;",
-        "? 1 : message_bytes / limit;",
+        "standing.cuh",
+        "w < arguments.windows;",
+        "w + (w > 0) < arguments.windows;",
         size=(512 << 10) + 4,
         options="--buffers private",
         first=(512 << 10) // 4,

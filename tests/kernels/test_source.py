@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.backends.nvrar.arguments import MAX_STEPS, PHASES, CArguments, CLayout
+from nvrar_bench.backends.nvrar.arguments import (
+    MAX_STEPS,
+    PHASES,
+    SLICE_ALIGNMENT,
+    CArguments,
+    CLayout,
+    CStep,
+)
 from nvrar_bench.backends.nvrar.layout import LINE_BYTES, PACKET_EXPANSION
 from nvrar_bench.devices.abi import CFailure, CGate
 from nvrar_bench.toolchain import host
@@ -26,7 +33,13 @@ SOURCES = [
     Kernel("uint64", "avg", "packet", "host"),
     StartGate(),
 ]
-STRUCTS = {"Layout": CLayout, "Arguments": CArguments, "Failure": CFailure, "Gate": CGate}
+STRUCTS = {
+    "Layout": CLayout,
+    "Step": CStep,
+    "Arguments": CArguments,
+    "Failure": CFailure,
+    "Gate": CGate,
+}
 
 
 def compilers() -> list:
@@ -81,13 +94,12 @@ def test_constants_agree_with_python(tmp_path):
         [
             'say("steps", nvrar::kMaxSteps);',
             'say("expansion", nvrar::kExpansion);',
-            'say("alignment", nvrar::kSliceAlignment);',
             'say("scatter", nvrar::kReduceScatter);',
             'say("exchange", nvrar::kExchange);',
             'say("gather", nvrar::kAllGather);',
         ],
     )
-    assert LINE_BYTES % seen.pop("alignment") == 0  # a region holds the largest slice
+    assert LINE_BYTES % SLICE_ALIGNMENT == 0  # a region holds the largest slice
     assert seen == {
         "steps": MAX_STEPS, "expansion": PACKET_EXPANSION, "scatter": 1, "exchange": 2, "gather": 3
     }  # fmt: skip

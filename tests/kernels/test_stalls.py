@@ -17,7 +17,9 @@ HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "kernels"
 STALL = "if (arguments.rank == {rank} && {when}) usleep(200000);"
 
-# Where the stalled rank stops: text of the protocol's source that the stall goes behind.
+COMBINE = "bool combine(const Window& window, const Stage& stage) {"
+
+# Where the stalled rank stops: text of the protocol's source that the stall goes behind, and when.
 PLACES = {
     "signal before its puts": (
         "signal",
@@ -28,11 +30,8 @@ PLACES = {
         "bool combine_step(const Window& window, u64 step, u64 level) {",
     ),
     "signal before it gathers": ("signal", "bool all_gather(const Window& window) {"),
-    "packet before it reduces": ("packet", "bool reduce_slice(const Window& window) {"),
-    "packet before it combines": (
-        "packet",
-        "bool combine_step(const Window& window, u64 step, u64 level) {",
-    ),
+    "packet before it reduces": ("packet", COMBINE, "stage.level == 0"),
+    "packet before it combines": ("packet", COMBINE, "stage.level == 1"),
     "packet before it gathers": ("packet", "bool all_gather(const Window& window) {"),
 }
 WINDOW = {"signal": 512 << 10, "packet": 128 << 10}
@@ -43,13 +42,13 @@ WINDOW = {"signal": 512 << 10, "packet": 128 << 10}
 def test_nobody_overtakes_a_stalled_rank(
     run_ranks: Callable[..., object], tmp_path: Path, place: str, rank: int
 ) -> None:
-    protocol, after = PLACES[place]
+    protocol, after, *when = PLACES[place]
     kernels = tmp_path / "kernels"
     shutil.copytree(KERNELS, kernels)
     source = kernels / f"{protocol}.cuh"
     text = source.read_text()
     assert text.count(after) == 1
-    stall = STALL.format(rank=rank, when="window.epoch % 3 == 0")
+    stall = STALL.format(rank=rank, when=" && ".join(["window.epoch % 3 == 0", *when]))
     text = text.replace(after, f"{after}\n        {stall}")
     source.write_text(
         text.replace('#include "span.cuh"', '#include <unistd.h>\n#include "span.cuh"')

@@ -11,6 +11,7 @@ from nvrar_bench.devices.abi import POINTER, U64, CFailure
 
 MAX_STEPS = 16
 MAX_VIRTUAL_RANKS = 16
+SLICE_ALIGNMENT = 16  # bytes: no element is split, and vectors are whole
 PHASES = {1: "reduce-scatter", 2: "exchange between nodes", 3: "all-gather"}
 
 
@@ -25,6 +26,12 @@ class CLayout(ctypes.Structure):
         return cls(*(getattr(layout, name) for name, *_ in cls._fields_))
 
 
+class CStep(ctypes.Structure):
+    """struct Step."""
+
+    _fields_ = [(name, ctypes.c_uint32) for name in ("radix", "stride", "digit", "first_slot")]
+
+
 class CArguments(ctypes.Structure):
     """struct Arguments."""
 
@@ -37,29 +44,57 @@ class CArguments(ctypes.Structure):
         ("epochs_taken", U64),
         ("blocks", U64),
         ("rank", U64),
+        ("node", U64),
+        ("local", U64),
         ("ranks_per_node", U64),
         ("nodes", U64),
         ("core_nodes", U64),
         ("steps", U64),
-        ("radix", U64 * MAX_STEPS),
+        ("slots", U64),
+        ("step", CStep * MAX_STEPS),
         ("staged", U64),
+        ("windows", U64),
         ("window_bytes", U64),
+        ("slice_bytes", U64),
+        ("last_slice_bytes", U64),
+        ("full_slices", U64),
+        ("last_full_slices", U64),
         ("chunk_bytes", U64),
         ("spin", U64),
         ("timeout_ns", U64),
         ("layout", CLayout),
+        ("staging", POINTER),
         ("node_send", POINTER),
         ("node_recv", POINTER),
         ("rank_staging", POINTER),
         ("failure", POINTER),
     ]
 
-    def set_schedule(self, schedule: Schedule) -> None:
-        """Fill in the steps between nodes."""
-        self.nodes = schedule.nodes
-        self.core_nodes = schedule.core_nodes
-        self.steps = len(schedule.radices)
-        self.radix = (U64 * MAX_STEPS)(*schedule.radices)
+    def set_rank(self, rank: int, ranks_per_node: int, schedule: Schedule) -> None:
+        """Fill in where `rank` stands, and its node's part in the steps between nodes."""
+        self.rank, self.ranks_per_node = rank, ranks_per_node
+        self.node, self.local = divmod(rank, ranks_per_node)
+        self.nodes, self.core_nodes = schedule.nodes, schedule.core_nodes
+        self.steps, self.slots = len(schedule.radices), schedule.slots
+        stride, slots = 1, 0
+        for step, radix in zip(self.step, schedule.radices, strict=False):
+            step.radix, step.stride, step.first_slot = radix, stride, slots
+            step.digit = self.node // stride % radix
+            stride, slots = stride * radix, slots + radix - 1
+
+    def set_windows(self, nbytes: int, window_bytes: int) -> None:
+        """Cut a message of `nbytes` > 0 into windows, and each into slices, one per local rank."""
+        self.windows = -(-nbytes // window_bytes)
+        self.window_bytes = window_bytes
+        last_bytes = nbytes - (self.windows - 1) * window_bytes
+        self.slice_bytes = self._slice_of(window_bytes)
+        self.last_slice_bytes = self._slice_of(last_bytes)
+        self.full_slices = window_bytes // self.slice_bytes
+        self.last_full_slices = last_bytes // self.last_slice_bytes
+
+    def _slice_of(self, window_bytes: int) -> int:
+        share = -(-window_bytes // self.ranks_per_node)
+        return -(-share // SLICE_ALIGNMENT) * SLICE_ALIGNMENT
 
 
 class CVirtualRanks(ctypes.Structure):

@@ -159,45 +159,49 @@ class _AllReduce(Operation):
         self.warnings = engine.warnings
         self._backend = backend
         self._buffers = send, recv  # their memory must outlive the call
-        self._windows = -(-case.size_bytes // launch.window_bytes)
+        self._epochs_taken = -(-case.size_bytes // launch.window_bytes)
         peers = _peers(backend, send, recv)
         self._tables = [backend.table(addresses) for addresses in peers]
         self.seats = [
-            self._arguments(seat, staging, launch, case.count)
-            for seat in range(len(backend.world.seats))
+            self._arguments(seat, staging, launch, case) for seat in range(len(backend.world.seats))
         ]
         self._launch = engine.bind(kernel, self.seats, launch)
         self.native = engine.native(kernel, self.seats)
         self._codes = [] if self.stream_ordered else [_code(seat) for seat in self.seats]
 
-    def _arguments(self, seat: int, staging: _Staging, launch: Launch, count: int) -> CArguments:
+    def _arguments(self, seat: int, staging: _Staging, launch: Launch, case: Case) -> CArguments:
         backend, world = self._backend, self._backend.world
         device, slots = backend.device, backend.engine.limits.max_blocks
         rank = world.seats[seat]
         arguments = CArguments(
             send=device.addresses(self._buffers[0])[seat],
             recv=device.addresses(self._buffers[1])[seat],
-            count=count,
+            count=case.count,
             epochs=backend.epochs.address + 8 * slots * seat,
             epoch_slots=slots,
-            epochs_taken=self._windows,
+            epochs_taken=self._epochs_taken,
             blocks=launch.blocks,
-            rank=rank,
-            ranks_per_node=world.ranks_per_node,
             staged=not self._tables,
-            window_bytes=launch.window_bytes,
             chunk_bytes=launch.chunk_bytes,
             spin=backend.engine.spin,
             timeout_ns=int(backend.timeout * 1e9),
             layout=CLayout.of(staging.layout),
+            staging=staging.memory.peers[rank],
             rank_staging=staging.table.address,
             failure=backend.failures.address + 8 * _FAILURE_WORDS * seat,
         )
-        arguments.set_schedule(backend.schedule)
+        arguments.set_rank(rank, world.ranks_per_node, backend.schedule)
+        arguments.set_windows(case.size_bytes, self._window_bytes(case, launch))
         if self._tables:
-            first = 8 * (rank - rank % world.ranks_per_node)
+            first = 8 * (rank - arguments.local)
             arguments.node_send, arguments.node_recv = (t.address + first for t in self._tables)
         return arguments
+
+    def _window_bytes(self, case: Case, launch: Launch) -> int:
+        """Without staging between nodes nothing bounds a window: it is the message."""
+        is_direct = bool(self._tables) and self.variant == "signal"
+        is_unbounded = is_direct and self._backend.world.nodes == 1
+        return case.size_bytes if is_unbounded else launch.window_bytes
 
     def launch(self) -> None:
         self.begin_native()
@@ -207,7 +211,7 @@ class _AllReduce(Operation):
     def begin_native(self) -> None:
         if self._backend.broken:
             raise self._backend.broken
-        self._backend.take_epochs(self._windows)
+        self._backend.take_epochs(self._epochs_taken)
 
     def end_native(self, result: int) -> None:  # noqa: ARG002 - the kernel returns nothing
         for code in self._codes:

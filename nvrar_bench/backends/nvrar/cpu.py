@@ -114,5 +114,4 @@ class EmulatedEngine(_CpuEngine):
         ranks = CVirtualRanks()
         for index, arguments in enumerate(seats):
             ranks.rank[index] = arguments
-        blocks = len(seats) * launch.blocks
-        return partial(function, ctypes.byref(ranks), blocks, launch.threads)
+        return partial(function, ctypes.byref(ranks), len(seats), launch.blocks, launch.threads)

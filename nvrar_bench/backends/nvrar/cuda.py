@@ -88,12 +88,12 @@ class _CudaEngine(Engine):
         return _GpuWords(self.device, count)
 
     def _bound(
-        self, kernel: Kernel, arguments: ctypes.Structure, blocks: int, threads: int
+        self, kernel: Kernel, arguments: ctypes.Structure, launch: Launch, rows: int = 1
     ) -> Callable[[], Any]:
         """Refuse what would hang or fault, before it is launched."""
-        loaded = self.kernel(kernel)
-        self.device.require_resident(loaded, blocks, threads)
-        return partial(self.device.launch, loaded, blocks, threads, arguments)
+        loaded, grid = self.kernel(kernel), (launch.blocks, rows)
+        self.device.require_resident(loaded, launch.blocks * rows, launch.threads)
+        return partial(self.device.launch, loaded, grid, launch.threads, arguments)
 
 
 class NvshmemEngine(_CudaEngine):
@@ -119,7 +119,7 @@ class NvshmemEngine(_CudaEngine):
     ) -> Callable[[], Any]:
         """Bind the one rank's arguments; they go with the launch."""
         _require_aligned(seats)
-        return self._bound(kernel, seats[0], launch.blocks, launch.threads)
+        return self._bound(kernel, seats[0], launch)
 
 
 class LoopbackEngine(_CudaEngine):
@@ -143,9 +143,9 @@ class LoopbackEngine(_CudaEngine):
     def bind(
         self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
     ) -> Callable[[], Any]:
-        """Bind all ranks' arguments; they go with the launch."""
+        """Bind all ranks' arguments; they go with the launch, whose grid has a row for each."""
         _require_aligned(seats)
         ranks = CVirtualRanks()
         for index, arguments in enumerate(seats):
             ranks.rank[index] = arguments
-        return self._bound(kernel, ranks, len(seats) * launch.blocks, launch.threads)
+        return self._bound(kernel, ranks, launch, len(seats))

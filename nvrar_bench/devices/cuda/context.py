@@ -79,15 +79,19 @@ class GpuContext:
     def launch(
         self,
         kernel: LoadedKernel,
-        grid: int,
+        grid: int | tuple[int, int],
         block: int,
         *arguments: Any,
         cooperative: bool = False,
     ) -> None:
-        """Enqueue `kernel`; an int is a pointer or a 64-bit word, a ctypes object goes by value."""
+        """Enqueue `kernel` on `grid` blocks, or on rows of them: (blocks of a row, rows).
+
+        An int among the arguments is a pointer or a 64-bit word, a ctypes object goes by value.
+        """
+        blocks, rows = grid if isinstance(grid, tuple) else (grid, 1)
         values = [ctypes.c_uint64(a) if isinstance(a, int) else a for a in arguments]
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
-        how = (kernel.function, grid, 1, 1, block, 1, 1, 0, self._stream)
+        how = (kernel.function, blocks, rows, 1, block, 1, 1, 0, self._stream)
         # The driver has copied the arguments when it returns.
         if cooperative:
             self.calls.cuLaunchCooperativeKernel(*how, ctypes.addressof(pointers))

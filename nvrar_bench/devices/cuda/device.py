@@ -187,12 +187,12 @@ class CudaDevice(Device):
     def launch(
         self,
         kernel: LoadedKernel,
-        grid: int,
+        grid: int | tuple[int, int],
         block: int,
         *arguments: Any,
         cooperative: bool = False,
     ) -> None:
-        """Enqueue `kernel`; an int is a pointer or a 64-bit word, a ctypes object goes by value."""
+        """Enqueue `kernel`; see GpuContext.launch."""
         self.context.launch(kernel, grid, block, *arguments, cooperative=cooperative)
 
     def require_resident(self, kernel: LoadedKernel, blocks: int, threads: int) -> None:

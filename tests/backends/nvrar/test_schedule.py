@@ -7,7 +7,7 @@ from math import prod
 
 import pytest
 
-from nvrar_bench.backends.nvrar.arguments import MAX_STEPS, CArguments
+from nvrar_bench.backends.nvrar.arguments import MAX_STEPS, SLICE_ALIGNMENT, CArguments
 from nvrar_bench.backends.nvrar.schedule import LARGEST_RADIX, Schedule, plan_steps
 
 NODES = range(1, 65)
@@ -59,16 +59,39 @@ def test_radices(nodes, radix, radices):
 def test_2_to_the_16_nodes_still_fit_the_arguments():
     schedule = plan_steps(2**MAX_STEPS)
     arguments = CArguments()
-    arguments.set_schedule(schedule)
+    arguments.set_rank(2 * (2**MAX_STEPS - 1) + 1, 2, schedule)
     assert arguments.core_nodes == arguments.nodes == 2**MAX_STEPS
-    assert list(arguments.radix) == [2] * MAX_STEPS
+    assert [(s.radix, s.digit, s.stride) for s in arguments.step] == [
+        (2, 1, 2**step) for step in range(MAX_STEPS)
+    ]
 
 
 def test_arguments_hold_the_schedule():
     arguments = CArguments()
-    arguments.set_schedule(plan_steps(26))
-    held = [arguments.nodes, arguments.core_nodes, arguments.steps, *arguments.radix[:4]]
-    assert held == [26, 25, 2, 5, 5, 0, 0]
+    arguments.set_rank(4 * 13 + 3, 4, plan_steps(26))
+    assert [arguments.rank, arguments.node, arguments.local] == [55, 13, 3]
+    held = [arguments.nodes, arguments.core_nodes, arguments.steps, arguments.slots]
+    assert held == [26, 25, 2, 8]
+    steps = [(s.radix, s.stride, s.digit, s.first_slot) for s in arguments.step[:3]]
+    assert steps == [(5, 1, 3, 0), (5, 5, 2, 4), (0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("per_node", [1, 2, 3, 8])
+@pytest.mark.parametrize("window", [64, 128, 512 << 10])
+@pytest.mark.parametrize("nbytes", [1, 15, 16, 17, 127, 128, 129, 1000, (1 << 20) + 8])
+def test_windows_and_slices_hold_the_whole_message(nbytes, window, per_node):
+    arguments = CArguments()
+    arguments.set_rank(0, per_node, plan_steps(2))
+    arguments.set_windows(nbytes, window)
+    assert (arguments.windows - 1) * window < nbytes <= arguments.windows * window
+    last = nbytes - (arguments.windows - 1) * window
+    for held, full, cut in (
+        (arguments.slice_bytes, arguments.full_slices, window),
+        (arguments.last_slice_bytes, arguments.last_full_slices, last),
+    ):
+        assert held % SLICE_ALIGNMENT == 0
+        assert cut <= held * per_node < cut + per_node + SLICE_ALIGNMENT * per_node
+        assert full * held <= cut < (full + 1) * held
 
 
 def simulate(schedule: Schedule) -> list[Counter]:

@@ -232,7 +232,7 @@ class FakeDriver:
     def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, arguments, extra):  # noqa: N802
         name, code = self._objects[function]
         if name == _ALL_REDUCE:
-            return self._launch_all_reduce(code, gx, bx, arguments)
+            return self._launch_all_reduce(code, gy, gx, bx, arguments)
         count, blocks_at = next(v for k, v in _KERNELS.items() if name.startswith(k))
         pointers = (ctypes.c_void_p * count).from_address(arguments) if count else ()
         values = [ctypes.c_uint64.from_address(pointer).value for pointer in pointers]
@@ -250,13 +250,13 @@ class FakeDriver:
 
         return self._enqueue(run)
 
-    def _launch_all_reduce(self, code, blocks, threads, arguments):
+    def _launch_all_reduce(self, code, rows, blocks, threads, arguments):
         (pointer,) = (ctypes.c_void_p * 1).from_address(arguments)
         ranks = CVirtualRanks.from_buffer_copy(CVirtualRanks.from_address(pointer))  # by value
 
         def run() -> None:
-            self.log.append(f"run {_ALL_REDUCE} {blocks}x{threads}")
-            code(ctypes.byref(ranks), blocks, threads)
+            self.log.append(f"run {_ALL_REDUCE} {rows * blocks}x{threads}")
+            code(ctypes.byref(ranks), rows, blocks, threads)
             self.clock_ns += self.kernel_ns
 
         return self._enqueue(run)
