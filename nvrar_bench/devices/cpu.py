@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.caches import CacheFlush
 from nvrar_bench.devices.gate import SharedGate, open_gate
+from nvrar_bench.devices.machine import available_memory
 from nvrar_bench.devices.native import CallTimer
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
@@ -196,26 +195,3 @@ def _of_all_seats(seats: int, nbytes: int, kind: str) -> Block:
 def _rows(array: Array) -> Sequence[Array]:
     """Return the array of each seat."""
     return [array] if array.ndim == 1 else list(array)
-
-
-def cpu_model() -> str:
-    """The CPU's name, for the record."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def available_memory() -> int:
-    """Bytes this machine can still give: MemAvailable, or what is left of the cgroup's limit."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return free if limit == "max" else min(free, int(limit) - used)

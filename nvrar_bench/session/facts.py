@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import nvrar_bench
-from nvrar_bench.devices.cpu import cpu_model
+from nvrar_bench.devices.machine import cpu_model
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.results.record import RankPlace, Topology
 from nvrar_bench.toolchain import host
