@@ -9,6 +9,7 @@ import os
 from collections.abc import MutableMapping
 from typing import Any
 
+from nvrar_bench import variables
 from nvrar_bench.devices.cuda.calls import Calls, load_calls
 from nvrar_bench.devices.cuda.heap_library import NvshmemLibrary, missing
 from nvrar_bench.errors import NvrarBenchError, Unavailable, UsageError
@@ -24,12 +25,6 @@ _PLACEMENTS = {  # by nvshmemx_init_status_t
     3: "several ranks per GPU, without MPS or beyond 100 % of its threads: limited",
     4: "several ranks per GPU, under MPS",
 }
-_VARIABLES = (
-    SIZE, "NVSHMEM_REMOTE_TRANSPORT", "NVSHMEM_IB_ENABLE_IBGDA", "NVSHMEM_HCA_LIST",
-    "NVSHMEM_HCA_PE_MAPPING", "NVSHMEM_ENABLE_NIC_PE_MAPPING", "NVSHMEM_DISABLE_P2P",
-    "NVSHMEM_DISABLE_MNNVL", "NVSHMEM_DISABLE_NVLS", "NVSHMEM_DISABLE_CUDA_VMM",
-    "NVSHMEM_DISABLE_NCCL", "NVSHMEM_BOOTSTRAP_UID_SOCK_IFNAME",
-)  # fmt: skip
 
 
 class SymmetricHeap:
@@ -110,7 +105,7 @@ class SymmetricHeap:
         return {
             "nvshmem": self._library.version(),
             "nvshmem_placement": _PLACEMENTS[status],
-            "nvshmem_environment": {n: os.environ[n] for n in _VARIABLES if n in os.environ},
+            "nvshmem_environment": variables.chosen(os.environ, variables.NVSHMEM),
         }
 
     def close(self) -> None:
@@ -163,13 +158,13 @@ class SymmetricHeap:
         )
 
 
-def prepare_environment(nbytes: int, variables: MutableMapping[str, str]) -> None:
+def prepare_environment(nbytes: int, environment: MutableMapping[str, str]) -> None:
     """Set what NVSHMEM reads when it starts, unless the user has: room for `nbytes` per rank.
 
     NVSHMEM's own collectives, for which it would start an NCCL of its own, are not used.
     """
-    variables.setdefault(SIZE, str(_rounded(nbytes) + _SPARE_BYTES))
-    variables.setdefault("NVSHMEM_DISABLE_NCCL", "1")
+    environment.setdefault(SIZE, str(_rounded(nbytes) + _SPARE_BYTES))
+    environment.setdefault("NVSHMEM_DISABLE_NCCL", "1")
 
 
 def _load() -> NvshmemLibrary:
