@@ -57,7 +57,7 @@ from nvrar_bench.launch import launcher
 try:
     if sys.argv[1:]:
         sys.exit(launcher.launch(int(sys.argv[1]), sys.argv[2:]))
-    launcher._find()
+    launcher.find()
 except NvrarBenchError as error:
     sys.exit(f"{error}")
 """

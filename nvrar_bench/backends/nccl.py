@@ -29,8 +29,10 @@ from nvrar_bench.backends.nccl_library import (
 from nvrar_bench.backends.nccl_operation import AllReduce, Link
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.cuda import driver
 from nvrar_bench.errors import NvrarBenchError, TimedOut, Unavailable
 from nvrar_bench.plan import Case
+from nvrar_bench.problem import Problem
 from nvrar_bench.world import World
 
 _FLOAT8 = ("float8_e4m3", "float8_e5m2")
@@ -46,13 +48,15 @@ _NO_WINDOWS_HERE = (
 def missing(device: str = "cpu", ranks_per_gpu: int = 1) -> str | None:
     """The first thing that NCCL lacks here, and what to do about it; None if nothing."""
     if importlib.util.find_spec("nccl") is None:
-        return "nccl4py is not installed: pip install 'nvrar-bench[cuda13]'"
+        return Problem("nccl4py is not installed", driver.install_command())
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return "no CUDA driver (libcuda.so.1) was found: install the NVIDIA driver"
+        return Problem("no CUDA driver (libcuda.so.1) was found", "install the NVIDIA driver")
     if device != "cuda":
-        return "NCCL needs the cuda device (--device cuda); on the cpu use --backend mpi,nvrar"
+        return Problem(
+            "NCCL needs the cuda device (--device cuda)", "on the cpu use --backend mpi,nvrar", "; "
+        )
     problem = nccl_facts.library_problem()
     return problem or nccl_facts.sharing_problem(NcclLibrary().version(), ranks_per_gpu)
 

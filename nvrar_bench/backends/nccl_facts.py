@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
-import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from nvrar_bench import variables
+from nvrar_bench.devices.cuda import driver
+from nvrar_bench.problem import Problem
+
 _SHARING_SINCE = 23000
-_PREFIX = "NCCL_"
-_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASS|PSK|CREDENTIAL|AUTH", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"://[^/\s]*@|-----BEGIN|\b[0-9A-Fa-f]{32,}\b|[A-Za-z0-9+]{40,}=*$")
 
 ALGORITHM_UNKNOWN = (
     "NCCL tells its choice only to its log, per call: NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=TUNING "
@@ -26,18 +25,7 @@ def spelled(number: int) -> str:
     return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
 
 
-def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables that steer NCCL, without those that look like a secret."""
-    return {
-        name: value
-        for name, value in sorted(variables.items())
-        if name.startswith(_PREFIX)
-        and not _SECRET_NAME.search(name)
-        and not _SECRET_VALUE.search(value)
-    }
-
-
-def facts(number: int, variables: Mapping[str, str]) -> dict[str, Any]:
+def facts(number: int, environment: Mapping[str, str]) -> dict[str, Any]:
     """What a reader needs to know of this NCCL; None is unknown, for the reason beside it."""
     try:
         bindings: str | None = version("nccl4py")
@@ -46,7 +34,7 @@ def facts(number: int, variables: Mapping[str, str]) -> dict[str, Any]:
     return {
         "nccl": spelled(number),
         "nccl4py": bindings,
-        "nccl_environment": environment(variables),
+        "nccl_environment": variables.chosen(environment, variables.NCCL),
         "nccl_algorithm": None,
         "nccl_protocol": None,
         "nccl_algorithm_reason": ALGORITHM_UNKNOWN,
@@ -59,33 +47,29 @@ def library_problem() -> str | None:
         bindings = importlib.import_module("nccl.bindings.nccl")
         bindings.get_version()
     except (ImportError, RuntimeError) as error:
-        return f"libnccl.so.2 cannot be loaded ({error}): pip install 'nvrar-bench[cuda13]'"
+        return Problem(f"libnccl.so.2 cannot be loaded ({error})", driver.install_command())
     if not hasattr(bindings, "comm_init_rank_scalable") or not hasattr(bindings, "Comm"):
-        return "this nccl4py is too old: pip install -U 'nccl4py>=0.6'"
+        return Problem("this nccl4py is too old", "pip install -U 'nccl4py>=0.6'")
     if os.environ.get("NCCL_COMM_BLOCKING") == "0":
-        return "NCCL_COMM_BLOCKING=0 starts a thread for every call, which would be timed: unset it"
+        return Problem(
+            "NCCL_COMM_BLOCKING=0 starts a thread for every call, which would be timed", "unset it"
+        )
     try:
         built = importlib.import_module("nccl.core").get_version().libnccl
     except ImportError as error:
-        return f"nccl4py cannot be loaded ({error}): pip install -U 'nvrar-bench[cuda13]'"
+        return Problem(f"nccl4py cannot be loaded ({error})", driver.install_command("-U "))
     if built is None or built.cuda_variant is None:
         return None
-    return cuda_problem(int(built.cuda_variant.major), _driver_major())
+    return cuda_problem(int(built.cuda_variant.major), (driver.supported_cuda() or 0) // 1000)
 
 
-def _driver_major() -> int:
-    number = ctypes.c_int()
-    ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(number))
-    return number.value // 1000
-
-
-def cuda_problem(built_for: int, driver: int) -> str | None:
-    """Why an NCCL for CUDA `built_for` does not run on a driver for CUDA `driver` (majors)."""
-    if built_for <= driver:
+def cuda_problem(built_for: int, driver_major: int) -> str | None:
+    """Why an NCCL for CUDA `built_for` does not run on a driver for CUDA `driver_major`."""
+    if built_for <= driver_major:
         return None
-    return (
-        f"this NCCL is for CUDA {built_for} and the driver supports CUDA {driver}: update the "
-        f"driver, or pip install 'nvrar-bench[cuda{driver}]'"
+    return Problem(
+        f"this NCCL is for CUDA {built_for} and the driver supports CUDA {driver_major}",
+        f"update the driver, or pip install 'nvrar-bench[cuda{driver_major}]'",
     )
 
 

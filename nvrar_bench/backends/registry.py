@@ -9,7 +9,9 @@ from nvrar_bench.backends import nccl
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.cuda import heap_library
 from nvrar_bench.errors import Unavailable
+from nvrar_bench.problem import Problem
 from nvrar_bench.world import World
 
 _ONE_PROCESS = "virtual ranks live in one process, and {} has one rank in each"
@@ -17,8 +19,16 @@ _ONE_PROCESS = "virtual ranks live in one process, and {} has one rank in each"
 
 @dataclass(frozen=True)
 class Entry:
-    """One backend: `missing` says what it lacks (None: nothing), `open` makes it."""
+    """One backend.
 
+    Attributes:
+        lacks: what it lacks on this machine, on the device of that name; None: nothing.
+        missing: what it lacks in this job, on its device, that included.
+        open: makes it.
+        by_default: it runs where no backend is asked for by name.
+    """
+
+    lacks: Callable[[str], str | None]
     missing: Callable[[World, Device], str | None]
     open: Callable[[World, Device, float, Tuning], Backend]
     by_default: bool = True
@@ -30,14 +40,24 @@ def _nccl_missing(world: World, device: Device) -> str | None:
     return nccl.missing(device.name, device.ranks_sharing)
 
 
+def _mpi_lacks(device: str) -> str | None:  # noqa: ARG001 - MPI itself is there: it is loaded
+    return None
+
+
 def _mpi_missing(world: World, device: Device) -> str | None:  # noqa: ARG001
     return _ONE_PROCESS.format("MPI") if world.virtual_ranks else None
 
 
+def _fake_lacks(device: str) -> str | None:
+    return None if device == "cpu" else Problem("it computes on the CPU", "use --device cpu")
+
+
 def _fake_missing(world: World, device: Device) -> str | None:
-    if world.virtual_ranks:
-        return _ONE_PROCESS.format("the fake")
-    return None if device.name == "cpu" else "it computes on the CPU: use --device cpu"
+    return _ONE_PROCESS.format("the fake") if world.virtual_ranks else _fake_lacks(device.name)
+
+
+def _nvrar_lacks(device: str) -> str | None:
+    return heap_library.missing() if device == "cuda" else None
 
 
 def _nvrar_missing(world: World, device: Device) -> str | None:
@@ -84,11 +104,16 @@ def _open_fake(world: World, device: Device, timeout: float, _: Tuning) -> Backe
 
 
 BACKENDS = {
-    "nccl": Entry(_nccl_missing, _open_nccl),
-    "mpi": Entry(_mpi_missing, _open_mpi),
-    "nvrar": Entry(_nvrar_missing, _open_nvrar),
-    "fake": Entry(_fake_missing, _open_fake, by_default=False),
+    "nccl": Entry(nccl.missing, _nccl_missing, _open_nccl),
+    "mpi": Entry(_mpi_lacks, _mpi_missing, _open_mpi),
+    "nvrar": Entry(_nvrar_lacks, _nvrar_missing, _open_nvrar),
+    "fake": Entry(_fake_lacks, _fake_missing, _open_fake, by_default=False),
 }
+
+
+def unavailable(name: str, reason: str | None) -> Unavailable:
+    """The error of a backend that was asked for by name."""
+    return Unavailable(f"--backend {name} is not available: {reason}")
 
 
 def open_backends(
@@ -107,6 +132,6 @@ def open_backends(
     absent = [(name, reason) for name, reason in reasons.items() if reason]
     if names and absent:
         name, reason = absent[0]
-        raise Unavailable(f"--backend {name} is not available: {reason}")
+        raise unavailable(name, reason)
     opened = [BACKENDS[n].open(world, device, timeout, tuning) for n in chosen if not reasons[n]]
     return opened, absent

@@ -63,10 +63,13 @@ def choose(world: World, name: str) -> str:
         return "cpu"
     first = lacking[0]
     where = "" if len(lacking) == len(problems) else f"rank {first} on {world.hosts[first]}: "
-    raise Unavailable(
-        f"--device cuda is not available: {where}{problems[first]}; "
-        "or measure CPU ranks: --device cpu"
-    )
+    raise unavailable(name, f"{where}{problems[first]}")
+
+
+def unavailable(name: str, reason: str) -> Unavailable:
+    """The error of a device that was asked for by name."""
+    other = "; or measure CPU ranks: --device cpu" if name == "cuda" else ""
+    return Unavailable(f"--device {name} is not available: {reason}{other}")
 
 
 def open_device(world: World, name: str, timeout: float, options: GpuOptions) -> Device:

@@ -11,6 +11,7 @@ import ctypes
 
 from nvrar_bench.errors import NvrarBenchError, Unavailable
 from nvrar_bench.launch import progress
+from nvrar_bench.problem import Problem
 
 
 def load_mpi() -> None:
@@ -66,7 +67,8 @@ def finalize_mpi() -> None:
 def no_library(error: Exception) -> str:
     """Return the message for an mpi4py that cannot load an MPI library."""
     first_line = str(error).partition("\n")[0]
-    return (
-        f"mpi4py finds no MPI library ({first_line}). "
-        'Remedy: pip install "nvrar-bench[cpu]", which brings Open MPI and its mpirun'
+    return Problem(
+        f"mpi4py finds no MPI library ({first_line})",
+        'pip install "nvrar-bench[cpu]", which brings Open MPI and its mpirun',
+        ". Remedy: ",
     )

@@ -24,6 +24,8 @@ from nvrar_bench.launch.initialize import no_library
 from nvrar_bench.launch.processes import adopt_orphans, descendants, signal_when_parent_ends
 from nvrar_bench.launch.segments import mapped_segments, unlink
 from nvrar_bench.launch.signals import STOPS, Readable, Signals
+from nvrar_bench.problem import Problem
+from nvrar_bench.programs import answer
 
 # From the first Ctrl-C until everything is killed. A rank has two seconds for its record, and its
 # supervisor waits up to three for the others.
@@ -56,7 +58,7 @@ def alone(arguments: list[str], stdout: int | None = None) -> int:
 def launch(ranks: int, command: list[str], stdout: int | None = None) -> int:
     """Run `command` on `ranks` ranks; as `start` in all else."""
     _check(ranks)
-    flavour, program = _find()
+    flavour, program = find()
     whole = [program, *flavour.flags, "-n", str(ranks), *command]
     with _own_folder(flavour) as own:
         return _run(whole, flavour, own | _environment(flavour, program, ranks), stdout)
@@ -88,30 +90,44 @@ def without(arguments: list[str], options: tuple[str, ...]) -> list[str]:
 # ---- finding the launcher ----------------------------------------------------------------------
 
 
-def _find() -> tuple[Flavour, str]:
-    library = _library_version()
+def find() -> tuple[Flavour, str]:
+    """Return the MPI of `library_version()`, and the launcher that belongs to it.
+
+    Raises:
+        Unavailable: mpi4py finds no MPI library, or no launcher belongs to it.
+    """
+    library = library_version()
     flavour = of_library(library)
     if flavour is None:
-        raise Unavailable(
-            f"--ranks does not know the launcher of {library!r}: start the ranks with that "
-            "library's own mpirun, without --ranks"
-        )
+        what = f"--ranks does not know the launcher of {library!r}"
+        fix = "start the ranks with that library's own mpirun, without --ranks"
+        raise Unavailable(Problem(what, fix))
     others: dict[str, str] = {}
     for program in _candidates(flavour):
-        found = of_launcher(_version_output(program))
+        found = flavour_of(program)
         if found is flavour:
             return flavour, program
         others[program] = found.name if found else "unknown"
     seen = "".join(f"; {program} is of {name}" for program, name in others.items())
-    raise Unavailable(
+    what = (
         f"--ranks needs mpirun of {flavour.name}, the MPI library that mpi4py loads, but there is "
-        f"none beside {sys.executable} or on PATH{seen}. Remedy: pip install {flavour.package}, "
-        "or put the bin folder of that MPI first on PATH"
+        f"none beside {sys.executable} or on PATH{seen}"
     )
+    fix = f"pip install {flavour.package}, or put the bin folder of that MPI first on PATH"
+    raise Unavailable(Problem(what, fix, ". Remedy: "))
 
 
-def _library_version() -> str:
-    """Return the first line of MPI_Get_library_version(), without initialising MPI."""
+def flavour_of(program: str) -> Flavour | None:
+    """Return the MPI that a launcher belongs to, by what it says of itself; None if unknown."""
+    return of_launcher(_version_output(program))
+
+
+def library_version() -> str:
+    """Return the first line of MPI_Get_library_version(), without initialising MPI.
+
+    Raises:
+        Unavailable: mpi4py finds no MPI library.
+    """
     import mpi4py
 
     # Only for this process, which never becomes a rank.
@@ -137,13 +153,7 @@ def _candidates(flavour: Flavour) -> Iterator[str]:
 
 @functools.cache
 def _version_output(program: str) -> str:
-    try:
-        done = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout + done.stderr
+    return answer([program, "--version"])
 
 
 def _environment(flavour: Flavour, program: str, ranks: int) -> dict[str, str]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nvrar_bench.errors import Unavailable
+from nvrar_bench.problem import Problem
 
 CACHE_VARIABLE = "NVRAR_BENCH_CACHE"
 
@@ -60,6 +61,15 @@ def find_or_build(name: str, key: str, filename: str, build: Callable[[Path], No
     return entry / filename
 
 
+def require_writable() -> None:
+    """Find out whether an entry can be made.
+
+    Raises:
+        Unavailable: the cache folder cannot be written.
+    """
+    shutil.rmtree(_stage(cache_dir() / "probe"), ignore_errors=True)
+
+
 def _publish(stage: Path, entry: Path, filename: str) -> None:
     """Make the finished `stage` the entry; that another process was first is fine."""
     with contextlib.suppress(OSError):
@@ -74,7 +84,7 @@ def _stage(entry: Path) -> Path:
         entry.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
     except OSError as error:
+        what = f"the kernel cache {entry.parent} cannot be written ({error.strerror})"
         raise Unavailable(
-            f"the kernel cache {entry.parent} cannot be written ({error.strerror}); "
-            f"set {CACHE_VARIABLE} to a folder that can"
+            Problem(what, f"set {CACHE_VARIABLE} to a folder that can", "; ")
         ) from error

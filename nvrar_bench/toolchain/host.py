@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Protocol
 
 from nvrar_bench.errors import CompilerError
+from nvrar_bench.problem import Problem
+from nvrar_bench.programs import first_line
 from nvrar_bench.toolchain.cache import content_key, find_or_build
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 
+HEADER_WHEELS = ("nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-cuda-cccl")
 _LIBRARY = "kernel.so"
 _NATIVE = {"x86_64": "-march=native", "aarch64": "-mcpu=native"}
 _FIX = (
@@ -56,9 +59,7 @@ class Compiler:
 
     def version(self) -> str:
         """First line of `--version`, for the record."""
-        output = subprocess.run([*self.command, "--version"], capture_output=True, text=True)
-        lines = output.stdout.splitlines()
-        return lines[0].strip() if lines else shlex.join(self.command)
+        return first_line([*self.command, "--version"]) or shlex.join(self.command)
 
 
 @cache
@@ -72,7 +73,7 @@ def compiler() -> Compiler:
     if named:
         found = shutil.which(named[0])
         if found is None:
-            raise CompilerError(f"CXX={named[0]}: no such program; {_FIX}")
+            raise CompilerError(Problem(f"CXX={named[0]}: no such program", _FIX, "; "))
         return Compiler(tuple(named), Path(found))
     for candidate in ("c++", "g++", "clang++"):
         found = shutil.which(candidate)
@@ -81,26 +82,29 @@ def compiler() -> Compiler:
     zig = importlib.util.find_spec("ziglang")
     if zig and zig.origin:
         return Compiler((sys.executable, "-m", "ziglang", "c++"), Path(zig.origin))
-    raise CompilerError(f"no C++ compiler was found for the CPU kernels: {_FIX}")
+    raise CompilerError(Problem("no C++ compiler was found for the CPU kernels", _FIX))
 
 
 @cache
-def _include_dirs() -> tuple[Path, ...]:
-    """Folders of the CUDA headers that the base dependencies bring."""
+def include_dirs() -> tuple[Path, ...]:
+    """Folders of the CUDA headers that the base dependencies bring.
+
+    Raises:
+        CompilerError: they are missing.
+    """
     spec = importlib.util.find_spec("nvidia")
     for root in spec.submodule_search_locations or () if spec else ():
         include = Path(root) / "cu13" / "include"
         if (include / "cuda_fp16.h").is_file() and (include / "cccl").is_dir():
             return include, include / "cccl"
     raise CompilerError(
-        "the CUDA headers are missing: pip install nvidia-cuda-runtime nvidia-cuda-crt "
-        "nvidia-cuda-cccl"
+        Problem("the CUDA headers are missing", f"pip install {' '.join(HEADER_WHEELS)}")
     )
 
 
 def _headers_identity() -> str:
     """Tells two versions of the header wheels apart."""
-    runtime, cccl = _include_dirs()
+    runtime, cccl = include_dirs()
     probes = (runtime / "cuda_fp16.h", runtime / "cuda_fp8.hpp", cccl / "cuda" / "std" / "atomic")
     return " ".join(f"{probe.stat().st_size} {probe.stat().st_mtime_ns}" for probe in probes)
 
@@ -131,7 +135,7 @@ def _cpu_identity() -> str:
 
 def include_flags() -> list[str]:
     """Return what names the folders of the kernels and of the CUDA headers."""
-    return [f"-I{folder}" for folder in (kernels_dir(), *_include_dirs())]
+    return [f"-I{folder}" for folder in (kernels_dir(), *include_dirs())]
 
 
 def _command(source: Path, library: Path, level: str = "-O2") -> list[str]:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from nvrar_bench.errors import CompilerError, UsageError
+from nvrar_bench.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,15 @@ def version() -> str:
     nvrtc = _load("nvrtc")
     major, minor = _done(nvrtc, nvrtc.nvrtcVersion())
     return f"{major}.{minor}"
+
+
+def linker_version() -> str:
+    """The version of nvJitLink, such as `13.5`.
+
+    Raises:
+        CompilerError: nvJitLink cannot be loaded.
+    """
+    return ".".join(map(str, _load("nvjitlink").version()))
 
 
 def compile_source(source: str, name: str, options: Sequence[str], kind: str = "CUBIN") -> Compiled:
@@ -140,7 +150,6 @@ def _load(name: str) -> ModuleType:
         module.nvrtcVersion() if name == "nvrtc" else module.version()
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CompilerError(
-            f"cuda.bindings.{name} cannot be loaded ({reason}): pip install 'nvrar-bench[cuda13]'"
-        ) from error
+        what = f"cuda.bindings.{name} cannot be loaded ({reason})"
+        raise CompilerError(Problem(what, "pip install 'nvrar-bench[cuda13]'")) from error
     return module

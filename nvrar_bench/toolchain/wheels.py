@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nvrar_bench.errors import CompilerError
+from nvrar_bench.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def find() -> Wheels:
     """
     bindings = _version("cuda-bindings")
     if bindings is None:
-        raise CompilerError(f"the CUDA compiler is not installed: {_fix(13)}")
+        raise CompilerError(Problem("the CUDA compiler is not installed", _fix(13)))
     release = _release_of(bindings)
     versions = {name: _version(name) for name in (*release.compilers, *release.headers)}
     missing = [name for name, number in versions.items() if number is None]
@@ -106,16 +107,14 @@ def find_nvshmem(release: Release) -> Nvshmem:
         library = root / "nvshmem" / "lib" / "libnvshmem_device.a"
         if number is not None and library.is_file():
             return Nvshmem(number, root / "nvshmem" / "include", library)
-    raise CompilerError(f"{release.nvshmem} is not installed: {_fix(release.major)}")
+    raise CompilerError(Problem(f"{release.nvshmem} is not installed", _fix(release.major)))
 
 
 def _release_of(bindings: str) -> Release:
     release = _RELEASES.get(_major(bindings))
     if release is None:
-        raise CompilerError(
-            f"cuda-bindings {bindings} is of CUDA {_major(bindings)}; "
-            f"12 and 13 are supported: {_fix(13)}"
-        )
+        what = f"cuda-bindings {bindings} is of CUDA {_major(bindings)}; 12 and 13 are supported"
+        raise CompilerError(Problem(what, _fix(13)))
     return release
 
 
@@ -125,16 +124,17 @@ def _missing(release: Release, bindings: str, missing: list[str]) -> str:
     # Headers of the other version lie there, and would compile into something that is neither.
     if any(_version(name) for name in (*other.compilers, *other.headers)):
         text += f" (what is there is of CUDA {other.major})"
-    return f"{text}: {_fix(release.major)}"
+    return Problem(text, _fix(release.major))
 
 
 def _require_one_major(release: Release, bindings: str, versions: dict[str, str]) -> None:
     for name, number in versions.items():
         if _major(number) != release.major:
-            raise CompilerError(
+            what = (
                 f"cuda-bindings {bindings} is of CUDA {release.major}, {name} {number} of CUDA "
-                f"{_major(number)}: {_fix(release.major)}"
+                f"{_major(number)}"
             )
+            raise CompilerError(Problem(what, _fix(release.major)))
 
 
 @cache
@@ -145,9 +145,8 @@ def _include_dirs(release: Release) -> tuple[Path, ...]:
     for probe in release.probes:
         if not any((folder / probe).is_file() for folder in folders):
             wheels = " ".join(release.headers)
-            raise CompilerError(
-                f"{probe} is not in the CUDA headers: pip install --force-reinstall {wheels}"
-            )
+            fix = f"pip install --force-reinstall {wheels}"
+            raise CompilerError(Problem(f"{probe} is not in the CUDA headers", fix))
     return tuple(folder for folder in folders if folder.is_dir())
 
 

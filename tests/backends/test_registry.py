@@ -12,6 +12,7 @@ from nvrar_bench.backends.names import NAMES, require_known
 from nvrar_bench.backends.registry import BACKENDS, open_backends
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.cuda import heap_library
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.plan import Plan
 
@@ -108,3 +109,20 @@ def test_mpi_says_what_it_lacks(alone):
             assert reason == f"MPI has no datatype for {dtype}"
         else:
             assert reason == ("MPI has no avg operation" if op == "avg" else None)
+
+
+def test_what_a_machine_lacks_is_what_a_job_on_it_lacks(alone, monkeypatch):
+    """`env` asks before there is a job, and `sweep` in one."""
+    monkeypatch.setattr(heap_library, "missing", lambda: "no NVSHMEM")
+    cpu, gpu = CpuDevice(alone, 1.0), Gpu(alone, 1.0)
+    gpu.heap_problem = "no NVSHMEM"
+    for name in ("mpi", "nvrar", "fake"):
+        for device in (cpu, gpu):
+            entry = BACKENDS[name]
+            assert entry.lacks(device.name) == entry.missing(alone, device), (name, device.name)
+
+
+def test_nccl_says_of_a_machine_what_it_says_of_a_job(alone):
+    for device in (CpuDevice(alone, 1.0), Gpu(alone, 1.0)):
+        entry = BACKENDS["nccl"]
+        assert entry.lacks(device.name) == entry.missing(alone, device) is not None

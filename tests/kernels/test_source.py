@@ -52,7 +52,7 @@ def compilers() -> list:
 
 def build(source: Path, target: Path, *options: str, command: list[str] | None = None) -> str:
     """Compile with the CUDA headers as system headers; return what the compiler says."""
-    system = [f"-isystem{folder}" for folder in host._include_dirs()]
+    system = [f"-isystem{folder}" for folder in host.include_dirs()]
     whole = [*(command or host.compiler().command), "-std=c++17", *options]
     done = subprocess.run(
         [*whole, f"-I{kernels_dir()}", *system, str(source), "-o", str(target)],

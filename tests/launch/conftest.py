@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 _FIND = """
 import json
 from nvrar_bench.launch import launcher
-flavour, program = launcher._find()
+flavour, program = launcher.find()
 print(json.dumps([flavour.name, program, launcher._environment(flavour, program, 16)]))
 """
 

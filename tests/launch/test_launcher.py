@@ -110,20 +110,20 @@ def fake_launchers(monkeypatch, tmp_path, library, says):
     python = tmp_path / "python"
     monkeypatch.setattr(launcher.sys, "executable", str(python))
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(launcher, "_library_version", lambda: library)
+    monkeypatch.setattr(launcher, "library_version", lambda: library)
     return str(program)
 
 
 def test_launcher_beside_python(monkeypatch, tmp_path):
     program = fake_launchers(monkeypatch, tmp_path, "MPICH Version: 5", "HYDRA build details")
-    flavour, found = launcher._find()
+    flavour, found = launcher.find()
     assert (flavour.name, found) == ("MPICH", program)
 
 
 def test_launcher_of_another_library(monkeypatch, tmp_path):
     program = fake_launchers(monkeypatch, tmp_path, "MPICH Version: 5", "mpirun (Open MPI) 5.0")
     with pytest.raises(Unavailable) as caught:
-        launcher._find()
+        launcher.find()
     for word in ("MPICH", f"{program} is of Open MPI", "pip install mpich"):
         assert word in str(caught.value)
 
@@ -131,7 +131,7 @@ def test_launcher_of_another_library(monkeypatch, tmp_path):
 def test_library_without_a_row(monkeypatch, tmp_path):
     fake_launchers(monkeypatch, tmp_path, "MVAPICH2 2.3", "HYDRA build details")
     with pytest.raises(Unavailable, match=r"does not know the launcher of 'MVAPICH2 2.3'"):
-        launcher._find()
+        launcher.find()
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda row: row.name)

@@ -199,11 +199,11 @@ def test_a_compiler_that_cannot_be_run(cache, script):
 
 
 def test_missing_headers_name_the_wheels(monkeypatch):
-    host._include_dirs.cache_clear()
+    host.include_dirs.cache_clear()
     monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CompilerError, match=r"pip install nvidia-cuda-runtime nvidia-cuda-crt "):
-        host._include_dirs()
-    host._include_dirs.cache_clear()
+        host.include_dirs()
+    host.include_dirs.cache_clear()
 
 
 @pytest.mark.parametrize(

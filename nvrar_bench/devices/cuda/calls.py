@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nvrar_bench.errors import NvrarBenchError, Unavailable
+from nvrar_bench.problem import Problem
 
 
 class CudaError(NvrarBenchError):
@@ -71,6 +72,5 @@ def load_calls() -> Calls:
     try:
         return Calls(importlib.import_module("cuda.bindings.driver"))
     except ImportError as error:
-        raise Unavailable(
-            f"cuda-python cannot be imported ({error}): pip install 'nvrar-bench[cuda13]'"
-        ) from error
+        what = f"cuda-python cannot be imported ({error})"
+        raise Unavailable(Problem(what, "pip install 'nvrar-bench[cuda13]'")) from error

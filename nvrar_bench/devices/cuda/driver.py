@@ -15,6 +15,7 @@ from typing import Any
 
 from nvrar_bench.devices.cuda.calls import Calls, CudaError, load_calls
 from nvrar_bench.errors import NvrarBenchError, Unavailable
+from nvrar_bench.problem import Problem, told
 
 _LIBRARY = "libcuda.so.1"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -23,6 +24,7 @@ _BINDINGS = "cuda-bindings"
 # Wheels that carry the CUDA major in their name; those of the other major do not load with ours.
 _SUFFIXED = ("nvidia-nccl-cu", "nvidia-nvshmem-cu", "nvshmem4py-cu")
 _MAJORS = (12, 13)
+_OLDEST = (8, 0)  # compute capability
 
 
 def missing() -> str | None:
@@ -32,12 +34,12 @@ def missing() -> str | None:
     """
     try:
         return (
-            missing_wheel(_installed())
-            or _missing_library()
+            missing_wheel(installed())
+            or missing_library()
             or _missing_gpu(load_calls(), _wheels_major())
         )
     except NvrarBenchError as error:
-        return str(error)
+        return told(error)
 
 
 def require() -> Calls:
@@ -55,39 +57,67 @@ def require() -> Calls:
 def missing_wheel(installed: Mapping[str, str]) -> str | None:
     """Say which wheel is missing or of the wrong CUDA major; `installed` maps names to versions."""
     if _BINDINGS not in installed:
-        return "cuda-python is not installed: pip install 'nvrar-bench[cuda13]'"
+        return Problem("cuda-python is not installed", install_command())
     major = _major(installed[_BINDINGS])
     if major not in _MAJORS:
-        return (
+        return Problem(
             f"cuda-python {installed[_BINDINGS]} is for CUDA {major}; allowed: "
-            f"{' and '.join(map(str, _MAJORS))}: pip install 'nvrar-bench[cuda13]'"
+            f"{' and '.join(map(str, _MAJORS))}",
+            install_command(),
         )
-    for family in _SUFFIXED:
-        others = [f"{family}{m}" for m in _MAJORS if m != major and f"{family}{m}" in installed]
-        if others and f"{family}{major}" not in installed:
-            return (
-                f"the wheels are mixed: cuda-python is for CUDA {major}, but {others[0]} is "
-                f"installed and {family}{major} is not: pip install 'nvrar-bench[cuda{major}]'"
-            )
-    return None
+    problems = (mixed_wheel(family, major, installed) for family in _SUFFIXED)
+    return next(filter(None, problems), None)
+
+
+def mixed_wheel(family: str, major: int, installed: Mapping[str, str]) -> str | None:
+    """Say so if the wheel `family`, less the major in its name, is there for another CUDA alone."""
+    others = [f"{family}{m}" for m in _MAJORS if m != major and f"{family}{m}" in installed]
+    if not others or f"{family}{major}" in installed:
+        return None
+    return Problem(
+        f"the wheels are mixed: cuda-python is for CUDA {major}, but {others[0]} is installed and "
+        f"{family}{major} is not",
+        f"pip install 'nvrar-bench[cuda{major}]'",
+    )
+
+
+def install_command(options: str = "") -> str:
+    """What installs the wheels: of the CUDA of cuda-python, else of the driver, else the newest."""
+    bindings = installed().get(_BINDINGS)
+    major = _major(bindings) if bindings else (supported_cuda() or 0) // 1000
+    return f"pip install {options}'nvrar-bench[cuda{major if major in _MAJORS else _MAJORS[-1]}]'"
+
+
+def supported_cuda() -> int | None:
+    """The newest CUDA of the driver (1000 major + 10 minor), or None; asked without cuda-python."""
+    number = ctypes.c_int()
+    try:
+        ask = ctypes.CDLL(_LIBRARY).cuDriverGetVersion
+    except OSError:
+        return None
+    return number.value if ask(ctypes.byref(number)) == 0 else None
 
 
 def too_old(driver: int, wheels_major: int) -> str | None:
     """Say so if a driver that supports CUDA `driver` (1000 major + 10 minor) lacks the major."""
     if driver >= wheels_major * 1000:
         return None
-    return (
+    older = driver // 1000
+    others = f", or pip install 'nvrar-bench[cuda{older}]'" if older in _MAJORS else ""
+    return Problem(
         f"the NVIDIA driver supports CUDA up to {cuda_version(driver)}, and the installed wheels "
-        f"are for CUDA {wheels_major}: update the driver, or pip install "
-        f"'nvrar-bench[cuda{driver // 1000}]'"
+        f"are for CUDA {wheels_major}",
+        f"update the driver{others}",
     )
 
 
 def none_visible(visible: str | None) -> str:
     """Say that no GPU is visible; `visible` is the value of CUDA_VISIBLE_DEVICES, None if unset."""
     if visible is None:
-        return "no CUDA device is visible: nvidia-smi -L shows what the driver sees"
-    return f"no CUDA device is visible: {_VISIBLE} is {visible!r}; unset it or name a GPU"
+        return Problem("no CUDA device is visible", "nvidia-smi -L shows what the driver sees")
+    return Problem(
+        f"no CUDA device is visible: {_VISIBLE} is {visible!r}", "unset it or name a GPU", "; "
+    )
 
 
 def cuda_version(number: int) -> str:
@@ -123,14 +153,11 @@ def describe(calls: Calls, ordinal: int) -> Gpu:
         CudaError: there is no such GPU.
     """
     device = calls.cuDeviceGet(ordinal)
-    capability = [
-        _attribute(calls, device, f"COMPUTE_CAPABILITY_{part}") for part in ("MAJOR", "MINOR")
-    ]
     return Gpu(
         ordinal=ordinal,
         name=calls.cuDeviceGetName(256, device).split(b"\0")[0].decode(errors="replace"),
         uuid=f"GPU-{uuid.UUID(bytes=bytes(calls.cuDeviceGetUuid(device).bytes))}",
-        arch="sm_{}{}".format(*capability),
+        arch=_arch(_capability(calls, device)),
         sms=_attribute(calls, device, "MULTIPROCESSOR_COUNT"),
         memory_bytes=int(calls.cuDeviceTotalMem(device)),
         l2_bytes=_attribute(calls, device, "L2_CACHE_SIZE"),
@@ -143,12 +170,13 @@ def versions(calls: Calls) -> dict[str, str | None]:
     """CUDA as the driver supports it, the kernel module's version, and the bindings'."""
     return {
         "cuda_driver": cuda_version(int(calls.cuDriverGetVersion())),
-        "nvidia_driver": _kernel_module(),
-        "cuda_bindings": _installed().get(_BINDINGS),
+        "nvidia_driver": kernel_module(),
+        "cuda_bindings": installed().get(_BINDINGS),
     }
 
 
-def _installed() -> dict[str, str]:
+def installed() -> dict[str, str]:
+    """Versions of the wheels of the cuda device that are there."""
     names = [_BINDINGS, *(f"{family}{major}" for family in _SUFFIXED for major in _MAJORS)]
     found = {}
     for name in names:
@@ -158,20 +186,22 @@ def _installed() -> dict[str, str]:
 
 
 def _wheels_major() -> int:
-    return _major(_installed()[_BINDINGS])
+    return _major(installed()[_BINDINGS])
 
 
 def _major(text: str) -> int:
     return int(text.split(".")[0])
 
 
-def _missing_library() -> str | None:
+def missing_library() -> str | None:
+    """Say so if the driver's library is not there, or cannot be loaded."""
     try:
         ctypes.CDLL(_LIBRARY)
     except OSError:
-        return (
-            f"{_LIBRARY} is not found: install the NVIDIA driver; in a container, start it with "
-            "its GPUs (docker run --gpus all)"
+        return Problem(
+            f"{_LIBRARY} is not found",
+            "install the NVIDIA driver; in a container, start it with its GPUs (docker run --gpus "
+            "all)",
         )
     return None
 
@@ -187,7 +217,32 @@ def _missing_gpu(calls: Calls, wheels_major: int) -> str | None:
         if error.name not in ("CUDA_ERROR_NO_DEVICE", "CUDA_ERROR_INVALID_DEVICE"):
             return f"the CUDA driver does not start: {error}"
         visible = 0
-    return None if visible else none_visible(os.environ.get(_VISIBLE))
+    if not visible:
+        return none_visible(os.environ.get(_VISIBLE))
+    problems = (too_small(calls, ordinal) for ordinal in range(visible))
+    return next(filter(None, problems), None)
+
+
+def too_small(calls: Calls, ordinal: int) -> str | None:
+    """Say so if a visible GPU is older than those that the kernels are made for."""
+    capability = _capability(calls, calls.cuDeviceGet(ordinal))
+    if capability >= _OLDEST:
+        return None
+    return Problem(
+        f"GPU {ordinal} is {_arch(capability)}; {_arch(_OLDEST)} and newer are supported",
+        f"leave it out of {_VISIBLE}",
+    )
+
+
+def _capability(calls: Calls, device: Any) -> tuple[int, int]:
+    major, minor = (
+        _attribute(calls, device, f"COMPUTE_CAPABILITY_{part}") for part in ("MAJOR", "MINOR")
+    )
+    return major, minor
+
+
+def _arch(capability: tuple[int, int]) -> str:
+    return "sm_{}{}".format(*capability)
 
 
 def _attribute(calls: Calls, device: Any, name: str) -> int:
@@ -195,7 +250,8 @@ def _attribute(calls: Calls, device: Any, name: str) -> int:
     return int(calls.cuDeviceGetAttribute(attribute, device))
 
 
-def _kernel_module() -> str | None:
+def kernel_module() -> str | None:
+    """The version of the driver's kernel module, such as `580.65.06`."""
     try:
         text = _KERNEL_MODULE.read_text()
     except OSError:

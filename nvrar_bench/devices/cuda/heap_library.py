@@ -12,7 +12,9 @@ import importlib
 import importlib.util
 from typing import Any
 
+from nvrar_bench.devices.cuda import driver
 from nvrar_bench.errors import NvrarBenchError
+from nvrar_bench.problem import Problem
 
 _ID_BYTES = 128  # sizeof(nvshmemx_uniqueid_v1)
 _UID_ARGUMENTS_AT, _UID_ARGUMENTS_BYTES = 8, 24  # nvshmemx_uniqueid_args_v1 in the arguments
@@ -21,13 +23,13 @@ _UID_ARGUMENTS_AT, _UID_ARGUMENTS_BYTES = 8, 24  # nvshmemx_uniqueid_args_v1 in 
 def missing() -> str | None:
     """What NVSHMEM lacks here, and what to do about it; None if nothing. Starts nothing."""
     if importlib.util.find_spec("nvshmem") is None:
-        return "nvshmem4py is not installed: pip install 'nvrar-bench[cuda13]'"
+        return Problem("nvshmem4py is not installed", driver.install_command())
     try:
         NvshmemLibrary()
     except (ImportError, OSError, RuntimeError) as error:
-        return (
-            f"NVSHMEM (libnvshmem_host.so.3) cannot be loaded ({str(error).splitlines()[0]}): "
-            "pip install 'nvrar-bench[cuda13]'"
+        return Problem(
+            f"NVSHMEM (libnvshmem_host.so.3) cannot be loaded ({str(error).splitlines()[0]})",
+            driver.install_command(),
         )
     return None
 

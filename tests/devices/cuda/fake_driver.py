@@ -74,6 +74,7 @@ class FakeDriver:
         self.blocks_per_sm = 2
         self.clock_ns = 0
         self.stuck = False
+        self.capabilities: dict[int, tuple[int, int]] = {}  # of GPUs that are not sm_90
         self.uuids = [bytes([number] * 16) for number in range(gpus)]
         self.held: dict[int, Any] = {}
         self._queue: deque[Callable[[], bool]] = deque()
@@ -123,6 +124,9 @@ class FakeDriver:
         return self.memory
 
     def cuDeviceGetAttribute(self, attribute, device):  # noqa: N802
+        parts = (ATTRIBUTES["COMPUTE_CAPABILITY_MAJOR"], ATTRIBUTES["COMPUTE_CAPABILITY_MINOR"])
+        if device in self.capabilities and attribute in parts:
+            return self.capabilities[device][parts.index(attribute)]
         return attribute
 
     def cuGetErrorString(self, code):  # noqa: N802

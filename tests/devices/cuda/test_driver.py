@@ -7,6 +7,8 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fake_driver import ATTRIBUTES, CUresult, FakeDriver
@@ -24,12 +26,17 @@ def machine(monkeypatch):
     """`machine(fake, wheels)`: a machine with this driver, or none, and these wheels."""
 
     def make(fake: FakeDriver | None, wheels: dict[str, str] = WHEELS) -> None:
-        def library(name: str) -> None:
+        def library(name: str) -> SimpleNamespace:
             if fake is None:
                 raise OSError(f"{name}: cannot open shared object file")
+            return SimpleNamespace(cuDriverGetVersion=ask)
+
+        def ask(number: Any) -> int:
+            number._obj.value = fake.version
+            return 0
 
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        monkeypatch.setattr(driver, "_installed", lambda: wheels)
+        monkeypatch.setattr(driver, "installed", lambda: wheels)
         monkeypatch.setattr(driver.ctypes, "CDLL", library)
         monkeypatch.setattr(driver, "load_calls", lambda: Calls(fake))
 
@@ -40,7 +47,9 @@ def test_nothing_is_missing_and_no_context_was_made(machine):
     fake = FakeDriver()
     machine(fake)
     assert driver.missing() is None
-    assert set(fake.log) == {"cuDriverGetVersion", "cuInit", "cuDeviceGetCount"}
+    assert set(fake.log) == {
+        "cuDriverGetVersion", "cuInit", "cuDeviceGetCount", "cuDeviceGet", "cuDeviceGetAttribute",
+    }  # fmt: skip
     assert isinstance(driver.require(), Calls)
 
 
@@ -107,6 +116,35 @@ def test_no_gpu_names_the_variable_that_hides_them(machine, monkeypatch, error):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert driver.missing() == (
         "no CUDA device is visible: CUDA_VISIBLE_DEVICES is ''; unset it or name a GPU"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "wheels", "extra"),
+    [
+        (13000, {}, "cuda13"),
+        (12080, {}, "cuda12"),
+        (11080, {}, "cuda13"),
+        (13000, {"cuda-bindings": "12.9.1"}, "cuda12"),
+        (12080, {"cuda-bindings": "13.0.3"}, "cuda13"),
+    ],
+)
+def test_wheels_to_install_fit_the_bindings_or_else_the_driver(machine, version, wheels, extra):
+    machine(FakeDriver(version=version), wheels)
+    assert driver.install_command() == f"pip install 'nvrar-bench[{extra}]'"
+
+
+def test_a_driver_too_old_for_any_wheels_is_to_be_updated(machine):
+    machine(FakeDriver(version=11080))
+    assert driver.missing().endswith("are for CUDA 13: update the driver")
+
+
+def test_a_gpu_too_old_for_the_kernels_is_named(machine):
+    fake = FakeDriver(gpus=2)
+    fake.capabilities[1] = (7, 5)
+    machine(fake)
+    assert driver.missing() == (
+        "GPU 1 is sm_75; sm_80 and newer are supported: leave it out of CUDA_VISIBLE_DEVICES"
     )
 
 
