@@ -57,6 +57,11 @@ def format_size(size: int) -> str:
     return str(size)
 
 
+def gibibytes(size: int) -> str:
+    """Write a size in bytes as `79.6 GiB`, roughly."""
+    return f"{size / 1024**3:.1f} GiB"
+
+
 def format_latency(seconds: float) -> str:
     """Write a time in microseconds, without the unit."""
     return _digits(seconds / MICROSECOND)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nvrar_bench.errors import UsageError
+from nvrar_bench.errors import Unavailable, UsageError
 
 NAMES = ("nccl", "mpi", "nvrar", "fake")
 
@@ -18,3 +18,8 @@ def require_known(names: Sequence[str], where: str = "--backend") -> None:
     for name in names:
         if name not in NAMES:
             raise UsageError(f"{where} {name}: no such backend; allowed: {', '.join(NAMES)}")
+
+
+def unavailable(name: str, reason: str | None) -> Unavailable:
+    """The error of a backend that was asked for by name."""
+    return Unavailable(f"--backend {name} is not available: {reason}")

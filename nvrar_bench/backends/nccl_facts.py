@@ -60,7 +60,8 @@ def library_problem() -> str | None:
         return Problem(f"nccl4py cannot be loaded ({error})", driver.install_command("-U "))
     if built is None or built.cuda_variant is None:
         return None
-    return cuda_problem(int(built.cuda_variant.major), (driver.supported_cuda() or 0) // 1000)
+    supported = driver.supported_cuda()
+    return cuda_problem(int(built.cuda_variant.major), supported // 1000) if supported else None
 
 
 def cuda_problem(built_for: int, driver_major: int) -> str | None:

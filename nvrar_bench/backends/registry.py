@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from nvrar_bench.backends import nccl
 from nvrar_bench.backends.base import Backend
+from nvrar_bench.backends.names import unavailable
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cuda import heap_library
-from nvrar_bench.errors import Unavailable
 from nvrar_bench.problem import Problem
 from nvrar_bench.world import World
 
@@ -109,11 +109,6 @@ BACKENDS = {
     "nvrar": Entry(_nvrar_lacks, _nvrar_missing, _open_nvrar),
     "fake": Entry(_fake_lacks, _fake_missing, _open_fake, by_default=False),
 }
-
-
-def unavailable(name: str, reason: str | None) -> Unavailable:
-    """The error of a backend that was asked for by name."""
-    return Unavailable(f"--backend {name} is not available: {reason}")
 
 
 def open_backends(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nvrar_bench import __version__
-from nvrar_bench.cli import check, compare, merge, report, schema, sweep
+from nvrar_bench.cli import check, compare, env, merge, report, schema, sweep
 from nvrar_bench.cli.compile import compile_kernels
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(sweep.sweep)
 app.command()(check.check)
 app.command()(merge.merge)
 app.command("compile")(compile_kernels)
+app.command()(env.env)
 app.command()(compare.compare)
 app.command()(report.report)
 app.command()(schema.schema)

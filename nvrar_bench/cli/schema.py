@@ -13,17 +13,18 @@ def schema(
     document: Annotated[
         str,
         typer.Argument(
-            metavar="[run|comparison]",
-            help="Which document: run, as sweep writes it, or comparison, as compare does.",
+            metavar="[run|comparison|env]",
+            help="Which document: run, as sweep writes it, comparison, as compare does, or env.",
         ),
     ] = "run",
 ) -> None:
-    """Print the JSON Schema (2020-12) of the run record, or of a comparison."""
+    """Print the JSON Schema (2020-12) of the run record, of a comparison, or of what env writes."""
     import json
 
     from nvrar_bench.compare import schema as comparison
+    from nvrar_bench.results import inventory_schema as env
     from nvrar_bench.results import schema as run
 
-    schemas = {"run": run.schema, "comparison": comparison.schema}
-    options.require(document in schemas, "schema", repr(document), "run, comparison")
+    schemas = {"run": run.schema, "comparison": comparison.schema, "env": env.schema}
+    options.require(document in schemas, "schema", repr(document), ", ".join(schemas))
     typer.echo(json.dumps(schemas[document](), indent=2))

@@ -17,6 +17,12 @@ def require_known(name: str) -> None:
         raise UsageError(f"--device {name}: no such device; allowed: {', '.join(NAMES)}")
 
 
+def unavailable(name: str, reason: str) -> Unavailable:
+    """The error of a device that was asked for by name."""
+    other = "; or measure CPU ranks: --device cpu" if name == "cuda" else ""
+    return Unavailable(f"--device {name} is not available: {reason}{other}")
+
+
 def require_cpu(name: str) -> None:
     """Refuse every device but the CPU.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.cuda import driver
+from nvrar_bench.devices.names import unavailable
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.world import World
 
@@ -64,12 +65,6 @@ def choose(world: World, name: str) -> str:
     first = lacking[0]
     where = "" if len(lacking) == len(problems) else f"rank {first} on {world.hosts[first]}: "
     raise unavailable(name, f"{where}{problems[first]}")
-
-
-def unavailable(name: str, reason: str) -> Unavailable:
-    """The error of a device that was asked for by name."""
-    other = "; or measure CPU ranks: --device cpu" if name == "cuda" else ""
-    return Unavailable(f"--device {name} is not available: {reason}{other}")
 
 
 def open_device(world: World, name: str, timeout: float, options: GpuOptions) -> Device:

@@ -30,7 +30,7 @@ def _long_options(command: Any) -> list[str]:
 
 def test_the_designed_commands_are_there():
     """Those of shared/design.md, section 7, that this version has."""
-    assert set(COMMANDS) >= {"sweep", "check", "schema"}
+    assert set(COMMANDS) >= {"sweep", "check", "env", "schema"}
 
 
 def test_help_lists_the_commands(run_command: Callable[..., Any]):

@@ -33,11 +33,7 @@ def missing() -> str | None:
     Creates no context and never raises.
     """
     try:
-        return (
-            missing_wheel(installed())
-            or missing_library()
-            or _missing_gpu(load_calls(), _wheels_major())
-        )
+        return missing_wheel(installed()) or missing_library() or _unusable_gpu(load_calls())
     except NvrarBenchError as error:
         return told(error)
 
@@ -83,8 +79,7 @@ def mixed_wheel(family: str, major: int, installed: Mapping[str, str]) -> str | 
 
 def install_command(options: str = "") -> str:
     """What installs the wheels: of the CUDA of cuda-python, else of the driver, else the newest."""
-    bindings = installed().get(_BINDINGS)
-    major = _major(bindings) if bindings else (supported_cuda() or 0) // 1000
+    major = bindings_major() or (supported_cuda() or 0) // 1000
     return f"pip install {options}'nvrar-bench[cuda{major if major in _MAJORS else _MAJORS[-1]}]'"
 
 
@@ -185,8 +180,10 @@ def installed() -> dict[str, str]:
     return found
 
 
-def _wheels_major() -> int:
-    return _major(installed()[_BINDINGS])
+def bindings_major() -> int | None:
+    """The CUDA that cuda-bindings is for; None if it is not installed."""
+    number = installed().get(_BINDINGS)
+    return None if number is None else _major(number)
 
 
 def _major(text: str) -> int:
@@ -206,10 +203,17 @@ def missing_library() -> str | None:
     return None
 
 
-def _missing_gpu(calls: Calls, wheels_major: int) -> str | None:
-    old = too_old(int(calls.cuDriverGetVersion()), wheels_major)
-    if old:
-        return old
+def _unusable_gpu(calls: Calls) -> str | None:
+    """The first thing that keeps a run from the GPUs of a driver that is there."""
+    return (
+        too_old(int(calls.cuDriverGetVersion()), bindings_major() or 0)
+        or missing_gpu(calls)
+        or next(filter(None, (too_small(calls, n) for n in range(calls.cuDeviceGetCount()))), None)
+    )
+
+
+def missing_gpu(calls: Calls) -> str | None:
+    """Say so if the driver does not start, or no GPU is visible."""
     try:
         calls.cuInit(0)
         visible = int(calls.cuDeviceGetCount())
@@ -217,10 +221,7 @@ def _missing_gpu(calls: Calls, wheels_major: int) -> str | None:
         if error.name not in ("CUDA_ERROR_NO_DEVICE", "CUDA_ERROR_INVALID_DEVICE"):
             return f"the CUDA driver does not start: {error}"
         visible = 0
-    if not visible:
-        return none_visible(os.environ.get(_VISIBLE))
-    problems = (too_small(calls, ordinal) for ordinal in range(visible))
-    return next(filter(None, problems), None)
+    return None if visible else none_visible(os.environ.get(_VISIBLE))
 
 
 def too_small(calls: Calls, ordinal: int) -> str | None:

@@ -2,11 +2,13 @@
 // host's, and a "cubin" is the path of a library that the host's compiler built.
 //
 // Work is queued and runs when an event is asked for, as far as a hold lets it. A kernel takes 5 us of
-// the stub's own time.
+// the stub's own time. Environment variables make another machine of it: STUB_CUDA=12040, STUB_GPUS=0,
+// STUB_CAPABILITY=75, STUB_INIT=hang or crash.
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <deque>
 #include <functional>
@@ -31,6 +33,11 @@ struct Kernel {
     bool holds;
 };
 using Graph = std::vector<Work>;
+
+int variable(const char* name, int otherwise) {
+    const char* const text = getenv(name);
+    return text ? atoi(text) : otherwise;
+}
 
 const char* const kContext = "context";
 const char* const kStream = "stream";
@@ -73,15 +80,21 @@ bool run(const Kernel& kernel, std::vector<Word> a) {
 
 #define STUB extern "C" int
 
-STUB cuInit(unsigned flags) { return flags == 0 ? kSuccess : kInvalid; }
-STUB cuDriverGetVersion(int* version) { return *version = 13000, kSuccess; }
-STUB cuDeviceGetCount(int* count) { return *count = 2, kSuccess; }
+STUB cuInit(unsigned flags) {
+    const char* const how = getenv("STUB_INIT");
+    if (how && !strcmp(how, "hang")) sleep(600);
+    if (how && !strcmp(how, "crash")) abort();
+    return flags == 0 ? kSuccess : kInvalid;
+}
+STUB cuDriverGetVersion(int* version) { return *version = variable("STUB_CUDA", 13000), kSuccess; }
+STUB cuDeviceGetCount(int* count) { return *count = variable("STUB_GPUS", 2), kSuccess; }
 STUB cuDeviceGet(int* device, int ordinal) { return *device = ordinal, kSuccess; }
 STUB cuDeviceGetName(char* name, int room, int) { return strncpy(name, "Stub GPU", room), kSuccess; }
 STUB cuDeviceGetUuid_v2(char* uuid, int device) { return memset(uuid, 0xa0 + device, 16), kSuccess; }
 STUB cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = size_t{1} << 36, kSuccess; }
 STUB cuDeviceGetAttribute(int* value, int attribute, int) {
-    const std::map<int, int> known{{75, 9}, {76, 0}, {16, 132}, {38, 50 << 20}, {13, 1980000}, {36, 0}};
+    const int capability = variable("STUB_CAPABILITY", 90);
+    const std::map<int, int> known{{75, capability / 10}, {76, capability % 10}, {16, 132}, {38, 50 << 20}, {13, 1980000}, {36, 0}};
     const auto found = known.find(attribute);
     return found == known.end() ? kInvalid : (*value = found->second, kSuccess);
 }

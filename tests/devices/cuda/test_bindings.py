@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from nvrar_bench.toolchain import host
+from stub import build
 
 HERE = Path(__file__).parent
 
@@ -19,12 +18,7 @@ HERE = Path(__file__).parent
 def stub(tmp_path_factory, kernel_cache):
     """The folder of a libcuda.so.1 that needs no GPU."""
     pytest.importorskip("cuda.bindings.driver")
-    folder = tmp_path_factory.mktemp("stub")
-    library = str(folder / "libcuda.so.1")
-    options = ["-std=c++17", "-shared", "-fPIC", "-w", "-o", library]
-    source = str(HERE / "stub_driver.cpp")
-    subprocess.run([*host.compiler().command, *options, source, "-ldl"], check=True)
-    return folder
+    return build(tmp_path_factory.mktemp("stub"))
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""`nvrar-bench env`: what is here, what is missing, and what mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nvrar_bench.cli import options
+
+
+def env(
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="auto|cpu|cuda",
+            help="Ask for this device: exit code 5, with the reason, if it cannot run here.",
+        ),
+    ] = "auto",
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            "--backend",
+            metavar="LIST",
+            help="Ask for these backends, separated by commas, on the device that a run would "
+            "take: exit code 5, with the reason, if one cannot run here.",
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="PATH|-",
+            help="Write the table as JSON; - is standard output, alone.",
+        ),
+    ] = None,
+) -> None:
+    """Show what this machine has for a run, what is missing or wrong, and what mends it.
+
+    Starts no rank, does not initialise MPI, and needs neither a GPU nor a driver.
+    """
+    from nvrar_bench.backends import names as backends
+    from nvrar_bench.cli.console import console
+    from nvrar_bench.devices import names as devices
+    from nvrar_bench.inventory import survey
+    from nvrar_bench.inventory.tables import STEPS
+    from nvrar_bench.inventory.wanted import require
+    from nvrar_bench.report import inventory as table
+    from nvrar_bench.report.progress import CaseProgress
+    from nvrar_bench.results.files import STDOUT, require_writable, write_text
+    from nvrar_bench.results.inventory import encode
+
+    wanted = options.names(backend)
+    devices.require_known(device)
+    backends.require_known(wanted)
+    require_writable(json, "--json")
+    with CaseProgress(len(STEPS), console("stderr")) as progress:
+        found = survey.take(progress.begin)
+    write_text(json, encode(found), "--json")
+    if json != STDOUT:
+        table.write(found, console("stdout"))
+    require(found, device, wanted)

@@ -1,0 +1,91 @@
+"""Which devices, and which backends on them, this machine can run: by what a run itself asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from nvrar_bench.backends.names import NAMES as BACKENDS
+from nvrar_bench.errors import NvrarBenchError
+from nvrar_bench.inventory.probe import parts
+from nvrar_bench.problem import told
+from nvrar_bench.results.inventory import Ability
+
+_BUILD_S = 30.0  # the first time, a start gate is compiled, which a run would do else
+
+
+@dataclass(frozen=True)
+class Question:
+    """An ability to be: `ask` says what stands against it, None if nothing does."""
+
+    device: str
+    backend: str | None
+    ask: Callable[[], str | None]
+    limit: float = _BUILD_S  # seconds
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.backend} on {self.device}" if self.backend else self.device
+
+    def take(self) -> list[Ability]:
+        """Ask; whatever is raised stands against it."""
+        try:
+            problem = self.ask()
+        except NvrarBenchError as error:
+            problem = told(error)
+        except Exception as error:  # of a broken library
+            problem = f"{type(error).__name__}: {error}"
+        return [self.failed(problem)]
+
+    def failed(self, problem: str | None) -> Ability:
+        """The ability with this against it."""
+        return Ability(self.device, self.backend, *parts(problem))
+
+
+def _cpu() -> None:
+    """MPI, and the kernel that every run on CPU ranks loads first."""
+    from nvrar_bench.launch.initialize import load_mpi
+    from nvrar_bench.toolchain import host
+    from nvrar_bench.toolchain.kernel import StartGate
+
+    load_mpi()
+    host.load(host.build(StartGate()))
+
+
+def _cuda() -> str | None:
+    """MPI, a driver and GPUs, and the kernel that every run on them loads first."""
+    from nvrar_bench.devices.cuda import driver
+    from nvrar_bench.launch.initialize import load_mpi
+
+    load_mpi()
+    problem = driver.missing()
+    if problem is None:
+        _build_gate()
+    return problem
+
+
+def _build_gate() -> None:
+    from nvrar_bench.devices.cuda import driver
+    from nvrar_bench.devices.cuda.hold import GateKernels
+    from nvrar_bench.toolchain import cuda
+
+    calls = driver.require()
+    ordinals = range(int(calls.cuDeviceGetCount()))
+    for arch in sorted({driver.describe(calls, ordinal).arch for ordinal in ordinals}):
+        cuda.build(GateKernels(), arch)
+
+
+def _backend(name: str, device: str) -> str | None:
+    from nvrar_bench.backends import registry
+
+    return registry.BACKENDS[name].lacks(device)
+
+
+_ASK_DEVICE = {"cpu": _cpu, "cuda": _cuda}
+QUESTIONS = tuple(
+    Question(device, backend, partial(_backend, backend, device) if backend else ask)
+    for device, ask in _ASK_DEVICE.items()
+    for backend in (None, *BACKENDS)
+)

@@ -1,0 +1,93 @@
+"""The seam: one thing to look for, how, and what is said of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from nvrar_bench.errors import NvrarBenchError
+from nvrar_bench.problem import Problem, told
+from nvrar_bench.results.inventory import Row, Status
+
+STEP_S = 15.0
+_MAPS = Path("/proc/self/maps")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of looking; the fields are those of Row."""
+
+    status: Status = "here"
+    version: str | None = None
+    path: str | None = None
+    detail: str | None = None
+    problem: str | None = None
+    name: str | None = None  # where one look finds several things
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A row to be: `look` says what is there. It may raise, hang or crash: the row then says so."""
+
+    group: str
+    name: str
+    needed_for: tuple[str, ...]
+    look: Callable[[], Finding | Sequence[Finding]]
+    limit: float = STEP_S  # seconds
+
+    def take(self) -> list[Row]:
+        """Look; one row, or one for each thing that is there."""
+        try:
+            found = self.look()
+        except NvrarBenchError as error:
+            return [self.failed(told(error))]
+        except Exception as error:  # whatever a broken library raises is its row
+            return [self.failed(f"{type(error).__name__}: {error}")]
+        return [self._row(one) for one in ([found] if isinstance(found, Finding) else found)]
+
+    def failed(self, problem: str) -> Row:
+        """The row of a look that came to nothing."""
+        return self._row(Finding("wrong", problem=problem))
+
+    def _row(self, found: Finding) -> Row:
+        what, fix = parts(found.problem)
+        return Row(
+            group=self.group, name=found.name or self.name, status=found.status,
+            version=found.version, path=found.path, detail=found.detail,
+            problem=what, fix=fix, needed_for=self.needed_for,
+        )  # fmt: skip
+
+
+def parts(problem: str | None) -> tuple[str | None, str | None]:
+    """A problem's two texts, each on one line."""
+    texts = (problem.what, problem.fix) if isinstance(problem, Problem) else (problem, None)
+    what, fix = (text and " ".join(text.split()) for text in texts)
+    return what, fix
+
+
+def missing(problem: str) -> Finding:
+    """It is not here."""
+    return Finding("missing", problem=problem)
+
+
+def wheel(name: str, install: str) -> Finding:
+    """A package by its name; `install` brings it."""
+    number = installed(name)
+    return Finding(version=number) if number else missing(Problem("not installed", install))
+
+
+def installed(name: str) -> str | None:
+    """The version of a package, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def loaded(pattern: str) -> str | None:
+    """Path of a library of this process whose file name begins with `pattern`; None if none."""
+    found = re.search(rf"(/\S*/{pattern}[^\s/]*\.so\S*)$", _MAPS.read_text(), re.MULTILINE)
+    return found.group(1) if found else None

@@ -1,0 +1,29 @@
+"""What is asked for by name, and whether this machine can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nvrar_bench.backends import names as backends
+from nvrar_bench.devices import names as devices
+from nvrar_bench.results.inventory import Inventory
+
+
+def require(inventory: Inventory, device: str, wanted: Sequence[str]) -> None:
+    """Refuse a device, or a backend on it, that this machine cannot run; as a run would.
+
+    `auto` is cuda where it can run, else cpu, and is nothing that is asked for by name.
+
+    Raises:
+        Unavailable: with the reason.
+    """
+    chosen = device
+    if device == "auto":
+        chosen = "cuda" if inventory.ability("cuda").can_run else "cpu"
+    problem = inventory.ability(chosen).problem
+    if device != "auto" and problem:
+        raise devices.unavailable(device, problem)
+    for name in wanted:
+        problem = inventory.ability(chosen, name).problem
+        if problem:
+            raise backends.unavailable(name, problem)

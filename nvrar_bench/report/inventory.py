@@ -1,0 +1,129 @@
+"""What a machine has, on the screen: rows by group, settings, and at the end what it can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nvrar_bench.report.show import printable
+from nvrar_bench.results.inventory import Ability, Inventory, Row
+
+_CAN, _CANNOT, _SET = "can run", "cannot", "set"
+_STYLES = {"here": "green", _CAN: "green", "missing": "yellow", "wrong": "bold red", _CANNOT: "red"}
+_TITLES = ("status", "what", "needed for", "found")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One row of the table, with what stands below it."""
+
+    status: str
+    name: str
+    needed_for: str
+    found: str
+    below: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """What is aligned; the last column is as long as it is."""
+        return self.status, self.name, self.needed_for
+
+
+_Section = tuple[str, list[_Line]]
+
+
+def write(inventory: Inventory, console: Console) -> None:
+    """Write an inventory; as plain text every line that is not data begins with `#`."""
+    sections = list(_sections(inventory))
+    heading = f"nvrar-bench {inventory.version} on {inventory.host}, {inventory.taken_at}"
+    if console.is_terminal:
+        _write_on_terminal(heading, sections, console)
+    else:
+        for line in _plain(heading, sections):
+            console.out(printable(line, console.encoding).rstrip(), highlight=False)
+
+
+def _sections(inventory: Inventory) -> Iterator[_Section]:
+    for group, rows in groupby(inventory.rows, lambda row: row.group):
+        yield group, [_of_row(row) for row in rows]
+    settings = [_Line(_SET, name, "", value) for name, value in inventory.settings.items()]
+    yield "settings that change results" if settings else "no setting changes results", settings
+    counts = ", ".join(f"{count} {status}" for status, count in inventory.summary.items())
+    yield f"what this machine can run ({counts})", list(_abilities(inventory))
+
+
+def _of_row(row: Row) -> _Line:
+    first = row.found or row.problem or ""
+    below = (row.problem if row.found else None, row.fix and f"fix: {row.fix}")
+    return _Line(row.status, row.name, ", ".join(row.needed_for), first, tuple(filter(None, below)))
+
+
+def _abilities(inventory: Inventory) -> Iterator[_Line]:
+    """One line each; a device that cannot run has none for its backends."""
+    for one in inventory.abilities:
+        if one.backend is None or inventory.ability(one.device).can_run:
+            name = f"{one.backend} on {one.device}" if one.backend else f"device {one.device}"
+            yield _of_ability(one, name)
+
+
+def _of_ability(one: Ability, name: str) -> _Line:
+    below = (f"fix: {one.fix}",) if one.fix else ()
+    return _Line(_CAN if one.can_run else _CANNOT, name, "", one.reason or "", below)
+
+
+def _widths(sections: list[_Section]) -> list[int]:
+    cells = [_TITLES[:3], *(line.cells for _, lines in sections for line in lines)]
+    return [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+
+def _plain(heading: str, sections: list[_Section]) -> Iterator[str]:
+    widths = _widths(sections)
+    yield f"# {heading}"
+    yield f"# {_aligned(_TITLES[:3], widths)}  {_TITLES[3]}"
+    indent = " " * (sum(widths) + 2 * len(widths))
+    for title, lines in sections:
+        yield from ("#", f"# {title}")
+        for line in lines:
+            yield f"  {_aligned(line.cells, widths)}  {line.found}"
+            yield from (f"# {indent}{text}" for text in line.below)
+
+
+def _aligned(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def _write_on_terminal(heading: str, sections: list[_Section], console: Console) -> None:
+    widths = _widths(sections)
+    console.print(Text(printable(heading, console.encoding)))
+    for title, lines in sections:
+        console.print(Text(f"\n{title}", style="bold"))
+        if lines:
+            console.print(_table(lines, widths, console.encoding))
+        for line in lines:
+            _write_below(line, console)
+
+
+def _table(lines: list[_Line], widths: list[int], encoding: str) -> Table:
+    """One section; its columns are as wide as those of all the others."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for width in widths:
+        table.add_column(width=width, overflow="fold")
+    table.add_column(overflow="fold")
+    for line in lines:
+        cells = [Text(printable(text, encoding)) for text in (*line.cells, line.found)]
+        cells[0].stylize(_STYLES.get(line.status, ""))
+        table.add_row(*cells)
+    return table
+
+
+def _write_below(line: _Line, console: Console) -> None:
+    """What is wrong, and what mends it; the terminal wraps it, so that it can be copied."""
+    for text in line.below:
+        said = Text(printable(f"{line.name}: {text}", console.encoding))
+        said.stylize(_STYLES.get(line.status, ""))
+        console.print(said, soft_wrap=True)

