@@ -9,7 +9,6 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
@@ -30,7 +29,7 @@ Results = list[Row | Ability]
 
 
 class _Gone(Exception):
-    """The worker said nothing more; the text says why."""
+    """The worker said nothing more; the text says what it did."""
 
 
 def take(begin: Callable[[str], None]) -> Inventory:
@@ -53,13 +52,17 @@ def results(
     done = 0
     while done < len(steps):
         with _Worker([*command, str(done)]) as looking:
+            problem = looking.problem()
+            if problem:
+                yield from (step.failed(problem) for step in steps[done:])
+                return
             for step in steps[done:]:
                 begin(step.name)
                 done += 1
                 try:
                     yield from looking.next(step.limit)
                 except _Gone as gone:
-                    yield step.failed(Problem(str(gone), _retry(done - 1)))
+                    yield step.failed(Problem(f"looking for it {gone}", _retry(done - 1)))
                     break
 
 
@@ -72,17 +75,24 @@ class _Worker:
     """A worker and what it says; it is killed with all that it started."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._said = tempfile.TemporaryFile()  # what libraries print  # noqa: SIM115
+        self._said = os.fdopen(os.memfd_create("said"), "r+b")  # what libraries print
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._said,
             text=True, start_new_session=True,
         )  # fmt: skip
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        self._ready = False
 
     def __enter__(self) -> _Worker:
         return self
+
+    def problem(self) -> str | None:
+        """Why it does not begin; None as soon as it does."""
+        try:
+            self._line(_READY_S)
+        except _Gone as gone:
+            return Problem(f"the process that looks {gone}", _retry(0))
+        return None
 
     def next(self, limit: float) -> Results:
         """What comes of the next step, which may take `limit` seconds.
@@ -90,9 +100,6 @@ class _Worker:
         Raises:
             _Gone: nothing; the worker is of no more use.
         """
-        if not self._ready:
-            self._line(_READY_S)
-            self._ready = True
         return worker.read(self._line(limit))
 
     def _listen(self) -> None:
@@ -105,9 +112,9 @@ class _Worker:
         try:
             line = self._lines.get(timeout=limit)
         except queue.Empty:
-            raise _Gone(f"looking for it took more than {limit:g} s") from None
+            raise _Gone(f"took more than {limit:g} s") from None
         if line is None:
-            raise _Gone(f"looking for it ended the process ({self._end()})")
+            raise _Gone(f"ended its process ({self._end()})")
         return line
 
     def _end(self) -> str:

@@ -202,7 +202,7 @@ def test_a_machine_with_gpus(run_command: Run, stub):
         ({"STUB_CUDA": "12040"}, "NVIDIA driver", "wrong", "supports CUDA up to 12.4"),
         ({"STUB_CAPABILITY": "75"}, "GPU 0", "wrong", "GPU 0 is sm_75; sm_80 and newer"),
         ({"STUB_GPUS": "0"}, "GPUs", "missing", "no CUDA device is visible"),
-        ({"STUB_INIT": "crash"}, "GPUs", "wrong", "ended the process (SIGABRT"),
+        ({"STUB_INIT": "crash"}, "GPUs", "wrong", "ended its process (SIGABRT"),
     ],
 )
 def test_gpus_that_cannot_be_used(run_command: Run, stub, variables, row, status, reason):

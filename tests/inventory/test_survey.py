@@ -43,9 +43,9 @@ def test_what_libraries_print_is_in_nobodys_way(found):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("crashes", "looking for it ended the process (SIGSEGV: assertion failed)"),
+        ("crashes", "looking for it ended its process (SIGSEGV: assertion failed)"),
         ("hangs", "looking for it took more than 1 s"),
-        ("exits", "looking for it ended the process (code 7)"),
+        ("exits", "looking for it ended its process (code 7)"),
     ],
 )
 def test_a_step_that_takes_the_worker_along_is_wrong_and_says_how_to_see_more(found, name, problem):
@@ -72,7 +72,7 @@ def test_all_that_was_found_arrives(found):
 def test_abilities_arrive_too(found):
     assert found[9] == Ability("cpu", None, None, None)
     assert found[10] == Ability("cuda", None, "no driver", "install one")
-    assert found[11].reason.startswith("looking for it ended the process (SIGSEGV")
+    assert found[11].reason.startswith("looking for it ended its process (SIGSEGV")
     assert not found[11].can_run
 
 
@@ -95,11 +95,20 @@ def _sleepers() -> list[str]:
     return found
 
 
-def test_a_worker_that_does_not_start_fails_every_step():
-    steps = [Probe("g", name, (), Finding) for name in ("a", "b")]
-    command = (sys.executable, "-c", "raise SystemExit('no such module')")
-    problems = [one.problem for one in survey.results(steps, command, lambda name: None)]
-    assert problems == ["looking for it ended the process (code 1: no such module)"] * 2
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("raise SystemExit('no such module')", "ended its process (code 1: no such module)"),
+        ("import time; time.sleep(600)", "took more than 2 s"),
+    ],
+)
+def test_a_worker_that_does_not_begin_is_asked_once(monkeypatch, script, problem):
+    monkeypatch.setattr(survey, "_READY_S", 2.0)
+    steps = [Probe("g", name, (), Finding) for name in "abcdefghij"]
+    began = time.monotonic()
+    found = list(survey.results(steps, (sys.executable, "-c", script), lambda name: None))
+    assert [one.problem for one in found] == [f"the process that looks {problem}"] * len(steps)
+    assert time.monotonic() - began < 15
 
 
 def test_names_are_told_before_each_step():
