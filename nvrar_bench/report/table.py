@@ -7,15 +7,15 @@ in the manner of nccl-tests: every line that is not data begins with `#`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 
 from rich.console import Console
 
 from nvrar_bench.report.grid import NOTHING, WRONG, Grid
+from nvrar_bench.report.remarks import lines
+from nvrar_bench.report.series import Series, groups, series_of
 from nvrar_bench.report.show import show
+from nvrar_bench.results.points import numbered
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.units import (
     GIGABYTE,
@@ -28,8 +28,6 @@ from nvrar_bench.units import (
 
 # The backend whose speed-up over the others is the question; see the last columns.
 SUBJECT = "nvrar"
-# Warnings that end in the same advice; what is more is in the record.
-MOST_OF_A_KIND = 3
 
 _FACTS = {
     "mpi_library": "MPI library",
@@ -37,33 +35,18 @@ _FACTS = {
     "compiler": "kernel compiler",
     "host": "host",
 }
-
-
-@dataclass(frozen=True)
-class Series:
-    """The results of one backend in one variant: one block of columns."""
-
-    backend: str
-    variant: str
-
-    @property
-    def label(self) -> str:
-        """Name the series as its heading does, in ASCII: it decides the width of columns."""
-        label = f"{self.backend} {self.variant}".strip()
-        return "".join(c if c.isascii() and c.isprintable() else "?" for c in label)
-
-
 _Row = dict[Series, Result]
 
 
 def write(record: RunRecord, console: Console) -> None:
     """Write the whole report on `record`: what ran where, the tables, and what went wrong."""
     unit = "µs" if console.encoding.startswith("utf") else "us"
-    grids = [_grid(title, results, unit) for title, results in _groups(record)]
-    show(console, list(_heading(record)), grids, list(_notes(record)))
+    grids = [grid(title, results, unit) for title, results in groups(record)]
+    show(console, list(heading(record)), grids, list(lines(record)))
 
 
-def _heading(record: RunRecord) -> Iterator[str]:
+def heading(record: RunRecord) -> Iterator[str]:
+    """Say what ran where, a line each."""
     shape = record.topology
     kind = ("virtual " if shape.virtual_nodes else "") + ("node" if shape.nodes == 1 else "nodes")
     yield f"nvrar-bench {record.run.version}"
@@ -73,15 +56,6 @@ def _heading(record: RunRecord) -> Iterator[str]:
     for key, name in _FACTS.items():
         if record.environment.get(key) is not None:
             yield f"{name}: {record.environment[key]}"
-
-
-def _groups(record: RunRecord) -> Iterator[tuple[str, list[Result]]]:
-    groups: dict[str, list[Result]] = {}
-    for result in record.results:
-        placement = result.placement.replace("_", " ")
-        title = f"{result.dtype} {result.op}, {placement}, {result.buffers} buffers"
-        groups.setdefault(title, []).append(result)
-    yield from groups.items()
 
 
 def _interval(result: Result) -> str:
@@ -104,8 +78,9 @@ _METRICS: tuple[tuple[str, Callable[[Result], str]], ...] = (
 )
 
 
-def _grid(title: str, results: Sequence[Result], unit: str) -> Grid:
-    series = list(dict.fromkeys(Series(r.backend, r.variant) for r in results))
+def grid(title: str, results: Sequence[Result], unit: str) -> Grid:
+    """Return the table of one group; `unit` is how microseconds are written."""
+    series = list(dict.fromkeys(map(series_of, results)))
     pairs = _comparisons(series)
     metrics = tuple(name.format(unit=unit) for name, _ in _METRICS)
     return Grid(
@@ -126,11 +101,8 @@ def _ratio_block(pairs: Sequence[tuple[Series, Series]]) -> tuple[str, tuple[str
 def _rows(results: Sequence[Result]) -> list[_Row]:
     """One row per count, and a further one where a series has the same count again."""
     rows: dict[tuple[int, int], _Row] = {}
-    for result in results:
-        series, repeat = Series(result.backend, result.variant), 0
-        while series in rows.setdefault((result.count, repeat), {}):
-            repeat += 1
-        rows[result.count, repeat][series] = result
+    for repeat, result in numbered(results, lambda one: (series_of(one), one.count)):
+        rows.setdefault((result.count, repeat), {})[series_of(result)] = result
     return list(rows.values())
 
 
@@ -163,87 +135,3 @@ def _speed_up(this: Result | None, other: Result | None) -> str:
         return NOTHING
     median = this.latency_us.median
     return format_ratio(other.latency_us.median / median) if median > 0 else NOTHING
-
-
-def _notes(record: RunRecord) -> Iterator[str]:
-    """Say what the tables do not, worst last: the end of the output is what is read."""
-    if not record.results:
-        yield "no results"
-    yield from _samples(record.results)
-    for skipped in record.skipped:
-        yield f"skipped: {skipped.backend}: {skipped.reason}"
-    yield from _warnings(record.results)
-    yield from (_wrong_result(result) for result in record.results if result.check.wrong)
-    for error in record.errors:
-        yield f"error: {error.type}: {error.message}"
-    if record.run.status != "complete":
-        yield f"the run is not complete: {record.run.status}"
-
-
-def _samples(results: Sequence[Result]) -> Iterator[str]:
-    """Say how many samples there are, what ended the points, who was late and who came last."""
-    counts = sorted({result.samples for result in results})
-    if not counts:
-        return
-    reasons = Counter(result.stop_reason for result in results)
-    ended = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    yield f"samples: {span} per point; ended by {ended}"
-    late, taken = sum(len(result.late) for result in results), sum(r.samples for r in results)
-    if late:
-        yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
-    elsewhere = sum(result.state.left_out for result in results)
-    if elsewhere:
-        yield (
-            f"state: {elsewhere} of {taken} samples, which found the machine in another state, are "
-            "not in the medians"
-        )
-    arrivals = [arrival for result in results for arrival in result.arrivals]
-    last = max(arrivals, key=lambda arrival: arrival.median_us, default=None)
-    if last is not None and last.max_us > 0:
-        yield (
-            f"last to arrive: rank {last.rank}, {format_latency(last.median_us * MICROSECOND)} us "
-            f"behind in the median, {format_latency(last.max_us * MICROSECOND)} us at most"
-        )
-
-
-def _label(result: Result) -> str:
-    return Series(result.backend, result.variant).label
-
-
-def _warnings(results: Sequence[Result]) -> Iterator[str]:
-    """Each warning once; of many that end in the same advice the first ones."""
-    by_advice: dict[str, list[str]] = {}
-    for text in dict.fromkeys(text for result in results for text in result.warnings):
-        lines = by_advice.setdefault(text.rpartition("; ")[2], [])
-        lines += _warning(text, results)
-    for advice, lines in by_advice.items():
-        yield from lines[:MOST_OF_A_KIND]
-        if len(lines) > MOST_OF_A_KIND:
-            yield f"warning: {len(lines) - MOST_OF_A_KIND} more such, in the record: {advice}"
-
-
-def _warning(text: str, results: Sequence[Result]) -> Iterator[str]:
-    """Say it for all results, or for each series with the sizes that it came at."""
-    warned = [result for result in results if text in result.warnings]
-    if len(warned) == len(results) > 1:
-        yield f"warning: {text}"
-    else:
-        yield from _warnings_of_series(text, warned)
-
-
-def _warnings_of_series(text: str, warned: Sequence[Result]) -> Iterator[str]:
-    for label, group in groupby(sorted(warned, key=_label), key=_label):
-        sizes = dict.fromkeys(format_size(result.size_bytes) for result in group)
-        yield f"warning: {label} at {', '.join(sizes)}: {text}"
-
-
-def _wrong_result(result: Result) -> str:
-    where = f"{result.dtype} {result.op}, {result.placement.replace('_', ' ')}"
-    text = f"wrong: {_label(result)} at {format_size(result.size_bytes)}, {where}: "
-    text += f"{result.check.wrong} of {result.check.elements} elements"
-    first = result.check.first_wrong
-    if first is None:
-        return text
-    seen = f"expected {first.expected}, seen {first.seen}"
-    return f"{text}; first at rank {first.rank}, index {first.index}: {seen}"

@@ -77,14 +77,10 @@ def figures(
     """
     samples = np.asarray(samples_us, np.float64)
     launches = _stretches(launch_samples, stretches)
-    in_time = _in_time(samples, launch_samples, late)
+    in_time = _in_time(len(samples), launch_samples, late)
     common = common_state(launches)
-    chosen = samples_of(launches, common.chosen[0])
     doubts = list(of_time(launch_samples, in_time))
-    if not in_time.any():
-        in_time = chosen = np.ones(len(samples), bool)
-    if not (in_time & chosen).any():
-        chosen = np.ones(len(samples), bool)
+    in_time, chosen = _never_none(in_time, samples_of(launches, common.chosen[0]))
     doubts += of_state(launch_samples, chosen, common.apart)
     summary = summarize(samples[in_time] / _MICRO)
     state = _state(launches, common, int(np.sum(in_time & ~chosen)))
@@ -96,6 +92,14 @@ def figures(
 def stretches_of(result: Result) -> list[Stretches]:
     """Return the stretches of each launch; UsageError where they do not fit each other."""
     return _stretches(result.launch_samples, result.stretches)
+
+
+def in_median(result: Result) -> Masks:
+    """Say of each sample, shape (n,), whether the median of `result` is of it."""
+    launches = stretches_of(result)
+    in_time = _in_time(len(result.samples_us), result.launch_samples, result.late)
+    in_time, chosen = _never_none(in_time, samples_of(launches, common_state(launches).chosen[0]))
+    return in_time & chosen
 
 
 def launches_in_state(result: Result) -> int:
@@ -114,15 +118,23 @@ def _stretches(launch_samples: Sequence[int], stretches: Sequence[Stretch]) -> l
         raise UsageError(f"stretches: {error}; allowed: parts of the launches") from error
 
 
-def _in_time(samples: Floats, counts: Sequence[int], late: Sequence[int]) -> Masks:
-    if sum(counts) != len(samples) or not all(0 <= place < len(samples) for place in late):
+def _in_time(samples: int, counts: Sequence[int], late: Sequence[int]) -> Masks:
+    if sum(counts) != samples or not all(0 <= place < samples for place in late):
         raise UsageError(
             f"launch_samples add up to {sum(counts)} and late goes to {max(late, default=0)}; "
-            f"allowed: {len(samples)} samples, and places among them"
+            f"allowed: {samples} samples, and places among them"
         )
-    in_time = np.ones(len(samples), bool)
+    in_time = np.ones(samples, bool)
     in_time[list(late)] = False
     return in_time
+
+
+def _never_none(in_time: Masks, chosen: Masks) -> tuple[Masks, Masks]:
+    """Take all samples, or all that are in time, where what is left would be none."""
+    everything = np.ones(len(in_time), bool)
+    if not in_time.any():
+        return everything, everything
+    return in_time, chosen if (in_time & chosen).any() else everything
 
 
 def _state(launches: Sequence[Stretches], common: Common, left_out: int) -> State:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
@@ -11,11 +10,9 @@ from typing import Any
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.measure import ruler
 from nvrar_bench.results.figures import make_result
+from nvrar_bench.results.points import POINT, numbered, point_of
 from nvrar_bench.results.record import Arrival, Check, Result, RunRecord, Stretch
 
-_POINT = (
-    "backend", "variant", "device", "buffers", "dtype", "op", "placement", "size_bytes", "count",
-)  # fmt: skip
 # How the warning begins that some launches lack a result; merging again replaces it.
 LAUNCHES = "launches: "
 _SEPARATOR = ", "  # between reasons to stop
@@ -36,11 +33,8 @@ def matched(records: Sequence[RunRecord], names: Sequence[str]) -> list[list[Par
     """
     found: dict[tuple[Any, ...], list[Part]] = {}
     for record, name in zip(records, names, strict=True):
-        seen = Counter[tuple[Any, ...]]()
-        for result in record.results:
-            point = tuple(getattr(result, key) for key in _POINT)
-            found.setdefault((*point, seen[point]), []).append(Part(name, result))
-            seen[point] += 1
+        for repeat, result in numbered(record.results, point_of):
+            found.setdefault((*point_of(result), repeat), []).append(Part(name, result))
     return list(found.values())
 
 
@@ -76,7 +70,7 @@ def _joined(results: Sequence[Result], launches: int, ranks: int) -> Result:
         arrivals=_arrivals(results),
         stretches=tuple(chain.from_iterable(map(_stretches, results))),
         check=_check([r.check for r in results]),
-        **{key: getattr(first, key) for key in _POINT},
+        **{key: getattr(first, key) for key in POINT},
     )
 
 

@@ -1,0 +1,148 @@
+"""What a table of figures does not say: samples left out, skipped backends, warnings, errors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from nvrar_bench.report.series import series_of
+from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.units import MICROSECOND, format_latency, format_size
+
+# Warnings that end in the same advice; what is more is in the record.
+MOST_OF_A_KIND = 3
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of remark.
+
+    Attributes:
+        mark: what begins the line of each on the screen.
+        title: of the section on a page; empty: it belongs above everything.
+        of: the texts on a record, without the mark.
+        in_results: whether the results of the record say it too, so that all figures tell of it.
+
+    """
+
+    mark: str
+    title: str
+    of: Callable[[RunRecord], Iterable[str]]
+    in_results: bool
+
+
+def lines(record: RunRecord, kinds: Sequence[Kind] | None = None) -> Iterator[str]:
+    """Say all that there is, or of some `kinds`; the worst comes last, where it is read."""
+    for kind in KINDS if kinds is None else kinds:
+        yield from (kind.mark + text for text in kind.of(record))
+
+
+def beside_results(record: RunRecord) -> Iterator[str]:
+    """Say what no result of the record knows."""
+    yield from lines(record, [kind for kind in KINDS if not kind.in_results])
+
+
+def _emptiness(record: RunRecord) -> Iterator[str]:
+    if not record.results:
+        yield "no results"
+
+
+def _samples(record: RunRecord) -> Iterator[str]:
+    """Say how many samples there are, what ended the points, who was late and who came last."""
+    results = record.results
+    counts = sorted({result.samples for result in results})
+    if not counts:
+        return
+    reasons = Counter(result.stop_reason for result in results)
+    ended = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    yield f"samples: {span} per point; ended by {ended}"
+    late, taken = sum(len(result.late) for result in results), sum(r.samples for r in results)
+    if late:
+        yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
+    elsewhere = sum(result.state.left_out for result in results)
+    if elsewhere:
+        yield (
+            f"state: {elsewhere} of {taken} samples, which found the machine in another state, are "
+            "not in the medians"
+        )
+    arrivals = [arrival for result in results for arrival in result.arrivals]
+    last = max(arrivals, key=lambda arrival: arrival.median_us, default=None)
+    if last is not None and last.max_us > 0:
+        yield (
+            f"last to arrive: rank {last.rank}, {format_latency(last.median_us * MICROSECOND)} us "
+            f"behind in the median, {format_latency(last.max_us * MICROSECOND)} us at most"
+        )
+
+
+def _skipped(record: RunRecord) -> Iterator[str]:
+    yield from (f"{skipped.backend}: {skipped.reason}" for skipped in record.skipped)
+
+
+def _warnings(record: RunRecord) -> Iterator[str]:
+    """Each warning once; of many that end in the same advice the first ones."""
+    results = record.results
+    by_advice: dict[str, list[str]] = {}
+    for text in dict.fromkeys(text for result in results for text in result.warnings):
+        said = by_advice.setdefault(text.rpartition("; ")[2], [])
+        said += _warning(text, results)
+    for advice, said in by_advice.items():
+        yield from said[:MOST_OF_A_KIND]
+        if len(said) > MOST_OF_A_KIND:
+            yield f"{len(said) - MOST_OF_A_KIND} more such, in the record: {advice}"
+
+
+def _warning(text: str, results: Sequence[Result]) -> Iterator[str]:
+    """Say it for all results, or for each series with the sizes that it came at."""
+    warned = [result for result in results if text in result.warnings]
+    if len(warned) == len(results) > 1:
+        yield text
+    else:
+        yield from _warnings_of_series(text, warned)
+
+
+def _warnings_of_series(text: str, warned: Sequence[Result]) -> Iterator[str]:
+    for label, group in groupby(sorted(warned, key=_label), key=_label):
+        sizes = dict.fromkeys(format_size(result.size_bytes) for result in group)
+        yield f"{label} at {', '.join(sizes)}: {text}"
+
+
+def _label(result: Result) -> str:
+    return series_of(result).label
+
+
+def _wrong(record: RunRecord) -> Iterator[str]:
+    yield from (_wrong_result(result) for result in record.results if result.check.wrong)
+
+
+def _wrong_result(result: Result) -> str:
+    where = f"{result.dtype} {result.op}, {result.placement.replace('_', ' ')}"
+    text = f"{_label(result)} at {format_size(result.size_bytes)}, {where}: "
+    text += f"{result.check.wrong} of {result.check.elements} elements"
+    first = result.check.first_wrong
+    if first is None:
+        return text
+    seen = f"expected {first.expected}, seen {first.seen}"
+    return f"{text}; first at rank {first.rank}, index {first.index}: {seen}"
+
+
+def _errors(record: RunRecord) -> Iterator[str]:
+    yield from (f"{error.type}: {error.message}" for error in record.errors)
+
+
+def _ending(record: RunRecord) -> Iterator[str]:
+    if record.run.status != "complete":
+        yield f"the run is not complete: {record.run.status}"
+
+
+KINDS = (
+    Kind("", "", _emptiness, in_results=False),
+    Kind("", "Samples", _samples, in_results=True),
+    Kind("skipped: ", "Skipped", _skipped, in_results=False),
+    Kind("warning: ", "Warnings", _warnings, in_results=True),
+    Kind("wrong: ", "Wrong results", _wrong, in_results=True),
+    Kind("error: ", "Errors", _errors, in_results=False),
+    Kind("", "", _ending, in_results=False),
+)
