@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from nvrar_bench.results.points import POINT, numbered, point_of
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.units import format_size
 
 
 @dataclass(frozen=True)
 class Key:
-    """A point; `repeat` counts, from 0, how often the run has had it before."""
+    """A point, as `results.points.POINT`; `repeat` counts how often the run has had it before."""
 
     backend: str
     variant: str
@@ -47,15 +47,9 @@ class Key:
         return f"{self.series} at {self.size} ({self.count} elements), {self.group}"
 
 
-_FIELDS = tuple(name for name in Key.__dataclass_fields__ if name != "repeat")
-
-
 def points_of(record: RunRecord) -> Mapping[Key, Result]:
     """Return the results by point, in the order of the run."""
-    seen: Counter[Key] = Counter()
-    points = {}
-    for result in record.results:
-        first = Key(**{name: getattr(result, name) for name in _FIELDS}, repeat=0)
-        points[replace(first, repeat=seen[first])] = result
-        seen[first] += 1
-    return points
+    return {
+        Key(**dict(zip(POINT, point_of(result), strict=True)), repeat=repeat): result
+        for repeat, result in numbered(record.results, point_of)
+    }

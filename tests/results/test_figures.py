@@ -16,7 +16,7 @@ from nvrar_bench.measure.independence import BATCHES, effective_samples
 from nvrar_bench.measure.statistics import median_interval, percentile
 from nvrar_bench.results import doubts as doubts_of
 from nvrar_bench.results.doubts import DOUBT, alarming
-from nvrar_bench.results.figures import Figures, figures, make_result, replay
+from nvrar_bench.results.figures import Figures, figures, in_median, make_result, replay
 from nvrar_bench.results.record import RunRecord, State, Stretch
 
 from .samples import RESULT, begin
@@ -189,6 +189,27 @@ def test_where_the_state_has_late_samples_alone_all_in_time_count() -> None:
     found = figures(samples, (60,), range(30), None, stretches((30, CALM), (30, BUSY)))
     assert found.latency_us == of(samples[30:]).latency_us
     assert found.state.left_out == 0
+
+
+@pytest.mark.parametrize(
+    ("late", "work_us", "counted"),
+    [
+        ((), (1.0, 1.0), [1, 1, 1, 1]),
+        ((0,), (1.0, 1.0), [0, 1, 1, 1]),
+        ((0,), (1.0, 5.0), [0, 1, 0, 0]),
+        ((0, 1), (1.0, 5.0), [0, 0, 1, 1]),
+        ((0, 1, 2, 3), (1.0, 5.0), [1, 1, 1, 1]),
+    ],
+)
+def test_which_samples_the_median_is_of(late, work_us, counted) -> None:
+    samples = (4.0, 2.0, 7.0, 9.0)
+    stretches = tuple(Stretch(2, 0.1, 2.0, us) for us in work_us)
+    result = replace(
+        RESULT, samples_us=samples, launch_samples=(4,), late=late, stretches=stretches
+    )
+    assert in_median(result).tolist() == [bool(each) for each in counted]
+    found = figures(samples, (4,), late, None, stretches)
+    assert found.latency_us.median == np.median(np.array(samples)[in_median(result)])
 
 
 def test_stretches_that_are_no_parts_of_launches() -> None:
