@@ -1,16 +1,11 @@
-"""The table, against golden files, and what may never happen to it.
-
-After a wanted change, `UPDATE_GOLDEN=1 pytest tests/report` writes the files anew; read the diff.
-"""
+"""The table, against golden files, and what may never happen to it."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO, StringIO, TextIOWrapper
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -18,11 +13,7 @@ from rich.console import Console
 from nvrar_bench.report import table
 from nvrar_bench.results.record import ErrorEntry, RunRecord, Skipped, State
 
-GOLDEN = Path(__file__).parent / "golden"
-
-
-def full() -> RunRecord:
-    return RunRecord.from_json((GOLDEN / "run.json").read_bytes())
+from .golden_files import full, matches
 
 
 def empty() -> RunRecord:
@@ -60,13 +51,6 @@ def on_terminal(record: RunRecord, width: int = 200) -> str:
 
 def without_colour(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
-
-
-def matches(name: str, text: str) -> bool:
-    path = GOLDEN / name
-    if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    return text == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("record", [full, empty, single], ids=["full", "empty", "single"])
