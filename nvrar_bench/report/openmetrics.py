@@ -1,0 +1,175 @@
+"""OpenMetrics 1.0, of which Prometheus' older text format takes every line too: gauges alone.
+
+A gauge per statistic, because no sum or mean over a median and the ends of its interval would mean
+anything. What is an info metric in OpenMetrics is a gauge of 1 here: collectors of text files and
+the Pushgateway refuse the type `info`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.openmetrics.exposition import generate_latest
+
+from nvrar_bench.report.show import printable
+from nvrar_bench.results.points import POINT, numbered, point_of
+from nvrar_bench.results.record import Result, RunRecord
+
+_PREFIX = "nvrar_bench_"
+_SECONDS, _RATE = "seconds", "bytes_per_second"
+_MICRO, _GIGA = -6, 1e9  # a power of ten, and a factor
+
+_Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A gauge that a run or a result has one of, in base units; where it is None, it is left out.
+
+    `unit` ends the name; it is empty for what is counted.
+    """
+
+    name: str
+    unit: str
+    help: str
+    of: Callable[[Any], float | None]
+
+    def family(self, labels: Sequence[str]) -> GaugeMetricFamily:
+        """Return the gauge, without a value yet."""
+        return GaugeMetricFamily(_PREFIX + self.name, self.help, labels=labels, unit=self.unit)
+
+
+def encode(records: Sequence[RunRecord]) -> str:
+    """Return the metrics of the one record in `records`; the last line is `# EOF`."""
+    (record,) = records
+    text: bytes = generate_latest(_Metrics(record))  # type: ignore[no-untyped-call]
+    return text.decode("utf-8")
+
+
+@dataclass(frozen=True)
+class _Metrics:
+    """What prometheus_client asks for its metrics."""
+
+    record: RunRecord
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield _run_info(self.record)
+        for metric in OF_RUN:
+            value = metric.of(self.record)
+            if value is not None:
+                family = metric.family([])
+                family.add_metric([], value)
+                yield family
+        yield _skipped(self.record)
+        yield from _of_results(self.record)
+
+
+def _run_info(record: RunRecord) -> GaugeMetricFamily:
+    facts = record.environment
+    said = {
+        "id": record.run.id,
+        "status": record.run.status,
+        "version": record.run.version,
+        "started_at": record.run.started_at,
+        **{key: facts[key] for key in ("host", "mpi_library") if facts.get(key) is not None},
+    }
+    family = GaugeMetricFamily(f"{_PREFIX}run_info", "1, with what was run.", labels=list(said))
+    family.add_metric(_labels(said.values()), 1)
+    return family
+
+
+def _skipped(record: RunRecord) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(
+        f"{_PREFIX}skipped", "1 for what did not run, with the reason.",
+        labels=("backend", "reason"),
+    )  # fmt: skip
+    for labels in dict.fromkeys(_labels((s.backend, s.reason)) for s in record.skipped):
+        family.add_metric(labels, 1)
+    return family
+
+
+def _of_results(record: RunRecord) -> Iterator[GaugeMetricFamily]:
+    shape = _labels((record.topology.ranks, record.topology.nodes))
+    points = [((*_labels(point_of(result)), *shape), result) for result in record.results]
+    # By what is written, so that no two series have the same labels.
+    series = [
+        ((*labels, str(repeat)), result)
+        for repeat, (labels, result) in numbered(points, lambda point: point[0])
+    ]
+    for metric in OF_RESULT:
+        family = metric.family(LABELS)
+        for labels, result in series:
+            value = metric.of(result)
+            if value is not None:
+                family.add_metric(labels, value)
+        if family.samples:
+            yield family
+
+
+def _labels(values: Any) -> _Labels:
+    return tuple(printable(str(value), "utf-8") for value in values)
+
+
+def _time(text: str | None) -> float | None:
+    """Return seconds since 1970; None for what is no time, in a record that others wrote."""
+    try:
+        return None if text is None else datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _latency(name: str, text: str) -> Metric:
+    def of(result: Result) -> float | None:
+        value: float | None = getattr(result.latency_us, name)
+        # By decimals: 151.015 us is 0.000151015 s, and not 0.00015101499999999998.
+        return None if value is None else float(Decimal(repr(value)).scaleb(_MICRO))
+
+    return Metric(f"latency_{name}", _SECONDS, text, of)
+
+
+def _checked(of: Callable[[Result], int]) -> Callable[[Result], int | None]:
+    return lambda result: None if result.check.status == "skipped" else of(result)
+
+
+LABELS = (*POINT, "ranks", "nodes", "repeat")
+
+OF_RUN = (
+    Metric("run_complete", "", "1 if the run came to its end, 0 if it failed or was interrupted.",
+           lambda record: float(record.run.status == "complete")),
+    Metric("run_start_time", _SECONDS, "When the run began, since 1970.",
+           lambda record: _time(record.run.started_at)),
+    Metric("run_end_time", _SECONDS, "When the run ended, since 1970.",
+           lambda record: _time(record.run.finished_at)),
+    Metric("run_errors", "", "Errors that ended the run.", lambda record: len(record.errors)),
+    Metric("run_results", "", "Results of the run.", lambda record: len(record.results)),
+    Metric("run_wrong_results", "", "Results whose check failed.",
+           lambda record: sum(r.check.status == "failed" for r in record.results)),
+)  # fmt: skip
+OF_RESULT = (
+    _latency("median", "Median latency of an all-reduce; a sample is the maximum over ranks."),
+    _latency("ci95_low", "Lower end of the 95 % interval of the median."),
+    _latency("ci95_high", "Upper end of the 95 % interval of the median."),
+    _latency("mean", "Mean latency."),
+    _latency("min", "Least latency."),
+    _latency("max", "Greatest latency."),
+    _latency("p95", "95th percentile of latency."),
+    _latency("p99", "99th percentile of latency."),
+    Metric("algbw", _RATE, "Size over median latency.",
+           lambda result: result.algbw_gb_per_s * _GIGA),
+    Metric("busbw", _RATE, "algbw x 2(n-1)/n for n ranks.",
+           lambda result: result.busbw_gb_per_s * _GIGA),
+    Metric("samples", "", "Samples taken.", lambda result: result.samples),
+    Metric("effective_samples", "", "Independent samples that would tell as much of the median.",
+           lambda result: result.independence.effective_samples),
+    Metric("launches", "", "Launches of mpirun.", lambda result: result.launches.count),
+    Metric("checked_elements", "", "Elements compared.",
+           _checked(lambda result: result.check.elements)),
+    Metric("wrong_elements", "", "Wrong elements of those compared.",
+           _checked(lambda result: result.check.wrong)),
+    Metric("warnings", "", "Warnings about the result.", lambda result: len(result.warnings)),
+)  # fmt: skip
