@@ -21,14 +21,25 @@ def write(record: RunRecord, console: Console) -> None:
 def _lines(record: RunRecord) -> list[str]:
     topology = record.topology
     lines = [f"{topology.ranks} ranks; MPI library: {record.environment.get('mpi_library')}"]
-    counted = Counter((result.backend, result.check.status) for result in record.results)
-    for backend in dict.fromkeys(result.backend for result in record.results):
-        passed, failed = counted[backend, "passed"], counted[backend, "failed"]
-        elements = sum(r.check.elements for r in record.results if r.backend == backend)
-        lines.append(f"{backend}: {passed} passed, {failed} failed; {elements} elements compared")
+    lines += checked(record)
     lines += _soak(record.environment.get("soak"))
     lines += [f"skipped {skipped.backend}: {skipped.reason}" for skipped in record.skipped]
     lines += [_failure(result) for result in record.results if result.check.status == "failed"]
+    return lines
+
+
+def checked(record: RunRecord) -> list[str]:
+    """Say of each backend how many of its results passed."""
+    lines = []
+    counted = Counter((result.backend, result.check.status) for result in record.results)
+    for backend in dict.fromkeys(result.backend for result in record.results):
+        passed, failed = counted[backend, "passed"], counted[backend, "failed"]
+        skipped = counted[backend, "skipped"]
+        elements = sum(r.check.elements for r in record.results if r.backend == backend)
+        unchecked = f", {skipped} not checked" if skipped else ""
+        lines.append(
+            f"{backend}: {passed} passed, {failed} failed{unchecked}; {elements} elements compared"
+        )
     return lines
 
 

@@ -58,7 +58,8 @@ def heading(record: RunRecord) -> Iterator[str]:
             yield f"{name}: {record.environment[key]}"
 
 
-def _interval(result: Result) -> str:
+def interval(result: Result) -> str:
+    """Write the 95 % interval of the median, in microseconds."""
     low, high = result.latency_us.ci95_low, result.latency_us.ci95_high
     if low is None or high is None:
         return NOTHING
@@ -71,7 +72,7 @@ def _wrong(result: Result) -> str:
 
 _METRICS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("median {unit}", lambda result: format_latency(result.latency_us.median * MICROSECOND)),
-    ("95 % interval", _interval),
+    ("95 % interval", interval),
     ("n eff", lambda result: f"{result.independence.effective_samples:.0f}"),
     ("busbw GB/s", lambda result: format_bandwidth(result.busbw_gb_per_s * GIGABYTE)),
     (WRONG, _wrong),

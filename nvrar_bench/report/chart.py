@@ -1,0 +1,143 @@
+"""A line chart as SVG: lines over message size, each point with its interval as a bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from nvrar_bench.report.markup import element
+from nvrar_bench.report.scale import Scale, of_sizes
+from nvrar_bench.units import format_size
+
+_WIDTH, _HEIGHT = 460, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 44
+_LETTER = 7.2  # width of a letter beside an axis
+_CAP = 3.5  # half of the line that ends an interval
+
+# About (0, 0), and told apart without colour. As many as have no factor in common with COLOURS, so
+# that two lines have the same pair only after all pairs are used.
+_MARKERS = (
+    "M-4,0A4,4 0 1,0 4,0A4,4 0 1,0 -4,0Z",
+    "M-3.6,-3.6H3.6V3.6H-3.6Z",
+    "M0,-4.8L4.6,3.6H-4.6Z",
+    "M0,-5.2L5.2,0L0,5.2L-5.2,0Z",
+    "M0,4.8L4.6,-3.6H-4.6Z",
+)
+_DASHES = (None, "7 3", "2 3", "9 3 2 3", "4 2")
+COLOURS = 6  # classes c0 to c5 of page.css
+
+
+@dataclass(frozen=True)
+class Point:
+    """A result: its size in bytes, its value, the interval of that, and all of it in words."""
+
+    size: int
+    value: float
+    low: float | None
+    high: float | None
+    text: str
+    is_wrong: bool
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Return what the axis must have room for."""
+        return tuple(v for v in (self.low, self.value, self.high) if v is not None)
+
+
+@dataclass(frozen=True)
+class Line:
+    """The points of one series, by size; `look` numbers its colour, marker and dashes."""
+
+    label: str
+    look: int
+    points: tuple[Point, ...]
+
+
+def draw(lines: Sequence[Line], values: Scale, title: str, unit: str) -> Element:
+    """Return the chart of `lines`, which have a point at least; `unit` is written at the axis."""
+    sizes = _size_axis([point.size for line in lines for point in line.points])
+    return element(
+        "svg", element("title", title), _text(4, _TOP - 3, unit, "start"),
+        *_value_ticks(values), *_size_ticks(sizes), *(_line(each, sizes, values) for each in lines),
+        class_="chart", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=title,
+    )  # fmt: skip
+
+
+def key(line: Line) -> Element:
+    """Return a legend's entry."""
+    sample = element(
+        "svg", element("path", d="M0,7H32", class_="line", stroke_dasharray=_dashes(line)),
+        element("path", d=_marker(line), class_="marker", transform="translate(16 7)"),
+        class_=_colour(line), viewBox="0 0 32 14", width=32, height=14, aria_hidden="true",
+    )  # fmt: skip
+    return element("li", sample, " ", line.label)
+
+
+def _size_axis(sizes: Sequence[int]) -> Scale:
+    return of_sizes(sizes, format_size, (_WIDTH - _LEFT - _RIGHT) / _LETTER)
+
+
+def _value_ticks(scale: Scale) -> Iterator[Element]:
+    for value, text in scale.ticks:
+        y = _y(scale, value)
+        yield element("path", d=f"M{_LEFT},{y:.1f}H{_WIDTH - _RIGHT}", class_="grid")
+        yield _text(_LEFT - 6, y + 4, text, "end")
+
+
+def _size_ticks(scale: Scale) -> Iterator[Element]:
+    floor = _HEIGHT - _BOTTOM
+    yield element("path", d=f"M{_LEFT},{floor}H{_WIDTH - _RIGHT}", class_="axis")
+    for size, text in scale.ticks:
+        x = _x(scale, size)
+        yield element("path", d=f"M{x:.1f},{floor}v5", class_="axis")
+        yield _text(x, floor + 18, text, "middle")
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    yield _text(middle, _HEIGHT - 6, "message size, bytes per rank", "middle")
+
+
+def _line(line: Line, sizes: Scale, values: Scale) -> Element:
+    corners = [(_x(sizes, p.size), _y(values, p.value)) for p in line.points]
+    path = "L".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+    return element(
+        "g", element("path", d=f"M{path}", class_="line", stroke_dasharray=_dashes(line)),
+        *(_point(point, line, sizes, values) for point in line.points),
+        class_=_colour(line),
+    )  # fmt: skip
+
+
+def _point(point: Point, line: Line, sizes: Scale, values: Scale) -> Element:
+    x, y = _x(sizes, point.size), _y(values, point.value)
+    bar = []
+    if point.low is not None and point.high is not None:
+        low, high = _y(values, point.low), _y(values, point.high)
+        cap = f"m{-_CAP},0h{2 * _CAP}"
+        shape = f"M{x:.1f},{low:.1f}V{high:.1f}{cap}M{x:.1f},{low:.1f}{cap}"
+        bar = [element("path", d=shape, class_="interval")]
+    style = "marker wrong" if point.is_wrong else "marker"
+    marker = element("path", d=_marker(line), class_=style, transform=f"translate({x:.1f} {y:.1f})")
+    return element("g", element("title", point.text), *bar, marker)
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> Element:
+    return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
+
+
+def _x(scale: Scale, value: float) -> float:
+    return _LEFT + scale.place(value) * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _y(scale: Scale, value: float) -> float:
+    return _HEIGHT - _BOTTOM - scale.place(value) * (_HEIGHT - _BOTTOM - _TOP - 6)
+
+
+def _colour(line: Line) -> str:
+    return f"c{line.look % COLOURS}"
+
+
+def _marker(line: Line) -> str:
+    return _MARKERS[line.look % len(_MARKERS)]
+
+
+def _dashes(line: Line) -> str | None:
+    return _DASHES[line.look % len(_DASHES)]

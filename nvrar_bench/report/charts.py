@@ -1,0 +1,122 @@
+"""The charts of a run: which there are, and the points of each from the results of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from nvrar_bench.report.chart import Line, Point, draw, key
+from nvrar_bench.report.markup import element
+from nvrar_bench.report.scale import Scale, linear, logarithmic
+from nvrar_bench.report.series import Series, groups, series_of
+from nvrar_bench.report.table import interval
+from nvrar_bench.results.points import numbered
+from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.units import (
+    GIGABYTE,
+    MICROSECOND,
+    format_bandwidth,
+    format_latency,
+    format_size,
+)
+
+_Interval = tuple[float | None, float | None]
+_Line = tuple[Series, int]  # and which of several at the same sizes, from 0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A chart of each group: what is drawn, and on which axis."""
+
+    title: str
+    unit: str
+    value: Callable[[Result], float]
+    interval: Callable[[Result], _Interval]
+    scale: Callable[[Sequence[float]], Scale]
+    least: float  # what is not above it cannot be drawn
+
+
+def _latency_interval(result: Result) -> _Interval:
+    return result.latency_us.ci95_low, result.latency_us.ci95_high
+
+
+def _busbw_interval(result: Result) -> _Interval:
+    """Return the bandwidths at the ends of the interval of the median."""
+    low, high = _latency_interval(result)
+    moved = result.busbw_gb_per_s * result.latency_us.median
+    return (moved / high, moved / low) if low and high else (None, None)
+
+
+KINDS = (
+    Kind(
+        "Latency: median with its 95 % interval", "µs",
+        lambda result: result.latency_us.median, _latency_interval, logarithmic, 0.0,
+    ),
+    Kind(
+        "Bus bandwidth of the median", "GB/s",
+        lambda result: result.busbw_gb_per_s, _busbw_interval, linear, -1.0,
+    ),
+)  # fmt: skip
+
+
+def looks(record: RunRecord) -> dict[_Line, int]:
+    """Give each line of the record one look on all charts."""
+    lines = dict.fromkeys(line for _, results in groups(record) for line, _ in _numbered(results))
+    first_ones_first = sorted(lines, key=lambda line: line[1])
+    return {line: i for i, line in enumerate(first_ones_first)}
+
+
+def figures(
+    title: str, results: Sequence[Result], look_of: Mapping[_Line, int]
+) -> Iterator[Element]:
+    """Yield the charts of the group `title`, with their legends; none of what cannot be drawn."""
+    for kind in KINDS:
+        lines = list(_lines(kind, results, look_of))
+        if lines:
+            yield _figure(kind, lines, title)
+
+
+def _figure(kind: Kind, lines: Sequence[Line], title: str) -> Element:
+    points = [point for line in lines for point in line.points]
+    # The end of an interval may be 0, which no logarithmic axis has: it is drawn to the edge.
+    values = kind.scale([v for point in points for v in point.values if v > kind.least])
+    note = element("small", " Hollow: wrong." if any(p.is_wrong for p in points) else "")
+    return element(
+        "figure", element("figcaption", kind.title, note),
+        element("ul", *map(key, lines), class_="key"),
+        draw(lines, values, f"{kind.title}; {title}", kind.unit),
+    )  # fmt: skip
+
+
+def _lines(kind: Kind, results: Sequence[Result], look_of: Mapping[_Line, int]) -> Iterator[Line]:
+    """Yield a line for each series, and a further one where it has the same size again."""
+    found: dict[_Line, list[Point]] = {}
+    for line, result in _numbered(results):
+        if result.size_bytes > 0 and kind.value(result) > kind.least:
+            found.setdefault(line, []).append(_point(kind, result))
+    for line, points in found.items():
+        series, repeat = line
+        again = f" #{repeat + 1}" if repeat else ""
+        by_size = tuple(sorted(points, key=lambda point: point.size))
+        yield Line(series.label + again, look_of[line], by_size)
+
+
+def _numbered(results: Sequence[Result]) -> Iterator[tuple[_Line, Result]]:
+    for repeat, result in numbered(results, lambda one: (series_of(one), one.size_bytes)):
+        yield (series_of(result), repeat), result
+
+
+def _point(kind: Kind, result: Result) -> Point:
+    return Point(
+        result.size_bytes, kind.value(result), *kind.interval(result), _words(result),
+        result.check.status == "failed",
+    )  # fmt: skip
+
+
+def _words(result: Result) -> str:
+    return (
+        f"{series_of(result).label}, {format_size(result.size_bytes)}: "
+        f"{format_latency(result.latency_us.median * MICROSECOND)} µs ({interval(result)}), "
+        f"{format_bandwidth(result.busbw_gb_per_s * GIGABYTE)} GB/s"
+    )
