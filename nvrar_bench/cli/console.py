@@ -14,9 +14,9 @@ import sys
 from rich.console import Console
 
 from nvrar_bench.launch.environment import expected_ranks
+from nvrar_bench.report.show import WIDE
 
 _VARIABLE = "NVRAR_BENCH_TERMINAL"
-_WIDE = 400  # columns of what is no terminal: nothing is cut
 
 
 def announce_terminal() -> None:
@@ -34,4 +34,4 @@ def console(name: str) -> Console:
         return Console(file=stream, force_terminal=True, width=int(columns))
     if stream.isatty() and expected_ranks(os.environ) is None:
         return Console(file=stream)
-    return Console(file=stream, force_terminal=False, width=_WIDE)
+    return Console(file=stream, force_terminal=False, width=WIDE)

@@ -16,36 +16,50 @@ def report(
             help="Each run: a record, as sweep --json writes it; - is standard input.",
         ),
     ],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="table|csv|openmetrics|html",
+            help="table: as sweep shows it. csv: a row per result, for spreadsheets. openmetrics: "
+            "for Prometheus; of one run. html: a page with charts, complete in itself.",
+        ),
+    ] = "table",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="PATH|-",
+            help="Write the report here, whole or not at all. [-: standard output]",
+        ),
+    ] = None,
+    samples: Annotated[
+        bool,
+        typer.Option("--samples", help="With --format csv: a row per sample, for pandas or R."),
+    ] = False,
+    summary: Annotated[
+        bool,
+        typer.Option("--summary", help="What passed and failed, as check shows it; no figures."),
+    ] = False,
     json: Annotated[
         Path | None,
         typer.Option(
             "--json",
             metavar="PATH|-",
-            help="Write the record with its new figures here; - is standard output, alone. For "
-            "one run.",
+            help="Write the record with its new figures here; - is standard output, without the "
+            "table. For one run.",
         ),
     ] = None,
-    summary: Annotated[
-        bool,
-        typer.Option("--summary", help="What passed and failed, as check shows it; no figures."),
-    ] = False,
 ) -> None:
-    """Compute all figures of stored runs anew from their samples, and show the table again.
+    """Compute all figures of stored runs anew from their samples, and show them in any form.
 
     Starts no rank and needs no MPI.
     """
-    from nvrar_bench.cli.console import console
-    from nvrar_bench.cli.options import require
     from nvrar_bench.cli.reading import replayed
-    from nvrar_bench.report import summary as in_short
-    from nvrar_bench.report import table
-    from nvrar_bench.results.files import STDOUT, require_writable, write_text
-    from nvrar_bench.results.writer import encode
+    from nvrar_bench.cli.reporting import Wanted
 
-    require(json is None or len(run) == 1, "--json", f"with {len(run)} runs", "one run")
-    require_writable(json, "--json")
-    records = [replayed(path) for path in run]
-    for record in records:
-        write_text(json, encode(record), "--json")
-        if json != STDOUT:
-            (in_short if summary else table).write(record, console("stdout"))
+    given = (("--samples", samples), ("--summary", summary))
+    variants = [option for option, is_given in given if is_given]
+    wanted = Wanted(run, form, variants, output, json)
+    wanted.require_sense()
+    wanted.write([replayed(path) for path in run])

@@ -40,7 +40,9 @@ def require_writable(destination: Path | None, option: str) -> None:
 
 
 def write_text(destination: Path | None, text: str, option: str) -> None:
-    """Write `text` to a file, which it replaces, or to standard output; None writes nothing.
+    """Write `text` as UTF-8 to a file, which it replaces, or to standard output.
+
+    None writes nothing.
 
     Raises:
         NvrarBenchError: names the option, the path and why; the old file stays.
@@ -50,8 +52,9 @@ def write_text(destination: Path | None, text: str, option: str) -> None:
         return
     try:
         if destination == STDOUT:
-            sys.stdout.write(text)
             sys.stdout.flush()
+            sys.stdout.buffer.write(text.encode("utf-8"))
+            sys.stdout.buffer.flush()
         else:
             replace(target_of(destination), text)
     except (OSError, RuntimeError) as error:

@@ -17,7 +17,7 @@ from output import valid
 from rich.console import Console
 from stored import RECORD, Stored
 
-from nvrar_bench.report import summary, table
+from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
 from nvrar_bench.results.figures import replay
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.results.writer import encode
@@ -97,9 +97,104 @@ def test_no_time_has_no_bandwidth(run: Stored) -> None:
     assert "bandwidth" in message
 
 
+FORMS = {
+    "--format table": lambda records: "".join(shown(table, one) for one in records),
+    "--summary": lambda records: "".join(shown(summary, one) for one in records),
+    "--format csv": csv_rows.encode,
+    "--format csv --samples": csv_rows.encode_samples,
+    "--format openmetrics": openmetrics.encode,
+    "--format html": page.encode,
+}
+
+
+@pytest.mark.parametrize("words", FORMS)
+def test_every_form_is_of_new_figures_on_standard_output_and_in_a_file(
+    run: Stored, words: str
+) -> None:
+    wanted = FORMS[words]([replay(RUN)])
+    done = run("report", "run.json", *words.split())
+    assert (done.code, done.out, done.error) == (0, wanted, "")
+    Path("out").write_text("old")
+    for place in ("out", "-"):
+        again = run("report", "run.json", *words.split(), "--output", place)
+        assert (again.code, again.error) == (0, "")
+        assert again.out == (wanted if place == "-" else "")
+    assert Path("out").read_bytes() == wanted.encode()
+    assert "99.0" not in wanted
+
+
+@pytest.mark.parametrize("words", [words for words in FORMS if words != "--format openmetrics"])
+def test_every_form_but_one_takes_several_runs(run: Stored, words: str) -> None:
+    done = run("report", "run.json", "run.json", *words.split())
+    assert (done.code, done.out) == (0, FORMS[words]([replay(RUN), replay(RUN)]))
+
+
+@pytest.mark.parametrize("words", FORMS)
+def test_what_a_form_has_no_place_for_is_said_on_standard_error(run: Stored, words: str) -> None:
+    bad = RUN.with_skipped("nccl", "no GPU\nhere").with_error(ValueError("lost")).finished("failed")
+    Path("bad.json").write_text(encode(replace(bad, results=())))
+    done = run("report", "bad.json", *words.split())
+    assert done.code == 0
+    said = (
+        "nvrar-bench: bad.json: no results\n"
+        "nvrar-bench: bad.json: skipped: nccl: no GPU here\n"
+        "nvrar-bench: bad.json: error: ValueError: lost\n"
+        "nvrar-bench: bad.json: the run is not complete: failed\n"
+    )
+    has_no_place = "csv" in words or "openmetrics" in words
+    assert done.error == (said if has_no_place else "")
+
+
+def test_a_record_and_a_report_of_it_at_once(run: Stored) -> None:
+    alone = run("report", "run.json", "--json", "-").out
+    done = run("report", "run.json", "--json", "-", "--format", "csv", "--output", "run.csv")
+    assert done.out == alone
+    assert Path("run.csv").read_bytes() == csv_rows.encode([replay(RUN)]).encode()
+    done = run("report", "run.json", "--json", "again.json", "--format", "html")
+    assert done.out == page.encode([replay(RUN)])
+    assert Path("again.json").read_text() == alone
+
+
+def test_forms_are_utf_8_whatever_standard_output_is(
+    run: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
+    odd = replace(RUN.results[0], warnings=("é \ud800",))
+    Path("odd.json").write_text(encode(replace(RUN, results=(odd,))))
+    for form in ("csv", "openmetrics", "html"):
+        assert run("report", "odd.json", "--format", form).code == 0
+    assert "é ?" in content.getvalue().decode("utf-8")
+
+
+@pytest.mark.parametrize("words", ["run.json damaged.json", "damaged.json run.json"])
+def test_of_a_damaged_record_nothing_is_written(run: Stored, words: str) -> None:
+    Path("damaged.json").write_text("{")
+    Path("out.csv").write_text("old")
+    done = run("report", *words.split(), "--format", "csv", "--output", "out.csv")
+    assert (done.code, done.out) == (2, "")
+    assert Path("out.csv").read_text() == "old"
+    assert sorted(path.name for path in Path().iterdir()) == ["damaged.json", "out.csv", "run.json"]
+
+
 @pytest.mark.parametrize(
     ("words", "texts"),
     [
+        ("run.json --format pdf", ["--format 'pdf'", "table, csv, openmetrics, html"]),
+        ("run.json --format=", ["--format ''", "table, csv, openmetrics, html"]),
+        ("run.json run.json --format openmetrics", ["--format openmetrics", "2 runs", "one run"]),
+        ("run.json --samples", ["--samples with --format table", "allowed: --format csv"]),
+        ("run.json --samples --format html", ["--samples with --format html", "--format csv"]),
+        ("run.json --summary --format csv", ["--summary with --format csv", "--format table"]),
+        ("run.json --summary --samples", ["--samples with --format table"]),
+        ("run.json --json - --format csv", ["--json - with --format csv", "--output PATH"]),
+        ("run.json --json - --output -", ["--json - with --output -", "one of them"]),
+        ("run.json --json x --output ./x", ["--output x", "--json", "another file"]),
+        ("run.json --output run.json", ["--output run.json", "one of the runs", "another file"]),
+        ("run.json --output no/x", ["--output 'no/x'", "existing folder"]),
+        ("run.json --output .", ["--output '.'", "folder"]),
+        ("run.json --output /dev/null", ["--output '/dev/null'", "regular file"]),
+        ("nosuch.json --format html", ["'nosuch.json'", "No such file", "allowed"]),
         ("nosuch.json", ["'nosuch.json'", "No such file", "allowed"]),
         (".", ["'.'", "directory"]),
         ("damaged.json", ["damaged.json: this is not the JSON of a run"]),
@@ -122,9 +217,12 @@ SAFE = settings(
 )
 
 
+ANYTHING = [(), ("--json", "-"), *(tuple(words.split()) for words in FORMS)]
+
+
 def _never_a_traceback(run: Stored, content: bytes, *words: str) -> None:
     Path("odd.json").write_bytes(content)
-    for option in [words] if words else [(), ("--json", "-")]:
+    for option in [words] if words else ANYTHING:
         done = run("report", "odd.json", *option)
         assert done.code in (0, 2), done.error
         if done.code:

@@ -1,0 +1,100 @@
+"""What `report` is asked for: whether it makes sense, and where what goes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import realpath
+from pathlib import Path
+
+from nvrar_bench.cli.console import console
+from nvrar_bench.cli.options import require
+from nvrar_bench.report import summary, table
+from nvrar_bench.report.formats import FORMATS, TABLE, Encode
+from nvrar_bench.report.remarks import beside_results
+from nvrar_bench.report.show import printable
+from nvrar_bench.results.files import STDOUT, require_writable, write_text
+from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.writer import encode as as_json
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options of `report`; `variants` are those of --summary and --samples that were given."""
+
+    runs: Sequence[Path]
+    form: str
+    variants: Sequence[str]
+    output: Path | None
+    json: Path | None
+
+    def require_sense(self) -> None:
+        """Refuse options that do not go together, and files that cannot be written.
+
+        Raises:
+            UsageError: names the options.
+        """
+        require(self.form in FORMATS, "--format", repr(self.form), ", ".join(FORMATS))
+        form, several = FORMATS[self.form], f"with {len(self.runs)} runs"
+        for option in self.variants:
+            fitting = ", ".join(name for name, each in FORMATS.items() if option in each.variants)
+            require(option in form.variants, option, f"with --format {self.form}",
+                    f"--format {fitting}")  # fmt: skip
+        is_one = len(self.runs) == 1
+        require(is_one or form.takes_several, f"--format {self.form}", several, "one run")
+        require(is_one or self.json is None, "--json", several, "one run")
+        self._require_places()
+
+    def _require_places(self) -> None:
+        shares_stdout = self.json == STDOUT and self.output == STDOUT
+        require(not shares_stdout, "--json -", "with --output -", "- for one of them")
+        require(self.form == TABLE or not self._is_json_alone, "--json -",
+                f"with --format {self.form}", "--output PATH beside it")  # fmt: skip
+        require_writable(self.json, "--json")
+        require_writable(self.output, "--output")
+        if self.output is not None and self.output != STDOUT:
+            given = {realpath(path) for path in self.runs if path != STDOUT}
+            output = realpath(self.output)
+            require(output not in given, "--output", f"{self.output}, one of the runs",
+                    "another file")  # fmt: skip
+            require(self.json is None or output != realpath(self.json), "--output",
+                    f"{self.output}, also of --json", "another file")  # fmt: skip
+
+    def write(self, records: Sequence[RunRecord]) -> None:
+        """Write the report, whole or not at all, and the record where that was asked for."""
+        text = None if self._is_for_screen else self._encode()(records)
+        if self.json is not None:
+            write_text(self.json, as_json(records[0]), "--json")
+        if text is None:
+            self._show(records)
+        else:
+            write_text(self.output or STDOUT, text, "--output")
+            self._say_the_rest(records)
+
+    @property
+    def _is_for_screen(self) -> bool:
+        """Whether it is a table on standard output, which may be a terminal."""
+        return self.form == TABLE and self.output in (None, STDOUT)
+
+    @property
+    def _is_json_alone(self) -> bool:
+        """Whether standard output is for the record, and nothing else was asked for."""
+        return self.json == STDOUT and self.output is None
+
+    def _encode(self) -> Encode:
+        form = FORMATS[self.form]
+        return next((form.variants[option] for option in self.variants), form.encode)
+
+    def _show(self, records: Sequence[RunRecord]) -> None:
+        if not self._is_json_alone:
+            for record in records:
+                (summary if self.variants else table).write(record, console("stdout"))
+
+    def _say_the_rest(self, records: Sequence[RunRecord]) -> None:
+        """Say on standard error what the form has no place for."""
+        if FORMATS[self.form].tells_all:
+            return
+        for path, record in zip(self.runs, records, strict=True):
+            for remark in beside_results(record):
+                sys.stderr.write(printable(f"nvrar-bench: {path}: {remark}", "utf-8") + "\n")

@@ -1,0 +1,44 @@
+"""The forms in which `report` writes stored runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
+from nvrar_bench.report.show import as_text
+from nvrar_bench.results.record import RunRecord
+
+Encode = Callable[[Sequence[RunRecord]], str]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One form.
+
+    Attributes:
+        encode: returns the text of all runs.
+        tells_all: whether that says what no result knows: skipped backends, errors, how it ended.
+        takes_several: whether it has room for several runs.
+        variants: what an option makes of it.
+
+    """
+
+    encode: Encode
+    tells_all: bool
+    takes_several: bool = True
+    variants: dict[str, Encode] = field(default_factory=dict)
+
+
+TABLE = "table"
+FORMATS = {
+    TABLE: Format(
+        as_text(table.write), tells_all=True, variants={"--summary": as_text(summary.write)}
+    ),
+    "csv": Format(
+        csv_rows.encode, tells_all=False, variants={"--samples": csv_rows.encode_samples}
+    ),
+    # No series is labelled with its run: each run would begin new ones.
+    "openmetrics": Format(openmetrics.encode, tells_all=False, takes_several=False),
+    "html": Format(page.encode, tells_all=True),
+}
