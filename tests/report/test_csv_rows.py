@@ -16,7 +16,7 @@ from nvrar_bench.report.show import printable
 from nvrar_bench.results.figures import in_median
 from nvrar_bench.results.record import FirstWrong, Latency, RunRecord
 
-from .golden_files import full, matches
+from .golden_files import full, is_documented, matches
 from .nasty import TEXTS, with_text
 
 
@@ -70,6 +70,11 @@ def test_the_first_wrong_element_and_all_warnings() -> None:
 
 def test_no_results_are_no_rows() -> None:
     assert encode([record()]).count("\r\n") == 1
+
+
+@pytest.mark.parametrize("encoded", [encode([full()]), encode_samples([full()])])
+def test_every_column_is_documented(encoded: str) -> None:
+    assert [name for name in rows(encoded)[0] if not is_documented(name)] == []
 
 
 LAUNCHES = [[5.0, 1.0, 2.0], [3.0, 9.0]]
