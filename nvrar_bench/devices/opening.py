@@ -20,8 +20,9 @@ class GpuOptions:
         share: several ranks may run on one.
         graph: calls captured in one CUDA graph; 1: none are.
         cold_cache: caches are flushed before each sample, on CPU ranks as well.
-        heap_bytes: symmetric memory that a rank needs; None: no backend needs any.
+        heap_bytes: symmetric memory that a rank needs; None: nobody needs any.
         heap_required: a backend that needs it was asked for by name.
+        symmetric: buffers are to lie in it, whatever the backends.
     """
 
     share: bool = False
@@ -29,6 +30,7 @@ class GpuOptions:
     cold_cache: bool = False
     heap_bytes: int | None = None
     heap_required: bool = False
+    symmetric: bool = False
 
     def require_none(self) -> None:
         """Refuse, on CPU ranks, what only GPUs have.
@@ -93,6 +95,11 @@ def _open_cuda(world: World, timeout: float, options: GpuOptions) -> Device:
         except Unavailable as error:
             if options.heap_required:
                 raise
+            if options.symmetric:
+                raise Unavailable(
+                    f"symmetric buffers on cuda lie in NVSHMEM's heap: {error}; or do without: "
+                    "--buffers private"
+                ) from error
             problem = str(error)
     device = CudaDevice(
         world, timeout, placement, heap=heap, graph=options.graph, cold_cache=options.cold_cache

@@ -98,17 +98,10 @@ class Session:
 
     def _open_device(self, todo: list[Stage]) -> None:
         settings = self._settings
-        needed = memory.symmetric_bytes(todo, settings.tuning.radix)
         with self._guard.watch("opening the device", _LOCAL_WORK_LIMIT_S):
             self._device = open_device(
-                self._world, settings.device, settings.timeout,
-                GpuOptions(
-                    share=settings.share_gpu, graph=settings.graph, cold_cache=settings.cold_cache,
-                    heap_bytes=None if settings.backends and "nvrar" not in settings.backends
-                    else needed,
-                    heap_required="nvrar" in settings.backends,
-                ),
-            )  # fmt: skip
+                self._world, settings.device, settings.timeout, gpu_options(settings, todo)
+            )
 
     def _empty_record(self, command: Sequence[str], todo: list[Stage]) -> RunRecord:
         nodes = {stage.world.nodes for stage in todo}
@@ -262,6 +255,18 @@ class Session:
 
     def _watch(self, what: str) -> Watch:
         return self._guard.watch(what, self._settings.timeout + _GUARD_EXTRA_S)
+
+
+def gpu_options(settings: Settings, todo: Sequence[Stage]) -> GpuOptions:
+    """How a run uses GPUs. Symmetric buffers lie in NVSHMEM's heap, whatever the backends."""
+    symmetric = any(case.buffers == "symmetric" for stage in todo for case in stage.sweep.plan)
+    nvrar = not settings.backends or "nvrar" in settings.backends
+    needed = memory.symmetric_bytes(todo, settings.tuning.radix)
+    return GpuOptions(
+        share=settings.share_gpu, graph=settings.graph, cold_cache=settings.cold_cache,
+        heap_bytes=needed if nvrar or symmetric else None,
+        heap_required="nvrar" in settings.backends, symmetric=symmetric,
+    )  # fmt: skip
 
 
 def describe_block(cases: Sequence[Case], stage: Stage) -> str:

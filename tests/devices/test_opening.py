@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,3 +83,34 @@ def test_cold_caches_are_for_cpu_ranks_too(alone):
     device = open_device(alone, "cpu", 1.0, GpuOptions(cold_cache=True))
     assert device.facts()["cold_cache"] is True
     assert open_device(alone, "cpu", 1.0, GpuOptions()).facts()["cold_cache"] is False
+
+
+@pytest.fixture
+def without_nvshmem(monkeypatch):
+    """A GPU on a machine where NVSHMEM does not start."""
+    from nvrar_bench.devices.cuda import device, heap, placement
+
+    def broken(*_):
+        raise Unavailable("NVSHMEM did not start")
+
+    place = SimpleNamespace(gpu=SimpleNamespace(ordinal=0))
+    monkeypatch.setattr(opening.driver, "missing", lambda: None)
+    monkeypatch.setattr(placement, "place", lambda *_: place)
+    monkeypatch.setattr(heap, "SymmetricHeap", broken)
+    monkeypatch.setattr(device, "CudaDevice", lambda *_, heap, **__: SimpleNamespace(heap=heap))
+
+
+@pytest.mark.usefixtures("without_nvshmem")
+def test_without_nvshmem_there_are_no_symmetric_buffers_and_private_ones_are_named(world):
+    with pytest.raises(Unavailable) as caught:
+        open_device(world(), "cuda", 1.0, GpuOptions(heap_bytes=9, symmetric=True))
+    assert str(caught.value) == (
+        "symmetric buffers on cuda lie in NVSHMEM's heap: NVSHMEM did not start; or do without: "
+        "--buffers private"
+    )
+    nvrar = GpuOptions(heap_bytes=9, symmetric=True, heap_required=True)
+    with pytest.raises(Unavailable, match=r"^NVSHMEM did not start$"):
+        open_device(world(), "cuda", 1.0, nvrar)
+    device = open_device(world(), "cuda", 1.0, GpuOptions(heap_bytes=9))
+    assert (device.heap, device.heap_problem) == (None, "NVSHMEM did not start")
+    assert open_device(world(), "cuda", 1.0, GpuOptions()).heap_problem is None

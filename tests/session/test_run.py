@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from nvrar_bench.casefile import Sweep
+from nvrar_bench.measure.rules import Stopping
+from nvrar_bench.plan import Plan
+from nvrar_bench.session.run import gpu_options
+from nvrar_bench.session.settings import Settings
+from nvrar_bench.session.stages import stages
+
 # Call k takes (10 us + size / 10 GB/s) * (1 + k mod 11 / 100). Calls 0 to 3 verify; then each of
 # the ten turns has one call that is not timed, and the timed ones.
 SIZES = {
@@ -94,3 +101,24 @@ def test_the_same_case_in_a_case_file(run, tmp_path):
     assert record["skipped"] == [
         {"backend": "all", "reason": "sweep a at 3 nodes: 2 ranks cannot be split into 3"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("backends", "buffers", "opened", "required", "symmetric"),
+    [
+        ((), ("symmetric",), True, False, True),
+        ((), ("private",), True, False, False),
+        (("nvrar",), ("private",), True, True, False),
+        (("nccl", "mpi"), ("private", "symmetric"), True, False, True),
+        (("nccl",), ("private",), False, False, False),
+    ],
+)
+def test_the_heap_of_gpus_is_opened_for_nvrar_and_for_symmetric_buffers(
+    alone, backends, buffers, opened, required, symmetric
+):
+    sweep = Sweep("sweep", (), (), None, None, Plan.build((4096,), buffers=buffers))
+    settings = Settings((sweep,), backends, "cuda", Stopping(9), 9, True, None, 1.0, 0)
+    options = gpu_options(settings, stages(settings, alone))
+    assert (options.heap_bytes is not None) == opened
+    assert options.heap_bytes is None or options.heap_bytes > 2 * 4096 * 4
+    assert (options.heap_required, options.symmetric) == (required, symmetric)
