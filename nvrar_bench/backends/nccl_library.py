@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from nvrar_bench.devices.cuda.calls import load_calls
 from nvrar_bench.errors import NvrarBenchError, TimedOut, Unavailable
 
 _T = TypeVar("_T")
@@ -56,8 +57,9 @@ class NcclLibrary:
         that GPU a context of every rank.
         """
         try:
-            importlib.import_module("cuda.core").Device(ordinal).set_current()
-        except Exception as error:  # cuda.core has many, and all mean the same here
+            calls = load_calls()
+            calls.cuCtxSetCurrent(calls.cuDevicePrimaryCtxRetain(calls.cuDeviceGet(ordinal)))
+        except NvrarBenchError as error:
             raise NcclError(f"GPU {ordinal} cannot be used: {error}") from error
 
     def connect(self, ranks: int, rank: int, unique_id: bytes) -> Any:

@@ -44,6 +44,19 @@ def test_an_old_nccl4py_and_a_non_blocking_nccl_are_refused(monkeypatch):
     assert nccl_facts.library_problem().startswith("NCCL_COMM_BLOCKING=0 starts a thread")
 
 
+def test_what_the_calls_do_not_need_may_be_missing(monkeypatch):
+    bindings = SimpleNamespace(get_version=lambda: 23203, comm_init_rank_scalable=print, Comm=print)
+
+    def load(name: str) -> Any:
+        if name == "nccl.core":
+            raise ModuleNotFoundError("No module named 'packaging'")
+        return bindings
+
+    monkeypatch.setattr(nccl_facts.importlib, "import_module", load)
+    monkeypatch.delenv("NCCL_COMM_BLOCKING", raising=False)
+    assert nccl_facts.library_problem() is None
+
+
 def test_an_nccl_for_a_newer_cuda_than_the_driver_is_refused():
     assert nccl_facts.cuda_problem(12, 13) is None
     assert nccl_facts.cuda_problem(13, 13) is None

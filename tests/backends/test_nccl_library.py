@@ -12,6 +12,7 @@ from nvrar_bench.backends import nccl_library
 from nvrar_bench.backends.nccl_library import OPS, TYPES, NcclError, NcclLibrary, bounded
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.datatypes import OPS as ALL_OPS
+from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.errors import TimedOut
 
 USED = {
@@ -97,10 +98,39 @@ def test_the_installed_library_answers_and_its_errors_are_ours(bindings):
     library.abort(null)
 
 
-def test_a_gpu_that_cannot_be_used_is_an_error_of_ours(bindings, monkeypatch):
-    def no_driver(ordinal: int) -> None:
-        raise OSError("no driver")
+class Driver:
+    """As much of the CUDA driver as makes a GPU current; `broken` is a function that fails."""
 
-    monkeypatch.setattr("cuda.core.Device", no_driver)
-    with pytest.raises(NcclError, match=r"^GPU 5 cannot be used: no driver$"):
-        NcclLibrary().make_current(5)
+    def __init__(self, broken: str = "") -> None:
+        self.broken, self.current = broken, None
+
+    def cuDeviceGet(self, ordinal):  # noqa: N802
+        return f"device {ordinal}"
+
+    def cuDevicePrimaryCtxRetain(self, device):  # noqa: N802
+        if self.broken:
+            raise CudaError("cuDevicePrimaryCtxRetain", self.broken, "")
+        return f"context of {device}"
+
+    def cuCtxSetCurrent(self, context):  # noqa: N802
+        self.current = context
+
+
+@pytest.fixture
+def library() -> NcclLibrary:
+    """Without NCCL."""
+    return object.__new__(NcclLibrary)
+
+
+def test_the_gpu_of_a_rank_becomes_the_current_one(library, monkeypatch):
+    driver = Driver()
+    monkeypatch.setattr(nccl_library, "load_calls", lambda: driver)
+    library.make_current(5)
+    assert driver.current == "context of device 5"
+
+
+def test_a_gpu_that_cannot_be_used_is_an_error_of_ours(library, monkeypatch):
+    driver = Driver("CUDA_ERROR_OUT_OF_MEMORY")
+    monkeypatch.setattr(nccl_library, "load_calls", lambda: driver)
+    with pytest.raises(NcclError, match=r"^GPU 5 cannot be used: .*Retain failed: CUDA_ERROR_OUT"):
+        library.make_current(5)
