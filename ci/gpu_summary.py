@@ -9,6 +9,7 @@ but something did not run. A target that is missed changes no exit code.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -110,7 +111,7 @@ def above_floor(run: Run) -> list[str]:
             )
         known = [floor for floor in floors.values() if floor]
         best[size] = _ratio(fastest(found, "nvrar", size), min(known, default=None))
-    return lines + [
+    return [*lines, *(_warnings(record) if record else ())] + [
         f"{format_size(size)}: at most {target:g}x the floor: {at_most(best.get(size), target)}"
         for size, target in FLOOR_TARGETS.items()
     ]
@@ -172,8 +173,13 @@ def _medians_of(run: Run, name: str) -> Medians:
 
 
 def _warnings(record: RunRecord) -> list[str]:
-    texts = dict.fromkeys(text for result in record.results for text in result.warnings)
-    return [f"    {text}" for text in texts]
+    """How a run ended, if not well, and its warnings: one of those that differ in numbers alone."""
+    status = record.run.status
+    ended = [] if status == "complete" else [f"the run is {status}: this is what it has done"]
+    alike: dict[str, str] = {}
+    for text in (text for result in record.results for text in result.warnings):
+        alike.setdefault(re.sub(r"\d+", "", text), text)
+    return [f"    {text}" for text in (*ended, *alike.values())]
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:
@@ -190,9 +196,7 @@ def _us(value: float | None) -> str:
 
 
 def machine(run: Run) -> list[str]:
-    """What it ran on, from the first record of the GPU, or else of anything."""
-    records = sorted(run.records.values(), key=lambda one: "gpu" not in one.environment)
-    facts = records[0].environment if records else {}
+    """What it ran on: each fact from the first record that has it; no run uses all libraries."""
     names = (
         "gpu",
         "gpu_arch",
@@ -203,7 +207,9 @@ def machine(run: Run) -> list[str]:
         "mpi_library",
         "cpu",
     )
-    return [f"{name}: {facts[name]}" for name in names if facts.get(name)] or ["unknown"]
+    facts = [record.environment for record in run.records.values()]
+    known = {name: next((f[name] for f in facts if f.get(name)), None) for name in names}
+    return [f"{name}: {value}" for name, value in known.items() if value] or ["unknown"]
 
 
 def text(run: Run) -> str:

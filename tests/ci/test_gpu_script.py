@@ -19,8 +19,9 @@ from nvrar_bench.cli import app, check, sweep
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "ci" / "gpu.sh"
 TOOLS = (
-    "bash", "sh", "env", "timeout", "mktemp", "grep", "cut", "tr", "cat", "rm", "mkdir", "head",
-    "tail", "wc", "dirname", "basename", "sleep", "c++", "g++", "ld", "as", "uname", "lscpu",
+    "bash", "sh", "env", "timeout", "mktemp", "grep", "sed", "cut", "tr", "cat", "rm", "mkdir",
+    "head", "tail", "wc", "dirname", "basename", "sleep", "c++", "g++", "ld", "as", "uname",
+    "lscpu",
 )  # fmt: skip
 STEPS = ["facts", "kernels", "loopback", "sanitizer", "nvshmem", "nccl", "timings", "floor", "cpu"]
 # Runs the summary, and writes everything else down; no GPU is missing.
@@ -219,6 +220,46 @@ def test_an_nccl_that_shares_no_gpu_runs_alone(run_script, stub, lines):
         ("check", "1", "nccl"), ("sweep", "1", "nccl"), ("check", "2", "nvrar,mpi"),
         ("sweep", "2", "nvrar,mpi"), ("check", "4", "nvrar,mpi"), ("sweep", "4", "nvrar,mpi"),
     ]  # fmt: skip
+
+
+def test_where_nvshmem_does_not_start_nccl_and_mpi_are_measured_on_plain_memory(
+    run_script, stub, lines
+):
+    broken = (
+        "*sweep*private*) ;;\n*sweep*nvrar,mpi*)"
+        ' echo "nvrar-bench: error: NVSHMEM did not start"; exit 5 ;;'
+    )
+    code, text, out = run_script(PYTHON=stub(broken), NVRAR_GPU_STEPS="nccl")
+    assert code == 1
+    assert "    sweep-nccl-2: failed: exit code 5: nvrar-bench: error: NVSHMEM did not" in text
+    outcomes = {name: outcome for step, name, outcome, _ in commands(out) if step == "nccl"}
+    assert outcomes["sweep-nccl-2-private"] == outcomes["sweep-nccl-4-private"] == "ok"
+    private = [line for line in lines.read_text().splitlines() if "private" in line]
+    assert len(private) == 2
+    assert all("--backend nccl,mpi --buffers private" in line for line in private)
+
+
+def test_nvshmem_that_does_not_start_is_asked_why(run_script, stub, lines):
+    broken = "*--share-gpu*) exit 5 ;;"
+    _, _, out = run_script(PYTHON=stub(broken), NVRAR_GPU_STEPS="nvshmem")
+    names = [name for step, name, *_ in commands(out) if step == "nvshmem"]
+    assert names.count("why-nvshmem") == 1
+    assert names.index("why-nvshmem") == names.index("check-nvshmem-2") + 1
+    assert "NVSHMEM_DEBUG=INFO" in (out / "05-nvshmem.log").read_text()
+
+
+def test_a_program_that_breaks_without_a_message_of_its_own_is_told_with_its_last_line(
+    run_script, stub
+):
+    broken = '*sweep-cpu-2*) echo "Traceback"; echo "ImportError: libx.so"; exit 1 ;;'
+    _, text, _ = run_script(PYTHON=stub(broken), NVRAR_GPU_STEPS="cpu")
+    assert "    sweep-cpu-2: failed: exit code 1: ImportError: libx.so" in text
+
+
+def test_a_slow_machine_gets_more_time(run_script, stub):
+    code, text, _ = run_script(PYTHON=stub(), NVRAR_GPU_STEPS="cpu", NVRAR_GPU_SLOW=10)
+    assert code == 2
+    assert re.search(r"== 9 cpu, at most 46[45]\d s", text), text
 
 
 @pytest.mark.parametrize(("starts", "outcome"), [(1, "ok"), (0, "not used: it does not start")])

@@ -199,6 +199,22 @@ def test_correctness_counts_cases_and_says_why_some_were_left_out(folder):
     assert run.exit_code == 1
 
 
+def test_figures_of_a_run_that_was_cut_off_say_so_and_warnings_alike_are_told_once(folder):
+    late = [(f"statistics: {n} of 7 samples began late",) for n in (1, 2)]
+    cut_off = replace(
+        record(*(result("nccl", "ring", K128 * n, 20.0, warnings=late[n - 1]) for n in (1, 2))),
+        run=replace(record().run, status="interrupted"),
+    )
+    where = folder(sweep_nccl_2=cut_off, sweep_loopback=cut_off)
+    text = gpu_summary.text(Run.read(where))
+    said = [
+        "    the run is interrupted: this is what it has done",
+        "    statistics: 1 of 7 samples began late",
+    ]
+    assert section(text, "NVRAR beside NCCL and MPI")[-2:] == said
+    assert section(text, "loopback beside the floor, float32")[-4:-2] == said
+
+
 @pytest.mark.parametrize(
     ("lines", "code"),
     [
@@ -234,10 +250,17 @@ def test_what_cannot_be_read_is_said_and_fails(tmp_path, name, content):
     assert run.exit_code == 1
 
 
-def test_the_machine_is_that_of_the_gpu(folder):
-    where = folder(sweep_loopback=record(result("nvrar", "signal", K128, 1.0)))
-    text = gpu_summary.text(Run.read(where))
-    assert section(text, "machine") == ["gpu: A GPU", "nvidia_driver: 600.1"]
+def test_the_machine_has_the_facts_of_all_records(folder):
+    """No one of them has all: virtual ranks know no NCCL."""
+    cpu, gpu, nccl = record(), record(), record()
+    where = folder(
+        a_sweep_cpu=replace(cpu, environment={"gpu": None, "cpu": "A CPU"}),
+        check_types=gpu,
+        sweep_nccl_2=replace(nccl, environment={**nccl.environment, "nccl": "2.30.1"}),
+    )
+    assert section(gpu_summary.text(Run.read(where)), "machine") == [
+        "gpu: A GPU", "nvidia_driver: 600.1", "nccl: 2.30.1", "cpu: A CPU",
+    ]  # fmt: skip
 
 
 def test_a_floor_needs_copies_on_both_sides():
