@@ -8,3 +8,4 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "ci"))
 sys.path.append(str(REPOSITORY / "tests" / "devices" / "cuda"))  # the fake driver
+sys.path.append(str(REPOSITORY / "tests" / "ci" / "rehearsal"))

@@ -199,10 +199,10 @@ def test_a_machine_with_gpus(run_command: Run, stub):
 @pytest.mark.parametrize(
     ("variables", "row", "status", "reason"),
     [
-        ({"STUB_CUDA": "12040"}, "NVIDIA driver", "wrong", "supports CUDA up to 12.4"),
-        ({"STUB_CAPABILITY": "75"}, "GPU 0", "wrong", "GPU 0 is sm_75; sm_80 and newer"),
-        ({"STUB_GPUS": "0"}, "GPUs", "missing", "no CUDA device is visible"),
-        ({"STUB_INIT": "crash"}, "GPUs", "wrong", "ended its process (SIGABRT"),
+        ({"STUB_GPU": "version=12040"}, "NVIDIA driver", "wrong", "supports CUDA up to 12.4"),
+        ({"STUB_GPU": "capability=75"}, "GPU 0", "wrong", "GPU 0 is sm_75; sm_80 and newer"),
+        ({"STUB_GPU": "gpus=0"}, "GPUs", "missing", "no CUDA device is visible"),
+        ({"STUB_GPU": "crash=1"}, "GPUs", "wrong", "ended its process (SIGABRT"),
     ],
 )
 def test_gpus_that_cannot_be_used(run_command: Run, stub, variables, row, status, reason):
@@ -217,7 +217,7 @@ def test_gpus_that_cannot_be_used(run_command: Run, stub, variables, row, status
 
 def test_a_driver_that_hangs(stub, monkeypatch):
     """Every step that asks it is given up, and the others are not."""
-    for name, value in {**stub, "STUB_INIT": "hang"}.items():
+    for name, value in {**stub, "STUB_GPU": "hang=1"}.items():
         monkeypatch.setenv(name, value)
     limits = {"GPUs": 1.0, "cuda": 1.0}
     began = time.monotonic()

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).with_name("stub_driver.cpp")
 def build(folder: Path) -> Path:
     """Build libcuda.so.1 in `folder`, which belongs into LD_LIBRARY_PATH."""
     library = str(folder / "libcuda.so.1")
-    options = ["-std=c++17", "-shared", "-fPIC", "-w", "-o", library]
+    options = ["-std=c++17", "-shared", "-fPIC", "-w", *host.include_flags(), "-o", library]
     command = [*host.compiler().command, *options, str(SOURCE), "-ldl"]
     subprocess.run(command, check=True)
     return folder

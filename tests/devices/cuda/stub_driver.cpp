@@ -1,10 +1,10 @@
 // A libcuda.so.1 for tests: it refuses every argument that is not what it must be, device memory is the
-// host's, and a "cubin" is the path of a library that the host's compiler built.
+// host's, and kernels are a CPU's builds (stub_kernels.h).
 //
-// Work is queued and runs when an event is asked for, as far as a hold lets it. A kernel takes 5 us of
-// the stub's own time. Environment variables make another machine of it: STUB_CUDA=12040, STUB_GPUS=0,
-// STUB_CAPABILITY=75, STUB_INIT=hang or crash.
-#include <dlfcn.h>
+// Work is queued and runs when an event is asked for, as far as a hold lets it. The stub has a time of
+// its own: an event takes 0.5 us, and moving a byte 1 ps. $STUB_GPU makes another machine of it:
+// "version=12040 gpus=0 capability=75 sms=16", and "crash=1" or "hang=1" in cuInit.
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,36 +14,33 @@
 #include <functional>
 #include <map>
 #include <string>
-#include <vector>
+
+#include "stub_kernels.h"
 
 namespace {
 
-enum Result : int { kSuccess = 0, kInvalid = 1, kNoMemory = 2, kNotFound = 500, kNotReady = 600 };
-using Word = uint64_t;
+enum Result : int {
+    kSuccess = 0, kInvalid = 1, kNoMemory = 2, kNoImage = 200, kNotFound = 500, kNotReady = 600
+};
+using stub::Kernel;
+using stub::Word;
+using stub::knob;
 using Work = std::function<bool()>;  // false: not yet
 
 struct Event {
     bool done;
     double at_ms;
 };
-struct Kernel {
-    void* code;
-    int arguments;
-    int blocks_at;  // which argument repeats the number of blocks, -1 if none
-    bool holds;
-};
 using Graph = std::vector<Work>;
-
-int variable(const char* name, int otherwise) {
-    const char* const text = getenv(name);
-    return text ? atoi(text) : otherwise;
-}
 
 const char* const kContext = "context";
 const char* const kStream = "stream";
 std::deque<Work> queue;
 Graph* captured = nullptr;
 double now_ms = 0;
+Word used = 0;  // bytes of device memory
+
+Word memory() { return knob("memory", Word{1} << 36); }
 
 int enqueue(const void* stream, Work work) {
     if (stream != kStream) return kInvalid;
@@ -58,43 +55,30 @@ int copy(Word target, Word source, size_t bytes, void* stream) {
     if (bytes == 0) return kInvalid;
     void* const to = reinterpret_cast<void*>(target);
     const void* const from = reinterpret_cast<void*>(source);
-    return enqueue(stream, [=] { return memcpy(to, from, bytes) != nullptr; });
+    return enqueue(stream, [=] { return memcpy(to, from, bytes), now_ms += 1e-9 * bytes, true; });
 }
-Kernel describe(const std::string& name, void* code) {
-    if (name == "nvrar_hold") return {code, 4, -1, true};
-    if (name == "nvrar_fill") return {code, 4, 2, false};
-    if (name.find("nvrar_check_exact") == 0) return {code, 5, 3, false};
-    if (name.find("nvrar_check_rounding") == 0) return {code, 6, 4, false};
-    return {code, 0, -1, false};
+void run_queue() {
+    while (!queue.empty() && queue.front()()) queue.pop_front();
 }
-bool run(const Kernel& kernel, std::vector<Word> a) {
-    if (kernel.holds && *reinterpret_cast<volatile Word*>(a[0]) < a[2]) return false;
-    a.resize(6);
-    using Code = void (*)(Word, Word, Word, Word, Word, Word);
-    reinterpret_cast<Code>(kernel.code)(a[0], a[1], a[2], a[3], a[4], a[5]);
-    now_ms += 0.005;
-    return true;
-}
-
 }  // namespace
 
 #define STUB extern "C" int
 
 STUB cuInit(unsigned flags) {
-    const char* const how = getenv("STUB_INIT");
-    if (how && !strcmp(how, "hang")) sleep(600);
-    if (how && !strcmp(how, "crash")) abort();
+    if (knob("hang", 0)) sleep(600);
+    if (knob("crash", 0)) abort();
     return flags == 0 ? kSuccess : kInvalid;
 }
-STUB cuDriverGetVersion(int* version) { return *version = variable("STUB_CUDA", 13000), kSuccess; }
-STUB cuDeviceGetCount(int* count) { return *count = variable("STUB_GPUS", 2), kSuccess; }
+STUB cuDriverGetVersion(int* version) { return *version = knob("version", 13000), kSuccess; }
+STUB cuDeviceGetCount(int* count) { return *count = knob("gpus", 2), kSuccess; }
 STUB cuDeviceGet(int* device, int ordinal) { return *device = ordinal, kSuccess; }
 STUB cuDeviceGetName(char* name, int room, int) { return strncpy(name, "Stub GPU", room), kSuccess; }
 STUB cuDeviceGetUuid_v2(char* uuid, int device) { return memset(uuid, 0xa0 + device, 16), kSuccess; }
-STUB cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = size_t{1} << 36, kSuccess; }
+STUB cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = memory(), kSuccess; }
 STUB cuDeviceGetAttribute(int* value, int attribute, int) {
-    const int capability = variable("STUB_CAPABILITY", 90);
-    const std::map<int, int> known{{75, capability / 10}, {76, capability % 10}, {16, 132}, {38, 50 << 20}, {13, 1980000}, {36, 0}};
+    const int capability = knob("capability", 90), sms = knob("sms", 132), l2 = knob("l2", 50 << 20);
+    const std::map<int, int> known{{75, capability / 10}, {76, capability % 10}, {16, sms},
+                                   {38, l2}, {13, 1980000}, {36, 0}};
     const auto found = known.find(attribute);
     return found == known.end() ? kInvalid : (*value = found->second, kSuccess);
 }
@@ -102,18 +86,26 @@ STUB cuGetErrorString(int, const char** text) { return *text = "stub", kSuccess;
 STUB cuDevicePrimaryCtxRetain(const void** context, int) { return *context = kContext, kSuccess; }
 STUB cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
 STUB cuCtxSetCurrent(const void* context) { return context == kContext ? kSuccess : kInvalid; }
+STUB cuCtxSynchronize() { return run_queue(), queue.empty() ? kSuccess : kInvalid; }
 
 STUB cuMemAlloc_v2(void** address, size_t bytes) {
-    if (bytes > size_t{1} << 34) return kNoMemory;
-    return *address = malloc(bytes), kSuccess;
+    if (bytes == 0) return kInvalid;
+    if (bytes > memory() - used) return kNoMemory;
+    *address = aligned_alloc(256, (bytes + 255) / 256 * 256);  // as CUDA aligns
+    memset(*address, 0xee, bytes);
+    return used += malloc_usable_size(*address), kSuccess;
 }
-STUB cuMemFree_v2(void* address) { return free(address), kSuccess; }
+STUB cuMemFree_v2(void* address) {
+    used -= malloc_usable_size(address);
+    return free(address), kSuccess;
+}
 STUB cuMemGetInfo_v2(size_t* available, size_t* total) {
-    return *available = 111, *total = 222, kSuccess;
+    return *available = memory() - used, *total = memory(), kSuccess;
 }
 STUB cuMemHostAlloc(void** address, size_t bytes, unsigned flags) {
     return flags == 2 ? (*address = calloc(1, bytes), kSuccess) : kInvalid;
 }
+STUB cuMemAllocHost_v2(void** address, size_t bytes) { return cuMemHostAlloc(address, bytes, 2); }
 STUB cuMemFreeHost(void* address) { return free(address), kSuccess; }
 STUB cuMemHostGetDevicePointer_v2(void** mapped, void* address, unsigned flags) {
     return flags == 0 ? (*mapped = address, kSuccess) : kInvalid;
@@ -139,10 +131,10 @@ STUB cuEventCreate(Event** event, unsigned) { return *event = new Event{}, kSucc
 STUB cuEventDestroy_v2(Event* event) { return delete event, kSuccess; }
 STUB cuEventRecord(Event* event, void* stream) {
     event->done = false;
-    return enqueue(stream, [=] { return *event = {true, now_ms}, true; });
+    return enqueue(stream, [=] { return *event = {true, now_ms += 0.0005}, true; });
 }
 STUB cuEventQuery(Event* event) {
-    while (!queue.empty() && queue.front()()) queue.pop_front();
+    run_queue();
     return event->done ? kSuccess : kNotReady;
 }
 STUB cuEventElapsedTime(float* ms, Event* start, Event* stop) {
@@ -169,33 +161,43 @@ STUB cuGraphExecDestroy(Graph* executable) { return delete executable, kSuccess;
 STUB cuLibraryLoadData(void** library, const char* code, void* options, void*, unsigned count,
                        void* more, void*, unsigned more_count) {
     if (options || count || more || more_count) return kInvalid;
-    return (*library = dlopen(code, RTLD_NOW)) ? kSuccess : kInvalid;
+    return (*library = stub::load(code)) ? kSuccess : kNoImage;
 }
 STUB cuLibraryUnload(void*) { return kSuccess; }
 STUB cuLibraryGetKernel(Kernel** kernel, void* library, const char* name) {
-    void* code = dlsym(library, name);
-    return code ? (*kernel = new Kernel(describe(name, code)), kSuccess) : kNotFound;
+    *kernel = new Kernel;
+    return stub::find(library, name, **kernel) ? kSuccess : kNotFound;
 }
 STUB cuKernelGetFunction(Kernel** function, Kernel* kernel) { return *function = kernel, kSuccess; }
 STUB cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, int threads, size_t shared) {
     return shared == 0 ? (*blocks = 2048 / threads, kSuccess) : kInvalid;
 }
-STUB cuLaunchKernel(Kernel* kernel, unsigned blocks, unsigned gy, unsigned gz, unsigned threads,
+STUB cuLaunchKernel(Kernel* kernel, unsigned blocks, unsigned rows, unsigned gz, unsigned threads,
                     unsigned by, unsigned bz, unsigned shared, void* stream, Word** arguments,
                     void* extra) {
-    if (gy != 1 || gz != 1 || by != 1 || bz != 1 || threads == 0 || shared || extra) return kInvalid;
-    std::vector<Word> values;
-    for (int i = 0; i < kernel->arguments; ++i) values.push_back(*arguments[i]);
+    const bool is_flat = rows == 1 || kernel->by_value;  // rows are virtual ranks
+    if (!rows || !is_flat || gz != 1 || by != 1 || bz != 1 || threads == 0 || shared || extra)
+        return kInvalid;
+    stub::Launch launch = stub::copied(*kernel, rows, blocks, threads, arguments);
     if (kernel->blocks_at >= 0) {
-        if (values[kernel->blocks_at] != blocks) return kInvalid;
-        values[kernel->blocks_at] = 1;  // on the CPU there is one
+        if (launch.words[kernel->blocks_at] != blocks) return kInvalid;
+        launch.words[kernel->blocks_at] = 1;  // on the CPU there is one
     }
-    return enqueue(stream, [=] { return run(*kernel, values); });
+    return enqueue(stream, [=] { return stub::run(launch, &now_ms); });
 }
 STUB cuLaunchCooperativeKernel(Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                                unsigned by, unsigned bz, unsigned shared, void* stream,
                                Word** arguments) {
     return cuLaunchKernel(kernel, gx, gy, gz, bx, by, bz, shared, stream, arguments, nullptr);
+}
+
+// For stand-ins of libraries that enqueue; `work` takes `ms`, and may say "not yet".
+STUB stub_enqueue(void* stream, bool (*work)(void*), void* data, double ms) {
+    return enqueue(stream, [=] { return work(data) && (now_ms += ms, true); });
+}
+
+STUB cuGetExportTable(const void** table, const void*) {  // NVRTC asks, and does without
+    return *table = nullptr, kNotFound;
 }
 
 // Through this the bindings find all others; a function may have a newer version of its own name.

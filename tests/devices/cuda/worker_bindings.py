@@ -75,7 +75,7 @@ def refusals(device, operation):
     said = []
     for action in (
         lambda: device.require_resident(operation.kernel, 265, 1024),
-        lambda: device.allocate(1 << 35, "private"),
+        lambda: device.allocate(1 << 37, "private"),
         lambda: device.load(b"/nowhere\0", "nothing"),
     ):
         try:

@@ -1,0 +1,175 @@
+"""ci/gpu.sh from its command line to its summary, on a GPU that is a stub, with small case files.
+
+The times are the stub's own (stub_kernels.h), so every one of them is known.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import pytest
+import rehearse
+from gpu_model import cost
+from gpu_run import Run
+
+from nvrar_bench.results.schema import schema
+
+K128, M2 = 128 << 10, 2 << 20
+SMS = 32  # of the stub: 4 blocks for each of 8 ranks
+ONE_OF_EACH = {"NVRAR_GPU_ITERS": "1", "NVRAR_GPU_SLOW": "20", "NVRAR_GPU_JOBS": "2"}
+BINDINGS = ("nccl", "nvshmem")
+RANKS = (2, 3, 4, 6, 8, 12, 16)
+
+pytestmark = [
+    pytest.mark.timeout(1800),  # it is some 90 seconds of CPU time, on cores that others use
+    pytest.mark.usefixtures("kernel_cache", "_jobs"),
+]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """The driver, the stand-ins, and a checkout with small case files."""
+    pytest.importorskip("cuda.bindings.driver")
+    folder = tmp_path_factory.mktemp("rehearsal")
+    rehearse.prepare(folder)
+    rehearse.make_checkout(folder / "checkout", rehearse.HERE)
+    return folder
+
+
+@pytest.fixture
+def rehearsal(work, tmp_path):
+    """`rehearsal("facts floor", gpu="sms=16")`: exit code, what was printed, what it has left."""
+
+    def run(steps: str, gpu: str = "", **more: str) -> tuple[int, str, Run]:
+        done = rehearse.rehearse(
+            tmp_path / "out", work, work / "checkout" / "ci" / "gpu.sh",
+            f"{gpu} threads=1 sms={SMS}", {**ONE_OF_EACH, "NVRAR_GPU_STEPS": steps, **more},
+        )  # fmt: skip
+        return done.returncode, done.stdout, Run.read(tmp_path / "out")
+
+    return run
+
+
+def outcomes(run: Run, *steps: str) -> dict[str, str]:
+    return {one.name: one.outcome for one in run.commands if one.step in steps}
+
+
+def require_sound(run: Run, folder: Path) -> None:
+    """Every record is valid, whole, right and of the stub."""
+    assert run.damaged == ()
+    for name, record in run.records.items():
+        jsonschema.validate(json.loads((folder / f"{name}.json").read_bytes()), schema())
+        assert (name, record.run.status, record.errors) == (name, "complete", ())
+        assert record.environment["gpu"] == "Stub GPU"
+        assert {one.check.status for one in record.results} == {"passed"}
+        assert all(one.check.elements and not one.check.wrong for one in record.results)
+
+
+def stub_us(nbytes: int, blocks: int, calls: int = 1) -> float:
+    """An event in `calls` calls, a kernel, its float32 elements, its blocks."""
+    return 0.5 / calls + 5 + nbytes / 4 * 1e-4 + 0.1 * blocks
+
+
+def test_virtual_ranks_from_the_command_line_to_the_summary(rehearsal, work, tmp_path):
+    code, text, run = rehearsal("facts loopback sanitizer timings floor")
+    assert code in (1, 2), text  # steps were left out; NVSHMEM's bindings may be missing
+    ran = outcomes(run, "facts", "loopback", "sanitizer", "floor", "timings")
+    shared = {f"sweep-nvshmem-{ranks}" for ranks in (2, 4, 8)}
+    expected = {
+        "nvidia-smi", "processors", "packages", "memcheck", "racecheck", "floor", "MPS",
+        *(f"check-{what}-{ranks}" for what in ("types", "edges", "wrap") for ranks in RANKS),
+        *(f"check-windows-{ranks}" for ranks in (4, 6)),
+        "sweep-loopback", "sweep-loopback-graph", "sweep-loopback-cold", "sweep-blocks-4",
+    }  # fmt: skip
+    assert {name for name, outcome in ran.items() if outcome == "ok"} - shared == expected
+    for name in ("sweep-blocks-8", "sweep-blocks-16"):
+        assert ran[name] == "not used: this GPU runs 4 blocks of each rank"
+    require_sound(run, tmp_path / "out")
+    assert len(run.records.keys() - shared) == len(expected) - 5  # the others leave none
+    _require_times(run, text)
+    assert list((work / "builds").glob("*.so")), "no kernel was built for the CPU"
+
+
+def _require_times(run: Run, text: str) -> None:
+    """Each figure of the summary is that of the stub, and the floor is the floor file's."""
+    assert run.floor is not None
+    for protocol in ("signal", "packet"):
+        moved = cost(protocol, 8, 2, M2)
+        floor = run.floor.of(moved)
+        assert floor == pytest.approx(0.5 + 1e-6 * moved.moved_bytes / 2 + 0.003 * 3, abs=0.05)
+        us = stub_us(M2, 4)
+        row = (
+            f"   2M {protocol} {us:8.2f} us  floor {floor:8.2f} us  {us / floor:4.2f}x  "
+            f"graph {stub_us(M2, 4, calls=10):8.2f} us  cold {us:8.2f} us"
+        )
+        assert row in text
+        assert f" 128K {protocol} best  4 blocks  (4: {stub_us(K128, 4):.2f} us)" in text
+    assert "# machine\ngpu: Stub GPU\ngpu_arch: sm_90\ncuda_driver: 13.0\n" in text
+    assert "sanitizer: nvrar: 16 cases passed, 0 wrong, 0 not checked" in text
+
+
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in BINDINGS),
+    reason="nccl4py or nvshmem4py is not installed: pip install 'nvrar-bench[cuda13]'",
+)
+@pytest.mark.parametrize(("number", "shares"), [("22809", False), ("23203", True)])
+def test_ranks_that_share_a_gpu_from_the_command_line_to_the_summary(
+    rehearsal, tmp_path, number, shares
+):
+    code, text, run = rehearsal("nvshmem nccl", STUB_NCCL=number)
+    assert code == 2, text
+    ran = outcomes(run, "nvshmem", "nccl")
+    refused = ran.pop("NCCL on several ranks", "")
+    assert bool(refused) != shares
+    assert set(ran.values()) == {"ok"}, ran
+    assert len(ran) == (11 if shares else 13)
+    require_sound(run, tmp_path / "out")
+    backends = [{one.backend for one in run.records["check-nccl-4"].results}]
+    assert backends == [{"nccl", "nvrar", "mpi"} if shares else {"nvrar", "mpi"}]
+    alone = "sweep-nccl-4" if shares else "sweep-nccl-1"
+    (us,) = {
+        one.latency_us.median
+        for one in run.records[alone].results
+        if (one.backend, one.size_bytes) == ("nccl", K128)
+    }
+    assert us == pytest.approx(0.5 + 20 + K128 / 4 * 1e-4, abs=0.01)
+    assert f"nccl {us:8.2f} us" in text
+    assert f"nvshmem: 3.4.5\nnccl: {number[0]}.{int(number[1:3])}.{int(number[3:])}\n" in text
+
+
+def test_a_kernel_that_is_wrong_is_found(rehearsal, tmp_path):
+    mutated = tmp_path / "kernels"
+    shutil.copytree(rehearse.REPOSITORY / "kernels", mutated)
+    header = mutated / "packet.cuh"
+    right = "store(recv_at(window, peer, piece), piece, unit);"
+    wrong = "store(recv_at(window, (peer + 1) % group_size, piece), piece, unit);"
+    assert right in header.read_text()
+    header.write_text(header.read_text().replace(right, wrong))
+    code, text, run = rehearsal("sanitizer", NVRAR_BENCH_KERNELS=str(mutated))
+    assert code == 1
+    for outcome in outcomes(run, "sanitizer").values():
+        assert outcome.startswith(
+            "failed: exit code 3: nvrar-bench: error: nvrar (packet) gave a wrong result: float32"
+        )
+    assert "sanitizer: nvrar: 8 cases passed, 8 wrong, 0 not checked" in text
+    assert text.endswith("SOMETHING FAILED\n")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "code", "outcome"),
+    [
+        ("version=12080", 2, "not run: the NVIDIA driver supports CUDA up to 12.8, and the"),
+        ("gpus=0", 2, "not run: no CUDA device is visible: "),
+        ("memory=100000000", 1, "failed: exit code 2: gpu_floor: error: rank 0 on "),
+    ],
+)
+def test_what_a_machine_lacks_is_said(rehearsal, gpu, code, outcome):
+    found, text, run = rehearsal("floor", gpu)
+    assert found == code, text
+    (said,) = outcomes(run, "floor").values()
+    assert said.startswith(outcome)
+    assert said in text
