@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
+
+from rich.console import Console
 
 from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
-from nvrar_bench.report.show import as_text
+from nvrar_bench.report.show import WIDE
 from nvrar_bench.results.record import RunRecord
 
 Encode = Callable[[Sequence[RunRecord]], str]
@@ -28,6 +31,20 @@ class Format:
     tells_all: bool
     takes_several: bool = True
     variants: dict[str, Encode] = field(default_factory=dict)
+
+
+def as_text(
+    write: Callable[[RunRecord, Console], None],
+) -> Callable[[Sequence[RunRecord]], str]:
+    """Make of what writes one record to a console what returns the plain text of several."""
+
+    def encode(records: Sequence[RunRecord]) -> str:
+        file = StringIO()
+        for record in records:
+            write(record, Console(file=file, force_terminal=False, width=WIDE))
+        return file.getvalue()
+
+    return encode
 
 
 TABLE = "table"

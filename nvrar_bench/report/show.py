@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from io import StringIO
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from nvrar_bench.report.grid import Grid, aligned, on_terminal
-from nvrar_bench.results.record import RunRecord
 
 WIDE = 400  # columns of what is no terminal: nothing is cut
 _ALARMING = ("wrong", "error", "the run", "slower")
@@ -21,20 +19,6 @@ def show(
     """Write a report; as plain text every line that is not data begins with `#`."""
     write = _show_on_terminal if console.is_terminal else _show_plain
     write(console, heading, grids, notes)
-
-
-def as_text(
-    write: Callable[[RunRecord, Console], None],
-) -> Callable[[Sequence[RunRecord]], str]:
-    """Make of what writes one record to a console what returns the plain text of several."""
-
-    def encode(records: Sequence[RunRecord]) -> str:
-        file = StringIO()
-        for record in records:
-            write(record, Console(file=file, force_terminal=False, width=WIDE))
-        return file.getvalue()
-
-    return encode
 
 
 def printable(text: str, encoding: str) -> str:
