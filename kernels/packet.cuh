@@ -67,9 +67,9 @@ struct Packet : Standing {
     NVRAR_DEVICE bool run_window(const Window& window) {
         scatter(window);
         bool well = true;
-        const u64 stages = count_stages();
+        const u32 stages = count_stages();
         NVRAR_ROLLED
-        for (u64 s = 0; s < stages; ++s) {
+        for (u32 s = 0; s < stages; ++s) {
             const Stage stage = stage_at(window, s, s + 1 == stages);
             well = well && combine(window, stage);
             well = depart(window, stage, well);
@@ -86,13 +86,13 @@ struct Packet : Standing {
             for (u64 first = 1; first < group_size; first += kBatch) {
                 Unit<T> units[kBatch] = {};
                 NVRAR_UNROLL
-                for (int i = 0; i < kBatch; ++i) {
+                for (u32 i = 0; i < kBatch; ++i) {
                     const Piece piece = in_slice_of(window, first + i, longest);
                     if (piece.elements != kNoPiece)
                         units[i] = load(send_at(window, peer_at(first + i), piece), piece);
                 }
                 NVRAR_UNROLL
-                for (int i = 0; i < kBatch; ++i) {
+                for (u32 i = 0; i < kBatch; ++i) {
                     const Piece piece = in_slice_of(window, first + i, longest);
                     if (piece.elements != kNoPiece)
                         write(node_region(window, peer_at(first + i), layout.inbox, local), window,
@@ -111,51 +111,75 @@ struct Packet : Standing {
     // Operands arrive in order, in regions that lie one behind the other, from peers that stand
     // `peer_stride` apart.
     struct Stage {
-        u64 level;  // of its result
         const u64* cells;
-        u64 operands;
-        u64 own_index;
+        u32 level;  // of its result
+        u32 operands;
+        u32 own_index;
         bool is_dense;  // no region is left out for one's own
         Place first;    // the peer of operand 0
-        u64 peer_stride;
+        u32 peer_stride;
         Onward onward;
-        u64 step;  // of kToPartners
+        u32 step;  // of kToPartners
 
-        NVRAR_DEVICE bool arrives(u64 i) const { return i < operands && i != own_index; }
+        NVRAR_DEVICE bool arrives(u32 i) const { return i < operands && i != own_index; }
     };
 
-    NVRAR_DEVICE u64 count_stages() const {
-        return schedule.is_folded() ? 1 : 1 + schedule.has_folded() + schedule.steps();
+    NVRAR_DEVICE u32 count_stages() const {
+        return schedule.is_folded() ? 1 : 1 + schedule.has_folded() + static_cast<u32>(schedule.steps());
     }
 
-    NVRAR_DEVICE Stage stage_at(const Window& window, u64 s, bool is_last) const {
-        Stage stage;
-        const u64 before_steps = 1 + schedule.has_folded();
-        if (s == 0)
-            stage = {s, own_region(window, layout.inbox, 0), group_size, local, false,
-                     Place{kReduceScatter, 0, node * group_size, 0}, 1, kKept, 0};
-        else if (s < before_steps)
-            stage = {s, own_region(window, layout.fold, 0), 2, 0, true, fold_place(), 0, kKept, 0};
-        else
-            stage = step_stage(window, s, s - before_steps);
+    NVRAR_DEVICE Stage stage_at(const Window& window, u32 s, bool is_last) const {
+        const u32 before_steps = 1 + schedule.has_folded();
+        Stage stage = s >= before_steps ? step_stage(window, s - before_steps)
+                      : s == 0          ? first_stage(window)
+                                        : fold_stage(window);
+        stage.level = s;
+        stage.step = s + 1 - before_steps;
         if (is_last)
             stage.onward = schedule.is_folded() ? kToFold : kDelivered;
         else if (s + 1 >= before_steps)
             stage.onward = kToPartners;
-        stage.step = s + 1 - before_steps;
+        else
+            stage.onward = kKept;
         return stage;
     }
 
-    NVRAR_DEVICE Stage step_stage(const Window& window, u64 s, u64 step) const {
-        const Group group = schedule.group(step);
-        const u64 first_slot = schedule.slot(step, group.radix, 0);
-        return {s, own_region(window, layout.slots, first_slot), group.radix, group.digit, true,
-                Place{kExchange, step, group.first * group_size + local, 0},
-                group.stride * group_size, kKept, 0};
+    NVRAR_DEVICE Stage first_stage(const Window& window) const {
+        Stage stage;
+        stage.cells = own_region(window, layout.inbox, 0);
+        stage.operands = static_cast<u32>(group_size);
+        stage.own_index = static_cast<u32>(local);
+        stage.is_dense = false;
+        stage.first = Place(kReduceScatter, 0, node * group_size, 0);
+        stage.peer_stride = 1;
+        return stage;
     }
 
-    NVRAR_DEVICE const u64* cells_of(const Stage& stage, u64 i, const Piece& piece) const {
-        const u64 region = i - (stage.is_dense && i > stage.own_index ? 1 : 0);
+    NVRAR_DEVICE Stage fold_stage(const Window& window) const {
+        Stage stage;
+        stage.cells = own_region(window, layout.fold, 0);
+        stage.operands = 2;
+        stage.own_index = 0;
+        stage.is_dense = true;
+        stage.first = fold_place();
+        stage.peer_stride = 0;
+        return stage;
+    }
+
+    NVRAR_DEVICE Stage step_stage(const Window& window, u64 step) const {
+        const Group group = schedule.group(step);
+        Stage stage;
+        stage.cells = own_region(window, layout.slots, schedule.slot(step, group.radix, 0));
+        stage.operands = static_cast<u32>(group.radix);
+        stage.own_index = static_cast<u32>(group.digit);
+        stage.is_dense = true;
+        stage.first = Place(kExchange, step, group.first * group_size + local, 0);
+        stage.peer_stride = static_cast<u32>(group.stride * group_size);
+        return stage;
+    }
+
+    NVRAR_DEVICE const u64* cells_of(const Stage& stage, u32 i, const Piece& piece) const {
+        const u32 region = i - (stage.is_dense && i > stage.own_index ? 1 : 0);
         return cell(stage.cells + region * (layout.region_bytes / kCellBytes), piece, 0);
     }
 
@@ -189,15 +213,15 @@ struct Packet : Standing {
     NVRAR_DEVICE bool accumulate(const Window& window, const Stage& stage, const Piece& piece,
                                  const Unit<T>& own, Accumulator<T>* total) const {
         NVRAR_ROLLED
-        for (u64 begin = 0; begin < stage.operands; begin += kBatch) {
+        for (u32 begin = 0; begin < stage.operands; begin += kBatch) {
             Arrivals arrivals;
             NVRAR_UNROLL
-            for (int i = 0; i < kBatch; ++i)
+            for (u32 i = 0; i < kBatch; ++i)
                 arrivals.at[i] =
                     stage.arrives(begin + i) ? cells_of(stage, begin + i, piece) : nullptr;
             look(window, arrivals);
             NVRAR_UNROLL
-            for (int i = 0; i < kBatch; ++i) {
+            for (u32 i = 0; i < kBatch; ++i) {
                 if (begin + i >= stage.operands) continue;
                 Unit<T> unit = own;
                 Place place = stage.first;
@@ -310,7 +334,7 @@ struct Packet : Standing {
     NVRAR_DEVICE bool gather_batch(const Window& window, u64 first, const Piece& longest) const {
         Arrivals arrivals;
         NVRAR_UNROLL
-        for (int i = 0; i < kBatch; ++i) {
+        for (u32 i = 0; i < kBatch; ++i) {
             const Piece piece = in_slice_of(window, first + i, longest);
             arrivals.at[i] = piece.elements == kNoPiece
                                  ? nullptr
@@ -319,7 +343,7 @@ struct Packet : Standing {
         }
         look(window, arrivals);
         NVRAR_UNROLL
-        for (int i = 0; i < kBatch; ++i) {
+        for (u32 i = 0; i < kBatch; ++i) {
             if (!arrivals.at[i]) continue;
             const u64 peer = peer_at(first + i);
             const Piece piece = in_slice_of(window, first + i, longest);
@@ -336,7 +360,7 @@ struct Packet : Standing {
 
     // One-byte floats take more registers to accumulate.
     static constexpr bool kIsWide = Unit<T>::kElements > 4 && Accumulated<T>::is_wider;
-    static constexpr int kBatch = kIsWide && kInFlight > 1 ? kInFlight / 2 : kInFlight;
+    static constexpr u32 kBatch = kIsWide && kInFlight > 1 ? kInFlight / 2 : kInFlight;
 
     struct Arrivals {
         const u64* at[kBatch];  // null where there is nothing to wait for
@@ -346,7 +370,7 @@ struct Packet : Standing {
     // Sees what has come; `take` waits on for what does not come soon.
     NVRAR_DEVICE void look(const Window& window, Arrivals& arrivals) const {
         NVRAR_UNROLL
-        for (int i = 0; i < kBatch; ++i)
+        for (u32 i = 0; i < kBatch; ++i)
             if (arrivals.at[i]) arrivals.seen[i] = peek(arrivals.at[i]);
         if constexpr (kBatch == 1 || !kWaitsForBatches) return;
         const u64 flag = static_cast<u32>(window.epoch);
@@ -356,7 +380,7 @@ struct Packet : Standing {
         for (u64 turn = 0; is_missing && turn < spin; ++turn) {
             is_missing = false;
             NVRAR_UNROLL
-            for (int i = 0; i < kBatch; ++i) {
+            for (u32 i = 0; i < kBatch; ++i) {
                 if (!arrivals.at[i] || has_come(arrivals.seen[i], flag)) continue;
                 is_missing = true;
                 relax();
@@ -366,7 +390,7 @@ struct Packet : Standing {
     }
 
     // The data of what was seen, or of what comes after it where a flag is not yet there.
-    NVRAR_DEVICE bool take(const Window& window, const Arrivals& arrivals, int i, const Place& place,
+    NVRAR_DEVICE bool take(const Window& window, const Arrivals& arrivals, u32 i, const Place& place,
                            Unit<T>& unit) const {
         return take(arrivals.at[i], window, place, arrivals.seen[i], unit);
     }

@@ -8,10 +8,17 @@ namespace nvrar {
 
 // Where a wait stands, for the report.
 struct Place {
-    Phase phase;
-    u64 step;
-    u64 peer;  // rank waited for
-    u64 chunk;
+    u32 phase;
+    u32 step;
+    u32 peer;  // rank waited for
+    u32 chunk;
+
+    Place() = default;
+    NVRAR_DEVICE Place(Phase p, u64 s, u64 r, u64 c)
+        : phase(static_cast<u32>(p)),
+          step(static_cast<u32>(s)),
+          peer(static_cast<u32>(r)),
+          chunk(static_cast<u32>(c)) {}
 };
 
 // Where ranks share cores, who has waited so long for another does better to sleep.
