@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -12,11 +14,13 @@ from mpi4py import MPI
 from nvrar_bench import datatypes
 from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.backends.names import require_known
+from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.backends.registry import open_backends
 from nvrar_bench.devices.cpu import Block, CpuDevice
 from nvrar_bench.devices.names import require_cpu
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
+from nvrar_bench.tuning.reader import table_for
 from nvrar_bench.world import join
 
 # A prepared operation holds its arrays; more of them than this are unlikely to come back.
@@ -127,6 +131,7 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
     nodes: int | None = None,
     protocol: Protocol = "auto",
     timeout: float = 60.0,
+    tuning: str | Path | None = None,
 ) -> AllReduce:
     """Open backend `name` (`nvrar`, `mpi`, `fake`) for the ranks of `comm`; collective.
 
@@ -137,9 +142,12 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
         nodes: virtual nodes to split the ranks of one machine into; None for the real ones.
         protocol: NVRAR's: `auto`, `signal` or `packet`.
         timeout: seconds that a call waits for a peer.
+        tuning: a table of `nvrar-bench tune`, which `auto` follows; None for the one that
+            $NVRAR_BENCH_TUNING names, if it does. Python's warnings say what makes it doubtful.
 
     Raises:
-        UsageError: a name, protocol, number of nodes or timeout that is not allowed.
+        UsageError: a name, protocol, number of nodes or timeout that is not allowed, or a table
+            that is none, or was made for something else.
         Unavailable: the backend or device is not there.
     """
     require_known([name])
@@ -153,8 +161,11 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
     world = join(comm)
     world = world.with_nodes(nodes) if nodes else world
     cpu = CpuDevice(world, timeout)
-    backends, _ = open_backends([name], world, cpu, timeout)
-    return AllReduce(backends[0], cpu, protocol)
+    table = table_for(tuning, "tuning") if name == "nvrar" else None
+    (backend,), _ = open_backends([name], world, cpu, timeout, Tuning(table=table))
+    for text in backend.doubts:
+        warnings.warn(text, stacklevel=2)
+    return AllReduce(backend, cpu, protocol)
 
 
 __all__ = ["AllReduce", "open"]

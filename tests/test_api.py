@@ -46,6 +46,20 @@ def test_what_is_not_there_is_refused_on_every_rank(run_ranks):
         assert seen.startswith(start)
 
 
+def test_a_tuning_table_is_followed(run_ranks, tmp_path):
+    path = tmp_path / "t.json"
+    done = run_ranks(2, WORKER, "tuned", path)
+    assert done.code == 0, done.stderr[-4000:]
+    for found in done.record():
+        assert found["wrong"] == []
+        assert found["shape"] == "packet, 1 x 1 threads, chunks of 2K, radix 2"
+        (said,) = found["said"]
+        assert said.startswith("tuning: the table was made on an abacus, this is ")
+        assert found["refusal"].startswith(
+            f"tuning {path} was made for something else: nodes 2 there, 1 here"
+        )
+
+
 def test_nodes_and_timeouts_that_make_no_sense(run_ranks):
     done = run_ranks(2, WORKER, "unbounded")
     assert done.code == 0, done.stderr[-4000:]

@@ -1,13 +1,15 @@
 """nvrar_bench.open as its users call it.
 
-worker_api.py works|refused|unbounded|missing
+worker_api.py works|refused|unbounded|missing|tuned
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from mpi4py import MPI
 import nvrar_bench
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.errors import NvrarBenchError
+from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
+from nvrar_bench.tuning.document import Choice, Document, MadeOn, Measured, encode
 from nvrar_bench.verify import Problem, check
 
 COMM = MPI.COMM_WORLD
@@ -188,6 +192,41 @@ def missing() -> str | None:
         array = np.ones(100, np.float32)
         backend.all_reduce(array, array.copy())
         return None if RANK == 0 else error_of(lambda: backend.all_reduce(array, array.copy()))
+
+
+# ---- a tuning table ----------------------------------------------------------------------------
+
+
+def tuned() -> dict[str, Any]:
+    """How calls are launched with a table of the file that the arguments name, and what is said."""
+    path = sys.argv[2]
+    with nvrar_bench.open("nvrar", COMM, nodes=2) as backend:
+        if RANK == 0:
+            Path(path).write_text(encode(a_table(backend._backend.made_for)))
+    COMM.Barrier()
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with nvrar_bench.open("nvrar", COMM, nodes=2, tuning=path) as backend:
+            send, recv = backend.empty(1000, "float32"), backend.empty(1000, "float32")
+            wrong = reduce(backend, send, recv)
+            (operation,) = backend._operations.values()
+    try:
+        nvrar_bench.open("nvrar", COMM, nodes=1, tuning=path)
+        refusal = ""
+    except NvrarBenchError as error:
+        refusal = str(error)
+    said = [str(one.message) for one in heard]
+    return {"wrong": wrong, "shape": str(operation.shape), "said": said, "refusal": refusal}
+
+
+def a_table(made_for: Any) -> Document:
+    choice = Choice(
+        "float32", "sum", "symmetric", 4096, "packet", 1, 1, 2048, 2, is_auto=False,
+        measured=Measured(1.0, None, None), auto=None, tried=1, level=1, refused=0,
+        ended_by="winner",
+    )  # fmt: skip
+    kernels = sources_digest(kernels_dir())
+    return Document("0", "", "complete", made_for, MadeOn("an abacus", (), kernels, {}), (choice,))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,14 @@ Its result is right and its times are made up: call k of `size` bytes takes
 
 $NVRAR_BENCH_FAKE changes that, for tests: `scale=1.1` makes it slower, `wrong=17` spoils element 17
 of every result on the last rank, `hang=5` never returns from call 5.
+
+`nvrar-bench tune --backend fake` searches launches that are made up as well: with `best=4` a call
+takes 10 % longer for each power of two that its blocks are away from 4, and `refused=8` refuses 8.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -17,7 +21,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nvrar_bench.backends.base import Array, Backend, Operation
+from nvrar_bench.backends.base import Array, Operation
+from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen
+from nvrar_bench.backends.nvrar.table import MadeFor
+from nvrar_bench.backends.nvrar.tunable import Tunable
+from nvrar_bench.backends.nvrar.tuning import Limits
+from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 from nvrar_bench.world import World
@@ -26,6 +35,11 @@ VARIABLE = "NVRAR_BENCH_FAKE"
 BASE_NS = 10_000
 NS_PER_BYTE = 0.1
 CYCLE = 11
+LIMITS = Limits(
+    max_blocks=8, max_threads=1, threads=1, min_chunk_bytes=1 << 10, max_chunk_bytes=4 << 10,
+    window_bytes={"signal": 1 << 20, "packet": 1 << 20},
+    slice_per_block={"signal": 64 << 10, "packet": 64 << 10},
+)  # fmt: skip
 
 
 @dataclass
@@ -35,6 +49,8 @@ class Script:
     scale: float = 1.0
     wrong: int = -1
     hang: int = -1
+    best: int = 0
+    refused: int = 0
 
     @classmethod
     def read(cls, text: str) -> Script:
@@ -51,28 +67,46 @@ class Script:
             except (AttributeError, ValueError):
                 raise UsageError(
                     f"{VARIABLE}={text}: {item!r} is not allowed; allowed: scale=FACTOR, "
-                    "wrong=INDEX, hang=CALL, separated by commas"
+                    "wrong=INDEX, hang=CALL, best=BLOCKS, refused=BLOCKS, separated by commas"
                 ) from None
         return script
 
 
-class FakeBackend(Backend):
+class FakeBackend(Tunable):
     """See the module."""
 
     name = "fake"
+
+    def __init__(self, world: World, device: Device, timeout: float) -> None:
+        super().__init__(world, device, timeout)
+        self.chooser = Chooser(LIMITS, world.ranks_per_node, packets_up_to=0)
+        self.made_for = MadeFor(
+            device.name, "fake", "fake", world.nodes, world.ranks_per_node, world.virtual_nodes, 1
+        )
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Bind the buffers."""
         script = Script.read(os.environ.get(VARIABLE, ""))
         return _FakeOperation(self.world, case, send, recv, script)
 
+    def prepare_as(self, chosen: Chosen, case: Case, send: Array, recv: Array) -> Operation:
+        """Bind the buffers; only the clock knows how it is launched."""
+        script = Script.read(os.environ.get(VARIABLE, ""))
+        if chosen.shape.blocks == script.refused:
+            raise UsageError(f"{script.refused} blocks are more than {VARIABLE} lets run at once")
+        return _FakeOperation(self.world, case, send, recv, script, chosen)
+
 
 class _FakeOperation(Operation):
     variant = "fake"
 
-    def __init__(self, world: World, case: Case, send: Array, recv: Array, script: Script) -> None:
+    def __init__(
+        self, world: World, case: Case, send: Array, recv: Array, script: Script,
+        chosen: Chosen | None = None,
+    ) -> None:  # fmt: skip
         self._world, self._case, self._send, self._recv = world, case, send, recv
-        self._script = script
+        self._script, self._slower = script, _slower(script, chosen)
+        self.shape = None if chosen is None else chosen.shape
         self._now = 0
         self._calls = 0
         self.clock = lambda: self._now
@@ -84,7 +118,7 @@ class _FakeOperation(Operation):
         is_last = self._world.rank == self._world.size - 1
         if is_last and 0 <= self._script.wrong < self._case.count:
             self._recv[self._script.wrong] += 1
-        factor = self._script.scale * (1 + self._calls % CYCLE / 100)
+        factor = self._slower * (1 + self._calls % CYCLE / 100)
         self._now += round((BASE_NS + self._case.size_bytes * NS_PER_BYTE) * factor)
         self._calls += 1
 
@@ -94,6 +128,13 @@ class _FakeOperation(Operation):
         operands = gathered.view(self._send.dtype)
         reduced = COMBINE[self._case.op](_widened(operands))
         return reduced.astype(self._send.dtype)
+
+
+def _slower(script: Script, chosen: Chosen | None) -> float:
+    """How many times as long a call takes that is launched so."""
+    if chosen is None or script.best < 1:
+        return script.scale
+    return script.scale * (1 + abs(math.log2(chosen.shape.blocks / script.best)) / 10)
 
 
 def _widened(operands: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nvrar_bench import __version__
-from nvrar_bench.cli import check, compare, env, merge, report, schema, sweep
+from nvrar_bench.cli import check, compare, env, merge, report, schema, sweep, tune
 from nvrar_bench.cli.compile import compile_kernels
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(sweep.sweep)
 app.command()(check.check)
+app.command()(tune.tune)
 app.command()(merge.merge)
 app.command("compile")(compile_kernels)
 app.command()(env.env)

@@ -14,7 +14,7 @@ from nvrar_bench.cli.console import console
 from nvrar_bench.cli.repeat import reports_elsewhere
 from nvrar_bench.errors import NvrarBenchError, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
-from nvrar_bench.report import summary, table
+from nvrar_bench.report import summary, table, tuning
 from nvrar_bench.report.progress import CaseProgress, NoProgress
 from nvrar_bench.results.writer import STDOUT, Writer
 from nvrar_bench.session.journal import Journal
@@ -26,7 +26,7 @@ from nvrar_bench.session.start import join_world
 # Where no watch says how long to wait: those things are short, but may touch much memory.
 _EXTRA_S = 2.0
 
-REPORTS = {"table": table.write, "summary": summary.write}
+REPORTS = {"table": table.write, "summary": summary.write, "tuning": tuning.write}
 
 
 def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:

@@ -38,6 +38,7 @@ def check(
     threads: options.Threads = None,
     chunk: options.Chunk = None,
     radix: options.Radix = None,
+    tuning: options.Tuning = None,
     share_gpu: options.ShareGpu = False,
     first_epoch: options.FirstEpoch = 1,
     nodes: options.Nodes = None,
@@ -64,6 +65,7 @@ def check(
         radix,
         share_gpu=share_gpu,
         first_epoch=first_epoch,
+        tuning=tuning,
     )
 
     def settings() -> Settings:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nvrar_bench.backends.nvrar.arguments import MAX_VIRTUAL_RANKS
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.cli.options import require
 from nvrar_bench.errors import UsageError
+from nvrar_bench.tuning.reader import table_for
 from nvrar_bench.units import parse_size
 
 FABRICS = ("auto", "host", "nvshmem", "loopback")
@@ -29,9 +31,12 @@ class Launching:
     cold_cache: bool = False
     share_gpu: bool = False
     first_epoch: int = 1
+    tuning: Path | None = None
 
-    def settings(self, device: str, ranks: int | None, nodes: int | None) -> dict[str, Any]:
-        """Return them as the fields of Settings.
+    def settings(
+        self, device: str, ranks: int | None, nodes: int | None, follow_table: bool = True
+    ) -> dict[str, Any]:
+        """Return them as the fields of Settings; a tuning table is read if it is to be followed.
 
         Raises:
             UsageError: naming the option, the value and what is allowed.
@@ -44,9 +49,10 @@ class Launching:
         require(1 <= self.first_epoch < 2**62, "--first-epoch", self.first_epoch, "1 to 2**62 - 1")
         chunk = None if self.chunk is None else parse_size(self.chunk, option="--chunk")
         require(chunk is None or chunk >= 16, "--chunk", self.chunk, "16 bytes and more")
+        table = table_for(self.tuning, "--tuning") if follow_table else None
         return {
             "virtual_ranks": self.virtual_ranks,
-            "tuning": Tuning(self.blocks, self.threads, chunk, self.radix, self.first_epoch),
+            "tuning": Tuning(self.blocks, self.threads, chunk, self.radix, self.first_epoch, table),
             "graph": self.graph,
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,

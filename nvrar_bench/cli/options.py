@@ -114,6 +114,14 @@ Radix = Annotated[
         help="NVRAR: nodes that exchange directly in one step; 2 is recursive doubling. [2]",
     ),
 ]  # fmt: skip
+Tuning = Annotated[
+    Path | None,
+    typer.Option(
+        "--tuning", metavar="PATH",
+        help="NVRAR: a table of tune, which auto follows; what is fixed here comes first. "
+        "[$NVRAR_BENCH_TUNING, else none]",
+    ),
+]  # fmt: skip
 FirstEpoch = Annotated[
     int,
     typer.Option(
@@ -203,6 +211,21 @@ Seed = Annotated[
 def names(text: str | None) -> tuple[str, ...]:
     """Split a LIST; nothing given is an empty tuple."""
     return () if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def wholes(option: str, text: str | None, least: int, most: int) -> tuple[int, ...]:
+    """Read a LIST of whole numbers; nothing given is an empty tuple.
+
+    Raises:
+        UsageError: one is none, or not from `least` to `most`.
+    """
+    found = []
+    for word in names(text):
+        is_whole = re.fullmatch("[0-9]{1,9}", word, re.ASCII) is not None
+        allowed = f"whole numbers from {least} to {most}, separated by commas"
+        require(is_whole and least <= int(word) <= most, option, repr(word), allowed)
+        found.append(int(word))
+    return tuple(dict.fromkeys(found))
 
 
 def require(condition: bool, option: str, value: Any, allowed: str) -> None:

@@ -50,7 +50,7 @@ class Wish:
 def settings_of(
     wish: Wish, *, backends: tuple[str, ...], device: str, stop_at: StopAt, warmup: int,
     check: bool, nodes: int | None, timeout: float, seed: int, ranks: int | None,
-    launching: Launching | None = None, start: str = "auto",
+    launching: Launching | None = None, start: str = "auto", follow_table: bool = True,
 ) -> Settings:  # fmt: skip
     """Check everything that can be checked before the ranks meet.
 
@@ -65,7 +65,7 @@ def settings_of(
     require(0 <= seed < 2**31, "--seed", seed, "0 to 2147483647")
     require_known(backends)
     sweeps = _sweeps(wish)
-    chosen = (launching or Launching()).settings(device, ranks, nodes)
+    chosen = (launching or Launching()).settings(device, ranks, nodes, follow_table)
     _require_renewable(sweeps, chosen["graph"])
     return Settings(
         sweeps=sweeps, backends=backends, device=device, stopping=stopping, start=start,

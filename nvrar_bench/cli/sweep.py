@@ -110,6 +110,7 @@ def sweep(
     threads: options.Threads = None,
     chunk: options.Chunk = None,
     radix: options.Radix = None,
+    tuning: options.Tuning = None,
     graph: options.Graph = 1,
     cold_cache: options.ColdCache = False,
     share_gpu: options.ShareGpu = False,
@@ -141,6 +142,7 @@ def sweep(
         cold_cache,
         share_gpu,
         first_epoch,
+        tuning,
     )
     wish = Wish(
         minimum, maximum, factor, step, sizes, case, dtype, op, in_place, buffers, protocol,

@@ -43,7 +43,7 @@ _OF_POINTS = {
     "nodes", "start",
 }  # fmt: skip
 _JUDGED = {"start", "oversubscribed", "soak"}  # of the environment, under other names here
-_MEASURED = {"clocks", "ruler", "launches"}  # of each run anew
+_MEASURED = {"clocks", "ruler", "launches", "tuning"}  # of each run anew
 
 
 def disagreements(base: RunRecord, new: RunRecord) -> tuple[Difference, ...]:

@@ -154,6 +154,11 @@ class Device(ABC):
         """Bytes that the ranks of this machine, on this device, can still get."""
 
     @property
+    @abstractmethod
+    def processor(self) -> tuple[str, str]:
+        """Model and architecture of what this process computes on."""
+
+    @property
     def ranks_sharing(self) -> int:
         """The largest number of ranks that share one of these devices."""
         return 1

@@ -179,6 +179,11 @@ class CpuDevice(Device):
         """MemAvailable, or what is left of the cgroup's limit."""
         return available_memory()
 
+    @property
+    def processor(self) -> tuple[str, str]:
+        """The CPU's name and architecture."""
+        return cpu_model(), platform.machine()
+
 
 def _pages(nbytes: int) -> npt.NDArray[np.uint8]:
     whole = np.zeros(nbytes + PAGE_BYTES, np.uint8)

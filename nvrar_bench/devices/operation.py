@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nvrar_bench.units import format_size
+
 
 @dataclass(frozen=True)
 class NativeCall:
@@ -16,17 +18,42 @@ class NativeCall:
     arguments: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Shape:
+    """How a call of NVRAR is launched on each rank; sizes in bytes.
+
+    `chunk_bytes` is how much of a slice a block handles at a time, `radix` how many nodes exchange
+    directly in one step.
+    """
+
+    protocol: str
+    blocks: int
+    threads: int
+    chunk_bytes: int
+    radix: int
+
+    def __str__(self) -> str:
+        """Write it in a few words."""
+        return (
+            f"{self.protocol}, {self.blocks} x {self.threads} threads, chunks of "
+            f"{format_size(self.chunk_bytes)}, radix {self.radix}"
+        )
+
+
 class Operation(ABC):
     """One all-reduce, prepared: which buffers, count, dtype, op.
 
-    `variant` says how it is done, in one word for tables. `clock` gives nanoseconds; it is the
-    monotonic clock, unless the backend has one of its own. `warnings` are what a reader of its
-    figures must know. Where `stream_ordered`, a launch is queued on the device's stream. `native`
-    is what can be timed in place of a launch, between `begin_native` and `end_native`, so that no
-    Python is in the sample.
+    `variant` says how it is done, in one word for tables. `shape` is how it is launched, where that
+    can be chosen; `tuned_at` the size, in bytes, at which a tuning table has it. `clock` gives
+    nanoseconds; it is the monotonic clock, unless the backend has one of its own. `warnings` are
+    what a reader of its figures must know. Where `stream_ordered`, a launch is queued on the
+    device's stream. `native` is what can be timed in place of a launch, between `begin_native` and
+    `end_native`, so that no Python is in the sample.
     """
 
     variant: str
+    shape: Shape | None = None
+    tuned_at: int | None = None
     warnings: tuple[str, ...] = ()
     stream_ordered: bool = False
     native: NativeCall | None = None

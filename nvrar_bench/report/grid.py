@@ -30,6 +30,7 @@ class Grid:
         series: label and column titles of each block that is measured; the titles are the same.
         ratios: heading, and labels of those series that have a ratio to show; or None.
         rows: one cell for each column, in the order points, series, ratios.
+        kind: what a series is, where series stand below each other.
 
     """
 
@@ -38,6 +39,7 @@ class Grid:
     series: tuple[_Block, ...]
     ratios: _Block | None
     rows: tuple[tuple[str, ...], ...]
+    kind: str = "backend"
 
     @property
     def blocks(self) -> tuple[_Block, ...]:
@@ -52,7 +54,7 @@ class Grid:
     def stacked(self) -> Grid:
         """Put the series below each other: as many lines as cells need, and few columns."""
         heading, rated = self.ratios or ("", ())
-        titles = (*self.points, "backend", *self.series[0][1], *([heading] if heading else []))
+        titles = (*self.points, self.kind, *self.series[0][1], *([heading] if heading else []))
         rows = (line for row in self.rows for line in self._lines(row, rated))
         return Grid(self.title, titles, (), None, tuple(rows))
 

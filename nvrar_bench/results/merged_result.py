@@ -70,6 +70,7 @@ def _joined(results: Sequence[Result], launches: int, ranks: int) -> Result:
         arrivals=_arrivals(results),
         stretches=tuple(chain.from_iterable(map(_stretches, results))),
         check=_check([r.check for r in results]),
+        shape=first.shape,
         **{key: getattr(first, key) for key in POINT},
     )
 
@@ -152,6 +153,7 @@ def _require_same_terms(first: Part, part: Part) -> None:
     for what, one, other in (
         ("warmup", ours.warmup, theirs.warmup),
         ("precision.target", ours.precision.target, theirs.precision.target),
+        ("shape", ours.shape, theirs.shape),
     ):
         if one != other:
             raise UsageError(

@@ -6,12 +6,10 @@ are GB/s here, because the record is an edge: people and scripts read it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
-from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import uuid4
@@ -21,6 +19,7 @@ import numpy as np
 from nvrar_bench.errors import UsageError
 from nvrar_bench.measure.states import is_near
 from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION, first_problem
+from nvrar_bench.results.shapes import parse_json
 
 Status = Literal["complete", "failed", "interrupted"]
 CheckStatus = Literal["passed", "failed", "skipped"]
@@ -159,6 +158,20 @@ class State:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """How NVRAR was launched on each rank; sizes in bytes.
+
+    `tuned_at` is the size in the tuning table that this follows; None where it follows none.
+    """
+
+    blocks: int
+    threads: int
+    chunk_bytes: int
+    radix: int
+    tuned_at: int | None
+
+
+@dataclass(frozen=True)
 class FirstWrong:
     """The first wrong element; nan and infinities are texts, which JSON has no numbers for."""
 
@@ -209,6 +222,7 @@ class Result:
     warnings: tuple[str, ...]
     stretches: tuple[Stretch, ...] = ()
     state: State = State(None, None, None, 0)
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -297,7 +311,7 @@ class RunRecord:
 
         """
         try:
-            value = _parse(source)
+            value = parse_json(source)
         # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
         except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"this is not the JSON of a run: {error}") from error
@@ -320,20 +334,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value
-
-
-def _parse(source: bytes | str | Mapping[str, Any]) -> Any:
-    # A mapping goes through its text too: then one path decides what is JSON and what is not.
-    text = json.dumps(source, allow_nan=False) if isinstance(source, Mapping) else source
-    text = text.decode("utf-8") if isinstance(text, bytes) else text
-    return json.loads(text, parse_float=_finite, parse_constant=_finite)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        raise ValueError(f"{text} is no JSON number that a float can hold")
-    return number
 
 
 @cache

@@ -13,12 +13,13 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.results.shapes import Schema, closed_object, problems
 
 FORMAT = "nvrar-bench.run"
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 STATUSES = ("complete", "failed", "interrupted")
 
 _TEXT: Schema = {"type": "string"}
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 _COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+_COUNT_OR_NULL: Schema = {**_COUNT, "type": ["integer", "null"]}
 _POSITIVE: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 _NUMBER: Schema = {"type": "number", "minimum": 0}
 _NUMBER_OR_NULL: Schema = {"type": ["number", "null"], "minimum": 0}
@@ -109,6 +110,13 @@ _FIELDS["State"] = {
     **_YARDSTICK,
     "left_out": _said(_COUNT, "samples in time of other states: not in the median"),
 }
+_FIELDS["Shape"] = {
+    "blocks": _said(_POSITIVE, "of each rank"),
+    "threads": _said(_POSITIVE, "of each block"),
+    "chunk_bytes": _said(_POSITIVE, "of a slice, that a block handles at a time"),
+    "radix": _said(_POSITIVE, "nodes that exchange directly in one step"),
+    "tuned_at": _said(_COUNT_OR_NULL, "size in the tuning table that this follows; null: none"),
+}
 _FIELDS["FirstWrong"] = {
     "rank": _COUNT,
     "index": _COUNT,
@@ -140,7 +148,10 @@ _FIELDS["Result"] = {
         _list_of(_COUNT), "indices of samples that a rank began late: not in the figures"
     ),
     "warmup": _said(_COUNT, "calls before the first sample"),
-    "stop_reason": _said(_TEXT, "iterations, precision, max_samples, max_time, unfinished"),
+    "stop_reason": _said(
+        _TEXT,
+        "iterations, precision, max_samples, max_time, unfinished; of tune: alike, slower, winner",
+    ),
     "precision": _said(_object("Precision"), "of the median"),
     "independence": _object("Independence"),
     "launches": _object("Launches"),
@@ -153,6 +164,9 @@ _FIELDS["Result"] = {
         _list_of(_object("Stretch")), "of samples_us, in order, between readings of the yardstick"
     ),
     "state": _said(_object("State"), "of the machine, that the figures are of"),
+    "shape": _said(
+        _object("Shape", type=["object", "null"]), "of NVRAR's launch; null for other backends"
+    ),
 }
 _FIELDS["Skipped"] = {"backend": _TEXT, "reason": _TEXT}
 _FIELDS["ErrorEntry"] = {

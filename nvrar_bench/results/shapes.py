@@ -6,8 +6,10 @@ further dependency; the tests hold it against the jsonschema package.
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 Schema = dict[str, Any]
@@ -84,3 +86,22 @@ def _short(value: Any) -> str:
     """Show a value on one line, however long it is."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def parse_json(source: bytes | str | Mapping[str, Any]) -> Any:
+    """Read JSON that has no NaN and no infinity.
+
+    Raises:
+        ValueError, TypeError, RecursionError: it is none.
+    """
+    # A mapping goes through its text too: then one path decides what is JSON and what is not.
+    text = json.dumps(source, allow_nan=False) if isinstance(source, Mapping) else source
+    text = text.decode("utf-8") if isinstance(text, bytes) else text
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} is no JSON number that a float can hold")
+    return number

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.results.files import STDOUT, reason_of, replace, require_writable, target_of
@@ -25,10 +27,20 @@ def encode(record: RunRecord) -> str:
         NvrarBenchError: the record holds what JSON has no word for, such as NaN.
 
     """
+    return encode_lines(record.to_json(), "the run record")
+
+
+def encode_lines(plain: Mapping[str, Any], what: str) -> str:
+    """Write `plain` as JSON text, one line per key and one per item of its lists.
+
+    Raises:
+        NvrarBenchError: as `encode`, naming `what` it is.
+
+    """
     try:
-        parts = [f" {json.dumps(k)}: {_encode_value(v)}" for k, v in record.to_json().items()]
+        parts = [f" {json.dumps(k)}: {_encode_value(v)}" for k, v in plain.items()]
     except (TypeError, ValueError, RecursionError) as error:
-        raise NvrarBenchError(f"the run record cannot be written as JSON: {error}") from error
+        raise NvrarBenchError(f"{what} cannot be written as JSON: {error}") from error
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 

@@ -63,9 +63,13 @@ class Block:
     ) -> None:  # fmt: skip
         """Prepare a point for each of the backends; collective."""
         for backend in backends:
-            self._alive()
             operation = backend.prepare(case, buffers.send, buffers.recv)
-            self.points.append(Point(backend.name, case, operation, buffers, known, rule()))
+            self.add_point(Point(backend.name, case, operation, buffers, known, rule()))
+
+    def add_point(self, point: Point) -> None:
+        """Add a point that is prepared; its operation is closed when the block has run."""
+        self._alive()
+        self.points.append(point)
 
     def run(self, warmup: int, order: Order, *, stop_at_wrong: bool) -> None:
         """Measure all points; after a wrong result, with `stop_at_wrong`, only what shows it."""

@@ -9,11 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import nvrar_bench
+from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.machine import cpu_model
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.results.record import RankPlace, Topology
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
+from nvrar_bench.tuning.document import MadeOn
 from nvrar_bench.world import World, library_version
 
 # Of the cuda device, as far as they are installed.
@@ -49,6 +51,16 @@ def environment(world: World) -> dict[str, Any]:
         **{name: version(name) for name in _PACKAGES},
         "cuda_packages": _installed(_CUDA_PACKAGES),
     }
+
+
+def made_on(world: World, device: Device) -> MadeOn:
+    """Where a tuning table is made."""
+    model, _ = device.processor
+    libraries = {
+        "mpi_library": library_version(), "compiler": _compiler(), **_installed(_CUDA_PACKAGES)
+    }  # fmt: skip
+    hosts = tuple(dict.fromkeys(world.hosts))
+    return MadeOn(model, hosts, sources_digest(kernels_dir()), libraries)
 
 
 def _installed(names: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from nvrar_bench.backends.nvrar.sizes import MOST_BLOCKS, gpu_limits, staging_bytes
 from nvrar_bench.datatypes import DTYPES
@@ -24,14 +24,18 @@ def needed(case: Case) -> int:
     return 4 * case.size_bytes + 2 * result
 
 
-def symmetric_bytes(todo: Iterable[Stage], radix: int | None) -> int:
-    """Bytes of memory per rank that peers must reach on GPUs: send, recv and staging."""
+def symmetric_bytes(todo: Iterable[Stage], radices_of: Callable[[int], Collection[int]]) -> int:
+    """Bytes of memory per rank that peers must reach on GPUs: send, recv and staging.
+
+    `radices_of` says which radices calls may have with so many nodes.
+    """
     needs = []
     for stage in todo:
         world = stage.world
         staging = staging_bytes(
-            world.nodes, world.ranks_per_node, radix, gpu_limits(MOST_BLOCKS), all_mapped=False
-        )
+            world.nodes, world.ranks_per_node, radices_of(world.nodes), gpu_limits(MOST_BLOCKS),
+            all_mapped=False,
+        )  # fmt: skip
         largest = max(case.size_bytes for case in stage.sweep.plan)
         needs.append(2 * (largest + _AROUND_BYTES) + staging)
     return max(needs)

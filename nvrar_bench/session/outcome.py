@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.results.figures import make_result
-from nvrar_bench.results.record import Arrival, Check, FirstWrong, Result, Stretch
+from nvrar_bench.results.record import Arrival, Check, FirstWrong, Result, Shape, Stretch
 from nvrar_bench.session.point import Point
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
@@ -70,9 +71,10 @@ def require_right(point: Point, check: Check) -> None:
         return
     first, case = check.first_wrong, point.case
     where = f"element {first.index}" + ("" if first.index < case.count else " (not of the output)")
+    how = point.operation.shape or point.operation.variant
     raise WrongResult(
-        f"{point.backend} ({point.operation.variant}) gave a wrong result: {case.dtype} "
-        f"{case.op}, {case.placement}, {case.buffers}, {case.size_bytes} bytes: {check.wrong} of "
+        f"{point.backend} ({how}) gave a wrong result: {case.dtype} {case.op}, "
+        f"{case.placement}, {case.buffers}, {case.size_bytes} bytes: {check.wrong} of "
         f"{check.elements} elements checked; first on rank {first.rank}, {where}: "
         f"expected {first.expected}, saw {first.seen}"
     )
@@ -105,7 +107,15 @@ def result_of(
         arrivals=arrivals,
         stretches=_stretches(point),
         check=check,
+        shape=_shape(point.operation),
     )
+
+
+def _shape(operation: Operation) -> Shape | None:
+    of = operation.shape
+    if of is None:
+        return None
+    return Shape(of.blocks, of.threads, of.chunk_bytes, of.radix, operation.tuned_at)
 
 
 def _stretches(point: Point) -> tuple[Stretch, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from nvrar_bench.results.record import Check, Result, RunRecord
 from nvrar_bench.session import facts, memory
 from nvrar_bench.session.block import Block
 from nvrar_bench.session.buffers import SweepBuffers
+from nvrar_bench.session.describe import describe, describe_block
 from nvrar_bench.session.journal import Journal
 from nvrar_bench.session.known import KnownInputs
 from nvrar_bench.session.outcome import (
@@ -36,7 +37,8 @@ from nvrar_bench.session.soak import Soak
 from nvrar_bench.session.soak_plan import SoakLimit
 from nvrar_bench.session.stages import MOST_TOGETHER, Stage, left_out, stages
 from nvrar_bench.session.starts import Start
-from nvrar_bench.units import format_size
+from nvrar_bench.session.tune_plan import Tune
+from nvrar_bench.session.tuner import Heat, Tuner
 from nvrar_bench.world import World
 
 # The kernel's own deadline comes first: it knows more about what it waits for than the guard does.
@@ -90,6 +92,8 @@ class Session:
         for stage in todo:
             if self._settings.soak:
                 self._soak(stage, self._settings.soak)
+            elif self._settings.tune:
+                self._tune(stage, self._settings.tune)
             else:
                 self._run_stage(stage)
         self._device.close()
@@ -117,24 +121,46 @@ class Session:
     def _run_stage(self, stage: Stage) -> None:
         with self._watch("opening the backends"):
             backends = self._open(stage)
-        self._progress.note(f"{stage.sweep.name}{stage.suffix}: building kernels")
-        with self._guard.watch("building the kernels", _LOCAL_WORK_LIMIT_S):
-            for backend in backends:
-                cases = [case for case in stage.sweep.plan if backend.unsupported(case) is None]
-                backend.foresee(cases)
-        known = KnownInputs(
-            stage.sweep.plan, self._device, self._settings.seed, self._settings.check
-        )
-        buffers: dict[str, SweepBuffers] = {}
+        for backend in backends:
+            cases = [case for case in stage.sweep.plan if backend.unsupported(case) is None]
+            self._build(stage, backend, cases)
+        known, buffers = self._known(stage), dict[str, SweepBuffers]()
         together = MOST_TOGETHER if self._settings.interleave else 1
         for number, block in enumerate(stage.blocks(together)):
-            for kind in dict.fromkeys(case.buffers for case in block):
-                if kind not in buffers:
-                    buffers[kind] = self._allocate(stage, kind)
+            self._allocate(stage, block, buffers)
             self._progress.begin(describe_block(block, stage), len(block))
             self._run_block(stage, number, block, backends, buffers, known)
         for backend in backends:
             backend.close()
+        for pair in buffers.values():
+            pair.release()
+
+    def _tune(self, stage: Stage, tune: Tune) -> None:
+        """At each size a race of launches; the table is written after each."""
+        with self._watch("opening the backends"):
+            (backend,) = self._open(stage)
+            tuner = Tuner(self._device, backend, tune, facts.made_on(stage.world, self._device))
+        self._build(stage, backend, tuner.kernels(stage.sweep.plan))
+        known, buffers = self._known(stage), dict[str, SweepBuffers]()
+        for number, case in enumerate(stage.sweep.plan):
+            self._allocate(stage, [case], buffers)
+            self._progress.begin(describe(case, stage))
+            with self._guard.watch("computing the expected results", _LOCAL_WORK_LIMIT_S):
+                calls = known.of(case)
+            heat = Heat(tuner, case, self._guard.renew, self._progress.note)
+            block = self._block(stage, heat.judge)
+            with self._watch("relating the clocks"):
+                self._start.renew()
+            with self._watch(f"preparing the case {describe(case, stage)}"):
+                heat.enter(block, buffers[case.buffers].of(case), calls)
+            order = Order(self._settings.seed, self._launch, number)
+            block.run(stage.warmup, order, stop_at_wrong=True)
+            self._conclude(block, stage)
+            for reason in heat.refused:
+                self._journal.skip(backend.name, reason)
+            self._journal.learn({"tuning": tuner.keep(heat.choice())})
+        self._journal.learn({"tuning": tuner.complete()})
+        backend.close()
         for pair in buffers.values():
             pair.release()
 
@@ -164,20 +190,37 @@ class Session:
             self._journal.learn(backend.facts())
         return backends
 
-    def _allocate(self, stage: Stage, kind: str) -> SweepBuffers:
-        sizes = [case.size_bytes for case in stage.sweep.plan if case.buffers == kind]
-        return SweepBuffers(self._device, max(sizes), kind)
+    def _build(self, stage: Stage, backend: Backend, cases: Sequence[Case]) -> None:
+        self._progress.note(f"{stage.sweep.name}{stage.suffix}: building kernels")
+        with self._guard.watch("building the kernels", _LOCAL_WORK_LIMIT_S):
+            backend.foresee(cases)
+
+    def _known(self, stage: Stage) -> KnownInputs:
+        settings = self._settings
+        return KnownInputs(stage.sweep.plan, self._device, settings.seed, settings.check)
+
+    def _allocate(
+        self, stage: Stage, cases: Sequence[Case], buffers: dict[str, SweepBuffers]
+    ) -> None:
+        """Add what `cases` need to `buffers`, for the longest message of the stage."""
+        for kind in dict.fromkeys(case.buffers for case in cases):
+            if kind not in buffers:
+                sizes = [case.size_bytes for case in stage.sweep.plan if case.buffers == kind]
+                buffers[kind] = SweepBuffers(self._device, max(sizes), kind)
+
+    def _block(self, stage: Stage, told: Callable[[int, int], None]) -> Block:
+        return Block(
+            self._device, self._start,
+            lambda case: self._watch(f"the case {describe(case, stage)}"),
+            self._guard.renew, told,
+        )  # fmt: skip
 
     def _run_block(
         self, stage: Stage, number: int, cases: Sequence[Case], backends: list[Backend],
         buffers: dict[str, SweepBuffers], known: KnownInputs,
     ) -> None:  # fmt: skip
         settings, stopping = self._settings, self._settings.stopping
-        block = Block(
-            self._device, self._start,
-            lambda case: self._watch(f"the case {describe(case, stage)}"),
-            self._guard.renew, self._hear_of_round,
-        )  # fmt: skip
+        block = self._block(stage, self._hear_of_round)
         with self._watch("relating the clocks"):
             self._start.renew()
         for case in cases:
@@ -261,28 +304,9 @@ def gpu_options(settings: Settings, todo: Sequence[Stage]) -> GpuOptions:
     """How a run uses GPUs. Symmetric buffers lie in NVSHMEM's heap, whatever the backends."""
     symmetric = any(case.buffers == "symmetric" for stage in todo for case in stage.sweep.plan)
     nvrar = not settings.backends or "nvrar" in settings.backends
-    needed = memory.symmetric_bytes(todo, settings.tuning.radix)
+    needed = memory.symmetric_bytes(todo, settings.radices)
     return GpuOptions(
         share=settings.share_gpu, graph=settings.graph, cold_cache=settings.cold_cache,
         heap_bytes=needed if nvrar or symmetric else None,
         heap_required="nvrar" in settings.backends, symmetric=symmetric,
     )  # fmt: skip
-
-
-def describe_block(cases: Sequence[Case], stage: Stage) -> str:
-    """Several cases in a few words, for progress."""
-    if len(cases) == 1:
-        return describe(cases[0], stage)
-    sizes = [case.size_bytes for case in cases]
-    return (
-        f"{stage.sweep.name}{stage.suffix} {cases[0].dtype} {cases[0].op}: {len(cases)} cases, "
-        f"{format_size(min(sizes))} to {format_size(max(sizes))}"
-    )
-
-
-def describe(case: Case, stage: Stage) -> str:
-    """A case in a few words, for progress and messages."""
-    return (
-        f"{stage.sweep.name}{stage.suffix} {case.dtype} {case.op} {case.size_bytes} B "
-        f"{case.placement} {case.buffers}"
-    )

@@ -10,6 +10,7 @@ from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.casefile import Sweep
 from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.session.soak_plan import SoakLimit
+from nvrar_bench.session.tune_plan import Tune
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,12 @@ class Settings:
     cold_cache: bool = False
     share_gpu: bool = False
     soak: SoakLimit | None = None
+    tune: Tune | None = None
     launches: int = 1  # that the record holds: a run is one, and merging counts them
+
+    def radices(self, nodes: int) -> tuple[int, ...]:
+        """Which radices calls may have with so many nodes."""
+        return self.tune.space.radices_of(nodes) if self.tune else self.tuning.radices
 
     def to_json(self) -> dict[str, Any]:
         """Every option as resolved, for the record."""
@@ -48,7 +54,7 @@ class Settings:
             },
             "backends": list(self.backends),
             "device": self.device,
-            "iters": None if self.stopping.precision else self.stopping.iters,
+            "iters": None if self.stopping.precision or self.tune else self.stopping.iters,
             "precision": self.stopping.precision,
             "min_samples": self.stopping.min_samples,
             "max_samples": self.stopping.max_samples,
@@ -65,6 +71,9 @@ class Settings:
             "threads": self.tuning.threads,
             "chunk_bytes": self.tuning.chunk_bytes,
             "radix": self.tuning.radix,
+            "tuning": self.tuning.table.path if self.tuning.table else None,
+            "tuning_sha256": self.tuning.table.sha256 if self.tuning.table else None,
+            "tune": self.tune.to_json() if self.tune else None,
             "graph": self.graph,
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,

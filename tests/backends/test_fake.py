@@ -8,6 +8,7 @@ import pytest
 from nvrar_bench.backends.fake import FakeBackend, Script
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Plan
 from nvrar_bench.verify import Problem, check
@@ -56,6 +57,23 @@ def test_scale_makes_it_slower(prepare, monkeypatch):
     assert operation.clock() == 15600
 
 
+def test_launches_take_longer_the_farther_they_are_from_the_best(alone, monkeypatch):
+    monkeypatch.setenv("NVRAR_BENCH_FAKE", "best=2,refused=8")
+    backend = FakeBackend(alone, CpuDevice(alone, 1.0), 1.0)
+    (case,) = Plan.build(counts=(1000,))
+    buffer = np.zeros(1000, np.float32)
+
+    def clock(blocks: int) -> int:
+        chosen = backend.chooser.shaped(Shape("packet", blocks, 1, 1024, 2), case)
+        operation = backend.prepare_as(chosen, case, buffer, buffer)
+        operation.launch()
+        return operation.clock()
+
+    assert [clock(blocks) for blocks in (1, 2, 4)] == [11440, 10400, 11440]
+    with pytest.raises(UsageError, match="8 blocks are more than NVRAR_BENCH_FAKE lets run"):
+        clock(8)
+
+
 def test_wrong_spoils_one_element(prepare, monkeypatch):
     right, recv = prepare()
     right.launch()
@@ -71,6 +89,7 @@ def test_wrong_spoils_one_element(prepare, monkeypatch):
         ("", Script()),
         ("scale=1.1", Script(scale=1.1)),
         ("wrong=17,hang=5,", Script(wrong=17, hang=5)),
+        ("best=4,refused=8", Script(best=4, refused=8)),
     ],
 )
 def test_script(text, script):
@@ -85,5 +104,5 @@ def test_a_script_that_makes_no_sense_is_refused(text, item):
         Script.read(text)
     assert str(caught.value) == (
         f"NVRAR_BENCH_FAKE={text}: {item!r} is not allowed; allowed: scale=FACTOR, wrong=INDEX, "
-        "hang=CALL, separated by commas"
+        "hang=CALL, best=BLOCKS, refused=BLOCKS, separated by commas"
     )

@@ -117,9 +117,20 @@ def test_flags_wrap(alone):
 
 def test_options_of_a_radix(alone):
     job = Job(alone, 8, 8, Tuning(1, 1, radix=8))
-    assert job.backend.schedule.radices == (8,)
+    assert job.backend.schedule(8).radices == (8,)
     for case in cases((1, 1000)):
         assert job.call(case) == [0] * 8, case
+
+
+def test_radices_that_change_from_call_to_call(alone):
+    """Each schedule has its own staging memory, and all share one sequence of epochs."""
+    job = Job(alone, 8, 4, Tuning())
+    for round_, case in product(range(4), list(cases((3, 5000)))):
+        radix = (2, 4, 4, 2)[(round_ + job.calls) % 4]
+        job.backend.tuning = Tuning(2, 1, 1024, radix)
+        assert job.call(case) == [0] * 8, case
+    assert len(job.backend._staging) == 4
+    assert set(job.backend.epochs.read()) == {job.backend._epoch}
 
 
 def test_a_rank_that_stops_ends_all_waits(alone):

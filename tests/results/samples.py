@@ -16,6 +16,7 @@ from nvrar_bench.results.record import (
     RankPlace,
     Result,
     RunRecord,
+    Shape,
     State,
     Stretch,
     Topology,
@@ -55,6 +56,7 @@ RESULT = Result(
     warnings=("a [bracket], an é",),
     stretches=(Stretch(3, 0.125, 2.0, 2.5),),
     state=State(0.125, 2.0, 2.5, 0),
+    shape=Shape(2, 64, 4096, 2, 8192),
 )
 WRONG = replace(
     RESULT, check=Check("failed", "rounding", 2048, 7, FirstWrong(1, 3, 1.5, "nan")), warnings=()

@@ -23,6 +23,7 @@ from nvrar_bench.results.record import (
     RankPlace,
     Result,
     RunRecord,
+    Shape,
     Skipped,
     State,
     Stretch,
@@ -256,6 +257,10 @@ DIFFERENT: list[tuple[Callable[[RunRecord], RunRecord], str]] = [
         "warmup of fake at 4096 bytes is 6 in b.json and 5 in a.json",
     ),
     (lambda one: replace(one, results=(result(1.0, target=0.1),)), "precision.target of fake"),
+    (
+        lambda one: replace(one, results=(replace(result(1.0), shape=Shape(2, 1, 64, 2, None)),)),
+        "shape of fake at 4096 bytes is Shape(blocks=2, ",
+    ),
     (
         lambda one: replace(one, results=(replace(result(1.0), launch_samples=(2,)),)),
         "b.json: fake at 4096 bytes: launch_samples add up to 2, but samples_us holds 1",

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.measure.rules import Taken
 from nvrar_bench.measure.rules.iterations import Iterations
 from nvrar_bench.plan import Plan
 from nvrar_bench.results.figures import DOUBT
 from nvrar_bench.results.record import Arrival, Check, FirstWrong, Latency, State, Stretch
+from nvrar_bench.results.record import Shape as RecordedShape
 from nvrar_bench.session.outcome import (
     arrivals_of,
     combined_check,
@@ -44,6 +46,8 @@ class Ranks:
 class Operation:
     variant = "signal"
     warnings = ()
+    shape = Shape("signal", 4, 128, 4096, 2)
+    tuned_at = 8192
 
 
 def turn(times: np.ndarray, late: np.ndarray, *states: tuple[int, int, int]) -> Turn:
@@ -110,7 +114,8 @@ def test_a_wrong_result_is_told_in_full(index, place):
     with pytest.raises(WrongResult) as caught:
         require_right(measured(), check)
     assert str(caught.value) == (
-        "nvrar (signal) gave a wrong result: float32 sum, in_place, symmetric, 4096 bytes: "
+        "nvrar (signal, 4 x 128 threads, chunks of 4K, radix 2) gave a wrong result: "
+        "float32 sum, in_place, symmetric, 4096 bytes: "
         f"3 of 4096 elements checked; first on rank 1, {place}: expected 2.0, saw nan"
     )
 
@@ -128,6 +133,15 @@ def test_a_result_in_microseconds_and_gigabytes(alone):
     assert (result.size_bytes, result.count, result.placement) == (4096, 1024, "in_place")
     assert result.check is passed
     assert not [text for text in result.warnings if not text.startswith(DOUBT)]
+
+
+def test_how_a_call_was_launched_is_in_the_result(alone):
+    device = CpuDevice(alone, 1.0)
+    point = measured(RIGHT)
+    result = result_of(device, point, Check("passed", "exact", 1024, 0, None), 0, "")
+    assert result.shape == RecordedShape(4, 128, 4096, 2, tuned_at=8192)
+    point.operation.shape = None
+    assert result_of(device, point, result.check, 0, "").shape is None
 
 
 def test_more_ranks_than_cores_is_a_warning(alone):

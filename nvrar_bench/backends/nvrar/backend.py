@@ -6,16 +6,19 @@ import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nvrar_bench.backends.base import Array, Backend, Operation
+from nvrar_bench.backends.base import Array, Operation
 from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout, describe
+from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen, require_table_within
 from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
 from nvrar_bench.backends.nvrar.layout import Layout, plan_layout
-from nvrar_bench.backends.nvrar.schedule import plan_steps
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Launch, Tuning, choose, require_within
+from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
+from nvrar_bench.backends.nvrar.table import MadeFor, Maker
+from nvrar_bench.backends.nvrar.tunable import Tunable
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning, require_within
 from nvrar_bench.devices.abi import CFailure
 from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.plan import Case
-from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.toolchain.kernel import Kernel, kernels_dir, sources_digest
 from nvrar_bench.world import World
 
 FLAG_SPAN = 1 << 32  # a packet's flag is the low half of the epoch
@@ -24,35 +27,48 @@ _FAILURE_WORDS = len(CFailure._fields_)
 
 @dataclass(frozen=True, eq=False)
 class _Staging:
+    schedule: Schedule
     layout: Layout
     memory: Memory
     table: Words
 
 
-class NvrarBackend(Backend):
-    """Shared by all operations: the epoch, and one staging memory per protocol."""
+class NvrarBackend(Tunable):
+    """Shared by all operations: the epoch, and one staging memory per protocol and schedule."""
 
     name = "nvrar"
 
     def __init__(
         self, world: World, engine: Engine, timeout: float, tuning: Tuning = AUTOMATIC
     ) -> None:
-        """Plan the schedule; memory is taken when an operation needs it.
+        """Memory is taken when an operation needs it. Collective.
 
         Raises:
-            UsageError: `tuning` fixes what the engine does not allow.
+            UsageError: `tuning` fixes what the engine does not allow, or its table was made for
+                something else.
         """
         super().__init__(world, engine.device, timeout)
         require_within(tuning, engine.limits)
         self.engine, self.tuning = engine, tuning
-        self.schedule = plan_steps(world.nodes, tuning.radix or 2)
+        self.chooser = Chooser(engine.limits, world.ranks_per_node, engine.packets_up_to)
+        self.made_for, maker = world.comm.bcast(_here(world, engine))
+        self.doubts = self._doubts(maker)
         self._epoch = tuning.first_epoch
-        self._staging: dict[str, _Staging] = {}
+        self._staging: dict[tuple[str, Schedule], _Staging] = {}
         # After a wait in vain, flags and epochs of the ranks no longer fit: nothing runs any more.
         self.broken: TimedOut | None = None
         self.failures = engine.words(len(world.seats) * _FAILURE_WORDS)
         self.epochs = engine.words(len(world.seats) * engine.limits.max_blocks)
         self._write_epochs()
+
+    def _doubts(self, maker: Maker) -> tuple[str, ...]:
+        """Refuse a table that does not fit here; say what makes one doubtful that does."""
+        table = self.tuning.table
+        if table is None:
+            return ()
+        table.require_made_for(self.made_for)
+        require_table_within(table, self.engine.limits)
+        return tuple(table.maker.doubts(maker))
 
     def foresee(self, cases: Iterable[Case]) -> None:
         """Build all kernels at once, with as many compilers as there are cores, and load them."""
@@ -60,35 +76,38 @@ class NvrarBackend(Backend):
 
     def kernel(self, case: Case) -> Kernel:
         """Return the kernel that runs `case`."""
-        return Kernel(case.dtype, case.op, self._protocol(case), self.engine.fabric)
+        return self._kernel(self.chooser.choose(self.tuning, case), case)
 
-    def _protocol(self, case: Case) -> str:
-        """`auto` is what the engine is faster with for slices of this size."""
-        if case.protocol != "auto":
-            return case.protocol
-        slice_bytes = -(-case.size_bytes // self.world.ranks_per_node)
-        return "packet" if slice_bytes <= self.engine.packets_up_to else "signal"
+    def _kernel(self, chosen: Chosen, case: Case) -> Kernel:
+        return Kernel(case.dtype, case.op, chosen.shape.protocol, self.engine.fabric)
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Fill in the arguments of the kernel, which is built if it was not foreseen."""
+        return self.prepare_as(self.chooser.choose(self.tuning, case), case, send, recv)
+
+    def prepare_as(self, chosen: Chosen, case: Case, send: Array, recv: Array) -> Operation:
+        """As `prepare`, with a launch that was chosen already."""
         if self.engine.stream_ordered:
             self._catch_up()
-        kernel = self.kernel(case)
-        staging = self._staging.get(kernel.protocol) or self._allocate_staging(kernel.protocol)
-        per_node = self.world.ranks_per_node
-        launch = choose(self.tuning, self.engine.limits, kernel.protocol, case.size_bytes, per_node)
-        return _AllReduce(self, kernel, staging, launch, case, send, recv)
+        kernel, schedule = self._kernel(chosen, case), self.schedule(chosen.shape.radix)
+        key = kernel.protocol, schedule
+        staging = self._staging.get(key) or self._allocate_staging(*key)
+        return _AllReduce(self, kernel, staging, chosen, case, send, recv)
 
-    def _allocate_staging(self, protocol: str) -> _Staging:
+    def schedule(self, radix: int) -> Schedule:
+        """Return the steps between nodes."""
+        return plan_steps(self.world.nodes, radix)
+
+    def _allocate_staging(self, protocol: str, schedule: Schedule) -> _Staging:
         limits = self.engine.limits
         layout = plan_layout(
-            self.schedule, self.world.ranks_per_node, protocol, limits.window_bytes[protocol],
+            schedule, self.world.ranks_per_node, protocol, limits.window_bytes[protocol],
             limits.min_chunk_bytes, limits.max_blocks, self.engine.all_mapped,
         )  # fmt: skip
         memory = self.engine.allocate(layout.nbytes)
         require_mapped(self.world, memory.peers)
-        staging = _Staging(layout, memory, self.table(memory.peers))
-        self._staging[protocol] = staging
+        staging = _Staging(schedule, layout, memory, self.table(memory.peers))
+        self._staging[protocol, schedule] = staging
         return staging
 
     def table(self, addresses: Sequence[int]) -> Words:
@@ -148,29 +167,30 @@ class _AllReduce(Operation):
         backend: NvrarBackend,
         kernel: Kernel,
         staging: _Staging,
-        launch: Launch,
+        chosen: Chosen,
         case: Case,
         send: Array,
         recv: Array,
     ) -> None:
-        engine = backend.engine
+        engine, launch = backend.engine, chosen.launch
         self.variant = kernel.protocol
+        self.shape, self.tuned_at = chosen.shape, chosen.tuned_at
         self.stream_ordered = engine.stream_ordered
-        self.warnings = engine.warnings
+        self.warnings = (*engine.warnings, *backend.doubts, *chosen.warnings)
         self._backend = backend
         self._buffers = send, recv  # their memory must outlive the call
         self._epochs_taken = -(-case.size_bytes // launch.window_bytes)
         peers = _peers(backend, send, recv)
         self._tables = [backend.table(addresses) for addresses in peers]
         self.seats = [
-            self._arguments(seat, staging, launch, case) for seat in range(len(backend.world.seats))
+            self._arguments(seat, staging, chosen, case) for seat in range(len(backend.world.seats))
         ]
         self._launch = engine.bind(kernel, self.seats, launch)
         self.native = engine.native(kernel, self.seats)
         self._codes = [] if self.stream_ordered else [_code(seat) for seat in self.seats]
 
-    def _arguments(self, seat: int, staging: _Staging, launch: Launch, case: Case) -> CArguments:
-        backend, world = self._backend, self._backend.world
+    def _arguments(self, seat: int, staging: _Staging, chosen: Chosen, case: Case) -> CArguments:
+        backend, world, launch = self._backend, self._backend.world, chosen.launch
         device, slots = backend.device, backend.engine.limits.max_blocks
         rank = world.seats[seat]
         arguments = CArguments(
@@ -190,7 +210,7 @@ class _AllReduce(Operation):
             rank_staging=staging.table.address,
             failure=backend.failures.address + 8 * _FAILURE_WORDS * seat,
         )
-        arguments.set_rank(rank, world.ranks_per_node, backend.schedule)
+        arguments.set_rank(rank, world.ranks_per_node, staging.schedule)
         arguments.set_windows(case.size_bytes, self._window_bytes(case, launch))
         if self._tables:
             first = 8 * (rank - arguments.local)
@@ -229,6 +249,15 @@ class _AllReduce(Operation):
                     f"({backend.world.hosts[rank]}): {describe(failure)}"
                 )
                 raise backend.broken
+
+
+def _here(world: World, engine: Engine) -> tuple[MadeFor, Maker]:
+    model, arch = engine.device.processor
+    made_for = MadeFor(
+        engine.device.name, arch, engine.fabric, world.nodes, world.ranks_per_node,
+        world.virtual_nodes, engine.device.ranks_sharing,
+    )  # fmt: skip
+    return made_for, Maker(model, sources_digest(kernels_dir()))
 
 
 def _code(arguments: CArguments) -> ctypes.c_uint64:

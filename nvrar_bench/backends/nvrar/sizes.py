@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nvrar_bench.backends.nvrar.layout import plan_layout
 from nvrar_bench.backends.nvrar.schedule import plan_steps
 from nvrar_bench.backends.nvrar.tuning import Limits
@@ -28,14 +30,14 @@ def gpu_limits(blocks: int) -> Limits:
 
 
 def staging_bytes(
-    nodes: int, ranks_per_node: int, radix: int | None, limits: Limits, all_mapped: bool
+    nodes: int, ranks_per_node: int, radices: Iterable[int], limits: Limits, all_mapped: bool
 ) -> int:
-    """Bytes per rank, over all protocols."""
-    schedule = plan_steps(nodes, radix or 2)
+    """Bytes per rank, over all protocols and all schedules that `radices` come to."""
     return sum(
         plan_layout(
             schedule, ranks_per_node, protocol, window, limits.min_chunk_bytes, limits.max_blocks,
             all_mapped,
         ).nbytes
+        for schedule in {plan_steps(nodes, radix) for radix in radices}
         for protocol, window in limits.window_bytes.items()
     )  # fmt: skip

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nvrar_bench.backends.nvrar.table import TuningTable
 from nvrar_bench.errors import UsageError
 
+DEFAULT_RADIX = 2  # recursive doubling, as published
 _ALIGNMENT = 16  # of a chunk, in bytes: a slice is cut on such boundaries
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What the user fixed; None where the choice is left to `choose`.
+    """What the user fixed; None where the choice is left to the table, or else to `choose`.
 
     Attributes:
         blocks: of each rank.
@@ -19,6 +21,7 @@ class Tuning:
         chunk_bytes: how much of a slice one flag announces.
         radix: nodes that exchange directly in one step; 2 is recursive doubling.
         first_epoch: number of the first window; only tests have a reason to choose it.
+        table: what was found to be best, by size.
     """
 
     blocks: int | None = None
@@ -26,6 +29,15 @@ class Tuning:
     chunk_bytes: int | None = None
     radix: int | None = None
     first_epoch: int = 1
+    table: TuningTable | None = None
+
+    @property
+    def radices(self) -> tuple[int, ...]:
+        """All that calls may have: the one that is fixed, or the table's beside the usual one."""
+        if self.radix is not None:
+            return (self.radix,)
+        tuned = () if self.table is None else (row.shape.radix for row in self.table.rows)
+        return tuple(sorted({DEFAULT_RADIX, *tuned}))
 
 
 AUTOMATIC = Tuning()

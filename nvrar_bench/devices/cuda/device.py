@@ -234,6 +234,11 @@ class CudaDevice(Device):
         return self.memory.free() * self.placement.gpus_here
 
     @property
+    def processor(self) -> tuple[str, str]:
+        """The GPU's name and architecture."""
+        return self.gpu.name, self.gpu.arch
+
+    @property
     def ranks_sharing(self) -> int:
         """The largest number of ranks that share a GPU."""
         return self.placement.ranks_sharing

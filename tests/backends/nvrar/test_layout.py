@@ -10,6 +10,7 @@ from nvrar_bench.backends.nvrar.arguments import CLayout
 from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.backends.nvrar.layout import PARITIES, Layout, plan_layout
 from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
+from nvrar_bench.backends.nvrar.sizes import gpu_limits, staging_bytes
 
 WINDOW_BYTES = HostEngine.limits.window_bytes
 CHUNK_BYTES = HostEngine.limits.max_chunk_bytes
@@ -29,6 +30,17 @@ def test_regions_and_flags_lie_apart(protocol, window):
     window = WINDOW_BYTES[protocol] if isinstance(window, str) else window
     for nodes, per_node in product(NODES, PER_NODE):
         check_layout(plan_steps(nodes), per_node, protocol, window)
+
+
+def test_every_schedule_has_staging_memory_of_its_own():
+    limits = gpu_limits(64)
+
+    def needed(nodes: int, *radices: int) -> int:
+        return staging_bytes(nodes, 4, radices, limits, all_mapped=False)
+
+    assert needed(8, 2, 8) == needed(8, 2) + needed(8, 8)
+    assert needed(1, 2, 8) == needed(1, 2)
+    assert needed(4, 4, 5, 6) == needed(4, 4)
 
 
 def check_layout(schedule: Schedule, per_node: int, protocol: str, window: int) -> None:

@@ -1,0 +1,134 @@
+"""What a call is launched with: what the user fixed, the tuning table, or what size suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from nvrar_bench.backends.nvrar.table import REACH, TuningTable
+from nvrar_bench.backends.nvrar.tuning import (
+    DEFAULT_RADIX,
+    Launch,
+    Limits,
+    Tuning,
+    choose,
+    require_within,
+)
+from nvrar_bench.devices.operation import Shape
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Case
+
+NOTHING_NEAR = (
+    f"tuning: the table has no size within a factor of {REACH}, of a type of this width and of "
+    "these buffers: launches are as without a table"
+)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a call is launched with.
+
+    `tuned_at` is the size in the table that it follows, None if it follows none; `warnings` say
+    what of the table it does not follow.
+    """
+
+    shape: Shape
+    launch: Launch
+    tuned_at: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Chooses for nodes of `group` ranks; slices of up to `packets_up_to` bytes go by packets."""
+
+    limits: Limits
+    group: int
+    packets_up_to: int
+
+    def choose(self, tuning: Tuning, case: Case) -> Chosen:
+        """What the user fixed comes first, then the table, then what limits and size suggest.
+
+        Raises:
+            UsageError: the user fixed something that the limits do not allow.
+        """
+        if tuning.table is None:
+            return self._of(tuning, case, self._protocol(case))
+        row = tuning.table.row(case)
+        if row is None:
+            chosen = self._of(tuning, case, self._protocol(case))
+            return replace(chosen, warnings=(NOTHING_NEAR,))
+        if case.protocol not in ("auto", row.shape.protocol):
+            text = (
+                f"tuning: the table has {row.shape.protocol} here: with --protocol "
+                f"{case.protocol} launches are as without a table"
+            )
+            return replace(self._of(tuning, case, case.protocol), warnings=(text,))
+        chosen = self._of(_filled(tuning, row.shape), case, row.shape.protocol)
+        overruled = tuple(_overruled(tuning, row.shape))
+        return replace(chosen, tuned_at=row.size_bytes, warnings=overruled)
+
+    def shaped(self, shape: Shape, case: Case) -> Chosen:
+        """Launch `case` as `shape`, whatever its protocol is.
+
+        Raises:
+            UsageError: the limits do not allow that.
+        """
+        return self._of(fixed(shape), case, shape.protocol)
+
+    def _of(self, tuning: Tuning, case: Case, protocol: str) -> Chosen:
+        launch = choose(tuning, self.limits, protocol, case.size_bytes, self.group)
+        radix = tuning.radix or DEFAULT_RADIX
+        shape = Shape(protocol, launch.blocks, launch.threads, launch.chunk_bytes, radix)
+        return Chosen(shape, launch)
+
+    def _protocol(self, case: Case) -> str:
+        """`auto` is what the engine is faster with for slices of this size."""
+        if case.protocol != "auto":
+            return case.protocol
+        slice_bytes = -(-case.size_bytes // self.group)
+        return "packet" if slice_bytes <= self.packets_up_to else "signal"
+
+
+# What of a shape the user may fix, and the option that does.
+_OPTIONS = {
+    "blocks": "--blocks", "threads": "--threads", "chunk_bytes": "--chunk", "radix": "--radix",
+}  # fmt: skip
+
+
+def _filled(tuning: Tuning, shape: Shape) -> Tuning:
+    """Leave to `shape` what the user left open."""
+    return Tuning(
+        tuning.blocks or shape.blocks,
+        tuning.threads or shape.threads,
+        tuning.chunk_bytes or shape.chunk_bytes,
+        tuning.radix or shape.radix,
+    )
+
+
+def _overruled(tuning: Tuning, shape: Shape) -> Iterator[str]:
+    for key, option in _OPTIONS.items():
+        fixed, tuned = getattr(tuning, key), getattr(shape, key)
+        if fixed not in (None, tuned):
+            yield f"tuning: {option} {fixed} stands in place of the table's {tuned}"
+
+
+def fixed(shape: Shape) -> Tuning:
+    """Leave nothing open."""
+    return Tuning(shape.blocks, shape.threads, shape.chunk_bytes, shape.radix)
+
+
+def require_table_within(table: TuningTable, limits: Limits) -> None:
+    """Refuse a table with a row that the limits do not allow.
+
+    Raises:
+        UsageError: naming the table, the size, the value and what is allowed.
+    """
+    for row in table.rows:
+        try:
+            require_within(fixed(row.shape), limits)
+        except UsageError as error:
+            raise UsageError(
+                f"{table.source}: the choice at {row.size_bytes} bytes ({row.shape}) cannot be "
+                f"launched here: {error}"
+            ) from error

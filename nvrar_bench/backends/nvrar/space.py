@@ -1,0 +1,114 @@
+"""Which launches a search tries: what the user lists, and elsewhere what limits and size suggest.
+
+Left out are, with their reasons:
+
+- blocks that find less than the smallest chunk of a slice: they would only send flags;
+- threads that find nothing in a chunk: less than a 16-byte load of a slice, or, by packets, than a
+  unit of all slices;
+- chunks larger than a block's share of a slice: they are the same launch as one chunk for it;
+- more than MOST_CHUNKS chunks for a block: each costs a flag and a put, one behind the other;
+- a direct exchange of more than MOST_DIRECT nodes: staging memory and puts grow with every node;
+- shapes that come to the same launch: no radix changes the steps of one node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from nvrar_bench.backends.nvrar.chooser import Chooser
+from nvrar_bench.backends.nvrar.schedule import plan_steps
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, DEFAULT_RADIX, Limits, require_within
+from nvrar_bench.devices.operation import Shape
+from nvrar_bench.plan import Case
+
+PROTOCOLS = ("signal", "packet")
+MOST_CHUNKS = 16
+MOST_DIRECT = 16
+_LOAD_BYTES, _UNIT_BYTES = 16, 8
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the user listed, to be searched exactly; empty: what limits and size suggest."""
+
+    protocols: tuple[str, ...] = ()
+    blocks: tuple[int, ...] = ()
+    threads: tuple[int, ...] = ()
+    chunk_bytes: tuple[int, ...] = ()
+    radices: tuple[int, ...] = ()
+
+    def radices_of(self, nodes: int) -> tuple[int, ...]:
+        """Which radices calls may have, the default one among them."""
+        if self.radices:
+            return tuple(sorted({DEFAULT_RADIX, *self.radices}))
+        is_direct = DEFAULT_RADIX < nodes <= MOST_DIRECT
+        return (DEFAULT_RADIX, nodes) if is_direct else (DEFAULT_RADIX,)
+
+    def require_within(self, limits: Limits) -> None:
+        """Refuse what the limits do not allow.
+
+        Raises:
+            UsageError: naming the option, the value and what is allowed.
+        """
+        for key in ("blocks", "threads", "chunk_bytes"):
+            for value in getattr(self, key):
+                require_within(replace(AUTOMATIC, **{key: value}), limits)
+
+    def candidates(self, chooser: Chooser, nodes: int, case: Case) -> tuple[Shape, ...]:
+        """Return the shapes to try for `case`; first what is chosen without a table, each once."""
+        automatic = chooser.choose(AUTOMATIC, case).shape
+        return tuple(_once((automatic, *self._shapes(chooser, nodes, case)), nodes))
+
+    def _shapes(self, chooser: Chooser, nodes: int, case: Case) -> Iterator[Shape]:
+        radices = self.radices or self.radices_of(nodes)
+        for protocol in self.protocols or PROTOCOLS:
+            window = chooser.limits.window_bytes[protocol]
+            slice_bytes = -(-min(case.size_bytes, window) // chooser.group)
+            per_byte = chooser.group / _UNIT_BYTES if protocol == "packet" else 1 / _LOAD_BYTES
+            for blocks, threads, chunk in self._launches(chooser.limits, slice_bytes, per_byte):
+                for radix in radices:
+                    yield Shape(protocol, blocks, threads, chunk, radix)
+
+    def _launches(
+        self, limits: Limits, slice_bytes: int, threads_per_byte: float
+    ) -> Iterator[tuple[int, int, int]]:
+        for blocks in self.blocks or _blocks(limits, slice_bytes):
+            share = -(-slice_bytes // blocks)
+            for chunk in self.chunk_bytes or _chunks(limits, share):
+                busy = int(min(share, chunk) * threads_per_byte)
+                for threads in self.threads or _threads(limits, busy):
+                    yield blocks, threads, chunk
+
+
+def _blocks(limits: Limits, slice_bytes: int) -> list[int]:
+    return _powers(1, slice_bytes // limits.min_chunk_bytes, limits.max_blocks)
+
+
+def _threads(limits: Limits, busy: int) -> list[int]:
+    return _powers(limits.min_threads, busy, limits.max_threads)
+
+
+def _chunks(limits: Limits, share: int) -> list[int]:
+    """One chunk for the whole share of a block, and powers of two below it."""
+    whole = -(-share // _LOAD_BYTES) * _LOAD_BYTES
+    largest = max(limits.min_chunk_bytes, min(whole, limits.max_chunk_bytes))
+    smaller = _powers(limits.min_chunk_bytes, largest, limits.max_chunk_bytes)
+    return sorted({largest, *(size for size in smaller if size * MOST_CHUNKS >= share)})
+
+
+def _powers(least: int, useful: int, most: int) -> list[int]:
+    """Powers of two times `least` up to what is useful, and `most` itself if that is."""
+    found = [least]
+    while found[-1] * 2 <= min(useful, most):
+        found.append(found[-1] * 2)
+    return sorted({*found, most} if most <= useful else found)
+
+
+def _once(shapes: Iterable[Shape], nodes: int) -> Iterator[Shape]:
+    seen = set()
+    for shape in shapes:
+        steps = plan_steps(nodes, shape.radix)
+        if (replace(shape, radix=0), steps) not in seen:
+            seen.add((replace(shape, radix=0), steps))
+            yield shape

@@ -1,0 +1,123 @@
+"""A tuning table as calls use it: which launch was found to be best, by size, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.operation import Shape
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Case
+
+# A tuned size stands for sizes up to so many times larger or smaller; farther from all of them the
+# table has nothing to say.
+REACH = 2
+
+
+@dataclass(frozen=True)
+class MadeFor:
+    """What a launch must fit: a table made for one is refused by another."""
+
+    device: str
+    arch: str  # of the GPUs, such as sm_90, or of the CPUs
+    fabric: str
+    nodes: int
+    ranks_per_node: int
+    virtual_nodes: bool
+    ranks_per_device: int  # more than 1 where GPUs are shared
+
+    def differences(self, here: MadeFor) -> Iterator[str]:
+        """Name what differs, and both values."""
+        for field in fields(self):
+            there, mine = getattr(self, field.name), getattr(here, field.name)
+            if there != mine:
+                yield f"{field.name} {_word(there)} there, {_word(mine)} here"
+
+
+def _word(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What a launch was tuned on: another one makes it doubtful, not wrong."""
+
+    processor: str  # the model of GPU or CPU
+    kernels_sha256: str
+
+    def doubts(self, here: Maker) -> Iterator[str]:
+        """Say what has changed."""
+        if self.processor != here.processor:
+            yield f"tuning: the table was made on {self.processor}, this is {here.processor}"
+        if self.kernels_sha256 != here.kernels_sha256:
+            yield "tuning: the kernels are not those that the table was made with: tune again"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The launch at one size."""
+
+    dtype: str
+    op: str
+    buffers: str
+    size_bytes: int
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class TuningTable:
+    """Rows, and what they are good for. `source` is how messages call it: option and path."""
+
+    source: str
+    path: str
+    sha256: str
+    made_for: MadeFor
+    maker: Maker
+    rows: tuple[Row, ...]
+
+    def require_made_for(self, here: MadeFor) -> None:
+        """Refuse another topology, device or fabric.
+
+        Raises:
+            UsageError: naming the table and all that differs.
+        """
+        found = list(self.made_for.differences(here))
+        if found:
+            raise UsageError(
+                f"{self.source} was made for something else: {'; '.join(found)}; allowed: a table "
+                "that `nvrar-bench tune` makes here"
+            )
+
+    def row(self, case: Case) -> Row | None:
+        """Return what to launch `case` with: the tuned size that is nearest in log scale.
+
+        None where no tuned size lies within a factor of REACH, or none is of these buffers and of
+        a dtype of this width.
+        """
+        rows = self._alike(case)
+        nearest = min(rows, key=lambda row: (_apart(row, case), row.size_bytes), default=None)
+        return nearest if nearest and _apart(nearest, case) <= REACH else None
+
+    def _alike(self, case: Case) -> list[Row]:
+        """Of those that move elements of this width: of this dtype and op, if there are any."""
+        width = DTYPES[case.dtype].itemsize
+        rows = [
+            row
+            for row in self.rows
+            if row.buffers == case.buffers and DTYPES[row.dtype].itemsize == width
+        ]
+        best = max((_kinship(row, case) for row in rows), default=None)
+        kin = [row for row in rows if _kinship(row, case) == best]
+        return [row for row in kin if (row.dtype, row.op) == (kin[0].dtype, kin[0].op)]
+
+
+def _kinship(row: Row, case: Case) -> tuple[bool, bool]:
+    return row.dtype == case.dtype, row.op == case.op
+
+
+def _apart(row: Row, case: Case) -> float:
+    """How many times the one is larger than the other."""
+    sizes = row.size_bytes, case.size_bytes
+    return max(sizes) / max(1, min(sizes))

@@ -1,0 +1,126 @@
+"""`nvrar-bench tune`: finds the best launch of NVRAR at each size, for `auto` to use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nvrar_bench.cli import options
+from nvrar_bench.cli.execute import execute
+
+_SIZE, _LIST = "SIZE", "LIST"
+
+
+def tune(
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", metavar="PATH", help="Write the table here, after every size; required."
+        ),
+    ],
+    minimum: Annotated[
+        str | None, typer.Option("-b", "--min", metavar=_SIZE, help="Smallest size. [128K]")
+    ] = None,
+    maximum: Annotated[
+        str | None, typer.Option("-e", "--max", metavar=_SIZE, help="Largest size. [2M]")
+    ] = None,
+    factor: Annotated[
+        float | None,
+        typer.Option(
+            "-f",
+            "--factor",
+            metavar="X",
+            parser=options.number,
+            help="Sizes grow by this factor. [2]",
+        ),
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option("-i", "--step", metavar=_SIZE, help="Sizes grow by this step.")
+    ] = None,
+    sizes: Annotated[
+        str | None, typer.Option("--sizes", metavar=_LIST, help="These sizes instead of a range.")
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option("-d", "--dtype", metavar=_LIST, help="Types, as of sweep. [float32]"),
+    ] = None,
+    op: Annotated[
+        str | None,
+        typer.Option("-o", "--op", metavar=_LIST, help="sum prod min max avg, or all. [sum]"),
+    ] = None,
+    buffers: Annotated[
+        str | None,
+        typer.Option("--buffers", metavar=_LIST, help="symmetric or private, or both. [symmetric]"),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", metavar=_LIST, help="To try: signal, packet. [both]"),
+    ] = None,
+    blocks: Annotated[
+        str | None,
+        typer.Option(
+            "--blocks", metavar=_LIST, help="To try, of each rank. [powers of two, by size]"
+        ),
+    ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            "--threads", metavar=_LIST, help="To try, of each block. [powers of two, by size]"
+        ),
+    ] = None,
+    chunk: Annotated[
+        str | None,
+        typer.Option(
+            "--chunk", metavar=_LIST, help="To try, as of sweep. [powers of two, by size]"
+        ),
+    ] = None,
+    radix: Annotated[
+        str | None,
+        typer.Option(
+            "--radix", metavar=_LIST, help="To try, as of sweep. [2, and all nodes up to 16]"
+        ),
+    ] = None,
+    max_time: Annotated[
+        float,
+        typer.Option(
+            "--max-time",
+            metavar="SECONDS",
+            parser=options.number,
+            help="No further round of launches at one size begins after this.",
+        ),
+    ] = 60.0,
+    backend: Annotated[
+        str,
+        typer.Option("--backend", metavar="nvrar|fake", help="What to tune; fake is for tests."),
+    ] = "nvrar",
+    device: options.Device = "auto",
+    fabric: options.Fabric = "auto",
+    virtual_ranks: options.VirtualRanks = None,
+    share_gpu: options.ShareGpu = False,
+    nodes: options.Nodes = None,
+    ranks: options.Ranks = None,
+    json: options.Json = None,
+    timeout: options.Timeout = 60.0,
+    seed: options.Seed = 0,
+) -> None:
+    """Find NVRAR's fastest launch at each size, and write a table that sweep --tuning follows.
+
+    Launches are measured as sweep measures, in rounds, until the slower ones have dropped out; a
+    wrong result ends the search with exit code 3.
+    """
+    from nvrar_bench.cli.launching import Launching
+    from nvrar_bench.cli.planning import Wish
+    from nvrar_bench.cli.tuning import Search, tune_settings
+
+    search = Search(output, json, backend, protocol, blocks, threads, chunk, radix, max_time)
+    wish = Wish(minimum, maximum, factor, step, sizes, dtype=dtype, op=op, buffers=buffers)
+    launching = Launching(fabric, virtual_ranks, share_gpu=share_gpu)
+    execute(
+        lambda: tune_settings(
+            search, wish, launching, device=device, nodes=nodes, ranks=ranks, timeout=timeout,
+            seed=seed,
+        ),
+        ranks=ranks, json=json, report="tuning",
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""What `tune` found: one row per size, and what became of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from nvrar_bench.measure import ruler
+from nvrar_bench.report.grid import NOTHING, Grid
+from nvrar_bench.report.show import show
+from nvrar_bench.results import doubts
+from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.tuning.document import Choice, Document, Measured
+from nvrar_bench.units import MICROSECOND, format_latency, format_ratio, format_size
+
+_CHOICE = "choice"
+_REFUSED = 3  # launches that are named; the record has all
+
+_ENDINGS = {
+    "winner": "one was left",
+    "alike": "those left are known to 1 %",
+    "max_samples": "samples were spent",
+    "max_time": "--max-time was spent",
+}
+
+
+def write(record: RunRecord, console: Console) -> None:
+    """Write what `record`, of a run of tune, says of launches."""
+    told = record.environment.get("tuning")
+    document = Document.from_json(told) if told else None
+    choices = document.choices if document else ()
+    unit = "µs" if console.encoding.startswith("utf") else "us"
+    groups = dict.fromkeys((one.dtype, one.op, one.buffers) for one in choices)
+    grids = [_grid(key, choices, unit) for key in groups]
+    show(console, list(_heading(record, document)), grids, list(_notes(record, choices)))
+
+
+def _heading(record: RunRecord, document: Document | None) -> Iterator[str]:
+    shape = record.topology
+    kind = ("virtual " if shape.virtual_nodes else "") + ("node" if shape.nodes == 1 else "nodes")
+    yield f"nvrar-bench {record.run.version}: launches of NVRAR"
+    yield f"ranks: {shape.ranks} on {shape.nodes} {kind}, {shape.ranks_per_node} per node"
+    if document:
+        made_for = document.made_for
+        yield f"device: {made_for.device}, {document.made_on.processor}; fabric: {made_for.fabric}"
+
+
+def _grid(key: tuple[str, str, str], choices: tuple[Choice, ...], unit: str) -> Grid:
+    dtype, op, buffers = key
+    figures = (f"median {unit}", "95 % interval")
+    rows = [_cells(one) for one in choices if (one.dtype, one.op, one.buffers) == key]
+    return Grid(
+        title=f"{dtype} {op}, {buffers} buffers",
+        points=("size", "launch", "of", "tried", "level"),
+        series=((_CHOICE, figures), ("auto", figures)),
+        ratios=("speed-up", (_CHOICE,)),
+        rows=tuple(rows),
+        kind="measured",
+    )
+
+
+def _cells(one: Choice) -> tuple[str, ...]:
+    launch = f"{one.protocol} {one.blocks}x{one.threads} {format_size(one.chunk_bytes)} "
+    return (
+        format_size(one.size_bytes),
+        f"{launch}radix {one.radix}",
+        "auto" if one.is_auto else "search",
+        str(one.tried),
+        str(one.level),
+        *_figure(one.measured),
+        *_figure(one.auto),
+        _speed_up(one),
+    )
+
+
+def _figure(of: Measured | None) -> tuple[str, str]:
+    if of is None:
+        return NOTHING, NOTHING
+    low, high = of.ci95_low_us, of.ci95_high_us
+    median = format_latency(of.median_us * MICROSECOND)
+    if low is None or high is None:
+        return median, NOTHING
+    return median, f"{format_latency(low * MICROSECOND)}..{format_latency(high * MICROSECOND)}"
+
+
+def _speed_up(one: Choice) -> str:
+    if one.auto is None or not one.measured.median_us:
+        return NOTHING
+    return format_ratio(one.auto.median_us / one.measured.median_us)
+
+
+def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
+    yield "launch: protocol, blocks x threads, chunk, radix; of: found by the search, or auto's own"
+    yield "level: how many of those tried could not be told from the fastest, itself included"
+    ended = dict.fromkeys(one.ended_by for one in choices)
+    for reason in ended:
+        sizes = dict.fromkeys(format_size(o.size_bytes) for o in choices if o.ended_by == reason)
+        yield f"the search ended because {_ENDINGS[reason]}: {', '.join(sizes)}"
+    for skipped in record.skipped[:_REFUSED]:
+        yield f"left out: {skipped.reason}"
+    if len(record.skipped) > _REFUSED:
+        yield f"left out: {len(record.skipped) - _REFUSED} more, in the record"
+    yield from _late(record.results)
+    yield from _warnings(record.results)
+    for error in record.errors:
+        yield f"error: {error.type}: {error.message}"
+    if record.run.status != "complete":
+        yield f"the run is not complete: {record.run.status}"
+
+
+def _late(results: Sequence[Result]) -> Iterator[str]:
+    late, taken = sum(len(one.late) for one in results), sum(one.samples for one in results)
+    if late:
+        yield f"late: {late} of {taken} samples, which some rank began late, decided nothing"
+
+
+def _warnings(results: Sequence[Result]) -> Iterator[str]:
+    """Each once; not what the few samples of those that dropped out leave in doubt."""
+    for text in dict.fromkeys(text for result in results for text in result.warnings):
+        if not text.startswith((doubts.DOUBT, ruler.DOUBT)):
+            yield f"warning: {text}"

@@ -1,0 +1,181 @@
+"""Tuning: at each size a race of launches, and the table of those that won.
+
+All ranks do the same, and decide by what is the same on all of them; rank 0 writes the table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any, cast
+
+import numpy as np
+
+import nvrar_bench
+from nvrar_bench.backends.base import Backend, Operation
+from nvrar_bench.backends.nvrar.space import PROTOCOLS
+from nvrar_bench.backends.nvrar.tunable import Tunable
+from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.operation import Shape
+from nvrar_bench.errors import UsageError
+from nvrar_bench.measure.race import Figure, Race, Shown
+from nvrar_bench.plan import Case, Protocol
+from nvrar_bench.results.files import write_text
+from nvrar_bench.session.block import Block
+from nvrar_bench.session.buffers import CaseBuffers
+from nvrar_bench.session.known import KnownCall
+from nvrar_bench.session.point import Point
+from nvrar_bench.session.tune_plan import Tune
+from nvrar_bench.tuning.document import Choice, Document, MadeOn, Measured, encode
+
+
+class Tuner:
+    """What the races of all sizes have in common, and the table so far."""
+
+    def __init__(self, device: Device, backend: Backend, tune: Tune, made_on: MadeOn) -> None:
+        """Begin an empty table.
+
+        Raises:
+            UsageError: a launch is listed that is not allowed here.
+        """
+        self.backend = cast(Tunable, backend)  # cli/tune.py offers no other
+        self.world, self.tune = device.world, tune
+        tune.space.require_within(self.backend.chooser.limits)
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._document = Document(
+            nvrar_bench.__version__, now, "interrupted", self.backend.made_for, made_on
+        )
+
+    def kernels(self, cases: Iterable[Case]) -> list[Case]:
+        """Return cases that need all kernels that `cases` may be run by."""
+        every = self.tune.space.protocols or PROTOCOLS
+        return [_named(case, protocol) for case in cases for protocol in (*every, "auto")]
+
+    def candidates(self, case: Case) -> tuple[Shape, ...]:
+        """Return the launches to try, first what `auto` chooses without a table."""
+        return self.tune.space.candidates(self.backend.chooser, self.world.nodes, case)
+
+    def keep(self, choice: Choice) -> dict[str, Any]:
+        """Add a choice, and write the table; return it as JSON."""
+        self._document = self._document.with_choice(choice)
+        return self._write()
+
+    def complete(self) -> dict[str, Any]:
+        """Write the whole table; return it as JSON."""
+        self._document = self._document.complete()
+        return self._write()
+
+    def _write(self) -> dict[str, Any]:
+        if self.world.rank == 0:
+            write_text(self.tune.output, encode(self._document), "--output")
+        return self._document.to_json()
+
+
+class Heat:
+    """One size: the launches that the device takes, as points of a block, and their race."""
+
+    _block: Block
+    _race: Race
+
+    def __init__(
+        self, tuner: Tuner, case: Case, alive: Callable[[], None], tell: Callable[[str], None]
+    ) -> None:
+        """`alive` hears of every launch that is prepared, `tell` of every round."""
+        self._tuner, self._case, self._alive, self._tell = tuner, case, alive, tell
+        self._shapes: list[Shape] = []
+        self.refused: list[str] = []
+        self._began = time.monotonic()
+
+    def enter(self, block: Block, buffers: CaseBuffers, known: list[KnownCall]) -> None:
+        """Prepare all candidates, and add them to `block`, which tells `judge`. Collective.
+
+        Raises:
+            UsageError: the device takes none.
+        """
+        automatic, *others = self._tuner.candidates(self._case)
+        operations = self._operations([automatic, *others], buffers)
+        self._block, self._shapes = block, list(operations)
+        before = 0 if automatic in operations else None
+        self._race = Race(len(operations), before, self._tuner.tune.max_time, self._elapsed)
+        for number, (shape, operation) in enumerate(operations.items()):
+            case, rule = _named(self._case, shape.protocol), self._race.rule(number)
+            name = self._tuner.backend.name
+            block.add_point(Point(name, case, operation, buffers, known, rule))
+
+    def judge(self, *_: int) -> None:
+        """Drop who is certainly slower, after a round. Collective."""
+        if len(self._block.points) < len(self._shapes):  # one was wrong: it alone is left
+            return
+        self._race.judge(self._shown())
+        left, of = len(self._race.open), len(self._shapes)
+        self._tell(f"round {self._race.rounds}: {left} of {of} launches are left in the race")
+
+    def choice(self) -> Choice:
+        """Say what won."""
+        outcome, case = self._race.outcome(self._shown()), self._case
+        shape = self._shapes[outcome.winner]
+        before = outcome.before_figure
+        return Choice(
+            case.dtype, case.op, case.buffers, case.size_bytes,
+            shape.protocol, shape.blocks, shape.threads, shape.chunk_bytes, shape.radix,
+            is_auto=outcome.winner == self._race.before,
+            measured=_measured(outcome.winner_figure),
+            auto=None if before is None else _measured(before),
+            tried=len(self._shapes), level=outcome.level, refused=len(self.refused),
+            ended_by=outcome.reason,
+        )  # fmt: skip
+
+    def _operations(self, shapes: Iterable[Shape], buffers: CaseBuffers) -> dict[Shape, Operation]:
+        """Return those that no rank's device refuses."""
+        found = {}
+        for shape in shapes:
+            self._alive()
+            operation, reason = self._prepared(shape, buffers)
+            reasons = self._tuner.world.comm.allgather(reason)
+            problem = next(filter(None, reasons), None)
+            if operation is not None and problem is None:
+                found[shape] = operation
+                continue
+            if operation is not None:
+                operation.close()
+            self.refused.append(f"{self._case.size_bytes} bytes, {shape}: {problem}")
+        if not found:
+            raise UsageError(f"no launch can be tried at {self.refused[0]}")
+        return found
+
+    def _prepared(self, shape: Shape, buffers: CaseBuffers) -> tuple[Operation | None, str | None]:
+        """Return the operation, or why the device refuses it; other ranks may not know."""
+        backend = self._tuner.backend
+        chosen = backend.chooser.shaped(shape, self._case)
+        try:
+            return backend.prepare_as(chosen, self._case, buffers.send, buffers.recv), None
+        except UsageError as error:
+            return None, str(error)
+
+    def _shown(self) -> list[Shown]:
+        return [_shown(point) for point in self._block.points]
+
+    def _elapsed(self) -> float:
+        """Rank 0 looks at its clock for all."""
+        return float(self._tuner.world.comm.bcast(time.monotonic() - self._began))
+
+
+def _shown(point: Point) -> Shown:
+    in_time = np.ones(len(point.durations), bool)
+    in_time[list(point.late)] = False
+    return Shown(point.durations / 1e9, in_time, point.stretches)
+
+
+def _named(case: Case, protocol: str) -> Case:
+    return replace(case, protocol=cast(Protocol, protocol))
+
+
+def _measured(figure: Figure) -> Measured:
+    low, high = figure.interval or (None, None)
+    return Measured(_micros(figure.median), low and _micros(low), high and _micros(high))
+
+
+def _micros(seconds: float) -> float:
+    return round(seconds * 1e6, 4)

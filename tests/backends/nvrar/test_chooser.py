@@ -1,0 +1,100 @@
+"""Which launch a call gets: the user's, the table's, or what size suggests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR, Chooser, require_table_within
+from nvrar_bench.backends.nvrar.sizes import gpu_limits
+from nvrar_bench.backends.nvrar.table import MadeFor, Maker, Row, TuningTable
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
+from nvrar_bench.devices.operation import Shape
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Plan
+
+LIMITS = gpu_limits(32)
+CHOOSER = Chooser(LIMITS, 4, packets_up_to=64 << 10)
+HERE = MadeFor("cuda", "sm_90", "nvshmem", 4, 4, False, 1)
+MAKER = Maker("NVIDIA H100", "abc")
+TUNED = Shape("signal", 8, 128, 4096, 4)
+
+
+def a_table(*rows: Row) -> TuningTable:
+    return TuningTable("--tuning t.json", "t.json", "0" * 64, HERE, MAKER, rows)
+
+
+def a_row(size: int, dtype="float32", op="sum", buffers="symmetric", shape=TUNED) -> Row:
+    return Row(dtype, op, buffers, size, shape)
+
+
+def a_case(nbytes: int, **choices: str):
+    (case,) = Plan.build((nbytes,), **{f"{key}s": (value,) for key, value in choices.items()})
+    return case
+
+
+def test_without_a_table_the_size_decides():
+    found = [CHOOSER.choose(AUTOMATIC, a_case(size)) for size in (256 << 10, 512 << 10)]
+    assert [one.shape.protocol for one in found] == ["packet", "signal"]
+    assert found[0].tuned_at is None
+    assert found[0].warnings == ()
+    assert found[0].shape.radix == 2
+
+
+def test_the_table_comes_before_the_size():
+    tuning = Tuning(table=a_table(a_row(128 << 10)))
+    chosen = CHOOSER.choose(tuning, a_case(100_000))
+    assert (chosen.shape, chosen.tuned_at, chosen.warnings) == (TUNED, 128 << 10, ())
+    assert chosen.launch.blocks == 8
+    assert chosen.launch.window_bytes == LIMITS.window_bytes["signal"]
+    assert tuning.radices == (2, 4)
+    assert AUTOMATIC.radices == (2,)
+    assert replace(tuning, radix=3).radices == (3,)
+
+
+def test_what_the_user_fixes_comes_before_the_table():
+    table = a_table(a_row(128 << 10))
+    chosen = CHOOSER.choose(Tuning(blocks=2, threads=128, radix=2, table=table), a_case(128 << 10))
+    assert chosen.shape == replace(TUNED, blocks=2, radix=2)
+    assert chosen.tuned_at == 128 << 10
+    assert chosen.warnings == (
+        "tuning: --blocks 2 stands in place of the table's 8",
+        "tuning: --radix 2 stands in place of the table's 4",
+    )
+
+
+def test_another_protocol_is_not_launched_as_the_tables():
+    tuning = Tuning(table=a_table(a_row(128 << 10)))
+    for protocol in ("signal", "packet"):
+        chosen = CHOOSER.choose(tuning, a_case(128 << 10, protocol=protocol))
+        assert chosen.shape.protocol == protocol
+        assert (chosen.tuned_at is None) == (protocol == "packet")
+    assert chosen.shape == CHOOSER.choose(AUTOMATIC, a_case(128 << 10, protocol="packet")).shape
+    assert chosen.warnings == (
+        "tuning: the table has signal here: with --protocol packet launches are as without a table",
+    )
+
+
+def test_where_the_table_says_nothing_that_is_said():
+    tuning = Tuning(table=a_table(a_row(128 << 10)))
+    chosen = CHOOSER.choose(tuning, a_case(1 << 20))
+    assert chosen.shape == CHOOSER.choose(AUTOMATIC, a_case(1 << 20)).shape
+    assert (chosen.tuned_at, chosen.warnings) == (None, (NOTHING_NEAR,))
+
+
+def test_a_shape_is_launched_as_it_is():
+    chosen = CHOOSER.shaped(TUNED, a_case(4096))
+    assert chosen.shape == TUNED
+    with pytest.raises(UsageError, match="--blocks 64: allowed here: 1 to 32"):
+        CHOOSER.shaped(replace(TUNED, blocks=64), a_case(4096))
+
+
+def test_a_row_that_cannot_be_launched_here_is_named():
+    table = a_table(a_row(64), a_row(128, shape=replace(TUNED, blocks=64)))
+    with pytest.raises(UsageError) as caught:
+        require_table_within(table, LIMITS)
+    assert str(caught.value) == (
+        "--tuning t.json: the choice at 128 bytes (signal, 64 x 128 threads, chunks of 4K, radix "
+        "4) cannot be launched here: --blocks 64: allowed here: 1 to 32"
+    )

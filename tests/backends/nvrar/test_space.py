@@ -1,0 +1,117 @@
+"""Which launches a search tries."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nvrar_bench.backends.nvrar.chooser import Chooser
+from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
+from nvrar_bench.backends.nvrar.schedule import plan_steps
+from nvrar_bench.backends.nvrar.sizes import gpu_limits
+from nvrar_bench.backends.nvrar.space import MOST_CHUNKS, MOST_DIRECT, Space
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC
+from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Plan
+
+GPU = gpu_limits(64)
+
+
+def a_case(nbytes: int):
+    (case,) = Plan.build((nbytes,))
+    return case
+
+
+def tried(limits, nbytes: int, group: int, nodes: int = 1, space: Space = Space()):  # noqa: B008
+    return space.candidates(Chooser(limits, group, 64 << 10), nodes, a_case(nbytes))
+
+
+@given(
+    st.sampled_from([GPU, HostEngine.limits, EmulatedEngine.limits]),
+    st.integers(4, 1 << 32),
+    st.integers(1, 16),
+    st.integers(1, 40),
+)
+def test_what_is_tried_is_allowed_once_and_begins_with_what_auto_chooses(
+    limits, nbytes, group, nodes
+):
+    chooser, case = Chooser(limits, group, 64 << 10), a_case(nbytes)
+    shapes = Space().candidates(chooser, nodes, case)
+    assert shapes[0] == chooser.choose(AUTOMATIC, case).shape
+    for shape in shapes:
+        assert chooser.shaped(shape, case).shape == shape
+    launches = {
+        (s.protocol, s.blocks, s.threads, s.chunk_bytes, plan_steps(nodes, s.radix)) for s in shapes
+    }
+    assert len(launches) == len(shapes) <= 1000
+    assert {shape.protocol for shape in shapes} == {"signal", "packet"}
+
+
+def test_on_cpu_ranks_protocol_chunk_and_radix_are_left():
+    shapes = tried(HostEngine.limits, 128 << 10, 2, nodes=4)
+    assert {(shape.blocks, shape.threads) for shape in shapes} == {(1, 1)}
+    assert {shape.radix for shape in shapes} == {2, 4}
+    chunks = {shape.chunk_bytes for shape in shapes if shape.protocol == "signal"}
+    assert chunks == {4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10}
+
+
+def test_on_gpus_blocks_and_threads_are_powers_of_two_up_to_the_most():
+    shapes = [shape for shape in tried(gpu_limits(48), 2 << 20, 4) if shape.protocol == "signal"]
+    assert {shape.blocks for shape in shapes} == {1, 2, 4, 8, 16, 32, 48, 64} - {64}
+    assert {shape.threads for shape in shapes} == {32, 64, 128, 256}
+
+
+def test_blocks_and_threads_without_work_are_left_out():
+    shapes = tried(GPU, 8 << 10, 4)[1:]
+    assert {shape.blocks for shape in shapes} == {1, 2}
+    assert max(s.threads for s in shapes if s.protocol == "signal") == 128  # 2K, 16 bytes each
+
+
+def test_threads_are_whole_warps():
+    for nbytes in (1 << 10, 10_000, 77_777, 1_000_000):
+        for shape in tried(GPU, nbytes, 3, nodes=3):
+            assert shape.threads % 32 == 0
+
+
+def test_chunks_are_few():
+    for shape in tried(GPU, 2 << 20, 4)[1:]:
+        share = -(-(2 << 20) // 4 // shape.blocks)
+        assert -(-share // shape.chunk_bytes) <= MOST_CHUNKS
+
+
+@pytest.mark.parametrize(
+    ("nodes", "radices"),
+    [(1, {2}), (2, {2}), (3, {2}), (4, {2, 4}), (MOST_DIRECT, {2, MOST_DIRECT}), (32, {2})],
+)
+def test_the_direct_exchange_is_tried_where_it_is_another_one(nodes, radices):
+    assert {shape.radix for shape in tried(HostEngine.limits, 4096, 1, nodes)} == radices
+    assert radices <= set(Space().radices_of(nodes))
+
+
+def test_what_is_listed_is_searched_exactly():
+    space = Space(("packet",), (1, 64), (32,), (1024, 4096), (3, 8))
+    automatic, *shapes = tried(GPU, 1 << 10, 8, nodes=8, space=space)
+    found = {(s.protocol, s.blocks, s.threads, s.chunk_bytes, s.radix) for s in shapes}
+    steps = {plan_steps(8, radix) for radix in (3, 8)}
+    assert len(steps) == 2
+    assert found == {
+        ("packet", blocks, 32, chunk, radix)
+        for blocks in (1, 64) for chunk in (1024, 4096) for radix in (3, 8)
+    }  # fmt: skip
+    assert automatic.radix == 2
+    assert space.radices_of(8) == (2, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (Space(blocks=(1, 65)), "--blocks 65: allowed here: 1 to 64"),
+        (Space(threads=(16,)), "--threads 16: allowed here: 32 to 256"),
+        (Space(chunk_bytes=(1 << 20,)), "--chunk 1048576: allowed here: 1024 to 262144"),
+    ],
+)
+def test_what_is_listed_must_be_allowed(space, message):
+    with pytest.raises(UsageError) as caught:
+        space.require_within(GPU)
+    assert str(caught.value) == message
