@@ -8,7 +8,8 @@ from nvrar_bench.compare.points import Key, points_of
 from nvrar_bench.compare.verdicts import Pair, Readings, Side
 from nvrar_bench.measure.states import YARDSTICKS
 from nvrar_bench.results.doubts import TOLERATED
-from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.units import format_size
 
 Pairs = Mapping[Key, Pair]
 
@@ -31,6 +32,7 @@ def notes(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
     yield from _left_out(sides)
     yield from _few_launches(sides)
     yield from _apart(pairs)
+    yield from _launched_otherwise(base, new, pairs)
     for name, run in (("base", base), ("new", new)):
         if run.run.status != "complete":
             yield f"{name} is not complete: {run.run.status}"
@@ -69,6 +71,26 @@ def _apart(pairs: Pairs) -> Iterator[str]:
             f"yardstick: {base} us in base, {new} us in new; measure again, or judge nevertheless "
             "with --any-state"
         )
+
+
+def _launched_otherwise(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
+    """A tuning table, an option or another version may be why; the figures tell what it did."""
+    ours, theirs = points_of(base), points_of(new)
+    changed = [key for key in pairs if _launch(ours[key]) != _launch(theirs[key])]
+    if changed:
+        key = changed[0]
+        yield (
+            f"NVRAR was launched otherwise at {len(changed)} of {len(pairs)} points: at {key.size} "
+            f"{_launch(ours[key])} in base, {_launch(theirs[key])} in new"
+        )
+
+
+def _launch(result: Result) -> str:
+    of = result.shape
+    if of is None:
+        return "unknown"
+    chunk = format_size(of.chunk_bytes)
+    return f"{of.blocks} x {of.threads} threads, chunks of {chunk}, radix {of.radix}"
 
 
 def _reading(readings_us: Readings | None) -> str:

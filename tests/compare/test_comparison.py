@@ -14,7 +14,7 @@ from nvrar_bench.compare.document import Document, encode
 from nvrar_bench.compare.notes import ONE_LAUNCH
 from nvrar_bench.compare.schema import first_problem
 from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult
-from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.record import RunRecord, Shape
 
 from .samples import FAILED, LAUNCHES_ALIKE, SLOW, TOPOLOGY, TWICE, known, record, result
 
@@ -73,6 +73,18 @@ def test_one_launch_is_said_once(base: Any, new: Any, said: str | None) -> None:
     runs = [record(result(samples), result(samples, 8)) for samples in (base, new)]
     notes = against(*runs).comparisons[0].notes
     assert notes == (() if said is None else (f"one launch in {said}: {ONE_LAUNCH}",))
+
+
+def test_another_launch_of_nvrar_is_said() -> None:
+    shape = Shape(1, 1, 2048, 2, None)
+    base = record(result(TWICE, shape=shape), result(TWICE, size=8192, shape=shape))
+    tuned = replace(shape, chunk_bytes=4096, tuned_at=8192)
+    new = record(result(TWICE, shape=shape), result(TWICE, size=8192, shape=tuned), run_id="b" * 32)
+    assert against(base, new).comparisons[0].notes == (
+        "NVRAR was launched otherwise at 1 of 2 points: at 8K 1 x 1 threads, chunks of 2K, radix 2 "
+        "in base, 1 x 1 threads, chunks of 4K, radix 2 in new",
+    )
+    assert against(base, base).comparisons[0].notes == ()
 
 
 def test_all_is_well() -> None:
