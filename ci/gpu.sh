@@ -24,7 +24,7 @@ python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 export NCCL_DEBUG=${NCCL_DEBUG:-WARN} # a first failure says why
 export PYTHONPATH=${here%/*}${PYTHONPATH:+:$PYTHONPATH} # the package need not be installed
 mkdir -p "$1" && cd "$1" || exit 1
-rm -f ./*.json ./*.log ./*.part
+rm -f ./*.json ./*.log ./*.part ./*.table
 : >commands.tsv # step, command, outcome, seconds
 
 slow=${NVRAR_GPU_SLOW:-1}
@@ -261,6 +261,9 @@ timings() {
         nvrar "sweep-blocks-$blocks" 15 sweep "${eight[@]}" --sizes 128K,512K,2M \
             --protocol signal,packet --blocks "$blocks"
     done
+    nvrar tune-loopback 20 tune "${loopback[@]}" --virtual-ranks 8 --nodes 2 --sizes 512K \
+        --blocks 4,8,16 --threads 128,256 --chunk 4K,16K --max-time 5 --timeout 20 \
+        --output tune-loopback.table
     start_mps
     for ranks in 2 4 $(eight); do
         nvrar "sweep-nvshmem-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --backend nvrar \

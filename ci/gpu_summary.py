@@ -25,7 +25,7 @@ FLOOR_TARGETS = {128 << 10: 1.5, 2 << 20: 2.0}  # at most so many times the floo
 NCCL_TARGET = 1.9  # at least so many times as fast as NCCL
 _GROUPS = {  # of runs, by the beginnings of their names
     "loopback": ("check-types", "check-edges", "check-windows", "check-wrap", "sweep-loopback",
-                 "sweep-blocks"),
+                 "sweep-blocks", "tune-loopback"),
     "sanitizer": ("check-memcheck", "check-racecheck"),
     "NVSHMEM": ("check-nvshmem", "sweep-nvshmem"),
     "NCCL, NVSHMEM and MPI": ("check-nccl", "sweep-nccl"),

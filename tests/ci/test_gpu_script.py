@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nvrar_bench.casefile import read_case_file
-from nvrar_bench.cli import app, check, sweep
+from nvrar_bench.cli import app, check, sweep, tune
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "ci" / "gpu.sh"
@@ -154,7 +154,7 @@ def test_every_command_of_every_step_is_one_that_the_product_takes(
     assert code == 0, text
     assert "sanitizer: not run: compute-sanitizer not found" in text
     settings = []
-    for module in (check, sweep):
+    for module in (check, sweep, tune):
         monkeypatch.setattr(module, "execute", lambda make, **_: settings.append(make()))
     words = [shlex.split(line) for line in lines.read_text().splitlines()]
     products = [line[2:] for line in words if line[:2] == ["-m", "nvrar_bench"]]
