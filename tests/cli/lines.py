@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,10 +66,15 @@ def options(name: str) -> list[Any]:
     return [each for each in _COMMANDS[name].params if each.param_type_name == "option"]
 
 
-def arguments(name: str) -> list[str]:
-    """Words for the arguments that a command must have: files that are not there."""
-    wanted = [each for each in _COMMANDS[name].params if each.param_type_name == "argument"]
-    return [f"missing-{each.name}.json" for each in wanted if each.required]
+def arguments(name: str, given: Sequence[str] = ()) -> list[str]:
+    """Words for what a command must have and is not `given`: files that are not there."""
+    words = []
+    for each in _COMMANDS[name].params:
+        if each.required and each.param_type_name == "argument":
+            words.append(f"missing-{each.name}.json")
+        elif each.required and not {word.partition("=")[0] for word in given} & set(each.opts):
+            words += [each.opts[0], f"missing-{each.name}.json"]
+    return words
 
 
 def spellings(option: Any) -> list[str]:
@@ -108,7 +114,7 @@ def command_lines(draw: Any, *names: str) -> list[str]:
             value = draw(values(option))
             joined = spelling.startswith("--") and draw(st.booleans())
             words += [f"{spelling}={value}"] if joined else [spelling, value]
-    words += arguments(words[0])
+    words += arguments(words[0], words)
     return words + draw(st.sampled_from([[], [], [], [], ["--nosuch"], ["surplus"], ["-Z"]]))
 
 

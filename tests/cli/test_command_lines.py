@@ -104,7 +104,7 @@ def test_the_worst_values_of_every_option_are_refused_or_sound(
 ):
     for value in [""] if option.is_flag else WORST:
         words = [name, spellings(option)[0], *([] if option.is_flag else [value])]
-        words += arguments(name)
+        words += arguments(name, words)
         done = runner.run(words)
         if done.code == 0:
             for made in done.settings:
