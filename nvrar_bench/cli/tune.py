@@ -16,9 +16,7 @@ _SIZE, _LIST = "SIZE", "LIST"
 def tune(
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", metavar="PATH", help="Write the table here, after every size; required."
-        ),
+        typer.Option("--output", metavar="PATH", help="Write the table here, after every size."),
     ],
     minimum: Annotated[
         str | None, typer.Option("-b", "--min", metavar=_SIZE, help="Smallest size. [128K]")

@@ -53,7 +53,7 @@ class Search:
         same = self.json is not None and self.json.resolve() == self.output.resolve()
         require(not same, "--output", self.output, "another file than --json")
         if launch.rank(os.environ) == 0:
-            require_writable(self.output, "--output")
+            require_writable(self.output, "--output", or_stdout=False)
 
     def _space(self) -> Space:
         protocols = names(self.protocol)

@@ -14,11 +14,12 @@ from nvrar_bench.errors import NvrarBenchError, UsageError
 STDOUT = Path("-")
 
 
-def require_writable(destination: Path | None, option: str) -> None:
+def require_writable(destination: Path | None, option: str, *, or_stdout: bool = True) -> None:
     """Find out before any work whether `destination`, of `option`, can be written.
 
     A file is created and removed beside it, because permission bits alone tell nothing to root, or
-    about a full or read-only file system. None and `-` are nothing to find out about.
+    about a full or read-only file system. None and `-` are nothing to find out about. `or_stdout`
+    says whether the message offers `-`.
 
     Raises:
         UsageError: names the option, the path, and why it cannot be written.
@@ -35,7 +36,8 @@ def require_writable(destination: Path | None, option: str) -> None:
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise UsageError(
             f"{option} {str(destination)!r} cannot be written: {reason_of(error)}; "
-            f"allowed: a file in an existing folder that you may write to, or -"
+            f"allowed: a file in an existing folder that you may write to"
+            f"{', or -' if or_stdout else ''}"
         ) from error
 
 

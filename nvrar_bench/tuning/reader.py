@@ -12,7 +12,7 @@ from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.results.files import reason_of
 from nvrar_bench.results.shapes import parse_json
-from nvrar_bench.tuning.document import FORMAT, Choice, Document
+from nvrar_bench.tuning.document import FORMAT, FORMAT_VERSION, Choice, Document
 from nvrar_bench.tuning.schema import first_problem
 
 VARIABLE = "NVRAR_BENCH_TUNING"
@@ -63,9 +63,15 @@ def _document(content: bytes, source: str) -> Document:
     # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{source} is not the JSON of a tuning table: {error}") from error
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version not in (None, FORMAT_VERSION) and value.get("format") == FORMAT:
+        raise UsageError(
+            f"{source} is a table of format_version {version!r}; allowed: {FORMAT_VERSION}, of "
+            "this nvrar-bench: use the version that made it, or tune again"
+        )
     problem = first_problem(value)
     if problem is not None:
-        raise UsageError(f"{source} is not a {FORMAT} table of this version: {problem}")
+        raise UsageError(f"{source} is not a {FORMAT} table: {problem}")
     return Document.from_json(value)
 
 

@@ -50,9 +50,15 @@ def of_choice(**keys: Any) -> str:
         ("\xff", "is not the JSON of a tuning table: 'utf-8' codec can't decode"),
         ("[" * 100_000, "is not the JSON of a tuning table: "),
         (changed(version=float("nan")), "is not the JSON of a tuning table: NaN is no JSON number"),
-        ("[]", "is not a nvrar-bench.tuning table of this version: the record is []; allowed: obj"),
-        (changed(format="nvrar-bench.run"), "version: format is 'nvrar-bench.run'; allowed: nvrar"),
-        (changed(format_version="2.0"), "this version: format_version is '2.0'; allowed: 1.0"),
+        ("[]", "is not a nvrar-bench.tuning table: the record is []; allowed: object"),
+        (
+            changed(format="nvrar-bench.run"),
+            "table: format is 'nvrar-bench.run'; allowed: nvrar-bench.tuning",
+        ),
+        (
+            changed(format_version="2.0", new=1),
+            "is a table of format_version '2.0'; allowed: 1.0, of",
+        ),
         (changed(colour="red"), "'colour' is unknown; allowed: format, "),
         (of_choice(blocks=0), "choices[0].blocks is 0; allowed: 1 and more"),
         (of_choice(protocol="auto"), "choices[0].protocol is 'auto'; allowed: signal, packet"),
