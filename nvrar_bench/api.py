@@ -156,12 +156,14 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
         raise UsageError(f"protocol {protocol}: allowed: auto, signal, packet")
     if nodes is not None and nodes < 1:
         raise UsageError(f"nodes {nodes}: allowed: 1 and more")
+    if tuning is not None and name != "nvrar":
+        raise UsageError(f"tuning {tuning}: {name} has no launches to tune; allowed: with nvrar")
     if not 0 < timeout < math.inf:
         raise UsageError(f"timeout {timeout}: allowed: a number of seconds above 0")
+    table = table_for(tuning, "tuning") if name == "nvrar" else None
     world = join(comm)
     world = world.with_nodes(nodes) if nodes else world
     cpu = CpuDevice(world, timeout)
-    table = table_for(tuning, "tuning") if name == "nvrar" else None
     (backend,), _ = open_backends([name], world, cpu, timeout, Tuning(table=table))
     for text in backend.doubts:
         warnings.warn(text, stacklevel=2)

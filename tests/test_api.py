@@ -192,6 +192,7 @@ def test_closing_gives_all_memory_back(alone):
         ({"device": "tpu"}, UsageError, "--device tpu: no such device; allowed: auto, cpu, cuda"),
         ({"device": "cuda"}, Unavailable, "--device cuda is not available: "),
         ({"protocol": "ll"}, UsageError, "protocol ll: allowed: auto, signal, packet"),
+        ({"name": "mpi", "tuning": "t.json"}, UsageError, "tuning t.json: mpi has no launches to"),
     ],
 )
 def test_open_refuses_before_ranks_meet(arguments, error, message):

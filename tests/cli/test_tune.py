@@ -14,7 +14,7 @@ from output import messages, one_error, read, wait_until
 
 from nvrar_bench.tuning.schema import schema
 
-FAKE = ("tune", "--backend", "fake", "--ranks", 2, "--timeout", 120)
+FAKE = ("tune", "--backend", "fake", "--ranks", 2, "--timeout", 120, "--max-time", 600)
 LOOPBACK = ("--device", "cpu", "--fabric", "loopback", "--virtual-ranks", 4, "--nodes", 2)
 UTF8 = {"PYTHONUTF8": "1"}
 
