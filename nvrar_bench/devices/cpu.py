@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.caches import CacheFlush
 from nvrar_bench.devices.gate import SharedGate, open_gate
-from nvrar_bench.devices.machine import available_memory
+from nvrar_bench.devices.machine import available_memory, cpu_model
 from nvrar_bench.devices.native import CallTimer
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate

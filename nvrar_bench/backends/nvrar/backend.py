@@ -14,7 +14,7 @@ from nvrar_bench.backends.nvrar.layout import Layout, plan_layout
 from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
 from nvrar_bench.backends.nvrar.table import MadeFor, Maker
 from nvrar_bench.backends.nvrar.tunable import Tunable
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning, require_within
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Launch, Tuning, require_within
 from nvrar_bench.devices.abi import CFailure
 from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.plan import Case
