@@ -248,7 +248,7 @@ nccl() { # where NCCL refuses ranks that share a GPU: alone with one rank, and t
 
 timings() {
     local eight=("${loopback[@]}" --virtual-ranks 8 --nodes 2 -n "$iters" -w "$few" --timeout 20)
-    local all=(--dtype float32,bfloat16 --protocol signal,packet,auto) blocks ranks most
+    local all=(--dtype float32,bfloat16 --protocol signal,packet,auto) blocks ranks most fitting=
     nvrar sweep-loopback 30 sweep "${eight[@]}" "${all[@]}"
     nvrar sweep-loopback-graph 30 sweep "${eight[@]}" "${all[@]}" --graph 10
     nvrar sweep-loopback-cold 30 sweep "${eight[@]}" "${all[@]}" --cold-cache
@@ -260,9 +260,10 @@ timings() {
         }
         nvrar "sweep-blocks-$blocks" 15 sweep "${eight[@]}" --sizes 128K,512K,2M \
             --protocol signal,packet --blocks "$blocks"
+        fitting+=${fitting:+,}$blocks
     done
     nvrar tune-loopback 20 tune "${loopback[@]}" --virtual-ranks 8 --nodes 2 --sizes 512K \
-        --blocks 4,8,16 --threads 128,256 --chunk 4K,16K --max-time 5 --timeout 20 \
+        --blocks "${fitting:-1}" --threads 128,256 --chunk 4K,16K --max-time 5 --timeout 20 \
         --output tune-loopback.table
     start_mps
     for ranks in 2 4 $(eight); do

@@ -15,8 +15,9 @@ _WINDOW_BYTES = {"signal": 4 << 20, "packet": 2 << 20}
 _MAX_THREADS = 256  # __launch_bounds__ of kernels/fabric/
 _MIN_THREADS = 32  # NVSHMEM's block-wide calls count on a whole warp
 
-# One 16-byte load, or half a unit of packets of every slice, for each thread of a block: a GPU has
-# more multiprocessors than small messages can use, and what threads do one after the other adds up.
+# One 16-byte load for each thread of a block, or a unit of packets of every slice for every second
+# one: a GPU has more multiprocessors than small messages can use, and what threads do one after the
+# other adds up.
 _SLICE_PER_BLOCK = {"signal": 4 << 10, "packet": 1 << 10}
 
 

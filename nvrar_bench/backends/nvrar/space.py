@@ -4,7 +4,7 @@ Left out are, with their reasons:
 
 - blocks that find less than the smallest chunk of a slice: they would only send flags;
 - threads that find nothing in a chunk: less than a 16-byte load of a slice, or, by packets, than a
-  unit of all slices;
+  unit;
 - chunks larger than a block's share of a slice: they are the same launch as one chunk for it;
 - more than MOST_CHUNKS chunks for a block: each costs a flag and a put, one behind the other;
 - a direct exchange of more than MOST_DIRECT nodes: staging memory and puts grow with every node;
@@ -25,7 +25,8 @@ from nvrar_bench.plan import Case
 PROTOCOLS = ("signal", "packet")
 MOST_CHUNKS = 16
 MOST_DIRECT = 16
-_LOAD_BYTES, _UNIT_BYTES = 16, 8
+_LOAD_BYTES = 16
+_BYTES_PER_THREAD = {"signal": _LOAD_BYTES, "packet": 8}
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,19 @@ class Space:
         for protocol in self.protocols or PROTOCOLS:
             window = chooser.limits.window_bytes[protocol]
             slice_bytes = -(-min(case.size_bytes, window) // chooser.group)
-            per_byte = chooser.group / _UNIT_BYTES if protocol == "packet" else 1 / _LOAD_BYTES
-            for blocks, threads, chunk in self._launches(chooser.limits, slice_bytes, per_byte):
+            for blocks, threads, chunk in self._launches(
+                chooser.limits, slice_bytes, _BYTES_PER_THREAD[protocol]
+            ):
                 for radix in radices:
                     yield Shape(protocol, blocks, threads, chunk, radix)
 
     def _launches(
-        self, limits: Limits, slice_bytes: int, threads_per_byte: float
+        self, limits: Limits, slice_bytes: int, bytes_per_thread: int
     ) -> Iterator[tuple[int, int, int]]:
         for blocks in self.blocks or _blocks(limits, slice_bytes):
             share = -(-slice_bytes // blocks)
             for chunk in self.chunk_bytes or _chunks(limits, share):
-                busy = int(min(share, chunk) * threads_per_byte)
+                busy = min(share, chunk) // bytes_per_thread
                 for threads in self.threads or _threads(limits, busy):
                     yield blocks, threads, chunk
 
