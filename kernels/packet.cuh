@@ -5,40 +5,16 @@
 // Ranks only ever write to each other's staging memory, so send and recv may be private.
 #pragma once
 
+#include "cells.cuh"
 #include "span.cuh"
-#include "standing.cuh"
 
 namespace nvrar {
-
-constexpr u64 kUnitBytes = 8;                // payload handled at a time: two cells
-constexpr u64 kCellBytes = 8;                // one packet
-constexpr u64 kExpansion = 2;                // bytes on the wire per byte of payload
-constexpr u64 kCellsPerUnit = kUnitBytes * kExpansion / kCellBytes;
 
 template <typename T>
 struct alignas(kVectorAlignment < 8 ? static_cast<int>(alignof(T)) : 8) Unit {
     static constexpr int kElements = kUnitBytes / sizeof(T);
     T lane[kElements];
 };
-
-struct Words {
-    u32 word[kCellsPerUnit];
-};
-
-struct Packets {
-    u64 cell[kCellsPerUnit];
-};
-
-// Part of a chunk: a unit of the slice region, `elements` of it real. A block without a unit in the slice
-// has an empty one behind all others: it must tell and hear something in every window.
-struct Piece {
-    u32 chunk;
-    u32 index;     // in the region
-    u32 offset;    // bytes, within the slice: a window of packets is bounded
-    int elements;  // kNoPiece: there is no such unit
-};
-
-constexpr int kNoPiece = -1;
 
 // Less than a unit, out of line: it is rare.
 NVRAR_NOINLINE u64 load_bytes(const void* source, u64 bytes) {
@@ -54,8 +30,8 @@ NVRAR_NOINLINE void store_bytes(void* target, u64 whole, u64 bytes) {
 }
 
 template <typename T, typename Op>
-struct Packet : Standing {
-    using Standing::Standing;
+struct Packet : Cells {
+    using Cells::Cells;
 
     NVRAR_DEVICE bool run() {
         return for_windows(arguments.count * sizeof(T),
@@ -88,13 +64,13 @@ struct Packet : Standing {
                 NVRAR_UNROLL
                 for (u32 i = 0; i < kBatch; ++i) {
                     const Piece piece = in_slice_of(window, first + i, longest);
-                    if (piece.elements != kNoPiece)
+                    if (piece.bytes != kNoPiece)
                         units[i] = load(send_at(window, peer_at(first + i), piece), piece);
                 }
                 NVRAR_UNROLL
                 for (u32 i = 0; i < kBatch; ++i) {
                     const Piece piece = in_slice_of(window, first + i, longest);
-                    if (piece.elements != kNoPiece)
+                    if (piece.bytes != kNoPiece)
                         write(node_region(window, peer_at(first + i), layout.inbox, local), window,
                               piece, units[i]);
                 }
@@ -227,7 +203,9 @@ struct Packet : Standing {
                 Place place = stage.first;
                 place.peer += (begin + i) * stage.peer_stride;
                 place.chunk = piece.chunk;
-                if (arrivals.at[i] && !take(window, arrivals, i, place, unit)) return false;
+                if (arrivals.at[i] &&
+                    !take(arrivals.at[i], window, place, arrivals.seen[i], unit))
+                    return false;
                 NVRAR_UNROLL
                 for (int e = 0; e < Unit<T>::kElements; ++e) {
                     const Accumulator<T> value = widen<T>(unit.lane[e]);
@@ -336,7 +314,7 @@ struct Packet : Standing {
         NVRAR_UNROLL
         for (u32 i = 0; i < kBatch; ++i) {
             const Piece piece = in_slice_of(window, first + i, longest);
-            arrivals.at[i] = piece.elements == kNoPiece
+            arrivals.at[i] = piece.bytes == kNoPiece
                                  ? nullptr
                                  : cell(own_region(window, layout.outbox, peer_at(first + i)),
                                         piece, 0);
@@ -347,10 +325,9 @@ struct Packet : Standing {
             if (!arrivals.at[i]) continue;
             const u64 peer = peer_at(first + i);
             const Piece piece = in_slice_of(window, first + i, longest);
+            const Place place{kAllGather, 0, node * group_size + peer, piece.chunk};
             Unit<T> unit;
-            if (!take(window, arrivals, i,
-                      Place{kAllGather, 0, node * group_size + peer, piece.chunk}, unit))
-                return false;
+            if (!take(arrivals.at[i], window, place, arrivals.seen[i], unit)) return false;
             store(recv_at(window, peer, piece), piece, unit);
         }
         return true;
@@ -389,153 +366,27 @@ struct Packet : Standing {
         }
     }
 
-    // The data of what was seen, or of what comes after it where a flag is not yet there.
-    NVRAR_DEVICE bool take(const Window& window, const Arrivals& arrivals, u32 i, const Place& place,
-                           Unit<T>& unit) const {
-        return take(arrivals.at[i], window, place, arrivals.seen[i], unit);
-    }
-
-    // Cells
-
-    NVRAR_DEVICE void write(u64* cells, const Window& window, const Piece& piece,
-                            const Unit<T>& unit) const {
-        const Words words = same_bytes<Words>(unit);
-        const u64 flag = static_cast<u64>(static_cast<u32>(window.epoch)) << 32;
-        const u64 packets[kCellsPerUnit] = {flag | words.word[0], flag | words.word[1]};
-        store_cells(cells + piece.index * kCellsPerUnit, packets);
-    }
-
-    NVRAR_DEVICE bool read(const u64* cells, const Window& window, const Piece& piece,
-                           const Place& place, Unit<T>& unit) const {
-        const u64* at = cell(cells, piece, 0);
-        return take(at, window, place, peek(at), unit);
-    }
-
-    static NVRAR_DEVICE Packets peek(const u64* at) {
-        Packets seen;
-        load_cells(at, seen.cell);
-        return seen;
-    }
-
-    static NVRAR_DEVICE bool has_come(const Packets& seen, u64 flag) {
-        bool all = true;
-        NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c) all &= seen.cell[c] >> 32 == flag;
-        return all;
-    }
-
-    NVRAR_DEVICE bool take(const u64* at, const Window& window, const Place& place,
-                           const Packets& seen, Unit<T>& unit) const {
-        const u64 flag = static_cast<u32>(window.epoch);
-        Packets packets = seen;
-        if (!has_come(packets, flag) && !await(at, flag, place, packets)) return false;
-        Words words;
-        NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c) words.word[c] = static_cast<u32>(packets.cell[c]);
-        unit = same_bytes<Unit<T>>(words);
-        return true;
-    }
-
-    NVRAR_DEVICE bool await(const u64* at, u64 flag, const Place& place, Packets& packets) const {
-        bool all = true;
-        NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c) {
-            const u64 packet = Waiter::wait<kOrder, 32>(arguments, at + c, flag, place);
-            all &= packet >> 32 == flag;
-            packets.cell[c] = packet;
-        }
-        return all;
-    }
-
-    // Data and flag are one access, so nothing needs to be ordered around it.
-    static constexpr auto kOrder = cuda::memory_order_relaxed;
-
-    static NVRAR_DEVICE const u64* cell(const u64* cells, const Piece& piece, u64 c) {
-        return cells + piece.index * kCellsPerUnit + c;
-    }
-
     // User memory and partial results: the last unit of a slice may be short.
 
+    static NVRAR_DEVICE bool is_whole(const Piece& piece) {
+        return piece.bytes == static_cast<int>(kUnitBytes);
+    }
     NVRAR_DEVICE Unit<T> load(const T* source, const Piece& piece) const {
-        note_read(source, piece.elements * sizeof(T));
-        if (piece.elements == Unit<T>::kElements) return *reinterpret_cast<const Unit<T>*>(source);
-        return same_bytes<Unit<T>>(load_bytes(source, piece.elements * sizeof(T)));
+        note_read(source, piece.bytes);
+        if (is_whole(piece)) return *reinterpret_cast<const Unit<T>*>(source);
+        return same_bytes<Unit<T>>(load_bytes(source, piece.bytes));
     }
     NVRAR_DEVICE void store(T* target, const Piece& piece, const Unit<T>& unit) const {
-        note_write(target, piece.elements * sizeof(T));
-        if (piece.elements == Unit<T>::kElements) {
+        note_write(target, piece.bytes);
+        if (is_whole(piece)) {
             *reinterpret_cast<Unit<T>*>(target) = unit;
             return;
         }
-        store_bytes(target, same_bytes<u64>(unit), piece.elements * sizeof(T));
-    }
-
-    // Unit u of a slice is always the same thread's. False if `body` was, for a unit of this thread.
-    template <typename Body>
-    NVRAR_DEVICE bool for_own_pieces(u64 slice_bytes, Body body) const {
-        return for_own_chunks(arguments, slice_bytes, [&](const Chunk& chunk) {
-            NVRAR_ROLLED
-            for (u64 u = thread_index(); u < units_of(chunk); u += thread_count())
-                if (!body(piece_at(slice_bytes, chunk, u))) return false;
-            return true;
-        });
-    }
-
-    NVRAR_DEVICE Piece piece_at(u64 slice_bytes, const Chunk& chunk, u64 u) const {
-        const u64 offset = chunk.begin + u * kUnitBytes;
-        const u64 bytes = chunk.bytes ? smaller(kUnitBytes, slice_bytes - offset) : 0;
-        return {static_cast<u32>(chunk.index), static_cast<u32>(first_unit(chunk) + u),
-                static_cast<u32>(offset), static_cast<int>(bytes / sizeof(T))};
-    }
-
-    NVRAR_DEVICE u64 peer_at(u64 i) const { return around(local + i, group_size); }
-
-    // The piece of the longest slice, in the slice of the i-th peer from here.
-    NVRAR_DEVICE Piece in_slice_of(const Window& window, u64 i, const Piece& longest) const {
-        if (i >= group_size) return {0, 0, 0, kNoPiece};
-        const u64 peer = peer_at(i);
-        if (peer < window.full_slices) return longest;
-        return in_short_slice(window.slice_bytes(peer), longest, arguments.chunk_bytes,
-                              static_cast<u32>(block), empty_unit());
-    }
-
-    // There it may be a part, the empty unit of this block, or nothing. Out of line: few slices are short.
-    static NVRAR_NOINLINE Piece in_short_slice(u64 slice_bytes, Piece piece, u64 chunk_bytes, u32 block,
-                                               u32 empty_unit) {
-        if (piece.offset < slice_bytes) {
-            const u64 bytes = smaller(kUnitBytes, slice_bytes - piece.offset);
-            piece.elements = static_cast<int>(bytes / sizeof(T));
-            return piece;
-        }
-        const bool is_first = piece.elements == 0 || piece.chunk * chunk_bytes == piece.offset;
-        return {piece.chunk, empty_unit, 0, piece.chunk == block && is_first ? 0 : kNoPiece};
-    }
-
-    NVRAR_DEVICE u64 units_of(const Chunk& chunk) const {
-        return chunk.bytes ? (chunk.bytes + kUnitBytes - 1) / kUnitBytes : 1;
-    }
-    NVRAR_DEVICE u64 first_unit(const Chunk& chunk) const {
-        return chunk.bytes ? chunk.begin / kUnitBytes : empty_unit();
-    }
-    // A region ends with one for each block of the largest launch.
-    NVRAR_DEVICE u32 empty_unit() const {
-        const u64 after_region = layout.region_bytes / (kUnitBytes * kExpansion);
-        return static_cast<u32>(after_region - 1 - block);
+        store_bytes(target, same_bytes<u64>(unit), piece.bytes);
     }
 
     // Where things lie
 
-    NVRAR_DEVICE Place fold_place() const {
-        return {kExchange, schedule.steps(), schedule.fold_partner() * group_size + local, 0};
-    }
-    static NVRAR_DEVICE u64* cells_at(u8* memory) { return reinterpret_cast<u64*>(memory); }
-
-    NVRAR_DEVICE u64* node_region(const Window& window, u64 peer, u64 kind, u64 index) const {
-        return cells_at(fabric.staging(node * group_size + peer) + region(window, kind, index));
-    }
-    NVRAR_DEVICE u64* own_region(const Window& window, u64 kind, u64 index) const {
-        return cells_at(fabric.own_staging() + region(window, kind, index));
-    }
     NVRAR_DEVICE const T* send_at(const Window& window, u64 slice, const Piece& piece) const {
         return reinterpret_cast<const T*>(static_cast<const u8*>(arguments.send) +
                                           in_message(window, slice, piece.offset));

@@ -151,7 +151,7 @@ def test_no_mpi_is_loaded() -> None:
 def test_schemas(run: Stored) -> None:
     assert json.loads(run("schema", "comparison").out) == schema()
     assert run("schema", "run").out == run("schema").out
-    assert "run, comparison, env" in run("schema", "nosuch").message()
+    assert "run, comparison, tuning, env" in run("schema", "nosuch").message()
 
 
 CONTENT = encode(record(result(TWICE, variant="x"))).encode()

@@ -59,7 +59,7 @@ DEFECTS = {
         options="--protocol packet",
     ),
     "cells of a unit change places": Defect(
-        "packet.cuh",
+        "cells.cuh",
         "packets[kCellsPerUnit] = {flag | words.word[0], flag | words.word[1]}",
         "packets[kCellsPerUnit] = {flag | words.word[1], flag | words.word[0]}",
         options="--protocol packet",
