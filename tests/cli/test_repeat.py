@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -128,7 +129,8 @@ def test_as_many_launches_as_share_a_state(run_command: Any, tmp_path: Path):
     words = ("sweep", "--ranks", 2, "--backend", "mpi", "--sizes", "64", "-n", 50)
     done = run_command(*words, "--launches", 2, "--max-launches", 3, "--json", path)
     assert (done.code, "[1/3] launch\n" in done.stderr) == (0, True)
-    assert "s left; 1 of 2 in one state so far" in done.stderr
+    # One launch of a restless machine may have been in no state for long.
+    assert re.search(r"s left; [01] of 2 in one state so far\n", done.stderr)
     (result,) = read(path)["results"]
     taken, shared = len(result["launch_samples"]), len(result["launches"]["medians_us"])
     told = any("--launches 2 were asked for" in text for text in result["warnings"])
