@@ -41,6 +41,24 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"{text!r}: allowed: a number") from None
 
 
+Minimum = Annotated[
+    str | None, typer.Option("-b", "--min", metavar="SIZE", help="Smallest size. [128K]")
+]
+Maximum = Annotated[
+    str | None, typer.Option("-e", "--max", metavar="SIZE", help="Largest size. [2M]")
+]
+Factor = Annotated[
+    float | None,
+    typer.Option(
+        "-f", "--factor", metavar="X", parser=number, help="Sizes grow by this factor. [2]"
+    ),
+]
+Step = Annotated[
+    str | None, typer.Option("-i", "--step", metavar="SIZE", help="Sizes grow by this step.")
+]
+Sizes = Annotated[
+    str | None, typer.Option("--sizes", metavar="LIST", help="These sizes instead of a range.")
+]
 Backends = Annotated[
     str | None,
     typer.Option(

@@ -9,32 +9,13 @@ import typer
 from nvrar_bench.cli import options
 from nvrar_bench.cli.execute import execute
 
-_SIZE = "SIZE"
-
 
 def sweep(
-    minimum: Annotated[
-        str | None, typer.Option("-b", "--min", metavar=_SIZE, help="Smallest size. [128K]")
-    ] = None,
-    maximum: Annotated[
-        str | None, typer.Option("-e", "--max", metavar=_SIZE, help="Largest size. [2M]")
-    ] = None,
-    factor: Annotated[
-        float | None,
-        typer.Option(
-            "-f",
-            "--factor",
-            metavar="X",
-            parser=options.number,
-            help="Sizes grow by this factor. [2]",
-        ),
-    ] = None,
-    step: Annotated[
-        str | None, typer.Option("-i", "--step", metavar=_SIZE, help="Sizes grow by this step.")
-    ] = None,
-    sizes: Annotated[
-        str | None, typer.Option("--sizes", metavar="LIST", help="These sizes instead of a range.")
-    ] = None,
+    minimum: options.Minimum = None,
+    maximum: options.Maximum = None,
+    factor: options.Factor = None,
+    step: options.Step = None,
+    sizes: options.Sizes = None,
     case: Annotated[
         str | None,
         typer.Option(

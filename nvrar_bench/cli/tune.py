@@ -10,7 +10,7 @@ import typer
 from nvrar_bench.cli import options
 from nvrar_bench.cli.execute import execute
 
-_SIZE, _LIST = "SIZE", "LIST"
+_LIST = "LIST"
 
 
 def tune(
@@ -18,28 +18,11 @@ def tune(
         Path,
         typer.Option("--output", metavar="PATH", help="Write the table here, after every size."),
     ],
-    minimum: Annotated[
-        str | None, typer.Option("-b", "--min", metavar=_SIZE, help="Smallest size. [128K]")
-    ] = None,
-    maximum: Annotated[
-        str | None, typer.Option("-e", "--max", metavar=_SIZE, help="Largest size. [2M]")
-    ] = None,
-    factor: Annotated[
-        float | None,
-        typer.Option(
-            "-f",
-            "--factor",
-            metavar="X",
-            parser=options.number,
-            help="Sizes grow by this factor. [2]",
-        ),
-    ] = None,
-    step: Annotated[
-        str | None, typer.Option("-i", "--step", metavar=_SIZE, help="Sizes grow by this step.")
-    ] = None,
-    sizes: Annotated[
-        str | None, typer.Option("--sizes", metavar=_LIST, help="These sizes instead of a range.")
-    ] = None,
+    minimum: options.Minimum = None,
+    maximum: options.Maximum = None,
+    factor: options.Factor = None,
+    step: options.Step = None,
+    sizes: options.Sizes = None,
     dtype: Annotated[
         str | None,
         typer.Option("-d", "--dtype", metavar=_LIST, help="Types, as of sweep. [float32]"),
