@@ -18,6 +18,7 @@ import numpy as np
 
 from nvrar_bench.errors import UsageError
 from nvrar_bench.measure.states import is_near
+from nvrar_bench.results.older import upgraded
 from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION, first_problem
 from nvrar_bench.results.shapes import parse_json
 
@@ -311,7 +312,7 @@ class RunRecord:
 
         """
         try:
-            value = parse_json(source)
+            value = upgraded(parse_json(source))
         # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
         except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"this is not the JSON of a run: {error}") from error

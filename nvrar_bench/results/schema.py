@@ -13,7 +13,7 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.results.shapes import Schema, closed_object, problems
 
 FORMAT = "nvrar-bench.run"
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 STATUSES = ("complete", "failed", "interrupted")
 
 _TEXT: Schema = {"type": "string"}

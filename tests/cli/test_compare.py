@@ -39,7 +39,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, run in FILES.items():
         Path(name).write_text(encode(run))
     Path("damaged.json").write_text(encode(FILES["a.json"])[:-20])
-    Path("old.json").write_text(encode(FILES["a.json"]).replace('"1.2"', '"0.9"'))
+    Path("old.json").write_text(encode(FILES["a.json"]).replace('"1.3"', '"0.9"'))
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_exit_codes(run: Stored, words: str, code: int) -> None:
         ("a.json nosuch.json", ["'nosuch.json'", "No such file", "allowed"]),
         ("a.json .", ["'.'", "directory", "allowed"]),
         ("a.json damaged.json", ["damaged.json: this is not the JSON of a run"]),
-        ("old.json a.json", ["old.json: ", "format_version is '0.9'; allowed: 1.2"]),
+        ("old.json a.json", ["old.json: ", "format_version is '0.9'; allowed: 1.3"]),
         ("a.json", ["NEW.json"]),
         ("a.json same.json --threshold 5", ["--threshold '5'", "0% to 100%, or 0 to 1"]),
         ("a.json same.json --threshold nan", ["--threshold 'nan'", "allowed"]),

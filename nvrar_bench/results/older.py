@@ -1,0 +1,54 @@
+"""Records of earlier formats in the shape of today's: what a format lacks is added.
+
+1.1 added launches, late samples, independence, precision, arrivals and the yardstick; 1.2 how NVRAR
+was launched; 1.3 changed no key of a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nvrar_bench.results.schema import FORMAT_VERSION
+
+OLDER = ("1.0", "1.1", "1.2")
+_NO_STATE = {"flag_us": None, "copy_us": None, "work_us": None, "left_out": 0}
+
+# What a result without the key means: one launch of which nothing else was taken down.
+_MEANT: Mapping[str, Callable[[dict[str, Any]], Any]] = {
+    "launch_samples": lambda result: [result.get("samples")],
+    "late": lambda _: [],
+    "precision": lambda _: {"target": None, "reached": None},
+    "independence": lambda result: {
+        "effective_samples": result.get("samples"), "lag1": None, "drift": None,
+    },
+    "launches": lambda result: {
+        "count": 1, "medians_us": [_median(result)], "within_us": None, "between_us": None,
+    },
+    "arrivals": lambda _: [],
+    "stretches": lambda _: [],
+    "state": lambda _: dict(_NO_STATE),
+    "shape": lambda _: None,
+}  # fmt: skip
+_GONE = ("yardstick_us",)  # of 1.1, before stretches
+
+
+def upgraded(value: Any) -> Any:
+    """Return parsed JSON as a record of today's format; what is no older record, as it is."""
+    if not (isinstance(value, dict) and value.get("format_version") in OLDER):
+        return value
+    results = value.get("results")
+    if isinstance(results, list):
+        results = [_upgraded(one) if isinstance(one, dict) else one for one in results]
+    return {**value, "format_version": FORMAT_VERSION, "results": results}
+
+
+def _upgraded(result: dict[str, Any]) -> dict[str, Any]:
+    known = {key: item for key, item in result.items() if key not in _GONE}
+    added = {key: meant(result) for key, meant in _MEANT.items() if key not in result}
+    return {**known, **added}
+
+
+def _median(result: dict[str, Any]) -> Any:
+    latency = result.get("latency_us")
+    return latency.get("median") if isinstance(latency, dict) else None
