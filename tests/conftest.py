@@ -5,9 +5,9 @@
         done = run_command("sweep", "--ranks", "2", "--sizes", "4K", "--json", "-")
         assert (done.code, done.record()["run"]["status"]) == (0, "complete")
 
-Both take `timeout=SECONDS` and `environment={NAME: VALUE}` and return a `Done`. They skip where no
-launcher belongs to this MPI. After the test, no process of its jobs may be alive and /dev/shm may
-hold no new file.
+Both take `timeout=SECONDS`, `environment={NAME: VALUE}` and `folder=PATH` and return a `Done`. They
+skip where no launcher belongs to this MPI. After the test, no process of its jobs may be alive and
+/dev/shm may hold no new file.
 
 All jobs of a session, and the tests themselves, share one kernel cache, so that each kernel is
 compiled once. It is new for each session; NVRAR_BENCH_TEST_CACHE=FOLDER keeps it between sessions.
@@ -130,6 +130,12 @@ def run_command(_jobs: Jobs) -> Run:
     return run
 
 
+@pytest.fixture
+def run_words(_jobs: Jobs) -> Run:
+    """`run_words(words)`: as `run_command`, whatever the command line is."""
+    return _jobs.run
+
+
 @pytest.fixture(scope="session")
 def new_jobs() -> type[Jobs]:
     """`new_jobs()`: for tests that run several jobs at once; `check_nothing_left` is theirs."""
@@ -191,10 +197,12 @@ class Jobs:
         command: list[str],
         timeout: float = 120.0,
         environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> Done:
-        """Run `command` to its end."""
+        """Run `command` in `folder` to its end."""
         process = subprocess.Popen(
             command,
+            cwd=folder,
             env={**os.environ, **(environment or {}), _MARK: self._mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -6,9 +6,9 @@ import contextlib
 import os
 import platform
 import queue
+import shlex
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
@@ -18,10 +18,11 @@ import nvrar_bench
 from nvrar_bench import variables
 from nvrar_bench.inventory import worker
 from nvrar_bench.inventory.tables import STEPS, Step
+from nvrar_bench.launch import again
 from nvrar_bench.problem import Problem
 from nvrar_bench.results.inventory import Ability, Inventory, Row, settled
 
-_COMMAND = (sys.executable, "-m", "nvrar_bench.inventory.worker")
+_COMMAND = again.command("nvrar_bench.inventory.worker")
 _READY_S = 60.0  # importing Python files from a network's file system
 _END_S = 2.0
 
@@ -68,7 +69,8 @@ def results(
 
 def _retry(index: int) -> str:
     """How to see more of a step that the worker died of."""
-    return f"see where: {sys.executable} -X faulthandler -m nvrar_bench.inventory.worker {index}"
+    python, *worker = _COMMAND
+    return f"see where: {shlex.join([python, '-X', 'faulthandler', *worker, str(index)])}"
 
 
 class _Worker:

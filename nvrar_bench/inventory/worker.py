@@ -1,6 +1,6 @@
 """The process that looks: a line for each step, so that its reader knows which one it died of.
 
-    python -m nvrar_bench.inventory.worker FIRST
+    python .../nvrar_bench/launch/again.py nvrar_bench.inventory.worker FIRST
 
 It loads libraries that may print, hang, or end their process. What they print goes to stderr.
 """

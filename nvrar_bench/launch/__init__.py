@@ -1,6 +1,7 @@
 """Starting ranks, watching over them, and ending them without leaving anything behind.
 
     launcher      `--ranks N`: runs the mpirun that belongs to the MPI library
+    again         starts Python on this very package, whatever the current folder holds
     flavours      one row for each MPI: how to recognise it, and what it needs
     environment   what the launcher says about this rank, and whether MPI agrees
     supervisor    the process between the launcher and a rank

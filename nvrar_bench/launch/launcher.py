@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nvrar_bench.errors import Interrupted, LostRank, Unavailable, UsageError
+from nvrar_bench.launch import again
 from nvrar_bench.launch.banner import BannerFilter
 from nvrar_bench.launch.environment import expected_ranks
 from nvrar_bench.launch.environment import launcher as launcher_of
@@ -31,7 +32,6 @@ from nvrar_bench.programs import answer
 # supervisor waits up to three for the others.
 _GRACE_S = 8.0
 _ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
-_COMMAND = (sys.executable, "-m", "nvrar_bench")
 _NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
 _EXIT_CODES = (0, 1, 2, 3, 4, 5, 6, 130)  # what a rank may end with: errors.py
 
@@ -47,12 +47,12 @@ def start(ranks: int, arguments: list[str], stdout: int | None = None) -> int:
     Raises UsageError inside mpirun and for fewer than one rank, Unavailable where no launcher
     belongs to the MPI library.
     """
-    return launch(ranks, [*_COMMAND, *without(arguments, ("--ranks",))], stdout)
+    return launch(ranks, [*again.command(), *without(arguments, ("--ranks",))], stdout)
 
 
 def alone(arguments: list[str], stdout: int | None = None) -> int:
     """Run `nvrar-bench` with `arguments` as one process, without a launcher; as `start` else."""
-    return _run([*_COMMAND, *arguments], _NO_LAUNCHER, dict(os.environ), stdout)
+    return _run([*again.command(), *arguments], _NO_LAUNCHER, dict(os.environ), stdout)
 
 
 def launch(ranks: int, command: list[str], stdout: int | None = None) -> int:

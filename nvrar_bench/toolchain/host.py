@@ -9,7 +9,6 @@ import platform
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ def compiler() -> Compiler:
             return Compiler((found,), Path(found).resolve())
     zig = importlib.util.find_spec("ziglang")
     if zig and zig.origin:
-        return Compiler((sys.executable, "-m", "ziglang", "c++"), Path(zig.origin))
+        return Compiler((str(Path(zig.origin).with_name("zig")), "c++"), Path(zig.origin))
     raise CompilerError(Problem("no C++ compiler was found for the CPU kernels", _FIX))
 
 

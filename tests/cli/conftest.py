@@ -64,12 +64,6 @@ def mpirun() -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def run_words(_jobs: Any) -> Callable[..., Any]:
-    """`run_words(words)`: as `run_command`, whatever the command line is."""
-    return _jobs.run
-
-
-@pytest.fixture
 def run_mpirun(_jobs: Any, mpirun: Callable[..., list[str]]) -> Callable[..., Any]:
     """`run_mpirun(ranks, *arguments)`: as `run_command`, under mpirun."""
 
