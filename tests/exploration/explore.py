@@ -30,8 +30,10 @@ from nvrar_bench.backends.nvrar.layout import Layout, plan_layout
 from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.kernel import sources_digest
 
 U64 = ctypes.c_uint64
+CHECKER = Path(__file__).resolve().parent / "checker"
 PROTOCOLS = ("signal", "packet")
 WINDOW_BYTES = 128
 CHUNK_BYTES = 16  # the smallest
@@ -49,14 +51,14 @@ HUNTING = "-O0"  # a broken kernel is compiled for a few seconds' use
 
 
 class CCall(ctypes.Structure):
-    """struct Call of kernels/fabric/checking_job.cuh."""
+    """struct Call of checker/job.cuh."""
 
     _fields_ = [("arguments", CArguments), ("protocol", U64), ("row", U64), ("threads", U64),
                 ("from_", U64), ("to", U64), ("shift", U64), ("starts_over", U64)]  # fmt: skip
 
 
 class CJob(ctypes.Structure):
-    """struct Job of kernels/fabric/checking_job.cuh."""
+    """struct Job of checker/job.cuh."""
 
     _fields_ = [
         ("calls", ctypes.POINTER(CCall)),
@@ -74,19 +76,19 @@ class CJob(ctypes.Structure):
 
 
 class CSettings(ctypes.Structure):
-    """struct Settings of kernels/fabric/checking_explorer.cuh."""
+    """struct Settings of checker/explorer.cuh."""
 
     _fields_ = [("late_stores", U64), ("fine", U64), ("pieces_at_once", U64), ("seed", U64)]
 
 
 class CDeviation(ctypes.Structure):
-    """struct Deviation of kernels/fabric/checking_engine.cuh."""
+    """struct Deviation of checker/engine.cuh."""
 
     _fields_ = [("step", U64), ("choice", U64)]
 
 
 class COutcome(ctypes.Structure):
-    """struct Outcome of kernels/fabric/checking_explorer.cuh."""
+    """struct Outcome of checker/explorer.cuh."""
 
     _fields_ = [
         ("schedules", U64),
@@ -196,7 +198,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Checker:
-    """The kernel with the checking fabric: a source for the host's compiler."""
+    """The kernel on fibers, with one of their fabrics: a source for the host's compiler."""
 
     fabric: str
     rows: tuple[tuple[str, str], ...]
@@ -211,7 +213,9 @@ class Checker:
         """C++ that instantiates both protocols."""
         define = "#define NVRAR_CHECKING_NETWORK\n" if self.fabric == "network" else ""
         return (
-            f'{define}#include "fabric/checking_explorer.cuh"\nNVRAR_CHECK({row_list(self.rows)})\n'
+            f"// {sources_digest(CHECKER)}\n"  # the cache knows a source by its text alone
+            f'{define}#define NVRAR_PLATFORM "{CHECKER}/platform.cuh"\n'
+            f'#include "{CHECKER}/explorer.cuh"\nNVRAR_CHECK({row_list(self.rows)})\n'
         )
 
 

@@ -44,7 +44,7 @@ from nvrar_bench.toolchain.cache import content_key, find_or_build
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 
 HERE = Path(__file__).parent
-SOURCES = ("sanitized.cpp", "told_order.hpp")
+SOURCES = ("sanitized.cpp", "told_order.hpp", "checker/job.cuh")
 SANITIZERS = ("address", "undefined", "thread")
 SANITIZED_ROWS = (*ROWS, ("int64", "sum"))
 # Those that WIDE has, and each type with an operation, which take turns.

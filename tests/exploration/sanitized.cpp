@@ -3,7 +3,7 @@
 // calls; each call has buffers of its own, of exactly its size, and frees them as soon as it has
 // returned. It ends with code 0 if every result was right, bit by bit, and else says which was not.
 //
-// NVRAR_ROWS lists element types and operations, as checking_job.cuh has them.
+// NVRAR_ROWS lists element types and operations, as checker/job.cuh has them.
 #if defined(NVRAR_TELL_ORDER)
 #include "told_order.hpp"
 #endif
@@ -19,7 +19,7 @@
 #include <thread>
 
 #include "fabric/loopback.cuh"
-#include "fabric/checking_job.cuh"
+#include "checker/job.cuh"
 
 namespace nvrar {
 namespace {

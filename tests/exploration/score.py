@@ -27,6 +27,8 @@ from pathlib import Path
 from resource import RLIMIT_CPU, prlimit
 from signal import SIGKILL, SIGXCPU
 
+from explore import CHECKER
+
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.cache import cache_dir, content_key
 from nvrar_bench.toolchain.kernel import KERNELS_VARIABLE, kernels_dir, sources_digest
@@ -124,7 +126,8 @@ def recall(mutant: Mutant, limit: float, again: bool) -> Verdict:
     if mutant.survives:
         limit = min(limit, EXPLAINED_LIMIT_S)
     explorers = [(HERE / name).read_text() for name in ("explore.py", "jobs.py")]
-    facts = [*map(str, astuple(mutant)), *explorers, sources_digest(kernels_dir())]
+    facts = [*map(str, astuple(mutant)), *explorers]
+    facts += [sources_digest(CHECKER), sources_digest(kernels_dir())]
     facts += [host.compiler().identity, str(limit)]
     file = cache_dir() / "mutants" / f"{content_key(facts)}.json"
     if not again:

@@ -7,15 +7,13 @@
 // When a call returns on a rank, that rank checks its result, bit by bit, and writes over its buffers.
 #pragma once
 
-#define NVRAR_CHECKED
-
-#include "../portability.cuh"
-#include "mapped.cuh"
+#include "fabric/mapped.cuh"
+#include "portability.cuh"
 
 #if defined(NVRAR_CHECKING_NETWORK)
 #include <cuda_fp16.h>  // which says what __device__ is
 
-#include "nvshmem.cuh"
+#include "fabric/nvshmem.cuh"
 #undef NVRAR_ENTRY
 
 inline void nvrar_leave(void* target, const void* source, unsigned long bytes, unsigned long* flag,
@@ -36,7 +34,7 @@ using Fabric = LocalFabric;
 }
 #endif
 
-#include "checking_job.cuh"
+#include "job.cuh"
 
 namespace nvrar {
 namespace checking {

@@ -1,4 +1,4 @@
-// What the fabric `checking` runs on: every thread of every rank is a fiber of one OS thread, and
+// What the checker runs on: every thread of every rank is a fiber of one OS thread, and
 // whatever another rank can see is a point at which a scheduler chooses who goes on. Three models:
 //
 // - Order: at a point any fiber may go on, or any put on its way may deliver a piece.
@@ -7,7 +7,7 @@
 // - Happened before: vector clocks follow release, acquire, barriers and fences. Two accesses to plain
 //   memory, one of them a store, that nothing orders are a failure in whatever order they came.
 //
-// portability.cuh includes this header first of all, so it knows nothing of the kernel.
+// platform.cuh includes this header first of all, so it knows nothing of the kernel.
 #pragma once
 
 #include <ucontext.h>

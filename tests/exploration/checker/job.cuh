@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "../all_reduce.cuh"
+#include "all_reduce.cuh"
 
 namespace nvrar {
 namespace checking {

@@ -1,8 +1,8 @@
-// Explorers over the fabric `checking`. A schedule is what it does otherwise than the default, in which
+// Explorers over the checker. A schedule is what it does otherwise than the default, in which
 // a fiber goes on as long as it can, then the next in turn, and a put arrives when nobody can go on.
 #pragma once
 
-#include "checking.cuh"
+#include "runner.cuh"
 
 namespace nvrar {
 namespace checking {

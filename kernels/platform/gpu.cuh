@@ -1,0 +1,45 @@
+// A block of CUDA threads. portability.cuh includes it.
+#pragma once
+
+namespace nvrar {
+
+constexpr int kVectorBytes = 16;      // the widest load of one thread
+constexpr int kVectorAlignment = 16;  // which such a load demands
+constexpr int kInFlight = 4;          // loads that a thread issues before it waits for the first
+constexpr bool kWaitsForBatches = true;
+
+NVRAR_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
+NVRAR_DEVICE int thread_count() { return static_cast<int>(blockDim.x); }
+NVRAR_DEVICE int block_index() { return static_cast<int>(blockIdx.x); }
+NVRAR_DEVICE void block_sync() { __syncthreads(); }
+NVRAR_DEVICE bool block_all(bool mine) { return __syncthreads_and(mine) != 0; }
+NVRAR_DEVICE void relax() {}  // a poll takes longer than any pause would save
+NVRAR_DEVICE void order_calls() {}  // launches of one stream are ordered
+NVRAR_DEVICE void yield() { __nanosleep(200); }
+NVRAR_DEVICE void doze() { yield(); }
+
+// Two cells of 8 bytes, each whole for itself: one instruction, but two accesses of 64 bits in PTX's
+// memory model.
+NVRAR_DEVICE void load_cells(const cuda::std::uint64_t* cells, cuda::std::uint64_t* seen) {
+    asm volatile("ld.relaxed.sys.global.v2.u64 {%0, %1}, [%2];"
+                 : "=l"(seen[0]), "=l"(seen[1])
+                 : "l"(__cvta_generic_to_global(cells)));
+}
+NVRAR_DEVICE void store_cells(cuda::std::uint64_t* cells, const cuda::std::uint64_t* packets) {
+    asm volatile("st.relaxed.sys.global.v2.u64 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(cells)),
+                 "l"(packets[0]), "l"(packets[1])
+                 : "memory");
+}
+
+NVRAR_DEVICE cuda::std::uint64_t now_ns() {
+    cuda::std::uint64_t value;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(value));
+    return value;
+}
+
+// Who checks accesses to plain memory is told of them: nobody here.
+NVRAR_DEVICE void note_span() {}
+NVRAR_DEVICE void note_read(const void*, cuda::std::uint64_t) {}
+NVRAR_DEVICE void note_write(const void*, cuda::std::uint64_t) {}
+
+}  // namespace nvrar
