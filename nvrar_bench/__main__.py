@@ -21,6 +21,7 @@ from nvrar_bench.errors import (
 )
 from nvrar_bench.launch import supervisor
 from nvrar_bench.launch.environment import rank
+from nvrar_bench.launch.home import provide_home
 from nvrar_bench.launch.initialize import finalize_mpi
 
 # What Typer raises where it refuses an argument: BadParameter < UsageError < ClickException. Typer
@@ -33,6 +34,7 @@ _LONG = 900  # characters of a message that may hold whatever was written
 
 def main() -> None:
     """Run the command line and exit with the documented code (errors.py)."""
+    provide_home(os.environ)
     code = _run()
     if code == 1 and "mpi4py.MPI" in sys.modules:
         # MPI_Finalize, at exit, waits for ranks that wait for this one.

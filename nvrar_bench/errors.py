@@ -18,6 +18,7 @@ it. The command line prints the message alone: no traceback.
 
 from __future__ import annotations
 
+EXIT_CODES = (0, 1, 2, 3, 4, 5, 6, 130)
 TRACEBACK = "NVRAR_BENCH_TRACEBACK"
 
 

@@ -5,9 +5,9 @@
         done = run_command("sweep", "--ranks", "2", "--sizes", "4K", "--json", "-")
         assert (done.code, done.record()["run"]["status"]) == (0, "complete")
 
-Both take `timeout=SECONDS`, `environment={NAME: VALUE}` and `folder=PATH` and return a `Done`. They
-skip where no launcher belongs to this MPI. After the test, no process of its jobs may be alive and
-/dev/shm may hold no new file.
+Both take `timeout=SECONDS`, `environment={NAME: VALUE}`, `without=[NAME]` and `folder=PATH`, and
+return a `Done`. They skip where no launcher belongs to this MPI. After the test, no
+process of its jobs may be alive and /dev/shm may hold no new file.
 
 All jobs of a session, and the tests themselves, share one kernel cache, so that each kernel is
 compiled once. It is new for each session; NVRAR_BENCH_TEST_CACHE=FOLDER keeps it between sessions.
@@ -29,7 +29,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,13 +197,15 @@ class Jobs:
         command: list[str],
         timeout: float = 120.0,
         environment: Mapping[str, str] | None = None,
+        without: Collection[str] = (),
         folder: Path | None = None,
     ) -> Done:
-        """Run `command` in `folder` to its end."""
+        """Run `command` to its end, in `folder`, its variables those of the tests less some."""
+        kept = {name: text for name, text in os.environ.items() if name not in without}
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **(environment or {}), _MARK: self._mark},
+            env={**kept, **(environment or {}), _MARK: self._mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

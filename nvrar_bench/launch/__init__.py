@@ -3,6 +3,7 @@
     launcher      `--ranks N`: runs the mpirun that belongs to the MPI library
     again         starts Python on this very package, whatever the current folder holds
     flavours      one row for each MPI: how to recognise it, and what it needs
+    home          HOME, which Open MPI does not start without
     environment   what the launcher says about this rank, and whether MPI agrees
     supervisor    the process between the launcher and a rank
     siblings      how the supervisors of one host talk to each other
@@ -13,6 +14,7 @@
     hydra         leaving the launcher of MPICH and Intel MPI in peace
     banner        leaving out what a launcher adds to a rank's message
     signals       waiting for signals and file descriptors at once
+    deaths        how a process ended, in words
     processes     ties between a parent and its child
     segments      shared memory that an MPI library would leave behind
 

@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from nvrar_bench.errors import Interrupted, LostRank, Unavailable, UsageError
+from nvrar_bench.errors import EXIT_CODES, Interrupted, LostRank, Unavailable, UsageError
 from nvrar_bench.launch import again
 from nvrar_bench.launch.banner import BannerFilter
+from nvrar_bench.launch.deaths import killed
 from nvrar_bench.launch.environment import expected_ranks
 from nvrar_bench.launch.environment import launcher as launcher_of
 from nvrar_bench.launch.flavours import Flavour, of_launcher, of_library
@@ -33,7 +34,6 @@ from nvrar_bench.programs import answer
 _GRACE_S = 8.0
 _ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
 _NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
-_EXIT_CODES = (0, 1, 2, 3, 4, 5, 6, 130)  # what a rank may end with: errors.py
 
 
 def start(ranks: int, arguments: list[str], stdout: int | None = None) -> int:
@@ -210,7 +210,7 @@ def _run(
     finally:
         signals.close()
     if stopped is None:
-        return _exit_code(process.returncode)
+        return _exit_code(process.returncode, command[0])
     for number in STOPS:  # one more Ctrl-C finds nothing left to end but this process's exit code
         signal.signal(number, signal.SIG_IGN)
     if flavour.mutes_stopped:
@@ -299,9 +299,14 @@ class _Stderr:
             self._filter.close()
 
 
-def _exit_code(code: int) -> int:
-    """Return the documented exit code for the launcher's."""
-    if code in _EXIT_CODES:
+def _exit_code(code: int, program: str) -> int:
+    """Return the documented exit code for that of `program`, and say so where it has none."""
+    if code in EXIT_CODES:
         return code
-    # 128 + a signal, or a launcher's own number: a rank or the launcher did not end by itself.
+    who = f"{program}, which started the ranks,"
+    if code < 0:
+        message = killed(who, -code, f"see whether `{program} -n 2 hostname` works here")
+    else:  # 128 + a signal of a rank that nobody watched over yet, or a launcher's own number
+        message = f"{who} ended with exit code {code}; what it said of that is above"
+    _write_stderr(f"nvrar-bench: error: {message}\n".encode())
     return LostRank.exit_code

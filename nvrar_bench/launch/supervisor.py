@@ -20,6 +20,7 @@ import time
 
 from nvrar_bench.errors import Interrupted, LostRank
 from nvrar_bench.launch import hydra, progress
+from nvrar_bench.launch.deaths import killed
 from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
 from nvrar_bench.launch.notices import MAX_BYTES, Notice
 from nvrar_bench.launch.processes import end_when_parent_ends, signal_when_parent_ends
@@ -36,12 +37,6 @@ _HOLD_S = _PATIENCE_S + GRACE_S + 2.0
 _PARENT_ENDED = signal.SIGUSR2
 _RETRY_S = 0.1
 _ALL_STARTED_S = 10.0  # where the launcher does not say how many ranks this host has
-
-_HINTS: dict[int, str] = {
-    signal.SIGKILL: "the kernel's out-of-memory killer is the usual cause: see `dmesg`",
-    signal.SIGBUS: "a full /dev/shm is the usual cause: see `df -h /dev/shm`",
-    signal.SIGILL: "a library or kernel built for another CPU is the usual cause",
-}
 
 _channel: socket.socket | None = None
 
@@ -238,7 +233,7 @@ class _Supervisor:
             if self._rank == 0 and self._cause.kind != "killed":
                 _print(self._cause.message)  # the rank did not live to say it
             return Notice("finished", self._rank, self._cause.exit_code, f"{where} was ended")
-        message = _killed(where, -code)
+        message = killed(where, -code)
         _print(message)
         return Notice("killed", self._rank, LostRank.exit_code, message)
 
@@ -263,13 +258,6 @@ class _Supervisor:
         if self._local_ranks is not None:
             return len(self._gone) + 1 >= self._local_ranks
         return time.monotonic() - self._started > _ALL_STARTED_S and reached <= self._gone
-
-
-def _killed(where: str, number: int) -> str:
-    known = number in list(signal.Signals)
-    name = signal.Signals(number).name if known else f"signal {number}"
-    hint = _HINTS.get(number)
-    return f"{where} was killed by {name}" + (f": {hint}" if hint else "")
 
 
 def _print(message: str) -> None:

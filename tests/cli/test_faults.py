@@ -96,6 +96,17 @@ def test_killed_rank(start: Any, words: Any, tmp_path: Path, rank: int):
         _require_record(tmp_path / "run.json", "failed", "ReportedLoss")
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_killed_launcher(start: Any, words: Any, tmp_path: Path, number: signal.Signals):
+    job = start(*words(), "--ranks", 2)
+    _in_the_middle(job, tmp_path / "run.json")
+    job.send(job.launcher(), number)
+    done = job.end(SOON_S)
+    message = one_error(done.stderr)
+    assert done.code == 4, message
+    assert f", which started the ranks, was killed by {number.name}: " in message
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal(start: Any, words: Any, tmp_path: Path, number: signal.Signals):
     job = start(*words(), "--ranks", 4)

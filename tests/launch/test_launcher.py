@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nvrar_bench import errors
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.launch import launcher, start
 from nvrar_bench.launch.flavours import FLAVOURS, of_launcher, of_library
@@ -144,11 +145,26 @@ def test_settings(monkeypatch, flavour):
     assert flavour.settings(3) == {**flavour.environment, **flavour.crowded}
 
 
+@pytest.mark.parametrize("code", errors.EXIT_CODES)
+def test_exit_codes_of_ranks(capfd, code):
+    assert (launcher._exit_code(code, "mpirun"), capfd.readouterr().err) == (code, "")
+
+
 @pytest.mark.parametrize(
-    ("theirs", "ours"), [(0, 0), (3, 3), (130, 130), (137, 4), (255, 4), (9, 4), (-9, 4)]
+    ("code", "words"),
+    [
+        (137, "ended with exit code 137; what it said of that is above"),
+        (255, "ended with exit code 255; what it said of that is above"),
+        (-9, "was killed by SIGKILL: the kernel's out-of-memory killer is the usual cause"),
+        (-11, "was killed by SIGSEGV: see whether `/bin/mpirun -n 2 hostname` works here"),
+        (-62, "was killed by signal 62: see whether"),
+    ],
 )
-def test_exit_codes(theirs, ours):
-    assert launcher._exit_code(theirs) == ours
+def test_a_launcher_that_does_not_end_by_itself(capfd, code, words):
+    assert launcher._exit_code(code, "/bin/mpirun") == 4
+    said = capfd.readouterr().err
+    assert said.startswith(f"nvrar-bench: error: /bin/mpirun, which started the ranks, {words}")
+    assert said.count("\n") == 1
 
 
 def test_the_launchers_own_files_go_with_it(run_ranks, tmp_path):
