@@ -10,12 +10,14 @@ import traceback
 
 import typer
 
+from nvrar_bench import streams
 from nvrar_bench.cli.app import app
 from nvrar_bench.errors import (
     TRACEBACK,
     CompilerError,
     Interrupted,
     NvrarBenchError,
+    ReaderGone,
     Unexpected,
     UsageError,
 )
@@ -34,6 +36,7 @@ _LONG = 900  # characters of a message that may hold whatever was written
 
 def main() -> None:
     """Run the command line and exit with the documented code (errors.py)."""
+    streams.take_over()
     provide_home(os.environ)
     code = _run()
     if code == 1 and "mpi4py.MPI" in sys.modules:
@@ -61,6 +64,8 @@ def _run() -> int:
     except _RefusedArguments as error:
         _say(_explained(error))
         return UsageError.exit_code
+    except ReaderGone as error:
+        return error.exit_code
     except Unexpected as error:
         return _unexpected(error)
     except NvrarBenchError as error:

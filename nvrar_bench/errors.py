@@ -2,6 +2,8 @@
 
     NvrarBenchError              1   unexpected error
     ├── Unexpected               1   an exception that nobody foresaw; only one rank may know it
+    ├── OutputError              1   standard output did not take everything
+    │   └── ReaderGone           1   as of `| head -1`: nothing is said
     ├── UsageError               2   a bad argument or case file
     │   └── CaseFileError        2
     ├── WrongResult              3   a result was wrong
@@ -36,6 +38,14 @@ class Unexpected(NvrarBenchError):
         """Wrap `error`, which was raised on `where`."""
         on = f", on {where}" if where else ""
         return cls(f"unexpected {type(error).__name__}: {error}{on} ({TRACEBACK}=1 shows where)")
+
+
+class OutputError(NvrarBenchError):
+    """Not everything could be written to standard output."""
+
+
+class ReaderGone(OutputError):
+    """Who read standard output has closed it: nobody is to be told."""
 
 
 class UsageError(NvrarBenchError):

@@ -6,16 +6,18 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from nvrar_bench import launch
 from nvrar_bench.cli.console import console
 from nvrar_bench.cli.repeat import reports_elsewhere
-from nvrar_bench.errors import NvrarBenchError, TimedOut, Unexpected
+from nvrar_bench.errors import NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.report import summary, table, tuning
 from nvrar_bench.report.progress import CaseProgress, NoProgress
+from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import STDOUT, Writer
 from nvrar_bench.session.journal import Journal
 from nvrar_bench.session.run import Session
@@ -33,7 +35,8 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
     """Run, show the record on rank 0, and close it however the run ends.
 
     Raises:
-        NvrarBenchError: what ended the run; it is raised on every rank.
+        NvrarBenchError: what ended the run; it is raised on every rank. Or, where the run ended
+            well, that its record or its report was not written.
     """
     writer = Writer(json)
     if launch.rank(os.environ) == 0:
@@ -46,14 +49,10 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
         with closing:
             if not closed.is_set():
                 closed.set()
-                close_now(error)
+                _close(journal, error, lambda record: show(record, error))
 
-    def close_now(error: NvrarBenchError | None) -> None:
-        journal.close(error)
-        record = journal.record
-        if record is None or json == STDOUT or reports_elsewhere(os.environ):
-            return
-        if record.results or error is None:
+    def show(record: RunRecord, error: NvrarBenchError | None) -> None:
+        if json != STDOUT and (record.results or error is None):
             REPORTS[report](record, console("stdout"))
 
     def end(error: NvrarBenchError) -> None:
@@ -84,13 +83,42 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
     guard.stop()
 
 
+def _close(
+    journal: Journal, error: NvrarBenchError | None, show: Callable[[RunRecord], None]
+) -> None:
+    """Close the record after `error`, and show it, also where it could not be written.
+
+    Raises:
+        NvrarBenchError: the first that went wrong here, if nothing had before; else it is printed
+            beside what had.
+    """
+    problems = [problem] if (problem := _failure(lambda: journal.close(error))) else []
+    record = journal.record
+    if record is not None and (problems or not reports_elsewhere(os.environ)):
+        shown = _failure(lambda: show(record))
+        problems += [shown] if shown else []
+    if error is None and problems:
+        raise problems[0]
+    for problem in problems:
+        if str(problem) != str(error):
+            print_error(problem)
+
+
+def _failure(step: Callable[[], None]) -> NvrarBenchError | None:
+    try:
+        step()
+    except NvrarBenchError as error:
+        return error
+    return None
+
+
 def _where() -> str:
     return f"rank {launch.rank(os.environ)} on host {socket.gethostname()}"
 
 
 def print_error(error: NvrarBenchError) -> None:
     """Print the one message of a run that ends badly, on the rank that speaks for all."""
-    if launch.rank(os.environ) == 0:
+    if launch.rank(os.environ) == 0 and not isinstance(error, ReaderGone):
         sys.stderr.write(f"nvrar-bench: error: {error}\n")
 
 

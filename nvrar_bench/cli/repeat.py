@@ -195,9 +195,11 @@ class _Repetition:
         if self._code and record.run.status == "complete":  # it ended between two launches
             message = f"the run ended after launch {len(self._records)}"
             record = _failed(record, self._code, f"{message}: {cause}" if cause else message)
-        self._writer.write(record)
-        if self._writer.destination != STDOUT and (record.results or not self._code):
-            table.write(record, console("stdout"))
+        try:
+            self._writer.write(record)
+        finally:  # a record that cannot be written is shown all the same
+            if self._writer.destination != STDOUT and (record.results or not self._code):
+                table.write(record, console("stdout"))
 
 
 def _explained(record: RunRecord, code: int) -> RunRecord:

@@ -23,6 +23,7 @@ from nvrar_bench.launch.environment import expected_ranks
 from nvrar_bench.launch.environment import launcher as launcher_of
 from nvrar_bench.launch.flavours import Flavour, of_launcher, of_library
 from nvrar_bench.launch.initialize import no_library
+from nvrar_bench.launch.passage import Passage
 from nvrar_bench.launch.processes import adopt_orphans, descendants, signal_when_parent_ends
 from nvrar_bench.launch.segments import mapped_segments, unlink
 from nvrar_bench.launch.signals import STOPS, Readable, Signals
@@ -39,13 +40,14 @@ _NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
 def start(ranks: int, arguments: list[str], stdout: int | None = None) -> int:
     """Run `nvrar-bench` with `arguments`, less --ranks, on `ranks` ranks; return its exit code.
 
-    `stdout` is a file descriptor for what they and the launcher print; None: this process's.
+    `stdout` is a file descriptor for what they and the launcher print; None: this process's, which
+    then gets all of it or an error, for launchers drop what theirs does not take.
 
     Ctrl-C, SIGTERM and SIGHUP end the ranks, and everything is killed where that takes too long
     or on a second signal. The ranks end as well when this process is killed.
 
     Raises UsageError inside mpirun and for fewer than one rank, Unavailable where no launcher
-    belongs to the MPI library.
+    belongs to the MPI library, OutputError where the ranks ended well and not all was printed.
     """
     return launch(ranks, [*again.command(), *without(arguments, ("--ranks",))], stdout)
 
@@ -197,12 +199,13 @@ def _run(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,  # out of the terminal's session it could not read it
-            stdout=stdout,
+            stdout=subprocess.PIPE if stdout is None else stdout,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             preexec_fn=_die_with_parent,
         )
+        printed = Passage(process.stdout) if process.stdout else None
         stopped = _wait(process, signals, flavour)
         _wait_for_orphans(signals)
         if sys.stderr.isatty():
@@ -210,7 +213,10 @@ def _run(
     finally:
         signals.close()
     if stopped is None:
-        return _exit_code(process.returncode, command[0])
+        code = _exit_code(process.returncode, command[0])
+        if printed:
+            printed.end(code)
+        return code
     for number in STOPS:  # one more Ctrl-C finds nothing left to end but this process's exit code
         signal.signal(number, signal.SIG_IGN)
     if flavour.mutes_stopped:

@@ -262,4 +262,4 @@ class _Supervisor:
 
 def _print(message: str) -> None:
     # One write: lines of several ranks do not mix.
-    os.write(sys.stderr.fileno(), f"{message}\n".encode())
+    sys.stderr.write(f"{message}\n")

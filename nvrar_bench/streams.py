@@ -1,0 +1,100 @@
+"""Standard output and standard error: all of it is written, or an error says what was not.
+
+Python's own streams drop what a pipe does not take at once (PYTHONUNBUFFERED, a pipe that another
+program made non-blocking), and tell of a full disk only when the process ends, as exit code 120.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from typing import Any, TextIO
+
+from nvrar_bench.errors import OutputError, ReaderGone
+
+_REASONS = {errno.EBADF: "it is closed"}
+_FIX = "send it to a file or pipe that can take it, or to /dev/null"
+
+
+def take_over() -> None:
+    """Write all that goes to `sys.stdout` and `sys.stderr` by the streams of this module.
+
+    Streams that a caller has put in their place stay. A closed descriptor is taken by /dev/null,
+    else the next file to be opened would be standard output; writing to standard output still
+    fails, while messages that nobody can read are dropped.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        _occupy(number, flags)
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = stream(1, sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = stream(2, sys.stderr, is_vital=False)
+
+
+def stream(descriptor: int, like: TextIO | None, is_vital: bool = True) -> TextIO:
+    """A text stream on `descriptor`, which encodes as `like` does.
+
+    Writing to it raises OutputError where not all was written; unless it `is_vital`, what cannot
+    be written is dropped.
+    """
+    raw = _Whole(descriptor, is_vital)
+    encoding = like.encoding if like is not None else "utf-8"
+    errors = like.errors if like is not None else "backslashreplace"
+    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, write_through=True)  # type: ignore[type-var]
+
+
+def _occupy(number: int, flags: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        opened = os.open(os.devnull, flags)
+        if opened != number:  # a lower one is closed too
+            os.dup2(opened, number)
+            os.close(opened)
+        os.set_inheritable(number, True)
+
+
+class _Whole(io.RawIOBase):
+    """A descriptor to which all is written, however little of it one call of the kernel takes."""
+
+    def __init__(self, descriptor: int, is_vital: bool) -> None:
+        self._descriptor, self._is_vital = descriptor, is_vital
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[self._write_some(left) :]
+        except OSError as error:
+            if self._is_vital:
+                raise _unwritten(error) from error
+        return size
+
+    def _write_some(self, data: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            room = select.poll()
+            room.register(self._descriptor, select.POLLOUT)
+            room.poll()
+            return 0
+
+
+def _unwritten(error: OSError) -> OutputError:
+    if error.errno == errno.EPIPE:
+        return ReaderGone("the reader of standard output has gone")
+    reason = _REASONS.get(error.errno or 0, error.strerror)
+    return OutputError(f"standard output cannot be written: {reason}; {_FIX}")
