@@ -248,7 +248,7 @@ nccl() { # where NCCL refuses ranks that share a GPU: alone with one rank, and t
 
 timings() {
     local eight=("${loopback[@]}" --virtual-ranks 8 --nodes 2 -n "$iters" -w "$few" --timeout 20)
-    local all=(--dtype float32,bfloat16 --protocol signal,packet,auto) blocks ranks most fitting=
+    local all=(--dtype "float32,bfloat16" --protocol "signal,packet,auto") blocks ranks most fitting=
     nvrar sweep-loopback 30 sweep "${eight[@]}" "${all[@]}"
     nvrar sweep-loopback-graph 30 sweep "${eight[@]}" "${all[@]}" --graph 10
     nvrar sweep-loopback-cold 30 sweep "${eight[@]}" "${all[@]}" --cold-cache

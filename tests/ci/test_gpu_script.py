@@ -86,13 +86,6 @@ def test_bash_can_read_it():
     assert os.access(SCRIPT, os.R_OK)
 
 
-def test_shellcheck_finds_nothing():
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
-    done = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True)
-    assert done.stdout == ""
-
-
 def test_its_head_names_every_variable_and_the_steps_have_less_than_eight_minutes():
     text = SCRIPT.read_text()
     head = text.split("set -uo")[0]

