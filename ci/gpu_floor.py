@@ -108,12 +108,12 @@ class PingPong(Operation):
             raise TimedOut(f"flag {missed} did not arrive in {TIMEOUT_S:g} s")
 
 
-def samples_us(device: CudaDevice, operation: Operation, count: int) -> list[float]:
-    """Times of `count` calls; the first call of all is not timed."""
+def samples_us(device: CudaDevice, operation: Operation, count: int, batch: int) -> list[float]:
+    """`count` samples of `batch` calls, per call; the first call of all is not timed."""
     taken = Timings.empty(count)
     operation.launch()
     device.finish(operation)
-    device.time_calls(operation, _nothing, device.start_gate(), taken)
+    device.time_calls(operation, _nothing, device.start_gate(), taken, batch)
     return [nanoseconds / 1e3 for nanoseconds in taken.durations.tolist()]
 
 
@@ -125,7 +125,9 @@ def copies(device: CudaDevice, moved: Sequence[int], samples: int) -> list[dict[
 def _copied(device: CudaDevice, moved: int, samples: int) -> dict[str, Any]:
     operation = Copy(device, moved // 2)
     try:
-        median = statistics.median(samples_us(device, operation, samples))
+        # In batches, as the sweeps that the floor is held against.
+        batch = device.batch_for(moved)
+        median = statistics.median(samples_us(device, operation, samples, batch))
     finally:
         operation.close()
     rate = moved / median / 1e3 if median else None  # shorter than an event resolves
@@ -136,8 +138,9 @@ def measure(
     device: CudaDevice, ranks: int, nodes: int, rounds: int = ROUNDS, samples: int = SAMPLES
 ) -> dict[str, Any]:
     """All of it, as floor.json holds it."""
-    flags = [us / (2 * rounds) for us in samples_us(device, PingPong(device, rounds), samples)]
-    empty = samples_us(device, EmptyKernel(device), samples)
+    hops = samples_us(device, PingPong(device, rounds), samples, batch=1)
+    flags = [us / (2 * rounds) for us in hops]
+    empty = samples_us(device, EmptyKernel(device), samples, device.batch_for(1))
     return {
         "ranks": ranks,
         "nodes": nodes,

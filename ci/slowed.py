@@ -55,7 +55,8 @@ def slowed(operation: Any) -> Any:
     from nvrar_bench.toolchain import host
 
     library = host.load(host.build(Slowed()))  # type: ignore[arg-type]
-    operation.inner = CCall(operation.native.function, operation.native.arguments)
+    native = operation.native
+    operation.inner = CCall(native.function, native.arguments, 1, native.failure)
     millionths = round((float(os.environ["NVRAR_BENCH_SLOWED"]) - 1) * 1e6)
     words = (ctypes.addressof(operation.inner), millionths)
     operation.native = NativeCall(address_of(library.slowed), words)

@@ -74,14 +74,21 @@ inline void pass_gate(Gate& gate) {
     if (meet_at_gate(gate) && gate.by_clock) leave_by_clock(gate);
 }
 
-// A C function of up to six words, and when it was called.
+// A C function of up to six words, how often it is called, and when it was.
 struct Call {
     u64 function;
     u64 arguments[6];
-    u64 result;      // out; its low half counts
-    u64 started_ns;  // out
-    u64 ended_ns;    // out
+    u64 calls;           // that follow each other
+    const u64* failure;  // not 0 once a call has failed; null: a call that fails returns something but 0
+    u64 result;          // out: of the last call; its low half counts
+    u64 started_ns;      // out: before the first
+    u64 ended_ns;        // out: behind the last
 };
+
+// No call follows one that failed: it would work on data that did not arrive.
+inline bool has_failed(const Call& call, int result) {
+    return call.failure ? *call.failure != 0 : result != 0;
+}
 
 // Words that a function does not take stay in registers that it does not read: so it is by the calling
 // conventions of x86-64 and AArch64.
@@ -90,7 +97,9 @@ inline void time_call(Call& call) {
     const auto function = reinterpret_cast<Function>(call.function);
     const u64* words = call.arguments;
     call.started_ns = now_ns();
-    const int result = function(words[0], words[1], words[2], words[3], words[4], words[5]);
+    int result = function(words[0], words[1], words[2], words[3], words[4], words[5]);
+    for (u64 left = call.calls - 1; left && !has_failed(call, result); --left)
+        result = function(words[0], words[1], words[2], words[3], words[4], words[5]);
     call.ended_ns = now_ns();
     call.result = static_cast<u64>(result);
 }

@@ -77,6 +77,6 @@ def check(
         short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
         if soak is not None:
             return soak_settings(planned, soak, case)
-        return replace(planned, sweeps=short, stop_at_wrong=False, interleave=False)
+        return replace(planned, sweeps=short, stop_at_wrong=False, interleave=False, batch=1)
 
     execute(settings, ranks=ranks, json=json, report="summary")

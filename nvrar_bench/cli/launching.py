@@ -14,7 +14,7 @@ from nvrar_bench.tuning.reader import table_for
 from nvrar_bench.units import parse_size
 
 FABRICS = ("auto", "host", "nvshmem", "loopback")
-MAX_GRAPH = 128
+MOST_CALLS = 128  # of a sample: a stream that is held takes about 1000 launches
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Launching:
     threads: int | None = None
     chunk: str | None = None
     radix: int | None = None
+    batch: int | None = None
     graph: int = 1
     cold_cache: bool = False
     share_gpu: bool = False
@@ -45,7 +46,6 @@ class Launching:
         for option, value in (("--blocks", self.blocks), ("--threads", self.threads)):
             require(value is None or value >= 1, option, value, "a whole number from 1 up")
         require(self.radix is None or 2 <= self.radix <= 64, "--radix", self.radix, "2 to 64")
-        require(1 <= self.graph <= MAX_GRAPH, "--graph", self.graph, f"1 to {MAX_GRAPH}")
         require(1 <= self.first_epoch < 2**62, "--first-epoch", self.first_epoch, "1 to 2**62 - 1")
         chunk = None if self.chunk is None else parse_size(self.chunk, option="--chunk")
         require(chunk is None or chunk >= 16, "--chunk", self.chunk, "16 bytes and more")
@@ -53,10 +53,25 @@ class Launching:
         return {
             "virtual_ranks": self.virtual_ranks,
             "tuning": Tuning(self.blocks, self.threads, chunk, self.radix, self.first_epoch, table),
+            "batch": self._batch(),
             "graph": self.graph,
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,
         }
+
+    def _batch(self) -> int | None:
+        """Calls of a sample; a graph holds all of them."""
+        batch, graph, allowed = self.batch, self.graph, f"1 to {MOST_CALLS}"
+        require(1 <= graph <= MOST_CALLS, "--graph", graph, allowed)
+        require(batch is None or 1 <= batch <= MOST_CALLS, "--batch", batch, allowed)
+        if graph == 1:
+            return batch
+        if batch not in (None, graph):
+            raise UsageError(
+                f"--batch {batch} and --graph {graph}: a graph holds all calls of a sample; give "
+                "one of them, or the same number twice"
+            )
+        return graph
 
     def _require_fabric(self, device: str, ranks: int | None, nodes: int | None) -> None:
         fabric, virtual = self.fabric, self.virtual_ranks

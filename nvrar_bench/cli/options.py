@@ -147,11 +147,19 @@ FirstEpoch = Annotated[
         help="NVRAR: number of the first window; near 4294967296 flags wrap. For tests. [1]",
     ),
 ]  # fmt: skip
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch", metavar="K", parser=whole,
+        help="A sample is K calls that follow each other behind one start, divided by K; 1 to 128. "
+        "[1 on cpu and with --cold-cache; on cuda 25, fewer above 4M]",
+    ),
+]  # fmt: skip
 Graph = Annotated[
     int,
     typer.Option(
         "-G", "--graph", metavar="K", parser=whole,
-        help="GPU: time K calls captured in one CUDA graph, and divide by K. [1: no graph]",
+        help="GPU: a batch of K calls, captured in one CUDA graph. [1: no graph]",
     ),
 ]  # fmt: skip
 ColdCache = Annotated[

@@ -66,7 +66,6 @@ def settings_of(
     require_known(backends)
     sweeps = _sweeps(wish)
     chosen = (launching or Launching()).settings(device, ranks, nodes, follow_table)
-    _require_renewable(sweeps, chosen["graph"])
     return Settings(
         sweeps=sweeps, backends=backends, device=device, stopping=stopping, start=start,
         warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed,
@@ -89,16 +88,6 @@ def soak_settings(planned: Settings, soak: str, case: str | None) -> Settings:
     amount, unit = int(match[1]), match[2]
     limit = SoakLimit(seconds=amount * _SECONDS[unit]) if unit else SoakLimit(calls=amount)
     return replace(planned, sweeps=(Sweep("soak", (), (), 1, 0, soak_plan()),), soak=limit)
-
-
-def _require_renewable(sweeps: tuple[Sweep, ...], graph: int) -> None:
-    """In place, a call consumes its input; between the calls of a graph nothing renews it."""
-    in_place = any(case.placement == "in_place" for sweep in sweeps for case in sweep.plan)
-    if graph > 1 and in_place:
-        raise UsageError(
-            f"--graph {graph} and --in-place exclude each other: a call in place consumes its "
-            "input, and nothing renews it between the calls of a graph"
-        )
 
 
 def _sweeps(wish: Wish) -> tuple[Sweep, ...]:

@@ -66,7 +66,7 @@ def sweep(
     iters: Annotated[
         int | None,
         typer.Option(
-            "-n", "--iters", metavar="N", parser=options.whole, help="Timed calls per case. [200]"
+            "-n", "--iters", metavar="N", parser=options.whole, help="Samples per case. [200]"
         ),
     ] = None,
     precision: options.Precision = None,
@@ -92,6 +92,7 @@ def sweep(
     chunk: options.Chunk = None,
     radix: options.Radix = None,
     tuning: options.Tuning = None,
+    batch: options.Batch = None,
     graph: options.Graph = 1,
     cold_cache: options.ColdCache = False,
     share_gpu: options.ShareGpu = False,
@@ -119,6 +120,7 @@ def sweep(
         threads,
         chunk,
         radix,
+        batch,
         graph,
         cold_cache,
         share_gpu,

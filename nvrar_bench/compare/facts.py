@@ -63,6 +63,12 @@ def _differing(base: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference
             yield Difference(fact, *texts)
 
 
+def _batch(record: RunRecord) -> Any:
+    """Calls of a sample, unless `graph` says it; 1 before there were batches."""
+    has_graph = record.settings.get("graph", 1) != 1
+    return 1 if has_graph else record.settings.get("batch", 1)
+
+
 def _must_agree(record: RunRecord) -> Iterator[tuple[str, Any]]:
     for name in _SHAPE:
         yield name, getattr(record.topology, name)
@@ -72,6 +78,7 @@ def _must_agree(record: RunRecord) -> Iterator[tuple[str, Any]]:
     yield "oversubscribed", record.environment.get("oversubscribed", False)
     for name, before in _CONDITIONS.items():
         yield name, record.settings.get(name, before)
+    yield "batch", _batch(record)
 
 
 def _start(record: RunRecord) -> Any:
@@ -85,7 +92,7 @@ def _may_differ(record: RunRecord) -> Iterator[tuple[str, Any]]:
     yield "nvrar-bench", record.run.version
     yield "hosts", ", ".join(dict.fromkeys(place.host for place in record.topology.placement))
     for name, value in record.settings.items():
-        if name not in _CONDITIONS and name not in _OF_POINTS:
+        if name not in _CONDITIONS and name not in _OF_POINTS | {"batch"}:
             yield name, value
     for name, value in record.environment.items():
         if name not in _JUDGED | _MEASURED:

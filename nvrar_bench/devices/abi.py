@@ -42,6 +42,8 @@ class CCall(ctypes.Structure):
     _fields_ = [
         ("function", U64),
         ("arguments", U64 * 6),
+        ("calls", U64),
+        ("failure", POINTER),
         ("result", U64),
         ("started_ns", U64),
         ("ended_ns", U64),

@@ -128,7 +128,7 @@ class Device(ABC):
 
     @property
     def event_ruler_ns(self) -> tuple[float, float] | None:
-        """Resolution and cost per call, where the device times queued calls itself; ns."""
+        """Resolution and cost per sample, where the device times queued calls itself; ns."""
         return None
 
     @abstractmethod
@@ -141,13 +141,18 @@ class Device(ABC):
 
     @abstractmethod
     def time_calls(
-        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings
-    ) -> None:
-        """Fill `timings`, shape (n,), with n calls on this process, in ns.
+        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
+        batch: int = 1,
+    ) -> None:  # fmt: skip
+        """Fill `timings`, shape (n,), with n samples on this process, in ns.
 
-        Each call is timed alone. `prepare` renews what the call consumes; `gate` then lets all
-        ranks go at once. Both stand outside the timed part.
+        Each is of `batch` calls that follow each other, divided by as many. `prepare` renews what a
+        call consumes; `gate` then lets all ranks go at once. Both stand outside the timed part.
         """
+
+    def batch_for(self, nbytes: int) -> int:  # noqa: ARG002 - for those whose timer costs much
+        """Return how many calls a sample of messages of `nbytes` has, unless the user says."""
+        return 1
 
     @abstractmethod
     def available_memory(self) -> int:

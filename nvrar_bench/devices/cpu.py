@@ -149,14 +149,15 @@ class CpuDevice(Device):
         """A call of a CPU operation is done when it returns."""
 
     def time_calls(
-        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings
-    ) -> None:
+        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
+        batch: int = 1,
+    ) -> None:  # fmt: skip
         """Time them by the operation's clock, from cold caches where that is asked for."""
         ready = prepare if self._flush is None else self._flush.after(prepare)
         if operation.native and self._timer:
-            self._timer.time_calls(operation.native, operation, ready, gate, timings)
+            self._timer.time_calls(operation.native, operation, ready, gate, timings, batch)
         else:
-            time_calls(operation.launch, ready, gate, operation.clock, timings)
+            time_calls(operation.launch, ready, gate, operation.clock, timings, batch)
 
     @property
     def nothing(self) -> NativeCall | None:

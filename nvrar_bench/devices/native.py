@@ -1,4 +1,4 @@
-"""Times C functions on CPU ranks: gate, clock, call, clock, and no Python between them.
+"""Times C functions on CPU ranks: gate, clock, calls, clock, and no Python between them.
 
 Python would be in the sample with more than its instructions: where messages fill the caches, the
 interpreter has to be fetched anew for every call.
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from nvrar_bench.devices.abi import CCall
 from nvrar_bench.devices.gate import SharedGate, load_library
 from nvrar_bench.devices.operation import NativeCall, Operation
-from nvrar_bench.measure.loop import Gate, Timings
+from nvrar_bench.measure.loop import Gate, Timings, per_call
 from nvrar_bench.world import World
 
 
@@ -30,17 +30,17 @@ class CallTimer:
 
     def time_calls(
         self, native: NativeCall, operation: Operation, prepare: Callable[[], None], gate: Gate,
-        timings: Timings,
+        timings: Timings, batch: int,
     ) -> None:  # fmt: skip
         """As measure.loop.time_calls, of `native`, which is the operation's."""
         durations, starts, agreed = timings.durations, timings.starts, timings.agreed
-        call = CCall(native.function, native.arguments)
+        call = CCall(native.function, native.arguments, batch, native.failure)
         time_call = self._through(gate, ctypes.byref(call))
         for i in range(len(timings)):
             prepare()
-            operation.begin_native()
+            operation.begin_native(batch)
             time_call()
-            durations[i] = call.ended_ns - call.started_ns
+            durations[i] = per_call(call.ended_ns - call.started_ns, batch)
             starts[i], agreed[i] = call.started_ns, gate.agreed_ns
             operation.end_native(ctypes.c_int(call.result).value)
 

@@ -12,10 +12,15 @@ from nvrar_bench.units import format_size
 
 @dataclass(frozen=True)
 class NativeCall:
-    """A C function's address, which returns an int or nothing, and its arguments, six at most."""
+    """A C function's address, which returns an int or nothing, and its arguments, six at most.
+
+    `failure` is where a word lies that is not 0 once a call has failed; 0: a call that fails
+    returns something but 0.
+    """
 
     function: int
     arguments: tuple[int, ...] = ()
+    failure: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,15 +72,15 @@ class Operation(ABC):
             TimedOut: a peer did not answer in time; recv is undefined.
         """
 
-    def begin_native(self) -> None:  # noqa: B027 - most have nothing to do
-        """Do what precedes a native call; `launch` does it too.
+    def begin_native(self, batch: int) -> None:  # noqa: B027 - most have nothing to do
+        """Do what precedes `batch` native calls; `launch` does it too, for one.
 
         Raises:
             TimedOut: an earlier call failed, and none can follow.
         """
 
     def end_native(self, result: int) -> None:  # noqa: B027 - likewise
-        """Look at what the C function returned, an int, and at what it left.
+        """Look at what the C function returned last, an int, and at what it left.
 
         Raises:
             TimedOut: as `launch`.

@@ -62,9 +62,10 @@ class Yardstick(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Timings:
-    """n calls on this rank; all arrays have shape (n,) and hold nanoseconds.
+    """n samples on this rank; all arrays have shape (n,) and hold nanoseconds.
 
-    `starts` says when this rank began each call, `agreed` when all ranks were to begin, both on
+    `durations` is the time of a call: that of a batch divided by its calls. `starts` says when this
+    rank began each sample, `agreed` when all ranks were to begin, both on
     this rank's monotonic clock. `agreed` is 0 where the gate agrees on no time. Both are 0 for an
     operation with a clock of its own.
     """
@@ -75,19 +76,19 @@ class Timings:
 
     @classmethod
     def empty(cls, n: int) -> Timings:
-        """Room for `n` calls."""
+        """Room for `n` samples."""
         return cls(*(np.zeros(n, np.int64) for _ in range(3)))
 
     def __len__(self) -> int:
         return len(self.durations)
 
     def part(self, first: int, n: int) -> Timings:
-        """Views of the calls first to first + n."""
+        """Views of the samples first to first + n."""
         some = slice(first, first + n)
         return Timings(self.durations[some], self.starts[some], self.agreed[some])
 
     def lateness(self) -> Nanoseconds:
-        """How long after the agreed time this rank began each call; 0 where none was agreed."""
+        """How long after the agreed time this rank began each sample; 0 where none was agreed."""
         return np.where(self.agreed > 0, self.starts - self.agreed, 0)
 
 
@@ -97,19 +98,38 @@ def time_calls(
     gate: Gate,
     clock: Callable[[], int],
     timings: Timings,
+    batch: int = 1,
 ) -> None:
-    """Fill `timings` with n calls on this rank.
+    """Fill `timings` with n samples on this rank, each of `batch` calls that follow each other.
 
-    Each call is timed alone. `prepare` renews what the call consumes; `gate` then lets all ranks go
-    at once. Both stand outside the timed part, which holds the call and one reading of the clock.
+    `prepare` renews what a call consumes; `gate` then lets all ranks go at once. Both stand outside
+    the timed part, which holds the calls and one reading of the clock.
     """
     durations, starts, agreed = timings.durations, timings.starts, timings.agreed
     has_own_clock = clock is not MONOTONIC
+    launch = repeated(launch, batch)
     for i in range(len(timings)):
         prepare()
         gate()
         start = clock()
         launch()
-        durations[i] = clock() - start
+        durations[i] = per_call(clock() - start, batch)
         if not has_own_clock:
             starts[i], agreed[i] = start, gate.agreed_ns
+
+
+def repeated(launch: Callable[[], object], batch: int) -> Callable[[], object]:
+    """Return what launches `batch` times; `launch` itself for one, so that no loop is timed."""
+    if batch == 1:
+        return launch
+
+    def launch_all() -> None:
+        for _ in range(batch):
+            launch()
+
+    return launch_all
+
+
+def per_call(nanoseconds: float, batch: int) -> int:
+    """What a call of a batch takes, to the nanosecond."""
+    return round(nanoseconds / batch)

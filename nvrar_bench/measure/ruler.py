@@ -44,6 +44,8 @@ class Ruler:
             empty, timed as all are, through the gate.
         event_resolution_ns, event_cost_ns: the same of the device's own timer, for calls that are
             queued on it; None on CPU ranks, or where its resolution was not seen.
+
+    All are of a sample; a call of a batch has its share.
     """
 
     resolution_ns: float
@@ -56,11 +58,14 @@ class Ruler:
         """For the environment of the record."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    def doubts(self, median_seconds: float, *, by_events: bool = False) -> tuple[str, ...]:
+    def doubts(
+        self, median_seconds: float, *, batch: int = 1, by_events: bool = False
+    ) -> tuple[str, ...]:
         """Warn of a figure of which resolution or cost is more than 5 %.
 
-        `by_events`: it was measured by the device's timer (Operation.stream_ordered). Figures of an
-        operation with a clock of its own are not of this ruler.
+        `batch`: calls of a sample. `by_events`: it was measured by the device's timer
+        (Operation.stream_ordered). Figures of an operation with a clock of its own are not of this
+        ruler.
         """
         resolution = self.event_resolution_ns if by_events else self.resolution_ns
         cost = self.event_cost_ns if by_events else self.call_cost_ns
@@ -68,17 +73,27 @@ class Ruler:
             ("the resolution of the clock", resolution),
             ("what is measured when nothing is called", cost),
         )
-        remedy = (
-            "measure longer messages, or several calls per sample (--graph)"
-            if by_events
-            else "measure longer messages, or compare differences of medians alone"
-        )
+        found = [
+            (what, ns / batch)
+            for what, ns in parts
+            if ns is not None and ns / batch > TOLERATED_PART * median_seconds * 1e9
+        ]
+        if by_events and batch == 1 and cost is not None and found:
+            return (_alone(cost),)
         return tuple(
             f"{DOUBT}{what}, {ns / 1e3:.3g} us, is {_percent(ns, median_seconds)} of the median of "
-            f"{median_seconds * 1e6:.3g} us: {remedy}"
-            for what, ns in parts
-            if ns is not None and ns > TOLERATED_PART * median_seconds * 1e9
+            f"{median_seconds * 1e6:.3g} us: measure longer messages, or more calls a sample "
+            "(--batch)"
+            for what, ns in found
         )
+
+
+def _alone(cost_ns: float) -> str:
+    """What it costs to time each call alone: the same at all points, and so said once."""
+    return (
+        f"{DOUBT}each call was timed alone, and {cost_ns / 1e3:.3g} us of every figure are the two "
+        "events around it: --batch K shares them among K calls"
+    )
 
 
 def _percent(ns: float, seconds: float) -> str:
@@ -137,7 +152,7 @@ class _Empty:
     def launch(self) -> None:
         """There is nothing to do."""
 
-    def begin_native(self) -> None:
+    def begin_native(self, batch: int) -> None:
         """Nothing comes before."""
 
     def end_native(self, result: int) -> None:

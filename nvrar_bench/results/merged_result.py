@@ -71,6 +71,7 @@ def _joined(results: Sequence[Result], launches: int, ranks: int) -> Result:
         stretches=tuple(chain.from_iterable(map(_stretches, results))),
         check=_check([r.check for r in results]),
         shape=first.shape,
+        batch=first.batch,
         **{key: getattr(first, key) for key in POINT},
     )
 
@@ -123,6 +124,7 @@ def _check(checks: Sequence[Check]) -> Check:
         sum(check.elements for check in checks),
         sum(check.wrong for check in checks),
         next((check.first_wrong for check in checks if check.first_wrong is not None), None),
+        all(check.timed for check in checks),
     )
 
 
@@ -154,6 +156,7 @@ def _require_same_terms(first: Part, part: Part) -> None:
         ("warmup", ours.warmup, theirs.warmup),
         ("precision.target", ours.precision.target, theirs.precision.target),
         ("shape", ours.shape, theirs.shape),
+        ("batch", ours.batch, theirs.batch),
     ):
         if one != other:
             raise UsageError(

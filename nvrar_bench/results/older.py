@@ -1,7 +1,7 @@
 """Records of earlier formats in the shape of today's: what a format lacks is added.
 
 1.1 added launches, late samples, independence, precision, arrivals and the yardstick; 1.2 how NVRAR
-was launched; 1.3 changed no key of a result.
+was launched; 1.3 how many calls a sample has, and whether timed calls were verified.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _MEANT: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "stretches": lambda _: [],
     "state": lambda _: dict(_NO_STATE),
     "shape": lambda _: None,
+    "batch": lambda _: 1,
 }  # fmt: skip
 _GONE = ("yardstick_us",)  # of 1.1, before stretches
 
@@ -46,7 +47,13 @@ def upgraded(value: Any) -> Any:
 def _upgraded(result: dict[str, Any]) -> dict[str, Any]:
     known = {key: item for key, item in result.items() if key not in _GONE}
     added = {key: meant(result) for key, meant in _MEANT.items() if key not in result}
-    return {**known, **added}
+    return {**known, **added, **_checked(result)}
+
+
+def _checked(result: dict[str, Any]) -> dict[str, Any]:
+    """Without batches, what was verified was timed."""
+    check = result.get("check")
+    return {"check": {"timed": True, **check}} if isinstance(check, dict) else {}
 
 
 def _median(result: dict[str, Any]) -> Any:

@@ -184,13 +184,18 @@ class FirstWrong:
 
 @dataclass(frozen=True)
 class Check:
-    """What the verifier found in the buffers that were timed."""
+    """What the verifier found in the buffers that were timed.
+
+    `timed` is False where no timed call left what was compared: in place, the calls of a batch work
+    on what those before have left, so calls of their own were verified, on the same buffers.
+    """
 
     status: CheckStatus
     mode: Literal["exact", "rounding"] | None
     elements: int
     wrong: int
     first_wrong: FirstWrong | None
+    timed: bool = True
 
 
 @dataclass(frozen=True)
@@ -224,6 +229,7 @@ class Result:
     stretches: tuple[Stretch, ...] = ()
     state: State = State(None, None, None, 0)
     shape: Shape | None = None
+    batch: int = 1
 
 
 @dataclass(frozen=True)

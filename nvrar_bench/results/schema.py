@@ -129,6 +129,7 @@ _FIELDS["Check"] = {
     "elements": _said(_COUNT, "compared, over all ranks"),
     "wrong": _said(_COUNT, "of those"),
     "first_wrong": _object("FirstWrong", type=["object", "null"]),
+    "timed": _said({"type": "boolean"}, "timed calls are among those whose output was compared"),
 }
 _FIELDS["Result"] = {
     "backend": _TEXT,
@@ -167,6 +168,7 @@ _FIELDS["Result"] = {
     "shape": _said(
         _object("Shape", type=["object", "null"]), "of NVRAR's launch; null for other backends"
     ),
+    "batch": _said(_POSITIVE, "calls of a sample, which is their time divided by so many"),
 }
 _FIELDS["Skipped"] = {"backend": _TEXT, "reason": _TEXT}
 _FIELDS["ErrorEntry"] = {

@@ -29,7 +29,7 @@ from nvrar_bench.session.starts import UNKNOWN, Start
 VERIFY_ORDER = (1, 1, 0, 0)
 
 
-# Calls between two readings of the yardstick, at most: few enough that the machine seldom changes
+# Samples between two readings of the yardstick, at most: few enough that the machine seldom changes
 # its state between, so many that reading costs little.
 MOST_OF_STRETCH = 100
 # Of the yardstick: as exact as so many calls are worth.
@@ -59,12 +59,13 @@ class Block:
 
     def add(
         self, case: Case, backends: Iterable[Backend], buffers: CaseBuffers,
-        known: list[KnownCall], rule: Callable[[], StoppingRule],
+        known: list[KnownCall], rule: Callable[[], StoppingRule], batch: int = 1,
     ) -> None:  # fmt: skip
-        """Prepare a point for each of the backends; collective."""
+        """Prepare a point for each of the backends, with `batch` calls a sample; collective."""
         for backend in backends:
             operation = backend.prepare(case, buffers.send, buffers.recv)
-            self.add_point(Point(backend.name, case, operation, buffers, known, rule()))
+            point = Point(backend.name, case, operation, buffers, known, rule(), batch=batch)
+            self.add_point(point)
 
     def add_point(self, point: Point) -> None:
         """Add a point that is prepared; its operation is closed when the block has run."""
@@ -97,33 +98,40 @@ class Block:
         open_points = list(self.points)
         while open_points:
             for point in order.draw(open_points):
-                calls = point.next_turn()
-                if not calls:
+                samples = point.next_turn()
+                if not samples:
                     open_points.remove(point)
                     continue
                 with self._watch(point.case):
-                    is_wrong = self._turn(point, calls)
+                    is_wrong = self._turn(point, samples)
                 if is_wrong and stop_at_wrong:
                     return
             self._told(len(self.points) - len(open_points), len(self.points))
 
-    def _turn(self, point: Point, calls: int) -> bool:
+    def _turn(self, point: Point, samples: int) -> bool:
         """Take a turn, and tell everybody; whether anything was wrong on any rank."""
         start = time.monotonic()
         point.buffers.restore(point.known[0].inputs)
         point.buffers.spoil()  # what stands in the output is the others'
-        timings = Timings.empty(calls)
-        passes = min(max(2 * calls, LEAST_PASSES), MOST_PASSES)
+        timings = Timings.empty(samples)
+        passes = min(max(2 * samples, LEAST_PASSES), MOST_PASSES)
         states = [self._state(point, passes, self._last)]
-        for first in range(0, calls, MOST_OF_STRETCH):
+        for first in range(0, samples, MOST_OF_STRETCH):
             self._untimed_call(point)  # what is in the caches is the others' too
             self._device.time_calls(
                 point.operation, lambda: self._renew(point), self._gate,
-                timings.part(first, MOST_OF_STRETCH),
+                timings.part(first, MOST_OF_STRETCH), point.batch,
             )  # fmt: skip
             states.append(self._state(point, passes))
-        self._compare(point, point.known[0])
+        self._check_turn(point)
         return self._share(point, timings, start, np.array(states))
+
+    def _check_turn(self, point: Point) -> None:
+        """Check what the last timed call has left, or else a call of its own right behind it."""
+        if point.checks_what_is_timed:
+            self._compare(point, point.known[0])
+        else:
+            self._checked_call(point, point.known[0])
 
     def _state(self, point: Point, passes: int, last: Nanoseconds | None = None) -> Nanoseconds:
         """Read the yardstick; `last` is what it said a moment ago.
@@ -137,7 +145,7 @@ class Block:
 
     def _share(self, point: Point, timings: Timings, start: float, states: Nanoseconds) -> bool:
         """Exchange a turn: of everything the maximum over ranks."""
-        durations, late = timings.durations, self._start.late(timings)
+        durations, late = timings.durations, self._start.late(timings, point.batch)
         seconds = time.monotonic() - start
         everyone = np.concatenate(
             [durations, late, self._start.arrived(timings), states.ravel(),
@@ -201,12 +209,12 @@ class Block:
         point.canary_broken = point.canary_broken or not point.buffers.canaries_intact()
 
 
-def _stretches(calls: int, states: Nanoseconds) -> tuple[Nanoseconds, Nanoseconds]:
-    """Return how many calls each stretch has, and what the yardstick said beside it.
+def _stretches(samples: int, states: Nanoseconds) -> tuple[Nanoseconds, Nanoseconds]:
+    """Return how many samples each stretch has, and what the yardstick said beside it.
 
     `states`, shape (n + 1, 3), was read before, between and behind n stretches; what counts is the
     mean of two neighbours, so that a stretch in which the machine changed lies between its states.
     """
-    ends = np.minimum(np.arange(1, len(states)) * MOST_OF_STRETCH, calls)
+    ends = np.minimum(np.arange(1, len(states)) * MOST_OF_STRETCH, samples)
     known = (states[:-1] > 0) & (states[1:] > 0)
     return np.diff(ends, prepend=0), np.where(known, (states[:-1] + states[1:]) // 2, 0)

@@ -10,7 +10,15 @@ from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.results.figures import make_result
-from nvrar_bench.results.record import Arrival, Check, FirstWrong, Result, Shape, Stretch
+from nvrar_bench.results.record import (
+    Arrival,
+    Check,
+    CheckStatus,
+    FirstWrong,
+    Result,
+    Shape,
+    Stretch,
+)
 from nvrar_bench.session.point import Point
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
@@ -30,7 +38,8 @@ def combined_check(world: World, point: Point) -> Check:
     first = _first_wrong(wrong, broken, case.count)
     elements = sum(check.elements for check in checks)
     total = sum(check.wrong for check in wrong) + len(broken)
-    return Check("failed" if first else "passed", checks[0].mode, elements, total, first)
+    status: CheckStatus = "failed" if first else "passed"
+    return Check(status, checks[0].mode, elements, total, first, point.checks_what_is_timed)
 
 
 def _first_wrong(wrong: list[CheckResult], broken: list[int], count: int) -> FirstWrong | None:
@@ -58,7 +67,8 @@ def provisional_check(point: Point) -> Check:
 def _own_check(point: Point) -> Check:
     first = _first_wrong([check for check in point.checks if check.wrong], [], point.case.count)
     elements = sum(check.elements for check in point.checks)
-    return Check("failed", point.checks[0].mode, elements, point.wrong(), first)
+    mode, timed = point.checks[0].mode, point.checks_what_is_timed
+    return Check("failed", mode, elements, point.wrong(), first, timed)
 
 
 def require_right(point: Point, check: Check) -> None:
@@ -92,7 +102,7 @@ def result_of(
         launch_samples=(len(samples),),
         late=point.late,
         target=point.rule.target(),
-        warnings=(*device.warnings(), *point.operation.warnings),
+        warnings=(*device.warnings(), *point.operation.warnings, *_of_batch(point)),
         backend=point.backend,
         variant=point.operation.variant + suffix,
         device=device.name,
@@ -108,6 +118,16 @@ def result_of(
         stretches=_stretches(point),
         check=check,
         shape=_shape(point.operation),
+        batch=point.batch,
+    )
+
+
+def _of_batch(point: Point) -> tuple[str, ...]:
+    if point.checks_what_is_timed:
+        return ()
+    return (
+        "in place, the calls of a batch work on what those before have left, so calls of their own "
+        "were verified, on the same buffers; --batch 1 verifies calls that are timed",
     )
 
 

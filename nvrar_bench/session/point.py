@@ -19,10 +19,10 @@ from nvrar_bench.verify import CheckResult
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """Calls timed in one go, shape (n,); but for `own_delays` the same on all ranks.
+    """Samples taken in one go, shape (n,); but for `own_delays` the same on all ranks.
 
     `durations` is the maximum over ranks, in ns; `late` is 1 where some rank began late;
-    `own_delays` is how late this one began, in ns. `stretches` says how many calls lie between
+    `own_delays` is how late this one began, in ns. `stretches` says how many samples lie between
     readings of the yardstick, shape (m,), and `states` what these were, shape (m, 3), in ns; 0 is
     unknown.
     """
@@ -36,7 +36,10 @@ class Turn:
 
 @dataclass(eq=False)
 class Point:
-    """A backend's operation at a case, its rule, its turns and its checks on this rank."""
+    """A backend's operation at a case, its rule, its turns and its checks on this rank.
+
+    `batch`: calls of a sample, which follow each other.
+    """
 
     backend: str
     case: Case
@@ -49,6 +52,7 @@ class Point:
     canary_broken: bool = False
     seconds: float = 0.0
     stop_reason: str = "unfinished"
+    batch: int = 1
 
     @property
     def durations(self) -> Nanoseconds:
@@ -74,8 +78,13 @@ class Point:
         states = np.concatenate([none, *(turn.states for turn in turns)])
         return Stretches(counts, np.where(states > 0, states / 1e3, np.nan))
 
+    @property
+    def checks_what_is_timed(self) -> bool:
+        """In place, the calls of a batch work on what those before have left: a result of none."""
+        return self.batch == 1 or self.buffers.recv is not self.buffers.send
+
     def next_turn(self) -> int:
-        """Return how many calls to time next; 0 once the rule has ended it."""
+        """Return how many samples to take next; 0 once the rule has ended it."""
         samples = self._counting() / 1e9
         taken = Taken(samples, sum(len(turn.durations) for turn in self.turns), self.seconds)
         calls = self.rule.next_turn(taken)

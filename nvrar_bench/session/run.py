@@ -113,10 +113,15 @@ class Session:
         return RunRecord.begin(
             command=command,
             version=nvrar_bench.__version__,
-            settings=self._settings.to_json(),
+            settings={**self._settings.to_json(), "batch": self._batch_asked_for()},
             topology=facts.topology(world, self._device.name),
             environment={**facts.environment(self._world), **self._device.facts()},
         )
+
+    def _batch_asked_for(self) -> int | None:
+        """Calls of every sample; None where the device takes fewer for longer messages."""
+        is_always_one = self._device.batch_for(1) == 1
+        return self._settings.batch or (1 if is_always_one else None)
 
     def _run_stage(self, stage: Stage) -> None:
         with self._watch("opening the backends"):
@@ -233,6 +238,7 @@ class Session:
                 block.add(
                     case, able, buffers[case.buffers].of(case), calls,
                     lambda: stopping.rule(stage.iters),
+                    settings.batch or self._device.batch_for(case.size_bytes),
                 )  # fmt: skip
         self._journal.expect(lambda: self._unfinished(block, stage))
         order = Order(settings.seed, self._launch, number)
@@ -284,8 +290,9 @@ class Session:
         if ruler is None or point.operation.clock is not MONOTONIC:
             return found
         doubts = ruler.doubts(
-            found.latency_us.median / 1e6, by_events=point.operation.stream_ordered
-        )
+            found.latency_us.median / 1e6, batch=point.batch,
+            by_events=point.operation.stream_ordered,
+        )  # fmt: skip
         return replace(found, warnings=(*found.warnings, *doubts))
 
     def _judge(self, point: Point, check: Check) -> None:

@@ -31,6 +31,7 @@ class Settings:
     start: str = "auto"  # of calls: at an agreed time ("clock"), or "barrier"
     virtual_ranks: int | None = None  # that one process plays, by the fabric `loopback`
     tuning: Tuning = AUTOMATIC
+    batch: int | None = None  # calls of a sample; None: as many as the device wants, by size
     graph: int = 1
     cold_cache: bool = False
     share_gpu: bool = False
@@ -74,6 +75,7 @@ class Settings:
             "tuning": self.tuning.table.path if self.tuning.table else None,
             "tuning_sha256": self.tuning.table.sha256 if self.tuning.table else None,
             "tune": self.tune.to_json() if self.tune else None,
+            "batch": self.batch,
             "graph": self.graph,
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,

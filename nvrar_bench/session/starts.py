@@ -39,11 +39,14 @@ class Start:
         if self.clocks is not None:
             self.clocks.renew()
 
-    def late(self, timings: Timings) -> Nanoseconds:
-        """1 where this rank began a call late, shape (n,); never where no start was agreed."""
+    def late(self, timings: Timings, batch: int = 1) -> Nanoseconds:
+        """1 where this rank began a sample late, shape (n,); never where no start was agreed.
+
+        `batch`: calls of a sample, among which the delay is divided.
+        """
         if self.clocks is None or not timings.agreed.any():
             return np.zeros(len(timings), np.int64)
-        figure = float(np.median(timings.durations))
+        figure = float(np.median(timings.durations)) * batch
         tolerance = late_tolerance_ns(self.clocks, self.gate, figure)
         return (timings.lateness() > tolerance).astype(np.int64)
 

@@ -102,7 +102,8 @@ class Heat:
         for number, (shape, operation) in enumerate(operations.items()):
             case, rule = _named(self._case, shape.protocol), self._race.rule(number)
             name = self._tuner.backend.name
-            block.add_point(Point(name, case, operation, buffers, known, rule))
+            batch = self._tuner.backend.device.batch_for(case.size_bytes)
+            block.add_point(Point(name, case, operation, buffers, known, rule, batch=batch))
 
     def judge(self, *_: int) -> None:
         """Drop who is certainly slower, after a round. Collective."""

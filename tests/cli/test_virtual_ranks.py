@@ -63,7 +63,9 @@ def test_a_check_of_virtual_ranks(run_command):
         ("--graph 0", 2, ["--graph 0", "1 to 128"]),
         ("--graph 4 --ranks 2", 2, ["--graph 4", "cpu device", "--device cuda"]),
         ("--share-gpu --device cpu", 2, ["--share-gpu", "cpu device"]),
-        ("--graph 4 --in-place", 2, ["--graph 4", "--in-place"]),
+        ("--batch 0", 2, ["--batch 0", "1 to 128"]),
+        ("--batch 129", 2, ["--batch 129", "1 to 128"]),
+        ("--batch 5 --graph 4", 2, ["--batch 5", "--graph 4", "give one of them"]),
         ("--blocks 2", 2, ["--blocks 2", "allowed here: 1"]),
     ],
 )

@@ -37,6 +37,8 @@ def shaped(**shape: Any) -> RunRecord:
         (run("cuda"), "device", "cpu", "cuda"),
         (run(virtual_ranks=8), "virtual_ranks", "none", "8"),
         (run(graph=8), "graph", "1", "8"),
+        (run(batch=25), "batch", "1", "25"),
+        (run(batch=None), "batch", "1", "none"),
         (run(cold_cache=True), "cold_cache", "false", "true"),
         (run(share_gpu=True), "share_gpu", "false", "true"),
         (run(check=False), "check", "true", "false"),
@@ -55,6 +57,12 @@ def test_these_must_agree(new: RunRecord, fact: str, base_text: str, new_text: s
 def test_all_that_disagree_are_listed() -> None:
     new = replace(shaped(ranks=4, nodes=2), settings=run(graph=2).settings)
     assert [one.fact for one in disagreements(run(), new)] == ["ranks", "nodes", "graph"]
+
+
+def test_a_graph_says_how_many_calls_a_sample_has() -> None:
+    before_batches = run(graph=8)
+    assert disagreements(before_batches, run(graph=8, batch=8)) == ()
+    assert disagreements(run(), run(batch=1)) == ()
 
 
 def test_a_key_that_is_not_there_means_what_was_so_before_it() -> None:

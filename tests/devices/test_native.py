@@ -29,7 +29,8 @@ class Noting(Operation):
     def launch(self):
         self.seen.append("launch")
 
-    def begin_native(self):
+    def begin_native(self, batch):
+        self.batch = batch
         if self.begun == self.failing:
             raise TimedOut("an earlier call failed")
         self.begun += 1
@@ -109,6 +110,53 @@ def test_nothing_is_called_after_a_call_that_failed(device):
     with pytest.raises(TimedOut, match="an earlier call failed"):
         device.time_calls(operation, lambda: None, device.gate, Timings.empty(3))
     assert operation.seen == ["begin", 5]
+
+
+def counted(seen, result=0, failing=-1):
+    """A C function that notes its calls; `failing` is the call that leaves a word that tells."""
+    word = ctypes.c_uint64(0)
+
+    def call():
+        word.value = seen.count("call") == failing
+        seen.append("call")
+        return result
+
+    function = ctypes.CFUNCTYPE(ctypes.c_int)(call)
+    return function, word
+
+
+def test_a_batch_is_called_behind_one_start(device):
+    operation = Noting(None)
+    function, _word = counted(operation.seen)
+    operation.native = NativeCall(address_of(function))
+    timings = Timings.empty(2)
+    device.time_calls(operation, lambda: None, OtherGate(operation.seen), timings, 3)
+    assert operation.seen == ["begin", "gate", "call", "call", "call", 0] * 2
+    assert operation.batch == 3
+
+
+def test_a_sample_of_a_batch_is_the_time_of_a_call(device):
+    timings = Timings.empty(2)
+    operation = Noting(NativeCall(address_of(LIBC.usleep), (NAP_US,)))
+    before = time.perf_counter_ns()
+    device.time_calls(operation, lambda: None, device.gate, timings, 5)
+    lasted = time.perf_counter_ns() - before
+    assert (timings.durations >= NAP_US * 1000).all()
+    assert timings.durations.sum() * 5 <= lasted
+
+
+@pytest.mark.parametrize(
+    ("result", "has_word", "failing", "calls"),
+    [(0, False, -1, 4), (7, False, -1, 1), (7, True, -1, 4), (0, True, 1, 2)],
+)
+def test_no_call_of_a_batch_follows_one_that_failed(device, result, has_word, failing, calls):
+    """What it returns tells, or else the word that the operation names."""
+    operation = Noting(None)
+    function, word = counted(operation.seen, result, failing)
+    failure = ctypes.addressof(word) if has_word else 0
+    operation.native = NativeCall(address_of(function), (), failure)
+    device.time_calls(operation, lambda: None, device.gate, Timings.empty(1), 4)
+    assert operation.seen == ["begin", *["call"] * calls, result]
 
 
 def test_an_operation_without_one_is_launched(device):

@@ -62,3 +62,14 @@ def test_a_part_is_a_view():
     assert len(part) == 3
     for array in (timings.durations, timings.starts, timings.agreed):
         assert array.tolist() == [0, 1, 1, 1, 0]
+
+
+def test_a_batch_follows_one_start_and_a_sample_is_the_time_of_a_call():
+    events, timings = [], Timings.empty(2)
+    readings = iter([0, 50, 100, 199])
+    time_calls(
+        lambda: events.append("call"), lambda: events.append("prepare"), Agreed(events),
+        lambda: next(readings), timings, 5,
+    )  # fmt: skip
+    assert events == ["prepare", "gate", *["call"] * 5] * 2
+    assert timings.durations.tolist() == [10, 20]

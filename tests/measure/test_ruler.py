@@ -79,7 +79,7 @@ def test_a_figure_is_doubted_when_the_ruler_is_more_than_a_twentieth_of_it():
     (cost,) = known.doubts(1.3e-6)
     assert cost == (
         "ruler: what is measured when nothing is called, 0.08 us, is 6 % of the median of 1.3 us: "
-        "measure longer messages, or compare differences of medians alone"
+        "measure longer messages, or more calls a sample (--batch)"
     )
     resolution, cost = known.doubts(0.6e-6)
     assert resolution.startswith("ruler: the resolution of the clock, 0.06 us, is 10 % of the med")
@@ -91,13 +91,26 @@ def test_a_figure_is_doubted_when_the_ruler_is_more_than_a_twentieth_of_it():
 
 def test_queued_calls_are_judged_by_the_devices_own_timer():
     known = Ruler(60.0, 50.0, 80.0, event_resolution_ns=500.0, event_cost_ns=1500.0)
-    assert known.doubts(30e-6, by_events=True) == ()
-    (cost,) = known.doubts(20e-6, by_events=True)
-    assert cost.startswith(
-        "ruler: what is measured when nothing is called, 1.5 us, is 8 % of the median"
+    assert known.doubts(30e-6, batch=1, by_events=True) == ()
+    assert known.doubts(20e-6, batch=3, by_events=True) == ()
+    resolution, cost = known.doubts(2e-6, batch=4, by_events=True)
+    assert resolution.startswith("ruler: the resolution of the clock, 0.125 us, is 6 % of the med")
+    assert cost == (
+        "ruler: what is measured when nothing is called, 0.375 us, is 19 % of the median of 2 us: "
+        "measure longer messages, or more calls a sample (--batch)"
     )
-    assert cost.endswith("or several calls per sample (--graph)")
     assert Ruler(60.0, 50.0, 80.0).doubts(1e-9, by_events=True) == ()
+
+
+def test_what_calls_alone_cost_is_said_in_the_same_words_at_every_point():
+    known = Ruler(60.0, 50.0, 80.0, event_resolution_ns=500.0, event_cost_ns=2780.0)
+    (said,) = known.doubts(10e-6, by_events=True)
+    assert said == (
+        "ruler: each call was timed alone, and 2.78 us of every figure are the two events around "
+        "it: --batch K shares them among K calls"
+    )
+    assert known.doubts(5e-6, by_events=True) == (said,)
+    assert known.doubts(60e-6, by_events=True) == ()
 
 
 def test_a_clock_that_stands_still_is_not_waited_for(monkeypatch):

@@ -20,6 +20,7 @@ _ADDED_BY = {
         "state",
     ),
     "1.2": ("shape",),
+    "1.3": ("batch",),
 }  # fmt: skip
 
 
@@ -31,6 +32,7 @@ def of_format(version: str) -> dict[str, Any]:
         for added, keys in _ADDED_BY.items():
             for key in keys if version < added else ():
                 del result[key]
+        del result["check"]["timed"]
     return value
 
 
@@ -47,6 +49,7 @@ def test_a_record_of_an_earlier_format_is_read(version: str) -> None:
 def test_what_a_first_record_does_not_say() -> None:
     result = RunRecord.from_json(of_format("1.0")).results[0]
     assert (result.launch_samples, result.late, result.arrivals) == ((3,), (), ())
+    assert (result.batch, result.check.timed) == (1, True)
     assert (result.stretches, result.state, result.shape) == ((), State(None, None, None, 0), None)
     assert (result.launches.medians_us, result.independence.effective_samples) == ((2.5,), 3.0)
 

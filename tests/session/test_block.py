@@ -90,6 +90,7 @@ def run(alone):
         seed: int = 0,
         yardstick: Yardstick | None = None,
         kind: type[Scripted] = Scripted,
+        batch: int = 1,
     ):
         cases = Plan.build(counts=counts, placements=(placement,))
         device = CpuDevice(alone, 1.0)
@@ -108,7 +109,7 @@ def run(alone):
         for case in cases:
             backends = [kind(name, go.events, spoil) for name in names]
             rule = Stopping(iters).rule
-            block.add(case, backends, buffers.of(case), known.of(case), rule)
+            block.add(case, backends, buffers.of(case), known.of(case), rule, batch)
         block.run(warmup, Order(seed, 0, 0), stop_at_wrong=stop_at_wrong)
         return block.points
 
@@ -163,6 +164,36 @@ def test_samples_are_those_of_the_timed_calls_in_order(run):
     assert one.durations.tolist() == [8, 10, 12]
     assert len(run.alive) >= one.operation.calls
     assert run.told == [(0, 1)] * 3 + [(1, 1)]
+
+
+def test_a_sample_is_the_mean_of_a_batch_behind_one_start(run):
+    (one,) = run("a", iters=2, batch=3)
+    # As above, without warm-up: calls 6, 7, 8 and 10, 11, 12 are timed.
+    assert one.durations.tolist() == [7, 11]
+    assert (
+        "".join(event for event in run.events if event in "ag") == "gaga" * 2 + "gagaaa" * 2 + "ga"
+    )
+
+
+@pytest.mark.parametrize(("placement", "batch"), [("in_place", 3), ("out_of_place", 3)])
+def test_the_output_of_every_turn_is_checked_whatever_a_batch_left(run, placement, batch):
+    """In place that is a call of its own, with fresh inputs; else the last that was timed."""
+    (one,) = run("a", iters=2, placement=placement, batch=batch)
+    timed = one.checks_what_is_timed
+    assert timed == (placement == "out_of_place")
+    assert len(one.checks) == len(VERIFY_ORDER) + 2 + 1
+    assert not one.wrong()
+    assert one.operation.calls == len(VERIFY_ORDER) + 2 * (1 + batch + (not timed)) + 1
+
+
+@pytest.mark.parametrize("placement", ["in_place", "out_of_place"])
+def test_a_wrong_call_behind_a_turn_is_found(run, placement):
+    def spoil(call, backend):
+        if call == len(VERIFY_ORDER) + (4 if placement == "in_place" else 3):
+            backend.recv[7] += 1
+
+    (one,) = run("a", iters=1, placement=placement, batch=3, spoil=spoil)
+    assert one.wrong() == 1
 
 
 def test_there_are_at_most_so_many_turns(run):

@@ -63,12 +63,31 @@ def test_every_number_of_the_record(run):
         # Four verified calls, one look after each of ten turns, one call at the end; on four ranks.
         assert result["check"] == {
             "status": "passed", "mode": "exact", "elements": 15 * 4 * size // 4, "wrong": 0,
-            "first_wrong": None,
+            "first_wrong": None, "timed": True,
         }  # fmt: skip
     topology = record["topology"]
     assert (topology["ranks"], topology["nodes"], topology["ranks_per_node"]) == (4, 2, 2)
     assert topology["virtual_nodes"] is True
     assert [place["node"] for place in topology["placement"]] == [0, 0, 1, 1]
+
+
+def test_a_sample_is_a_batch_by_its_calls_whatever_times_it(run):
+    """The calls of the fake go through a cycle of eleven, which is the batch here."""
+    arguments = ("--ranks", 2, "--sizes", 4096, "--iters", 6, "--batch", 11)
+    record = run(*arguments, "--backend", "fake,nvrar,mpi", "--in-place")
+    assert record["settings"]["batch"] == 11
+    fake, nvrar, mpi = record["results"]
+    mean = 1.05 * (10 + 0.4096)
+    assert fake["samples_us"] == pytest.approx([mean] * 6, abs=6e-4)
+    for result in (fake, nvrar, mpi):
+        assert (result["batch"], result["samples"]) == (11, 6)
+        assert (result["check"]["status"], result["check"]["timed"]) == ("passed", False)
+        # As many as without a batch: a call of its own is checked behind each of six turns.
+        assert result["check"]["elements"] == 11 * 2 * 1024
+        assert sum("calls of their own were verified" in text for text in result["warnings"]) == 1
+    record = run(*arguments, "--backend", "nvrar")
+    assert record["results"][0]["check"]["timed"] is True
+    assert not any("calls of their own" in text for text in record["results"][0]["warnings"])
 
 
 def test_percentiles_appear_with_enough_samples(run):

@@ -50,6 +50,7 @@ def test_every_option_as_resolved():
         "tuning": None,
         "tuning_sha256": None,
         "tune": None,
+        "batch": None,
         "graph": 1,
         "cold_cache": False,
         "share_gpu": False,

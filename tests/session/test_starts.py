@@ -45,6 +45,12 @@ def test_long_calls_may_begin_later(start):
     assert start.late(long).tolist() == [0, 0, 1]
 
 
+def test_what_is_late_for_a_call_is_not_for_a_batch_of_it(start):
+    mine = timings([10300, 10301], 5000, 10_000)
+    assert start.late(mine).tolist() == [1, 1]
+    assert start.late(mine, batch=10).tolist() == [0, 1]
+
+
 def test_without_an_agreed_start_nothing_is_late_but_behind_the_first(start):
     mine = timings([5000, 9000], 0, 100)
     assert start.late(mine).tolist() == [0, 0]

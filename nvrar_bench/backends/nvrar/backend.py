@@ -117,7 +117,7 @@ class NvrarBackend(Tunable):
         return words
 
     def take_epochs(self, windows: int) -> int:
-        """Count the epochs of the next call, one for each window, and return the first.
+        """Count the epochs of the next calls, one for each window, and return the first.
 
         All ranks count alike, and so does the kernel. No packet flag may come round again while an
         old cell still bears it, so before the low half of the epoch wraps all staging memory is
@@ -224,14 +224,14 @@ class _AllReduce(Operation):
         return case.size_bytes if is_unbounded else launch.window_bytes
 
     def launch(self) -> None:
-        self.begin_native()
+        self.begin_native(1)
         self._launch()
         self.end_native(0)
 
-    def begin_native(self) -> None:
+    def begin_native(self, batch: int) -> None:
         if self._backend.broken:
             raise self._backend.broken
-        self._backend.take_epochs(self._epochs_taken)
+        self._backend.take_epochs(batch * self._epochs_taken)
 
     def end_native(self, result: int) -> None:  # noqa: ARG002 - the kernel returns nothing
         for code in self._codes:

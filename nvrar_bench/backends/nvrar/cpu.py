@@ -89,7 +89,7 @@ class HostEngine(_CpuEngine):
     def native(self, kernel: Kernel, seats: Sequence[CArguments]) -> NativeCall:
         """Return the kernel's entry, of the one rank's arguments."""
         entry = address_of(self.library(kernel).nvrar_all_reduce)
-        return NativeCall(entry, (ctypes.addressof(seats[0]),))
+        return NativeCall(entry, (ctypes.addressof(seats[0]),), seats[0].failure)
 
 
 class EmulatedEngine(_CpuEngine):

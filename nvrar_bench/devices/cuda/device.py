@@ -224,10 +224,15 @@ class CudaDevice(Device):
         operation.confirm()
 
     def time_calls(
-        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings
-    ) -> None:
-        """Fill `timings` with one call each, in nanoseconds; see timing.py."""
-        self._timer.time_calls(operation, prepare, gate, timings)
+        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
+        batch: int = 1,
+    ) -> None:  # fmt: skip
+        """Fill `timings` with batches, in nanoseconds per call; see timing.py."""
+        self._timer.time_calls(operation, prepare, gate, timings, batch)
+
+    def batch_for(self, nbytes: int) -> int:
+        """Calls of a sample; see timing.py."""
+        return self._timer.batch_for(nbytes)
 
     def available_memory(self) -> int:
         """What this GPU has free, for each GPU that ranks of this machine use."""

@@ -4,22 +4,24 @@ One sample, for an operation that only enqueues:
 
     prepare            the inputs are restored, and the L2 cache is flushed if that is asked for
     hold               a kernel that waits for a word in host memory; the stream stands still
-    event, call, event
+    event, calls, event
     gate               on the host, when the stream has come to the hold: all ranks go on
-    release            the host writes the word; the call runs
+    release            the host writes the word; the calls run, one behind the other
     wait               bounded; then the time between the events, and the operation's own verdict
 
-An operation that returns only when it is done (MPI) is timed by the host's clock, on a stream that
-has run dry.
+The time is divided by the calls, of which there are several because two events cost as much as a
+quarter of a call. An operation that returns only when it is done (MPI) is called as often between
+two readings of the host's clock, on a stream that has run dry.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections.abc import Callable
 from functools import cached_property
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from nvrar_bench.devices.cuda.context import GpuContext
@@ -28,8 +30,11 @@ from nvrar_bench.devices.cuda.hold import Hold
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import UsageError
-from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings, time_calls
+from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings, per_call, repeated, time_calls
 
+# Calls of a sample: the 2.8 us of two events are then below 2 % of a call of 6 us. Of longer
+# messages, whose calls take longer, so many fewer.
+BATCH, FULL_BATCH_UP_TO = 25, 4 << 20
 _EVENT_PAIRS = 64
 _LAUNCHES = 201
 _NS_PER_MS = 1e6
@@ -39,8 +44,8 @@ _BLOCKING = "CUDA_LAUNCH_BLOCKING"
 class Timer:
     """Times calls on one GPU.
 
-    `graph` > 1 measures that many calls, captured in one CUDA graph, and divides by it;
-    `cold_cache` writes over twice the L2 cache before each sample.
+    `graph` > 1 captures the calls of a sample, that many, in one CUDA graph; `cold_cache` writes
+    over twice the L2 cache before each sample.
 
     Raises:
         UsageError: the environment makes every launch wait, also for a stream that is held.
@@ -71,8 +76,9 @@ class Timer:
         prepare: Callable[[], None],
         gate: Gate,
         timings: Timings,
+        batch: int = 1,
     ) -> None:
-        """Fill `timings`, shape (n,), with n calls on this rank, in nanoseconds.
+        """Fill `timings`, shape (n,), with n samples on this rank, in ns, each of `batch` calls.
 
         A call that is held starts when the host lets the stream go. The operation has run at least
         once before: what it loads or connects on first use would wait for a stream that is held.
@@ -81,20 +87,21 @@ class Timer:
             TimedOut: a call, or its start, passed the deadline.
         """
         if not operation.stream_ordered:
-            self._time_on_the_host(operation, prepare, gate, timings)
+            self._time_on_the_host(operation, prepare, gate, timings, batch)
         elif self._graph > 1:
             self._time_graph(operation, prepare, gate, timings)
         else:
-            self._time_held(operation, operation.launch, prepare, gate, timings)
+            launch = repeated(operation.launch, batch)
+            self._time_held(operation, launch, prepare, gate, timings, batch)
 
     def _time_held(
         self,
         operation: Operation,
-        launch: Callable[[], None],
+        launch: Callable[[], object],
         prepare: Callable[[], None],
         gate: Gate,
         timings: Timings,
-        calls: int = 1,
+        batch: int,
     ) -> None:
         for i in range(len(timings)):
             prepare()
@@ -102,7 +109,7 @@ class Timer:
             self._enqueue_held(launch)
             timings.starts[i] = self._let_go(gate)
             timings.agreed[i] = gate.agreed_ns
-            timings.durations[i] = round(self._elapsed_ns(operation.variant) / calls)
+            timings.durations[i] = per_call(self._elapsed_ns(operation.variant), batch)
             operation.confirm()
 
     def _time_graph(
@@ -129,6 +136,7 @@ class Timer:
         prepare: Callable[[], None],
         gate: Gate,
         timings: Timings,
+        batch: int,
     ) -> None:
         def ready() -> None:
             prepare()
@@ -136,10 +144,10 @@ class Timer:
             self._context.drain("preparing a call")
 
         for i in range(len(timings)):
-            time_calls(operation.launch, ready, gate, MONOTONIC, timings.part(i, 1))
+            time_calls(operation.launch, ready, gate, MONOTONIC, timings.part(i, 1), batch)
             operation.confirm()
 
-    def _enqueue_held(self, launch: Callable[[], None]) -> None:
+    def _enqueue_held(self, launch: Callable[[], object]) -> None:
         self._record(self._prepared)
         self._hold.enqueue()
         try:
@@ -195,20 +203,25 @@ class Timer:
     def ruler_ns(self) -> tuple[float, float] | None:
         """Resolution of a sample and what it is when nothing is called; None if it never moved."""
         resolution = self.facts["event_resolution_us"]
-        if resolution is None:
-            return None
-        per_call = 1e3 / self._graph
-        return resolution * per_call, self.facts["event_cost_us"] * per_call
+        return None if resolution is None else (resolution * 1e3, self.facts["event_cost_us"] * 1e3)
+
+    def batch_for(self, nbytes: int) -> int:
+        """Calls of a sample, unless the user says. From cold caches but one: it alone is cold."""
+        if self._flush_bytes:
+            return 1
+        return max(1, min(BATCH, BATCH * FULL_BATCH_UP_TO // nbytes))
 
     def _empty_events_us(self) -> tuple[float | None, float]:
-        """The smallest time above 0 between two events with nothing between them; the median."""
-        seen = []
-        for _ in range(_EVENT_PAIRS):
-            self._record(self._start)
-            self._record(self._stop)
-            self._context.await_event(self._stop, "two events")
-            seen.append(self._between_ns() / 1e3)
-        return min((us for us in seen if us > 0), default=None), statistics.median(seen)
+        """The smallest step between samples in which nothing is called, or from 0; their median."""
+        seen = [self._empty_sample_us() for _ in range(_EVENT_PAIRS)]
+        steps = pairwise(sorted({0.0, *seen}))
+        return min((after - before for before, after in steps), default=None), median(seen)
+
+    def _empty_sample_us(self) -> float:
+        """As samples are taken: of events that are not held, the second comes when it comes."""
+        self._enqueue_held(lambda: None)
+        self._hold.release()
+        return round(self._elapsed_ns("two events") / 1e3, 3)
 
     def _launch_cost_us(self) -> float:
         """What the host takes to enqueue an empty kernel: the median of many."""
@@ -218,7 +231,7 @@ class Timer:
             self._context.launch(self._nothing, 1, 1)
             taken.append(time.perf_counter_ns() - start)
             self._context.drain("an empty kernel")
-        return statistics.median(taken) / 1e3
+        return median(taken) / 1e3
 
     def close(self) -> None:
         """Give events and memory back."""

@@ -332,11 +332,20 @@ def test_facts_name_the_gpu_the_driver_and_the_clock(device):
     assert device.warnings() == ()
 
 
-@pytest.mark.parametrize(("graph", "ruler"), [(1, (500.0, 1500.0)), (10, (50.0, 150.0))])
-def test_the_events_are_a_ruler_of_samples_not_of_graphs(open_device, monkeypatch, graph, ruler):
+@pytest.mark.parametrize("graph", [1, 10])
+def test_the_events_are_a_ruler_of_samples(open_device, monkeypatch, graph):
     device = open_device(graph=graph)
     monkeypatch.setattr(device._timer, "_empty_events_us", lambda: (0.5, 1.5))
-    assert device.event_ruler_ns == ruler
+    assert device.event_ruler_ns == (500.0, 1500.0)
+
+
+def test_a_sample_has_fewer_calls_of_messages_that_take_longer(device):
+    sizes = [1, 128 << 10, 4 << 20, (4 << 20) + 1, 8 << 20, 64 << 20, 1 << 30]
+    assert [device.batch_for(size) for size in sizes] == [25, 25, 25, 24, 12, 1, 1]
+
+
+def test_a_call_from_cold_caches_stands_alone(open_device):
+    assert open_device(cold_cache=True).batch_for(1) == 1
 
 
 def test_closing_gives_all_memory_back(open_device, driver):

@@ -73,7 +73,7 @@ STEPS = (
 def time_calls(driver):
     """`time_calls(device, operation, samples=2)`: the samples and the log's steps."""
 
-    def run(device, operation, samples=2, gate=None, prepare=None):
+    def run(device, operation, samples=2, gate=None, prepare=None, batch=1):
         taken = Timings.empty(samples)
         driver.log.clear()
         device.time_calls(
@@ -81,6 +81,7 @@ def time_calls(driver):
             prepare or (lambda: driver.log.append("prepare")),
             Opening(gate or (lambda: driver.log.append("gate"))),
             taken,
+            batch,
         )
         run.timings = taken
         return taken.durations.tolist(), driver.calls(*STEPS)
@@ -99,6 +100,16 @@ def test_the_call_is_enqueued_behind_a_hold_that_ends_after_the_gate(device, dri
     samples, steps = time_calls(device, Kernel(device, driver))
     assert samples == [2 * driver.kernel_ns] * 2
     assert steps == SAMPLE * 2
+
+
+def test_a_batch_of_blocking_calls_stands_between_two_readings_of_the_clock(
+    device, driver, time_calls, monkeypatch
+):
+    ticks = iter(range(0, 1000, 60))
+    monkeypatch.setattr(timing, "MONOTONIC", lambda: next(ticks))
+    samples, steps = time_calls(device, Blocking(driver.log), batch=3)
+    assert samples == [20, 20]
+    assert steps == ["prepare", "gate", *["launch"] * 3, "confirm"] * 2
 
 
 @pytest.mark.parametrize("queued", [True, False])
@@ -147,6 +158,28 @@ def test_a_cold_cache_is_flushed_before_each_call(open_device, driver, time_call
     assert samples == [2 * driver.kernel_ns] * 2
     assert steps == [SAMPLE[0], "cuMemsetD8Async", *SAMPLE[1:]] * 2
     assert any(array.nbytes == 2 * device.gpu.l2_bytes for array in driver.held.values())
+
+
+def test_a_batch_is_held_and_let_go_as_one_and_a_sample_is_its_time_by_its_calls(
+    device, driver, time_calls
+):
+    samples, steps = time_calls(device, Kernel(device, driver), batch=3)
+    assert samples == [2 * driver.kernel_ns] * 2
+    assert steps == [
+        "prepare", *["launch"] * 3, "gate", "run nvrar_hold", *["run nvrar_nothing"] * 6,
+        "cuEventElapsedTime", "confirm",
+    ] * 2  # fmt: skip
+
+
+def test_the_events_of_a_batch_cost_each_of_its_calls_a_part(
+    device, driver, time_calls, monkeypatch
+):
+    """A call of 5 us between events that cost 2.8 us: 5.14 us in a batch of 20, 7.8 us alone."""
+    between = timing.Timer._between_ns
+    monkeypatch.setattr(timing.Timer, "_between_ns", lambda self: between(self) + 2800)
+    driver.kernel_ns = 2500
+    assert time_calls(device, Kernel(device, driver), batch=20)[0] == [5140] * 2
+    assert time_calls(device, Kernel(device, driver))[0] == [7800] * 2
 
 
 def test_events_are_made_once(device, driver, time_calls):
@@ -245,6 +278,15 @@ def test_launches_that_block_are_refused(open_device, monkeypatch, value):
 def test_launches_that_do_not_block_are_not(open_device, monkeypatch):
     monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "0")
     open_device()
+
+
+def test_the_ruler_is_of_samples_in_which_nothing_is_called(device, driver):
+    """Behind a hold, and on a clock of which a pair of events shows 2.75 to 2.8 us."""
+    driver.log.clear()
+    ticks = iter([2.75, 2.784, 2.8, 2.784] * 16)
+    device._timer._between_ns = lambda: next(ticks) * 1e3
+    assert device.event_ruler_ns == (pytest.approx(16.0), 2784.0)
+    assert driver.log.count("run nvrar_hold") == 64
 
 
 def test_the_resolution_is_the_smallest_time_above_nothing(device, driver, monkeypatch):
