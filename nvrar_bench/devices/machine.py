@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
+
+from nvrar_bench.devices import cgroup
+
+_CPUS = Path("/sys/devices/system/cpu")
 
 
 def cpu_model() -> str:
@@ -16,14 +21,28 @@ def cpu_model() -> str:
     return names[0] if names else platform.machine()
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: two hardware threads of a core count once.
+
+    No more than the time that its control group gives it, but one at least.
+    """
+    mine = {_threads_of(cpu) for cpu in os.sched_getaffinity(0)}
+    quota = cgroup.cpu_quota()
+    return max(1, len(mine) if quota is None else min(len(mine), int(quota)))
+
+
+def _threads_of(cpu: int) -> str:
+    """Name the core of a hardware thread by all of its threads; by itself where nobody says."""
+    folder = _CPUS / f"cpu{cpu}" / "topology"
+    try:
+        return (folder / "thread_siblings_list").read_text().strip()
+    except OSError:
+        return str(cpu)
+
+
 def available_memory() -> int:
-    """Bytes this machine can still give: MemAvailable, or what is left of the cgroup's limit."""
+    """Bytes this process can still get: MemAvailable, or what is left of its groups' limits."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return free if limit == "max" else min(free, int(limit) - used)
+    left = cgroup.memory_left()
+    return free if left is None else min(free, left)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nvrar_bench.devices import machine as module
-from nvrar_bench.devices.machine import available_memory, cpu_model
+from nvrar_bench.devices.machine import available_memory, cpu_model, usable_cores
 
 
 def test_the_cpu_has_a_name():
@@ -35,19 +35,36 @@ def machine(tmp_path, monkeypatch):
 MEMINFO = "MemTotal:  900 kB\nMemFree:  10 kB\nMemAvailable:  500 kB\n"
 
 
+@pytest.mark.parametrize(("left", "available"), [(None, 512_000), (200, 200), (900_000, 512_000)])
+def test_available_memory_is_the_machines_or_what_the_cgroup_leaves(
+    machine, monkeypatch, left, available
+):
+    machine(meminfo=MEMINFO)
+    monkeypatch.setattr(module.cgroup, "memory_left", lambda: left)
+    assert available_memory() == available
+
+
 @pytest.mark.parametrize(
-    ("files", "available"),
+    ("threads", "quota", "cores"),
     [
-        ({}, 512_000),
-        ({"memory.max": "max\n", "memory.current": "1\n"}, 512_000),
-        ({"memory.max": "300000\n", "memory.current": "100000\n"}, 200_000),
-        ({"memory.max": "900000\n", "memory.current": "100000\n"}, 512_000),
-        ({"memory.max": "300000\n"}, 512_000),
+        (["0", "1", "2", "3"], None, 4),
+        (["0,2", "1,3", "0,2", "1,3"], None, 2),
+        (["0", "1", "2", "3"], 2.9, 2),
+        (["0", "1", "2", "3"], 8.0, 4),
+        (["0", "1"], 0.3, 1),
+        ([None, None, None], None, 3),  # a kernel that does not say
     ],
 )
-def test_available_memory_is_the_machines_or_what_the_cgroup_leaves(machine, files, available):
-    machine(meminfo=MEMINFO, **files)
-    assert available_memory() == available
+def test_usable_cores(tmp_path, monkeypatch, threads, quota, cores):
+    for cpu, text in enumerate(threads):
+        if text is not None:
+            folder = tmp_path / f"cpu{cpu}" / "topology"
+            folder.mkdir(parents=True)
+            (folder / "thread_siblings_list").write_text(f"{text}\n")
+    monkeypatch.setattr(module, "_CPUS", tmp_path)
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(len(threads))))
+    monkeypatch.setattr(module.cgroup, "cpu_quota", lambda: quota)
+    assert usable_cores() == cores
 
 
 def test_a_cpu_without_a_model_name_is_called_by_its_architecture(machine):
