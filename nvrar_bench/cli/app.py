@@ -9,6 +9,7 @@ import typer
 from nvrar_bench import __version__
 from nvrar_bench.cli import check, compare, env, merge, report, schema, sweep, tune
 from nvrar_bench.cli.compile import compile_kernels
+from nvrar_bench.cli.nccl_tests import NcclTestsHabits
 
 app = typer.Typer(
     name="nvrar-bench",
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(sweep.sweep)
+app.command(cls=NcclTestsHabits)(sweep.sweep)
 app.command()(check.check)
 app.command()(tune.tune)
 app.command()(merge.merge)
@@ -38,13 +39,15 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _main(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,6 +1,7 @@
 """The options that commands share, and how their texts become settings.
 
-Short flags mean what they mean in nccl-tests.
+Short flags that nccl-tests has too mean what they mean there, but for `-G`; its long names are
+accepted beside ours. What it has and we have not is in nccl_tests.py.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ def whole(text: str) -> int:
         raise typer.BadParameter(f"{text!r}: allowed: a whole number") from None
 
 
+def graph(text: str) -> int:
+    """Read the calls of a graph: 0 is no graph, as in nccl-tests, and so is a single call.
+
+    Raises:
+        typer.BadParameter: as `whole`.
+    """
+    return whole(text) or 1
+
+
 def number(text: str) -> float:
     """Read a number; as `whole`.
 
@@ -41,20 +51,44 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"{text!r}: allowed: a number") from None
 
 
+def ranks(text: str) -> int:
+    """Read a number of ranks; `auto` is one per core, and two where there is but one.
+
+    Raises:
+        typer.BadParameter: Typer adds the option's name.
+    """
+    if text == "auto":
+        from nvrar_bench.devices.machine import usable_cores
+
+        return max(2, usable_cores())
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: allowed: a whole number, or auto") from None
+
+
 Minimum = Annotated[
-    str | None, typer.Option("-b", "--min", metavar="SIZE", help="Smallest size. [128K]")
+    str | None,
+    typer.Option("-b", "--min", "--minbytes", metavar="SIZE", help="Smallest size. [128K]"),
 ]
 Maximum = Annotated[
-    str | None, typer.Option("-e", "--max", metavar="SIZE", help="Largest size. [2M]")
+    str | None,
+    typer.Option("-e", "--max", "--maxbytes", metavar="SIZE", help="Largest size. [2M]"),
 ]
 Factor = Annotated[
     float | None,
     typer.Option(
-        "-f", "--factor", metavar="X", parser=number, help="Sizes grow by this factor. [2]"
+        "-f",
+        "--factor",
+        "--stepfactor",
+        metavar="X",
+        parser=number,
+        help="Sizes grow by this factor. [2]",
     ),
 ]
 Step = Annotated[
-    str | None, typer.Option("-i", "--step", metavar="SIZE", help="Sizes grow by this step.")
+    str | None,
+    typer.Option("-i", "--step", "--stepbytes", metavar="SIZE", help="Sizes grow by this step."),
 ]
 Sizes = Annotated[
     str | None, typer.Option("--sizes", metavar="LIST", help="These sizes instead of a range.")
@@ -78,8 +112,9 @@ Nodes = Annotated[
 Ranks = Annotated[
     int | None,
     typer.Option(
-        "--ranks", metavar="N", parser=whole,
-        help="Start mpirun with N ranks. Default: run under the mpirun that started this.",
+        "--ranks", metavar="N|auto", parser=ranks,
+        help="Start mpirun with N ranks; auto: one per core that this process may use, at least 2. "
+        "Default: run under the mpirun that started this.",
     ),
 ]  # fmt: skip
 Launches = Annotated[
@@ -158,8 +193,8 @@ Batch = Annotated[
 Graph = Annotated[
     int,
     typer.Option(
-        "-G", "--graph", metavar="K", parser=whole,
-        help="GPU: a batch of K calls, captured in one CUDA graph. [1: no graph]",
+        "-G", "--graph", "--cudagraph", metavar="K", parser=graph,
+        help="GPU: a batch of K calls, captured in one CUDA graph; 0 and 1: no graph. [1]",
     ),
 ]  # fmt: skip
 ColdCache = Annotated[

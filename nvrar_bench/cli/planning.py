@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from nvrar_bench.backends.names import require_known
 from nvrar_bench.casefile import Sweep, read_case_file
 from nvrar_bench.cli.launching import Launching
+from nvrar_bench.cli.nccl_tests import OUR_NAMES
 from nvrar_bench.cli.options import names, require, require_common
 from nvrar_bench.cli.stopping import MAX_CALLS, StopAt
 from nvrar_bench.errors import CaseFileError, UsageError
@@ -113,7 +114,7 @@ def _plan(wish: Wish) -> Plan:
 
     return Plan.build(
         _sizes(wish),
-        chosen("dtype", wish.dtype),
+        tuple(OUR_NAMES.get(name, name) for name in chosen("dtype", wish.dtype)),
         chosen("op", wish.op),
         ("in_place",) if wish.in_place else ("out_of_place",),
         chosen("buffers", wish.buffers),

@@ -32,9 +32,10 @@ def sweep(
         typer.Option(
             "-d",
             "--dtype",
+            "--datatype",
             metavar="LIST",
             help="float64 float32 float16 bfloat16 float8_e4m3 float8_e5m2 int8 uint8 int32 uint32 "
-            "int64 uint64, or all. [float32]",
+            "int64 uint64, or all; also double, float, half, f8e4m3, f8e5m2. [float32]",
         ),
     ] = None,
     op: Annotated[
@@ -60,7 +61,12 @@ def sweep(
     warmup: Annotated[
         int,
         typer.Option(
-            "-w", "--warmup", metavar="N", parser=options.whole, help="Untimed calls per case."
+            "-w",
+            "--warmup",
+            "--warmup_iters",
+            metavar="N",
+            parser=options.whole,
+            help="Untimed calls per case.",
         ),
     ] = 20,
     iters: Annotated[
@@ -75,8 +81,12 @@ def sweep(
     max_time: options.MaxTime = None,
     start: options.Start = "auto",
     check: Annotated[
-        bool, typer.Option("--check/--no-check", "-c", help="Verify the buffers that are timed.")
+        bool, typer.Option("--check/--no-check", help="Verify the buffers that are timed.")
     ] = True,
+    check_flag: Annotated[
+        str | None,
+        typer.Option("-c", metavar="0|1", help="As in nccl-tests: 0 is --no-check, 1 is --check."),
+    ] = None,
     check_mode: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +120,7 @@ def sweep(
     Sizes are bytes per rank; K, M, G and T are powers of 1024.
     """
     from nvrar_bench.cli.launching import Launching
+    from nvrar_bench.cli.nccl_tests import checked
     from nvrar_bench.cli.planning import Wish, settings_of
     from nvrar_bench.cli.stopping import StopAt
 
@@ -135,8 +146,8 @@ def sweep(
     execute(
         lambda: settings_of(
             wish, backends=options.names(backend), device=device, stop_at=stop_at, start=start,
-            warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed, ranks=ranks,
-            launching=launching,
+            warmup=warmup, check=checked(check, check_flag), nodes=nodes, timeout=timeout,
+            seed=seed, ranks=ranks, launching=launching,
         ),
         ranks=ranks, json=json, report="table", launches=launches, max_launches=max_launches,
     )  # fmt: skip

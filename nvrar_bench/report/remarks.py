@@ -137,6 +137,11 @@ def _ending(record: RunRecord) -> Iterator[str]:
         yield f"the run is not complete: {record.run.status}"
 
 
+def _alone(record: RunRecord) -> Iterator[str]:
+    if record.topology.ranks == 1 and record.results:
+        yield "one rank: nothing is reduced; type: nvrar-bench sweep --ranks auto"
+
+
 KINDS = (
     Kind("", "", _emptiness, in_results=False),
     Kind("", "Samples", _samples, in_results=True),
@@ -145,4 +150,5 @@ KINDS = (
     Kind("wrong: ", "Wrong results", _wrong, in_results=True),
     Kind("error: ", "Errors", _errors, in_results=False),
     Kind("", "", _ending, in_results=False),
+    Kind("", "", _alone, in_results=False),
 )

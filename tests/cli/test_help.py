@@ -99,10 +99,8 @@ def test_version(run_command: Callable[..., Any]):
     assert (done.code, done.stdout, done.stderr) == (0, f"nvrar-bench {__version__}\n", "")
 
 
-def test_no_arguments(run_command: Callable[..., Any]):
-    done = run_command()
-    assert (done.code, done.stdout) == (2, "")
-    assert f"{HINT} --help" in one_error(done.stderr)
+def test_no_arguments_are_a_wish_for_help(run_command: Callable[..., Any]):
+    assert run_command(environment=WIDE) == run_command("--help", environment=WIDE)
 
 
 def test_unknown_command(run_command: Callable[..., Any]):
