@@ -12,6 +12,7 @@ import typer
 
 from nvrar_bench import streams
 from nvrar_bench.cli.app import app
+from nvrar_bench.cli.role import becomes_rank, command_name
 from nvrar_bench.errors import (
     TRACEBACK,
     CompilerError,
@@ -25,6 +26,7 @@ from nvrar_bench.launch import supervisor
 from nvrar_bench.launch.environment import rank
 from nvrar_bench.launch.home import provide_home
 from nvrar_bench.launch.initialize import finalize_mpi
+from nvrar_bench.launch.notices import Notice
 
 # What Typer raises where it refuses an argument: BadParameter < UsageError < ClickException. Typer
 # exports the first alone, and older versions take the others from another package.
@@ -62,50 +64,56 @@ def _run() -> int:
     try:
         return int(app(standalone_mode=False) or 0)
     except _RefusedArguments as error:
-        _say(_explained(error))
+        _say(_shown(_explained(error)))
         return UsageError.exit_code
     except ReaderGone as error:
         return error.exit_code
-    except Unexpected as error:
-        return _unexpected(error)
     except NvrarBenchError as error:
-        _say(str(error), lines=isinstance(error, CompilerError))
-        return error.exit_code
+        return _ended_by(error)
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         return Interrupted.exit_code
     except Exception as error:
-        return _unexpected(Unexpected.of(error))
+        return _ended_by(Unexpected.of(error))
 
 
-def _unexpected(error: Unexpected) -> int:
-    if os.environ.get(TRACEBACK):
+def _ended_by(error: NvrarBenchError) -> int:
+    """Say what ended the command, and return its exit code.
+
+    What other ranks may not know, the supervisors say once for all ranks that it ended.
+    """
+    if os.environ.get(TRACEBACK) and isinstance(error, Unexpected):
         traceback.print_exc()
-    _say(str(error), everywhere=True)
+    message = _shown(str(error), lines=isinstance(error, CompilerError))
+    notice = Notice("failed", rank(os.environ), error.exit_code, message)
+    if not (error.of_one_rank and supervisor.tell(notice)):
+        _say(message, everywhere=error.of_one_rank)
     return error.exit_code
 
 
 def _explained(error: Exception) -> str:
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "nvrar-bench"
+    command = context.command_path if context else f"nvrar-bench {command_name(sys.argv[1:])}"
     return f"{error.format_message()} (see {command} --help)"  # type: ignore[attr-defined]
 
 
-def _say(message: str, everywhere: bool = False, lines: bool = False) -> None:
-    """Print to stderr, on rank 0 alone unless only this rank may know; one line unless `lines`.
-
-    Values in it may hold anything, also what would break a line or move the cursor.
-    """
-    if everywhere or rank(os.environ) == 0:
-        shown = "".join(c if c.isprintable() or (lines and c == "\n") else " " for c in message)
-        if len(shown) > _LONG and not lines:
-            shown = f"{shown[: _LONG // 2]} ... {shown[-_LONG // 2 :]}"
-        sys.stderr.write(f"nvrar-bench: error: {shown}\n")
+def _say(message: str, everywhere: bool = False) -> None:
+    """Print to stderr; of ranks rank 0 speaks for all, unless `everywhere`."""
+    if everywhere or rank(os.environ) == 0 or not becomes_rank(app, sys.argv[1:]):
+        sys.stderr.write(f"nvrar-bench: error: {message}\n")
         sys.stderr.flush()
     elif supervisor.channel() is None:
         # Nobody watches over this job yet, and a launcher ends all ranks with the first that fails:
         # let rank 0 speak before.
         time.sleep(_RANK_0_SPEAKS_S)
+
+
+def _shown(message: str, lines: bool = False) -> str:
+    """As one line, unless it has `lines`: values may hold what breaks one or moves the cursor."""
+    shown = "".join(c if c.isprintable() or (lines and c == "\n") else " " for c in message)
+    if len(shown) > _LONG and not lines:
+        shown = f"{shown[: _LONG // 2]} ... {shown[-_LONG // 2 :]}"
+    return shown
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     ├── OutputError              1   standard output did not take everything
     │   └── ReaderGone           1   as of `| head -1`: nothing is said
     ├── UsageError               2   a bad argument or case file
-    │   └── CaseFileError        2
+    │   ├── CaseFileError        2
+    │   └── NotOneJob            2   what a launcher started as ranks is none, or less
     ├── WrongResult              3   a result was wrong
     ├── TimedOut                 4   a wait passed its deadline
     ├── LostRank                 4   a rank died or never arrived
@@ -28,10 +29,13 @@ class NvrarBenchError(Exception):
     """Base of every error this package raises on purpose."""
 
     exit_code = 1
+    of_one_rank = False  # whether other ranks may know nothing of it, rank 0 included
 
 
 class Unexpected(NvrarBenchError):
     """An exception that nobody foresaw, with its type and message."""
+
+    of_one_rank = True
 
     @classmethod
     def of(cls, error: BaseException, where: str = "") -> Unexpected:
@@ -56,6 +60,12 @@ class UsageError(NvrarBenchError):
 
 class CaseFileError(UsageError):
     """A case file that cannot be read, is not TOML, or holds an unknown key or value."""
+
+
+class NotOneJob(UsageError):
+    """MPI sees fewer ranks than the launcher started: each process is alone."""
+
+    of_one_rank = True
 
 
 class WrongResult(NvrarBenchError):

@@ -7,7 +7,6 @@ because MPI was not asked to allow threads and may be what hangs.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -26,7 +25,7 @@ from nvrar_bench.launch.environment import rank
 from nvrar_bench.launch.notices import MAX_BYTES, Notice, ReportedLoss
 from nvrar_bench.launch.segments import unlink_segments
 from nvrar_bench.launch.signals import STOPS, Signals
-from nvrar_bench.launch.supervisor import GRACE_S, channel
+from nvrar_bench.launch.supervisor import GRACE_S, channel, tell
 
 __all__ = ["Guard", "ReportedLoss"]
 
@@ -209,7 +208,7 @@ def _told(error: NvrarBenchError) -> NvrarBenchError:
         return heard
     if late:
         error = type(error)(f"{error}; {late}")
-    _tell_supervisor(Notice("timed_out", rank(os.environ), error.exit_code, str(error)))
+    tell(Notice("timed_out", rank(os.environ), error.exit_code, str(error)))
     return error
 
 
@@ -238,13 +237,6 @@ def _heard_from(supervisor: socket.socket) -> NvrarBenchError | None:
         return LostRank(f"the launcher killed {_where()}: another rank was lost")
     notice = Notice.decode(data)
     return notice.error() if notice else None
-
-
-def _tell_supervisor(notice: Notice) -> None:
-    supervisor = channel()
-    if supervisor:
-        with contextlib.suppress(OSError):
-            supervisor.send(notice.encode())
 
 
 def _exit_later(code: int) -> None:

@@ -11,25 +11,36 @@ import pytest
 
 from nvrar_bench import errors
 
-# `schema` stands for any command: it fails with what is raised here.
+# `schema` stands for any command, and `sweep` for one of ranks: it fails with what is raised here.
 RUN = """
 import sys
 from nvrar_bench import errors
+from nvrar_bench.cli import planning
 from nvrar_bench.results import schema
 
-def fail():
+def fail(*_, **__):
     raise {error}
 
-schema.schema = fail
-sys.argv = ["nvrar-bench", "schema"]
+schema.schema = planning.settings_of = fail
+sys.argv = ["nvrar-bench", "{command}"]
 from nvrar_bench.__main__ import main
 main()
 """
 
 
-def _main(error: str, **environment: str) -> subprocess.CompletedProcess[str]:
+MAIN = """
+import sys
+sys.argv[0] = "nvrar-bench"
+from nvrar_bench.__main__ import main
+main()
+"""
+
+
+def _main(
+    error: str, command: str = "schema", **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", RUN.format(error=error)],
+        [sys.executable, "-c", RUN.format(error=error, command=command)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -62,11 +73,58 @@ def test_traceback_on_request():
     assert "nvrar-bench: error: unexpected RuntimeError: it broke" in done.stderr.splitlines()[-1]
 
 
+RANK_1 = {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}
+
+
 def test_an_unexpected_error_is_told_by_the_rank_that_has_it():
-    rank_1 = {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}
-    assert "it broke" in _main("RuntimeError('it broke')", **rank_1).stderr
-    done = _main("errors.UsageError('it is wrong')", **rank_1)
+    for command in ("sweep", "schema"):
+        done = _main("RuntimeError('it broke')", command, **RANK_1)
+        assert done.stderr.startswith("nvrar-bench: error: unexpected RuntimeError: it broke")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_rank_0_tells_what_all_ranks_know():
+    done = _main("errors.UsageError('it is wrong')", "sweep", **RANK_1)
     assert (done.returncode, done.stderr) == (2, "")
+
+
+# A command that is no rank speaks, whatever the environment says: variables of a launcher reach
+# what a rank starts, and stay in a shell.
+NO_RANKS = [
+    "report nosuch.json",
+    "compare nosuch.json nosuch.json",
+    "merge nosuch.json",
+    "env --device x",
+    "compile --arch x",
+    "schema x",
+    "sweep --ranks 2",
+    "sweep --ranks=2 --sizes x",
+    "check --ranks",
+    "nosuch",
+    "--nosuch",
+]
+
+
+@pytest.mark.parametrize("line", NO_RANKS)
+@pytest.mark.parametrize("names", [("PMI_RANK", "PMI_SIZE"), tuple(RANK_1)], ids=["PMI", "OMPI"])
+def test_only_ranks_are_mute(line: str, names: tuple[str, str]):
+    done = subprocess.run(
+        [sys.executable, "-m", "nvrar_bench", *line.split()],
+        env={**os.environ, names[0]: "1", names[1]: "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr.count("nvrar-bench: error: ")) == (2, 1), done.stderr
+
+
+@pytest.mark.parametrize("command", ["sweep", "tune", "check", "compile"])
+def test_the_hint_names_the_help_of_the_command(command: str):
+    option = "--json" if command != "compile" else "--arch"
+    for words in ([option], ["--nosuch"], ["extra"]):
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, command, *words], capture_output=True, text=True
+        )
+        assert done.stderr.endswith(f"(see nvrar-bench {command} --help)\n"), done.stderr
 
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import TextIO
 
 from rich.console import Console
 
@@ -22,7 +23,7 @@ _VARIABLE = "NVRAR_BENCH_TERMINAL"
 def announce_terminal() -> None:
     """Tell the ranks to come which of stdout and stderr are terminals, and how wide."""
     streams = (("stdout", sys.stdout), ("stderr", sys.stderr))
-    names = [name for name, stream in streams if stream.isatty()]
+    names = [name for name, stream in streams if _is_terminal(stream)]
     os.environ[_VARIABLE] = " ".join([str(shutil.get_terminal_size().columns), *names])
 
 
@@ -32,6 +33,11 @@ def console(name: str) -> Console:
     columns, *terminals = os.environ.get(_VARIABLE, "0").split()
     if name in terminals:
         return Console(file=stream, force_terminal=True, width=int(columns))
-    if stream.isatty() and expected_ranks(os.environ) is None:
+    if _is_terminal(stream):
         return Console(file=stream)
     return Console(file=stream, force_terminal=False, width=WIDE)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Whether it is the user's: what a launcher gives its ranks may look like one."""
+    return stream.isatty() and expected_ranks(os.environ) is None

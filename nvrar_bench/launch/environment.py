@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nvrar_bench.errors import UsageError
+from nvrar_bench.errors import NotOneJob
 
 LAUNCH = "NVRAR_BENCH_LAUNCH"  # set by --launches for each launch that it starts
 
@@ -102,7 +102,7 @@ def rank(environ: Mapping[str, str]) -> int:
 
 
 def check_world(world_size: int, environ: Mapping[str, str], library: str = "MPI") -> None:
-    """Raise UsageError where the launcher started more ranks than MPI_COMM_WORLD has.
+    """Raise NotOneJob where the launcher started more ranks than MPI_COMM_WORLD has.
 
     `library` names the MPI library for the message, such as "Open MPI 5.0.11".
     """
@@ -110,7 +110,7 @@ def check_world(world_size: int, environ: Mapping[str, str], library: str = "MPI
     ranks = expected_ranks(environ)
     if row is None or ranks is None or world_size >= ranks:
         return
-    raise UsageError(
+    raise NotOneJob(
         f"{row.name} started {ranks} ranks, but MPI_COMM_WORLD has {world_size}: {library}, which "
         f"mpi4py loads, does not belong to that launcher, so each rank would measure alone. "
         f"Remedy: {row.remedy.format(ranks=ranks)}"

@@ -208,7 +208,7 @@ def _run(
         printed = Passage(process.stdout) if process.stdout else None
         stopped = _wait(process, signals, flavour)
         _wait_for_orphans(signals)
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and expected_ranks(os.environ) is None:
             _write_stderr(b"\x1b[?25h")
     finally:
         signals.close()

@@ -18,11 +18,13 @@ class ReportedLoss(LostRank):
 
 
 # The kinds of notice, and the error that each one becomes in the ranks that are still running.
-#   killed     a signal ended the rank; its supervisor printed the message
+#   killed     the rank is lost or failed; its supervisor printed the message
+#   failed     the rank failed; its supervisor prints the message, unless another does that says it
 #   timed_out  the rank gave up waiting; nobody has printed the message yet
 #   finished   the rank exited by itself, with `exit_code`
 ERRORS: dict[str, type[NvrarBenchError]] = {
     "killed": ReportedLoss,
+    "failed": ReportedLoss,
     "timed_out": TimedOut,
     "finished": LostRank,
 }
@@ -56,6 +58,11 @@ class Notice:
         except (ValueError, TypeError, KeyError):
             return None
         return notice if notice.kind in ERRORS else None
+
+    def says_as(self, other: Notice) -> bool:
+        """Whether both say the same, but for who says it."""
+        mine, theirs = (each.message.replace(f"rank {each.rank} ", "") for each in (self, other))
+        return mine == theirs
 
     def error(self) -> NvrarBenchError:
         """Return the error that this notice is to a rank that is still running."""

@@ -17,8 +17,9 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 
-from nvrar_bench.errors import Interrupted, LostRank
+from nvrar_bench.errors import EXIT_CODES, Interrupted, LostRank
 from nvrar_bench.launch import hydra, progress
 from nvrar_bench.launch.deaths import killed
 from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
@@ -36,6 +37,7 @@ _HOLD_S = _PATIENCE_S + GRACE_S + 2.0
 # ends early, which the kernel reports too, and that must not look like a request to stop.
 _PARENT_ENDED = signal.SIGUSR2
 _RETRY_S = 0.1
+_ALIKE_S = 0.5  # for ranks that fail for the same reason to say so
 _ALL_STARTED_S = 10.0  # where the launcher does not say how many ranks this host has
 
 _channel: socket.socket | None = None
@@ -44,6 +46,14 @@ _channel: socket.socket | None = None
 def channel() -> socket.socket | None:
     """Return this rank's connection to its supervisor; None where there is none."""
     return _channel
+
+
+def tell(notice: Notice) -> bool:
+    """Tell this rank's supervisor; return whether there is one to hear it."""
+    try:
+        return _channel is not None and bool(_channel.send(notice.encode()))
+    except OSError:
+        return False
 
 
 def supervise() -> None:
@@ -102,6 +112,8 @@ class _Supervisor:
         self._stopped = False  # by the user or the launcher
         self._cause: Notice | None = None  # why another rank ended this one
         self._spoke = False
+        self._failed: Notice | None = None  # what the rank said last
+        self._heard: list[Notice] = []  # from siblings
         self._gone: set[int] = set()  # ranks of this host that have ended
         self._late: tuple[float, Notice] | None = None  # to be told to the rank at this time
         self._kill_at: float | None = None
@@ -109,6 +121,10 @@ class _Supervisor:
     def run(self) -> int:
         """Watch the rank to its end; return the exit code for the launcher."""
         status = self._wait_for_rank()
+        while self._to_rank.fileno() >= 0:  # it may have spoken and ended in the same moment
+            self._on_rank_notice()
+        if self._failed is not None:
+            self._say_once(self._failed)
         notice = self._describe(status)
         if notice.exit_code != 0:
             self._hold(notice)
@@ -169,6 +185,8 @@ class _Supervisor:
         notice = Notice.decode(data)
         if not data:
             self._to_rank.close()  # the rank has ended: SIGCHLD is on its way
+        elif notice is not None and notice.kind == "failed":
+            self._failed = notice  # the rank is ending
         elif notice is not None:
             self._speak(notice, self._siblings.tell(notice))
             self._kill_soon()
@@ -178,12 +196,13 @@ class _Supervisor:
             self._note_end(notice)
             if self._cause is not None or notice.exit_code == 0:
                 continue
-            if notice.kind == "finished":
+            if notice.kind in ("failed", "finished"):
                 self._late = self._late or (time.monotonic() + _PATIENCE_S, notice)
             else:
                 self._end_rank(notice)
 
     def _note_end(self, notice: Notice) -> None:
+        self._heard.append(notice)
         if notice.kind != "timed_out":  # that rank is still writing its record
             self._gone.add(notice.rank)
 
@@ -224,6 +243,11 @@ class _Supervisor:
             if self._rank == 0:
                 _print(self._cause.message)
             code = self._cause.exit_code
+        if code not in EXIT_CODES and code > 0 and not self._cause and not self._stopped:
+            message = f"{where} was ended by a library, with exit code {code}; see what that said"
+            lost = Notice("killed", self._rank, LostRank.exit_code, message)
+            self._say_once(lost)
+            return lost
         if code >= 0:
             ended = self._cause.exit_code if code and self._cause else code
             return Notice("finished", self._rank, ended, f"{where} ended with exit code {code}")
@@ -236,6 +260,31 @@ class _Supervisor:
         message = killed(where, -code)
         _print(message)
         return Notice("killed", self._rank, LostRank.exit_code, message)
+
+    def _say_once(self, notice: Notice) -> None:
+        """Print the end of the rank, unless another rank of this host says the same of its own.
+
+        Ranks often fail alike, within moments: the lowest of them speaks.
+        """
+        reached = self._siblings.tell(replace(notice, kind="failed"))
+        deadline = time.monotonic() + (
+            _ALIKE_S if min(reached, default=self._rank) < self._rank else 0
+        )
+        while not (is_said := self._is_said(notice)) and (left := deadline - time.monotonic()) > 0:
+            self._signals.wait(left, [self._siblings.socket])
+            for heard in self._siblings.hear():
+                self._note_end(heard)
+        if not is_said:
+            _print(f"nvrar-bench: error: {notice.message}")
+            self._siblings.tell(replace(notice, kind="killed"))
+
+    def _is_said(self, notice: Notice) -> bool:
+        """Whether another rank has said the same, or a lower one is about to."""
+        return any(
+            heard.says_as(notice)
+            for heard in self._heard
+            if heard.kind == "killed" or (heard.kind == "failed" and heard.rank < self._rank)
+        )
 
     def _hold(self, notice: Notice) -> None:
         """Give the other ranks of this host time to end: the launcher gives them none."""

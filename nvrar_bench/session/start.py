@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nvrar_bench import launch
-from nvrar_bench.errors import UsageError
+from nvrar_bench.errors import NotOneJob
 from nvrar_bench.launch.initialize import initialize_mpi
 from nvrar_bench.world import World, join, library_version
 
@@ -15,14 +15,14 @@ def join_world() -> World:
 
     Raises:
         Unavailable: mpi4py finds no MPI library.
-        UsageError: the launcher started more ranks than MPI sees, or the machines run different
-            numbers of ranks.
+        NotOneJob: the launcher started more ranks than MPI sees.
+        UsageError: the machines run different numbers of ranks.
     """
     initialize_mpi()
     world = join()
     try:
         launch.check_world(world.size, os.environ, library_version())
-    except UsageError:
+    except NotOneJob:
         launch.unlink_segments()
         raise
     world.comm.Barrier()

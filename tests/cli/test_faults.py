@@ -19,6 +19,7 @@ from typing import Any
 
 import pexpect
 import pytest
+from broken import ALL
 from output import messages, one_error, one_message, read
 
 # First a case that ends at once, then one that does not end by itself.
@@ -37,6 +38,7 @@ iters = 5_000_000
 warmup = 0
 backends = [{backends}]
 """
+HERE = Path(__file__).parent
 FINISHED = [("mpi", 64), ("nvrar", 64)]
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 SOON_S = 10.0  # from the fault, or from the deadline of a wait, to the end of everything
@@ -160,6 +162,26 @@ def test_ctrl_c_at_a_terminal(mpirun: Any, processes: Any, words: Any, tmp_path:
         assert (child.exitstatus, child.signalstatus) != (0, None)
         assert seen.count("nvrar-bench: error:") <= 1, seen
     _require_record(tmp_path / "run.json", "interrupted", "Interrupted")
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize("moment", ["start-up", "opening"])
+def test_what_all_ranks_raise_is_said_once(
+    run_words: Any, mpirun: Any, mpirun_environment: Any, moment: str, ranks: int
+):
+    whole = mpirun(ranks, "sweep", "--backend", "fake", "--sizes", "64")
+    words = [*whole[:4], str(HERE / "broken.py"), moment, "raises", str(ALL), *whole[6:]]
+    done = run_words(words, environment=mpirun_environment())
+    assert done.code == 1
+    assert "unexpected RuntimeError: two lines, on rank " in one_error(done.stderr)
+
+
+def test_no_escape_sequences_where_mpirun_gives_a_terminal(run_mpirun: Any):
+    """Open MPI's does, also where the user has a file."""
+    quick = ["sweep", "--backend", "fake", "--sizes", "64", "-n", "2", "-w", "0"]
+    done = run_mpirun(1, *quick, "--ranks", 2)
+    assert done.code == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_hang(start: Any, words: Any, tmp_path: Path):

@@ -52,6 +52,23 @@ def test_killed(job, ranks, who, via):
         assert it.record(rank).startswith(f"ReportedLoss: {message}")
 
 
+@pytest.mark.parametrize(("ranks", "who"), [(1, 0), (2, 1)])
+@VIA
+def test_a_library_ends_the_process(job, ranks, who, via):
+    """As Open MPI does where it cannot start, with code 14; this program never does."""
+    it = job(ranks, "exit=14", who, via)
+    assert it.end() == 4
+    message = f"rank {who} on host {HOST} was ended by a library, with exit code 14; see what that"
+    assert len(lines(it, f"nvrar-bench: error: {message}")) == 1
+    assert who == 0 or it.record(0).startswith(f"ReportedLoss: {message}")
+
+
+def test_a_library_ends_all_ranks(job):
+    it = job(3, "agree=14")
+    assert it.end() == 4
+    assert len(lines(it, "was ended by a library, with exit code 14")) == 1
+
+
 @VIA
 def test_segfault(job, via):
     it = job(2, "segfault", 1, via)
