@@ -94,7 +94,7 @@ def _open_nvrar(world: World, device: Device, timeout: float, tuning: Tuning) ->
     from nvrar_bench.backends.nvrar.backend import NvrarBackend
     from nvrar_bench.backends.nvrar.engines import engine_for
 
-    return NvrarBackend(world, engine_for(world, device), timeout, tuning)
+    return NvrarBackend(world, engine_for(world, device, tuning.mapped_nodes), timeout, tuning)
 
 
 def _open_fake(world: World, device: Device, timeout: float, _: Tuning) -> Backend:

@@ -42,6 +42,7 @@ def check(
     share_gpu: options.ShareGpu = False,
     first_epoch: options.FirstEpoch = 1,
     nodes: options.Nodes = None,
+    mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
     json: options.Json = None,
     timeout: options.Timeout = 60.0,
@@ -66,6 +67,7 @@ def check(
         share_gpu=share_gpu,
         first_epoch=first_epoch,
         tuning=tuning,
+        mapped_nodes=mapped_nodes,
     )
 
     def settings() -> Settings:

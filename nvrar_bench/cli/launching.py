@@ -33,6 +33,7 @@ class Launching:
     share_gpu: bool = False
     first_epoch: int = 1
     tuning: Path | None = None
+    mapped_nodes: bool = False
 
     def settings(
         self, device: str, ranks: int | None, nodes: int | None, follow_table: bool = True
@@ -52,7 +53,15 @@ class Launching:
         table = table_for(self.tuning, "--tuning") if follow_table else None
         return {
             "virtual_ranks": self.virtual_ranks,
-            "tuning": Tuning(self.blocks, self.threads, chunk, self.radix, self.first_epoch, table),
+            "tuning": Tuning(
+                self.blocks,
+                self.threads,
+                chunk,
+                self.radix,
+                self.first_epoch,
+                table,
+                self.mapped_nodes,
+            ),
             "batch": self._batch(),
             "graph": self.graph,
             "cold_cache": self.cold_cache,
@@ -87,6 +96,11 @@ class Launching:
             raise UsageError(
                 "--fabric loopback and --virtual-ranks N go together: loopback connects virtual "
                 "ranks, and virtual ranks have no other fabric"
+            )
+        if virtual and self.mapped_nodes:
+            raise UsageError(
+                "--mapped-nodes and --virtual-ranks exclude each other: virtual ranks of all nodes "
+                "are reached by loads and stores anyway"
             )
         if virtual and ranks:
             raise UsageError(

@@ -210,6 +210,14 @@ ShareGpu = Annotated[
         "--share-gpu", help="Let several ranks run on one GPU; every result then says so."
     ),
 ]
+MappedNodes = Annotated[
+    bool,
+    typer.Option(
+        "--mapped-nodes",
+        help="GPU: NVRAR reaches ranks of other virtual nodes (--nodes) by loads and stores. "
+        "Default: by NVSHMEM's puts, as between machines.",
+    ),
+]
 Precision = Annotated[
     str | None,
     typer.Option(

@@ -108,6 +108,7 @@ def sweep(
     share_gpu: options.ShareGpu = False,
     first_epoch: options.FirstEpoch = 1,
     nodes: options.Nodes = None,
+    mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
     launches: options.Launches = 1,
     max_launches: options.MaxLaunches = None,
@@ -137,6 +138,7 @@ def sweep(
         share_gpu,
         first_epoch,
         tuning,
+        mapped_nodes,
     )
     wish = Wish(
         minimum, maximum, factor, step, sizes, case, dtype, op, in_place, buffers, protocol,

@@ -81,6 +81,7 @@ def tune(
     virtual_ranks: options.VirtualRanks = None,
     share_gpu: options.ShareGpu = False,
     nodes: options.Nodes = None,
+    mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
     json: options.Json = None,
     timeout: options.Timeout = 60.0,
@@ -97,7 +98,7 @@ def tune(
 
     search = Search(output, json, backend, protocol, blocks, threads, chunk, radix, max_time)
     wish = Wish(minimum, maximum, factor, step, sizes, dtype=dtype, op=op, buffers=buffers)
-    launching = Launching(fabric, virtual_ranks, share_gpu=share_gpu)
+    launching = Launching(fabric, virtual_ranks, share_gpu=share_gpu, mapped_nodes=mapped_nodes)
     execute(
         lambda: tune_settings(
             search, wish, launching, device=device, nodes=nodes, ranks=ranks, timeout=timeout,

@@ -23,6 +23,7 @@ class GpuOptions:
         heap_bytes: symmetric memory that a rank needs; None: nobody needs any.
         heap_required: a backend that needs it was asked for by name.
         symmetric: buffers are to lie in it, whatever the backends.
+        mapped_nodes: NVRAR reaches other virtual nodes by loads and stores.
     """
 
     share: bool = False
@@ -31,6 +32,7 @@ class GpuOptions:
     heap_bytes: int | None = None
     heap_required: bool = False
     symmetric: bool = False
+    mapped_nodes: bool = False
 
     def require_none(self) -> None:
         """Refuse, on CPU ranks, what only GPUs have.
@@ -41,6 +43,7 @@ class GpuOptions:
         given = {
             f"--graph {self.graph}": self.graph > 1,
             "--share-gpu": self.share,
+            "--mapped-nodes": self.mapped_nodes,
         }
         for option, is_given in given.items():
             if is_given:

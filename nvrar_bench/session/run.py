@@ -316,4 +316,5 @@ def gpu_options(settings: Settings, todo: Sequence[Stage]) -> GpuOptions:
         share=settings.share_gpu, graph=settings.graph, cold_cache=settings.cold_cache,
         heap_bytes=needed if nvrar or symmetric else None,
         heap_required="nvrar" in settings.backends, symmetric=symmetric,
+        mapped_nodes=settings.tuning.mapped_nodes,
     )  # fmt: skip

@@ -79,6 +79,7 @@ class Settings:
             "graph": self.graph,
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,
+            "mapped_nodes": self.tuning.mapped_nodes,
             "soak": self._soak(),
             "first_epoch": self.tuning.first_epoch,
             "launches": self.launches,

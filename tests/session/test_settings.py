@@ -54,6 +54,7 @@ def test_every_option_as_resolved():
         "graph": 1,
         "cold_cache": False,
         "share_gpu": False,
+        "mapped_nodes": False,
         "soak": None,
         "first_epoch": 1,
         "launches": 1,

@@ -154,6 +154,10 @@ class NvrarBackend(Tunable):
             self.engine.clear(staging.memory)
         self.world.comm.Barrier()
 
+    def facts(self) -> dict[str, str]:
+        """What the engine says."""
+        return self.engine.facts()
+
     def close(self) -> None:
         """Free the staging memory."""
         for staging in self._staging.values():

@@ -97,14 +97,19 @@ class _CudaEngine(Engine):
 
 
 class NvshmemEngine(_CudaEngine):
-    """The fabric `nvshmem`: one rank on each GPU, on any number of machines."""
+    """The fabric `nvshmem`: one rank on each GPU, on any number of machines.
+
+    Ranks of other virtual nodes are reached by puts, as those of other machines are, unless
+    `mapped_nodes`: then by loads and stores, since NVSHMEM maps all of a machine.
+    """
 
     fabric = "nvshmem"
     all_mapped = False
 
-    def __init__(self, device: CudaDevice) -> None:
+    def __init__(self, device: CudaDevice, mapped_nodes: bool = False) -> None:
         """Share each GPU's multiprocessors among its ranks; all ranks have as many blocks."""
         super().__init__(device)
+        self._puts_between_nodes = device.world.virtual_nodes and not mapped_nodes
         fit = min(MOST_BLOCKS, device.gpu.sms // device.ranks_sharing)
         self.limits = gpu_limits(max(1, min(device.world.comm.allgather(fit))))
 
@@ -120,6 +125,24 @@ class NvshmemEngine(_CudaEngine):
         """Bind the one rank's arguments; they go with the launch."""
         _require_aligned(seats)
         return self._bound(kernel, seats[0], launch)
+
+    def allocate(self, nbytes: int) -> Memory:
+        """Allocate in NVSHMEM's heap; what is to be reached by puts counts as not mapped."""
+        memory, world = super().allocate(nbytes), self.device.world
+        if not self._puts_between_nodes:
+            return memory
+        nodes = zip(memory.peers, world.node_of, strict=True)
+        return Memory(memory.block, tuple(at if node == world.node else 0 for at, node in nodes))
+
+    def facts(self) -> dict[str, str]:
+        """How ranks of other nodes are reached."""
+        world = self.device.world
+        if world.nodes == 1:
+            return {}
+        if not world.virtual_nodes:
+            return {"nvrar_between_nodes": "puts, unless NVSHMEM maps the peer"}
+        path = "puts" if self._puts_between_nodes else "loads and stores"
+        return {"nvrar_between_nodes": path}
 
 
 class LoopbackEngine(_CudaEngine):

@@ -50,6 +50,10 @@ class Engine(ABC):
     def __init__(self, device: Device) -> None:
         self.device = device
 
+    def facts(self) -> dict[str, str]:
+        """What a reader of its figures needs to know, for the record."""
+        return {}
+
     @abstractmethod
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Build and load kernels that are to come, all at once. Collective over the machine.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from nvrar_bench.devices.cuda.device import CudaDevice
 
 
-def engine_for(world: World, device: Device) -> Engine:
-    """Open the engine for the ranks of `world` on `device`.
+def engine_for(world: World, device: Device, mapped_nodes: bool = False) -> Engine:
+    """Open the engine for the ranks of `world` on `device`; see Tuning for `mapped_nodes`.
 
     Raises:
         Unavailable: what it needs is missing.
@@ -26,4 +26,4 @@ def engine_for(world: World, device: Device) -> Engine:
     from nvrar_bench.backends.nvrar.cuda import LoopbackEngine, NvshmemEngine
 
     gpu = cast("CudaDevice", device)
-    return LoopbackEngine(gpu) if world.virtual_ranks else NvshmemEngine(gpu)
+    return LoopbackEngine(gpu) if world.virtual_ranks else NvshmemEngine(gpu, mapped_nodes)

@@ -22,6 +22,7 @@ class Tuning:
         radix: nodes that exchange directly in one step; 2 is recursive doubling.
         first_epoch: number of the first window; only tests have a reason to choose it.
         table: what was found to be best, by size.
+        mapped_nodes: ranks of other virtual nodes are reached by loads and stores, not by puts.
     """
 
     blocks: int | None = None
@@ -30,6 +31,7 @@ class Tuning:
     radix: int | None = None
     first_epoch: int = 1
     table: TuningTable | None = None
+    mapped_nodes: bool = False
 
     @property
     def radices(self) -> tuple[int, ...]:

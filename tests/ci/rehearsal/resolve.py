@@ -15,23 +15,19 @@ from pathlib import Path
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.cache import cache_dir
 
-# A GPU's fabric, read by a host's compiler, with every thread of the launch a thread. All ranks of
-# one machine are mapped, so NVSHMEM's own calls are never made.
+# A GPU's fabric, read by a host's compiler, with every thread of the launch a thread; and what it
+# calls of NVSHMEM, in memory that all ranks map.
 _NVSHMEM = '#include "fabric/nvshmem.cuh"'
 _BEFORE = """#define NVRAR_EMULATED
 #define __device__
 #define __grid_constant__
 #define __launch_bounds__(...)
-#include <stdlib.h>
+#include <string.h>
 #include <thread>
 #include <vector>
 """
+_PUTS = Path(__file__).with_name("puts.h")
 _BEHIND = """
-extern "C" void nvrar_put(void*, const void*, unsigned long, int) { abort(); }
-extern "C" void nvrar_put_signal(void*, const void*, unsigned long, unsigned long*, unsigned long,
-                                 int) { abort(); }
-extern "C" void nvrar_settle(unsigned long*, unsigned long) { abort(); }
-
 extern "C" void nvrar_launch_one(const nvrar::Arguments* arguments, int, int blocks, int threads) {
     std::vector<nvrar::EmulatedBlock> all(blocks);
     std::vector<std::thread> running;
@@ -68,7 +64,7 @@ def source_of(cubin: bytes) -> Found:
 def for_cpu(source: Path) -> str:
     """What a host's compiler makes a launch of."""
     text = source.read_text()
-    return _BEFORE + text + _BEHIND if _NVSHMEM in text else text
+    return _BEFORE + text + _PUTS.read_text() + _BEHIND if _NVSHMEM in text else text
 
 
 def main(cubin: Path, library: Path) -> None:

@@ -1,0 +1,85 @@
+"""NVRAR over NVSHMEM: which ranks its kernel finds mapped, and so reaches by loads and stores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from nvrar_bench.backends.nvrar.backend import require_mapped
+from nvrar_bench.backends.nvrar.cuda import NvshmemEngine
+from nvrar_bench.backends.nvrar.engines import engine_for
+
+RANKS, RANK = 6, 3
+MAPPED = tuple(range(0x1000, 0x1000 * (RANKS + 1), 0x1000))
+
+
+class Comm:
+    """Of rank 3 of six processes."""
+
+    size, rank = RANKS, RANK
+
+    def allgather(self, mine):
+        return [mine] * RANKS
+
+
+class Device:
+    """Symmetric memory that all ranks of a machine map; `peers` says where."""
+
+    ranks_sharing, gpu = RANKS, SimpleNamespace(sms=132)
+
+    def __init__(self, world, peers=MAPPED):
+        self.world, self.peers = world, peers
+
+    def allocate(self, nbytes, kind):
+        return (nbytes, kind)
+
+    def view(self, block, first, nbytes, dtype):
+        return block
+
+    def peer_addresses(self, block):
+        return self.peers
+
+
+@pytest.fixture
+def engine(alone):
+    """`engine(nodes=2)`: of rank 3 of 6 on one machine."""
+    one = replace(alone, comm=Comm(), hosts=alone.hosts * RANKS, machine_of=(0,) * RANKS)
+
+    def open_it(nodes: int, mapped_nodes: bool = False) -> NvshmemEngine:
+        world = one if nodes == 1 else one.with_nodes(nodes)
+        return engine_for(world, Device(world), mapped_nodes)
+
+    return open_it
+
+
+@pytest.mark.parametrize(
+    ("nodes", "own"), [(1, {0, 1, 2, 3, 4, 5}), (2, {3, 4, 5}), (3, {2, 3}), (6, {3})]
+)
+def test_ranks_of_other_virtual_nodes_are_not_mapped(engine, nodes, own):
+    memory = engine(nodes).allocate(4096)
+    assert memory.peers == tuple(at if r in own else 0 for r, at in enumerate(MAPPED))
+    assert memory.block == (4096, "symmetric")
+    require_mapped(engine(nodes).device.world, memory.peers)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 6])
+def test_with_mapped_nodes_all_are(engine, nodes):
+    assert engine(nodes, mapped_nodes=True).allocate(4096).peers == MAPPED
+
+
+def test_machines_are_mapped_as_nvshmem_maps_them(alone):
+    """By NVLink between them, they may be."""
+    machines = (0, 0, 0, 1, 1, 1)
+    world = replace(alone, comm=Comm(), hosts=("a",) * 3 + ("b",) * 3, machine_of=machines, nodes=2)
+    some = (0, 0, *MAPPED[2:])
+    made = engine_for(world, Device(world, some))
+    assert made.allocate(64).peers == some
+    assert made.facts() == {"nvrar_between_nodes": "puts, unless NVSHMEM maps the peer"}
+
+
+def test_the_record_says_by_which_path(engine):
+    assert engine(1).facts() == {}
+    assert engine(2).facts() == {"nvrar_between_nodes": "puts"}
+    assert engine(2, mapped_nodes=True).facts() == {"nvrar_between_nodes": "loads and stores"}
