@@ -14,6 +14,8 @@
 #     NVRAR_GPU_STEPS    the steps to run, by name                                 all
 #     NVRAR_GPU_ITERS    timed calls per case                                      200
 #     NVRAR_GPU_JOBS     correctness runs at a time                                4
+#     NVRAR_GPU_ROUNDS   rounds beside nccl-tests, of which the best counts        3
+#     NVRAR_GPU_MPIRUN   of the MPI that nccl-tests was built with                 mpirun, or the one beside PYTHON
 #     NVRAR_GPU_MPS      1: MPS for ranks that share the GPU, where it starts      1
 set -uo pipefail
 
@@ -24,12 +26,12 @@ python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 export NCCL_DEBUG=${NCCL_DEBUG:-WARN} # a first failure says why
 export PYTHONPATH=${here%/*}${PYTHONPATH:+:$PYTHONPATH} # the package need not be installed
 mkdir -p "$1" && cd "$1" || exit 1
-rm -f ./*.json ./*.log ./*.part ./*.table
+rm -f ./*.json ./*.log ./*.part ./*.table ./nccltests-*.txt
 : >commands.tsv # step, command, outcome, seconds
 
 slow=${NVRAR_GPU_SLOW:-1}
 budget=$((${NVRAR_GPU_BUDGET:-465} * slow))
-chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl timings floor cpu}
+chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl nccltests timings floor cpu}
 jobs=${NVRAR_GPU_JOBS:-4}
 iters=${NVRAR_GPU_ITERS:-200}
 few=$((iters < 20 ? iters : 20)) # of warm-up; and where ranks take turns on the GPU
@@ -210,15 +212,17 @@ sanitizer() { # memcheck knows global memory; racecheck knows shared memory alon
 }
 
 nvshmem() {
-    local ranks
+    local ranks nodes
     start_mps
     for ranks in 2 4 $(eight); do
         nvrar "check-nvshmem-$ranks" 20 check "${shared[@]}" --ranks "$ranks" --backend nvrar \
             --timeout 10 --case "$here/gpu-small.toml" || [ "$ranks" -gt 2 ] ||
             try why-nvshmem 20 env NVSHMEM_DEBUG=INFO "$python" -m nvrar_bench check "${shared[@]}" \
                 --ranks 2 --backend nvrar --timeout 10 --case "$here/gpu-small.toml"
-        nvrar "check-nvshmem-$ranks-nodes" 20 check "${shared[@]}" --ranks "$ranks" --nodes 2 \
-            --backend nvrar --timeout 10 --case "$here/gpu-small.toml"
+        nodes=(check "${shared[@]}" --ranks "$ranks" --nodes 2 --backend nvrar --timeout 10
+            --case "$here/gpu-small.toml") # reached by puts, and by loads and stores
+        nvrar "check-nvshmem-$ranks-nodes" 20 "${nodes[@]}"
+        nvrar "check-nvshmem-$ranks-mapped" 20 "${nodes[@]}" --mapped-nodes
     done
     stop_mps
 }
@@ -246,9 +250,35 @@ nccl() { # where NCCL refuses ranks that share a GPU: alone with one rank, and t
     stop_mps
 }
 
+# perf NAME OPTIONS...: all_reduce_perf on two ranks that share the GPU; what it prints is NAME.txt, too.
+perf() {
+    try "$1" 20 sh -c '"$@" >"$0"; code=$?; cat "$0"; exit $code' "$1.txt" "${theirs[@]}" "${@:2}"
+}
+
+nccltests() { # ours and theirs in turns, so that the moods of the machine meet both
+    local perf mpirun round theirs
+    local ours=(sweep "${shared[@]}" --ranks 2 --backend nccl --timeout 10 -n "$iters" -w "$few")
+    perf=$(command -v all_reduce_perf) || { refuse "all_reduce_perf not found"; return; }
+    timeout 20 "$python" -c "$nccl_shares" 2>>"$(log)" || { refuse "NCCL refuses to share a GPU"; return; }
+    mpirun=$(command -v "${NVRAR_GPU_MPIRUN:-mpirun}" "${python%/*}/mpirun" | head -n 1)
+    theirs=(env NCCL_MULTI_RANK_GPU_ENABLE=1 NCCL_TESTS_DEVICE=0 OMPI_ALLOW_RUN_AS_ROOT=1
+        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "${mpirun:-mpirun}" -n 2 "$perf" -b 128K -e 2M -f 2 -n 100 -w 20)
+    start_mps
+    for round in $(seq "${NVRAR_GPU_ROUNDS:-3}"); do
+        perf "nccltests-plain-$round"
+        nvrar "sweep-nccltests-$round" 20 "${ours[@]}" --buffers "private,symmetric"
+        perf "nccltests-symmetric-$round" -R 2
+        perf "nccltests-graph-$round" -G 10
+        nvrar "sweep-nccltests-graph-$round" 20 "${ours[@]}" --buffers private --graph 20
+    done
+    stop_mps
+}
+
 timings() {
     local eight=("${loopback[@]}" --virtual-ranks 8 --nodes 2 -n "$iters" -w "$few" --timeout 20)
     local all=(--dtype "float32,bfloat16" --protocol "signal,packet,auto") blocks ranks most fitting=
+    local nodes=(sweep "${shared[@]}" --ranks 4 --nodes 2 --backend nvrar --protocol "signal,packet"
+        --timeout 10 -n "$few" -w "$few") # reached by puts, and by loads and stores
     nvrar sweep-loopback 30 sweep "${eight[@]}" "${all[@]}"
     nvrar sweep-loopback-graph 30 sweep "${eight[@]}" "${all[@]}" --graph 10
     nvrar sweep-loopback-cold 30 sweep "${eight[@]}" "${all[@]}" --cold-cache
@@ -270,6 +300,8 @@ timings() {
         nvrar "sweep-nvshmem-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --backend nvrar \
             --protocol signal,packet --timeout 10 -n "$few" -w "$few"
     done
+    nvrar sweep-nvshmem-4-nodes 20 "${nodes[@]}"
+    nvrar sweep-nvshmem-4-mapped 20 "${nodes[@]}" --mapped-nodes
     stop_mps
 }
 
@@ -293,13 +325,14 @@ trap stop_mps EXIT
 trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM
 
 no_gpu=$(timeout 20 "$python" -c "$why_no_gpu" 2>&1 | tail -n 1)
-begin facts 15 && { facts; end; }
-begin_on_gpu kernels 80 && { kernels; end; }
+begin facts 10 && { facts; end; }
+begin_on_gpu kernels 65 && { kernels; end; }
 begin_on_gpu loopback 100 && { loopback; end; }
 begin_on_gpu sanitizer 45 && { sanitizer; end; }
 begin_on_gpu nvshmem 45 && { nvshmem; end; }
-begin_on_gpu nccl 50 && { nccl; end; }
-begin_on_gpu timings 80 && { timings; end; }
-begin_on_gpu floor 20 && { floor; end; }
+begin_on_gpu nccl 40 && { nccl; end; }
+begin_on_gpu nccltests 45 && { nccltests; end; }
+begin_on_gpu timings 70 && { timings; end; }
+begin_on_gpu floor 15 && { floor; end; }
 begin cpu 30 && { cpu; end; }
 summary

@@ -126,7 +126,7 @@ def _copied(device: CudaDevice, moved: int, samples: int) -> dict[str, Any]:
     operation = Copy(device, moved // 2)
     try:
         # In batches, as the sweeps that the floor is held against.
-        batch = device.batch_for(moved)
+        batch = device.batch_for(1)
         median = statistics.median(samples_us(device, operation, samples, batch))
     finally:
         operation.close()

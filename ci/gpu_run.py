@@ -13,7 +13,11 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.results.record import Result, RunRecord
 
 NOT_RUN = "not run"
-_OPTIONAL = ("sanitizer", "not run: compute-sanitizer not found")
+_OPTIONAL = (
+    ("sanitizer", "not run: compute-sanitizer not found"),
+    ("nccltests", "not run: all_reduce_perf not found"),
+    ("nccltests", "not run: NCCL refuses to share a GPU"),
+)
 
 Medians = Mapping[tuple[str, str, int], float]  # by backend, variant and size
 
@@ -35,13 +39,14 @@ class Command:
     @property
     def missing(self) -> bool:
         """It should have run."""
-        return self.outcome.startswith(NOT_RUN) and (self.step, self.outcome) != _OPTIONAL
+        return self.outcome.startswith(NOT_RUN) and (self.step, self.outcome) not in _OPTIONAL
 
 
 @dataclass(frozen=True)
 class Run:
     """All that there is in OUT."""
 
+    folder: Path
     commands: tuple[Command, ...]
     records: Mapping[str, RunRecord]
     damaged: tuple[str, ...]
@@ -59,7 +64,7 @@ class Run:
                     records[path.stem] = RunRecord.from_json(path.read_bytes())
             except (UsageError, ValueError, KeyError, TypeError) as error:
                 damaged.append(f"{path.name}: {error}")
-        return cls(_commands(folder / "commands.tsv"), records, tuple(damaged), floor)
+        return cls(folder, _commands(folder / "commands.tsv"), records, tuple(damaged), floor)
 
     def named(self, *beginnings: str) -> dict[str, RunRecord]:
         """The records whose names begin so."""

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gpu_model import ONE_WINDOW, SLICES, cost
+from gpu_nccltests import beside_nccltests
 from gpu_run import NOT_RUN, Medians, Run, fastest, medians, sizes
 
 from nvrar_bench.results.record import RunRecord
@@ -149,9 +150,15 @@ def plain(run: Run, beginning: str) -> list[str]:
         found = medians(record.results)
         for size in sizes(found):
             row = [f"{b} {v} {_us(us)} us" for (b, v, s), us in found.items() if s == size]
-            lines.append(f"{record.topology.ranks} ranks {format_size(size):>5}  {'  '.join(row)}")
+            lines.append(f"{_ranks(record)} {format_size(size):>5}  {'  '.join(row)}")
         lines += _warnings(record)
     return lines or [NOT_RUN]
+
+
+def _ranks(record: RunRecord) -> str:
+    """How many there are, and how those of other nodes are reached."""
+    shape, path = record.topology, record.environment.get("nvrar_between_nodes")
+    return f"{shape.ranks} ranks" + (f" in {shape.nodes} nodes, by {path}," if path else "")
 
 
 def best_blocks(run: Run) -> list[str]:
@@ -220,6 +227,7 @@ def text(run: Run) -> str:
         "correctness": correctness(run),
         "loopback beside the floor, float32": above_floor(run),
         "NVRAR beside NCCL and MPI": beside_nccl(run),
+        "NCCL beside nccl-tests": beside_nccltests(run.folder, run.records),
         "NVSHMEM": plain(run, "sweep-nvshmem"),
         "blocks": best_blocks(run),
         "CPU": plain(run, "sweep-cpu"),

@@ -23,7 +23,10 @@ TOOLS = (
     "head", "tail", "wc", "dirname", "basename", "sleep", "c++", "g++", "ld", "as", "uname",
     "lscpu",
 )  # fmt: skip
-STEPS = ["facts", "kernels", "loopback", "sanitizer", "nvshmem", "nccl", "timings", "floor", "cpu"]
+STEPS = [
+    "facts", "kernels", "loopback", "sanitizer", "nvshmem", "nccl", "nccltests", "timings", "floor",
+    "cpu",
+]  # fmt: skip
 # Runs the summary, and writes everything else down; no GPU is missing.
 STUB = """#!/bin/sh
 case "$*" in
@@ -256,7 +259,7 @@ def test_a_program_that_breaks_without_a_message_of_its_own_is_told_with_its_las
 def test_a_slow_machine_gets_more_time(run_script, stub):
     code, text, _ = run_script(PYTHON=stub(), NVRAR_GPU_STEPS="cpu", NVRAR_GPU_SLOW=10)
     assert code == 2
-    assert re.search(r"== 9 cpu, at most 46[45]\d s", text), text
+    assert re.search(r"== 10 cpu, at most 46[45]\d s", text), text
 
 
 @pytest.mark.parametrize(("starts", "outcome"), [(1, "ok"), (0, "not used: it does not start")])

@@ -16,6 +16,7 @@ import rehearse
 from gpu_model import cost
 from gpu_run import Run
 
+from nvrar_bench.devices.cuda.timing import BATCH
 from nvrar_bench.results.schema import schema
 
 K128, M2 = 128 << 10, 2 << 20
@@ -69,7 +70,7 @@ def require_sound(run: Run, folder: Path) -> None:
         assert all(one.check.elements and not one.check.wrong for one in record.results)
 
 
-def stub_us(nbytes: int, blocks: int, calls: int = 1) -> float:
+def stub_us(nbytes: int, blocks: int, calls: int = BATCH) -> float:
     """An event in `calls` calls, a kernel, its float32 elements, its blocks."""
     return 0.5 / calls + 5 + nbytes / 4 * 1e-4 + 0.1 * blocks
 
@@ -101,11 +102,13 @@ def _require_times(run: Run, text: str) -> None:
     for protocol in ("signal", "packet"):
         moved = cost(protocol, 8, 2, M2)
         floor = run.floor.of(moved)
-        assert floor == pytest.approx(0.5 + 1e-6 * moved.moved_bytes / 2 + 0.003 * 3, abs=0.05)
+        assert floor == pytest.approx(
+            0.5 / BATCH + 1e-6 * moved.moved_bytes / 2 + 0.003 * 3, abs=0.05
+        )
         us = stub_us(M2, 4)
         row = (
             f"   2M {protocol} {us:8.2f} us  floor {floor:8.2f} us  {us / floor:4.2f}x  "
-            f"graph {stub_us(M2, 4, calls=10):8.2f} us  cold {us:8.2f} us"
+            f"graph {stub_us(M2, 4, calls=10):8.2f} us  cold {stub_us(M2, 4, calls=1):8.2f} us"
         )
         assert row in text
         assert f" 128K {protocol} best  4 blocks  (4: {stub_us(K128, 4):.2f} us)" in text
@@ -121,13 +124,20 @@ def _require_times(run: Run, text: str) -> None:
 def test_ranks_that_share_a_gpu_from_the_command_line_to_the_summary(
     rehearsal, tmp_path, number, shares
 ):
-    code, text, run = rehearsal("nvshmem nccl", STUB_NCCL=number)
+    steps = "nvshmem nccl nccltests"
+    code, text, run = rehearsal(steps, STUB_NCCL=number, NVRAR_GPU_ROUNDS="1")
     assert code == 2, text
+    beside = outcomes(run, "nccltests")
+    _require_nccltests(beside, text, shares)
     ran = outcomes(run, "nvshmem", "nccl")
     refused = ran.pop("NCCL on several ranks", "")
     assert bool(refused) != shares
     assert set(ran.values()) == {"ok"}, ran
-    assert len(ran) == (11 if shares else 13)
+    assert len(ran) == (14 if shares else 16)
+    for ranks in (2, 4, 8):
+        for name, path in (("nodes", "puts"), ("mapped", "loads and stores")):
+            record = run.records[f"check-nvshmem-{ranks}-{name}"]
+            assert record.environment["nvrar_between_nodes"] == path
     require_sound(run, tmp_path / "out")
     backends = [{one.backend for one in run.records["check-nccl-4"].results}]
     assert backends == [{"nccl", "nvrar", "mpi"} if shares else {"nvrar", "mpi"}]
@@ -137,9 +147,30 @@ def test_ranks_that_share_a_gpu_from_the_command_line_to_the_summary(
         for one in run.records[alone].results
         if (one.backend, one.size_bytes) == ("nccl", K128)
     }
-    assert us == pytest.approx(0.5 + 20 + K128 / 4 * 1e-4, abs=0.01)
+    assert us == pytest.approx(0.5 / BATCH + 20 + K128 / 4 * 1e-4, abs=0.01)
     assert f"nccl {us:8.2f} us" in text
     assert f"nvshmem: 3.4.5\nnccl: {number[0]}.{int(number[1:3])}.{int(number[3:])}\n" in text
+
+
+def _require_nccltests(ran: dict[str, str], text: str, shares: bool) -> None:
+    """Ours is the stub's time, and a part of what two events cost."""
+    if not shares:
+        assert ran == {"-": "not run: NCCL refuses to share a GPU"}
+        return
+    assert ran.pop("MPS") == "ok"
+    assert set(ran.values()) == {"ok"}, ran
+    modes = ("plain", "symmetric", "graph")
+    assert set(ran) == {
+        "sweep-nccltests-1", "sweep-nccltests-graph-1", *(f"nccltests-{mode}-1" for mode in modes)
+    }  # fmt: skip
+    for mode in modes:
+        for size in (K128, M2):
+            us = 20 + size / 4 * 1e-4
+            ours = us + 0.5 / (20 if mode == "graph" else BATCH)
+            assert (
+                f"ours {ours:8.2f} us  nccl-tests {us - 0.005:8.2f} us  1.00x  within 5%: met"
+                in text
+            )
 
 
 def test_a_kernel_that_is_wrong_is_found(rehearsal, tmp_path):

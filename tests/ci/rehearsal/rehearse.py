@@ -4,8 +4,8 @@
 
 The driver is tests/devices/cuda/stub_driver.cpp, found by LD_LIBRARY_PATH: it runs what the
 host's compiler makes of the sources whose cubins it is given. NCCL and NVSHMEM are stand-ins for
-ranks of one machine, below their real bindings; nvidia-smi, compute-sanitizer and the control
-program of MPS are stand-ins on PATH. The exit code is that of ci/gpu.sh.
+ranks of one machine, below their real bindings; nvidia-smi, compute-sanitizer, nccl-tests
+and the control program of MPS are stand-ins on PATH. The exit code is that of ci/gpu.sh.
 """
 
 from __future__ import annotations
@@ -40,6 +40,17 @@ done
 echo "========= COMPUTE-SANITIZER"
 "$@" || exit
 echo "========= ERROR SUMMARY: 0 errors"
+""",
+    # As nccl-tests prints it, with the times of stub_nccl.cpp; the other ranks print nothing.
+    "all_reduce_perf": """[ "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}" = 0 ] || exit 0
+[ "$NCCL_MULTI_RANK_GPU_ENABLE" = 1 ] || { echo "Duplicate GPU detected" >&2; exit 3; }
+for rank in 0 1; do echo "#  Rank  $rank Group  0 Pid   1000 on host device  0 [0] Stub GPU"; done
+echo "NCCL version 2.32.3+cuda13.0"
+for size in 131072 262144 524288 1048576 2097152; do
+    time=$((2000 + size / 400))
+    time=$((time / 100)).$(printf %02d $((time % 100)))
+    echo "$size $((size / 4)) float sum -1 $time 1.00 1.00 0 $time 1.00 1.00 0"
+done
 """,
     "nvidia-cuda-mps-control": """pipe=$CUDA_MPS_PIPE_DIRECTORY/control
 if [ "${1:-}" = -d ]; then : >"$pipe"; else read -r word && [ "$word" = quit ] && rm "$pipe"; fi
