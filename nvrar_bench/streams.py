@@ -2,6 +2,9 @@
 
 Python's own streams drop what a pipe does not take at once (PYTHONUNBUFFERED, a pipe that another
 program made non-blocking), and tell of a full disk only when the process ends, as exit code 120.
+
+Standard output is for results alone. MPI, UCX and NCCL print there too, in C: descriptor 1 becomes
+standard error, and results have a descriptor of their own.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ from typing import Any, TextIO
 from nvrar_bench.errors import OutputError, ReaderGone
 
 _REASONS = {errno.EBADF: "it is closed"}
+_results: TextIO | None = None  # once `sys.stdout` is for what libraries print
 _FIX = "send it to a file or pipe that can take it, or to /dev/null"
 
 
 def take_over() -> None:
     """Write all that goes to `sys.stdout` and `sys.stderr` by the streams of this module.
 
+    Whatever else writes to descriptor 1 reaches standard error, also what this process starts.
     Streams that a caller has put in their place stay. A closed descriptor is taken by /dev/null,
     else the next file to be opened would be standard output; writing to standard output still
     fails, while messages that nobody can read are dropped.
@@ -29,9 +34,28 @@ def take_over() -> None:
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         _occupy(number, flags)
     if sys.stdout is sys.__stdout__:
-        sys.stdout = stream(1, sys.stdout)
+        sys.stdout = stream(set_apart(), sys.stdout)
     if sys.stderr is sys.__stderr__:
         sys.stderr = stream(2, sys.stderr, is_vital=False)
+
+
+def set_apart() -> int:
+    """Make descriptor 1 standard error; return one, not inherited, of what it was."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    return kept
+
+
+def expect_prints() -> None:
+    """Send to standard error what Python libraries print from here on; `results` stay."""
+    global _results
+    _results = results()
+    sys.stdout = sys.stderr
+
+
+def results() -> TextIO:
+    """Standard output, as the user has it."""
+    return _results or sys.stdout
 
 
 def stream(descriptor: int, like: TextIO | None, is_vital: bool = True) -> TextIO:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from nvrar_bench import launch
+from nvrar_bench import launch, streams
 from nvrar_bench.cli.console import console
 from nvrar_bench.cli.repeat import reports_elsewhere
 from nvrar_bench.errors import NvrarBenchError, ReaderGone, TimedOut, Unexpected
@@ -38,6 +38,7 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
         NvrarBenchError: what ended the run; it is raised on every rank. Or, where the run ended
             well, that its record or its report was not written.
     """
+    streams.expect_prints()
     writer = Writer(json)
     if launch.rank(os.environ) == 0:
         writer.check_writable()

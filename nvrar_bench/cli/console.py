@@ -16,26 +16,41 @@ from rich.console import Console
 
 from nvrar_bench.launch.environment import expected_ranks
 from nvrar_bench.report.show import WIDE
+from nvrar_bench.streams import results
 
 _VARIABLE = "NVRAR_BENCH_TERMINAL"
 
 
 def announce_terminal() -> None:
     """Tell the ranks to come which of stdout and stderr are terminals, and how wide."""
-    streams = (("stdout", sys.stdout), ("stderr", sys.stderr))
-    names = [name for name, stream in streams if _is_terminal(stream)]
-    os.environ[_VARIABLE] = " ".join([str(shutil.get_terminal_size().columns), *names])
+    names = [name for name in ("stdout", "stderr") if _is_terminal(_stream(name))]
+    os.environ[_VARIABLE] = " ".join([str(_columns(results())), *names])
 
 
 def console(name: str) -> Console:
     """A console on `stdout` or `stderr`."""
-    stream = getattr(sys, name)
+    stream = _stream(name)
     columns, *terminals = os.environ.get(_VARIABLE, "0").split()
     if name in terminals:
         return Console(file=stream, force_terminal=True, width=int(columns))
     if _is_terminal(stream):
-        return Console(file=stream)
+        return Console(file=stream, width=_columns(stream) if name == "stdout" else None)
     return Console(file=stream, force_terminal=False, width=WIDE)
+
+
+def _stream(name: str) -> TextIO:
+    return results() if name == "stdout" else sys.stderr
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide its terminal is; shutil looks at descriptor 1 alone, which is standard error."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return shutil.get_terminal_size().columns
 
 
 def _is_terminal(stream: TextIO) -> bool:

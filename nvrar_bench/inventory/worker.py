@@ -18,6 +18,7 @@ from typing import TextIO
 from nvrar_bench.inventory.tables import STEPS, Step
 from nvrar_bench.launch.processes import signal_when_parent_ends
 from nvrar_bench.results.inventory import Ability, Row
+from nvrar_bench.streams import set_apart
 
 READY = "ready"
 
@@ -38,13 +39,6 @@ def read(line: str) -> list[Row | Ability]:
     ]
 
 
-def _own_stdout() -> TextIO:
-    """What was stdout; whatever libraries print there goes to stderr from now on."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return out
-
-
 def _forbid_mpi_init() -> None:
     """Whoever imports mpi4py.MPI from here on does not initialise MPI."""
     try:
@@ -57,7 +51,7 @@ def _forbid_mpi_init() -> None:
 def main(first: int, steps: Sequence[Step] = STEPS) -> None:
     """Take all steps from `first` on, and end without asking the libraries."""
     signal_when_parent_ends(signal.SIGKILL)
-    out = _own_stdout()
+    out = os.fdopen(set_apart(), "w")
     _forbid_mpi_init()
     serve(steps[first:], out)
     os._exit(0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.streams import results
 
 STDOUT = Path("-")
 
@@ -54,9 +54,8 @@ def write_text(destination: Path | None, text: str, option: str) -> None:
         return
     try:
         if destination == STDOUT:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(text.encode("utf-8"))
-            sys.stdout.buffer.flush()
+            results().buffer.write(text.encode("utf-8"))
+            results().buffer.flush()
         else:
             replace(target_of(destination), text)
     except (OSError, RuntimeError) as error:

@@ -7,7 +7,6 @@ step: whoever reads sees the old record or the new one, never half of one.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from threading import RLock
@@ -16,6 +15,7 @@ from typing import Any
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.results.files import STDOUT, reason_of, replace, require_writable, target_of
 from nvrar_bench.results.record import RunRecord
+from nvrar_bench.streams import results
 
 __all__ = ["STDOUT", "Writer", "encode"]
 
@@ -97,8 +97,7 @@ class Writer:
             self._replace(target_of(self.destination or STDOUT), text, finished)
         elif finished:
             self._finished = True
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            results().write(text)
 
     def _replace(self, target: Path, text: str, finished: bool) -> None:
         def wanted() -> bool:

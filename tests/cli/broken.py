@@ -28,6 +28,14 @@ def fail() -> None:
     raise RuntimeError("two\nlines")
 
 
+def prints() -> None:
+    """As a library does, in Python and in C."""
+    print("printed in Python", flush=True)
+    library = ctypes.CDLL(None)
+    library.puts(b"printed in C")
+    library.fflush(None)
+
+
 FAULTS: dict[str, Callable[[], object]] = {
     "never": lambda: time.sleep(1e6),
     "stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
@@ -35,6 +43,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "segfault": lambda: ctypes.string_at(0),
     "raises": fail,
     "slow": lambda: time.sleep(SLOW_S),
+    "prints": prints,
 }
 
 # Each is given what to do on the rank that goes wrong, once this process is a rank and mpi4py is
