@@ -172,6 +172,9 @@ class Device(ABC):
         """What a reader of the record needs to know of the device; `environment` of the record."""
         return {}
 
+    def examine(self) -> None:  # noqa: B027 - most devices have nothing to look for
+        """Look for what makes figures hard to compare, for `warnings`; collective."""
+
     def warnings(self) -> tuple[str, ...]:
         """What makes the figures of this device hard to compare; part of every result."""
         return ()

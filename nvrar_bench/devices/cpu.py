@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nvrar_bench.devices import surroundings
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.caches import CacheFlush
 from nvrar_bench.devices.gate import SharedGate, open_gate
@@ -64,6 +65,7 @@ class CpuDevice(Device):
         self._flush = CacheFlush.of_ranks(world.host_comm) if cold_cache else None
         self.spin = SPIN_OVERSUBSCRIBED if world.oversubscribed else SPIN
         self._blocks: list[Block] = []
+        self._problems: tuple[str, ...] = ()
         self._timer: CallTimer | None = None  # there are calls to be timed once there is a gate
 
     def allocate(self, nbytes: int, kind: str) -> Block:
@@ -168,11 +170,17 @@ class CpuDevice(Device):
         """Whether caches are cold, and what was walked over to make them so."""
         return {"cold_cache": False} if self._flush is None else self._flush.facts()
 
+    def examine(self) -> None:
+        """Look at /dev/shm, the CPU quota and how far apart cores are, for `warnings`."""
+        if not self.world.virtual_ranks:
+            self._problems = surroundings.problems(self.world)
+
     def warnings(self) -> tuple[str, ...]:
-        """More ranks than cores: they wait for cores as well."""
+        """More ranks than cores: they wait for cores as well; and what `examine` found."""
         if not self.world.oversubscribed or self.world.virtual_ranks:
-            return ()
+            return self._problems
         return (
+            *self._problems,
             f"{self.world.local_ranks} ranks share {self.world.cores} cores: latencies include "
             "waiting for a core; run at most one rank per core for figures to compare",
         )

@@ -1,4 +1,4 @@
-"""What this machine is: its CPU, and the memory that it can still give."""
+"""What this machine is: its CPU, the memory that it can give, and what makes MPI slow on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import platform
 from pathlib import Path
 
 from nvrar_bench.devices import cgroup
+from nvrar_bench.problem import Problem
 
+SHM = "/dev/shm"  # noqa: S108 - nothing is written there
+# Open MPI 5 makes a segment of this size for each rank; where there is not so much room its ranks
+# talk over TCP.
+SHM_NEEDED = 16 << 20
 _CPUS = Path("/sys/devices/system/cpu")
 
 
@@ -46,3 +51,38 @@ def available_memory() -> int:
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     left = cgroup.memory_left()
     return free if left is None else min(free, left)
+
+
+def shm_room() -> tuple[int, int]:
+    """Return free and all bytes of /dev/shm."""
+    found = os.statvfs(SHM)
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def shm_problem() -> Problem | None:
+    """Say so if Open MPI finds no room for its shared memory."""
+    try:
+        free, _ = shm_room()
+    except OSError as error:
+        return Problem(f"there is no {SHM} ({error.strerror})", f"mount -t tmpfs tmpfs {SHM}")
+    if free >= SHM_NEEDED:
+        return None
+    return Problem(
+        f"{SHM} has {free >> 20} MiB free, and Open MPI needs {SHM_NEEDED >> 20} MiB: its ranks "
+        "talk over TCP, many times slower, and speed-ups over it mean nothing",
+        f"remove old files from {SHM}; in a container, start it with --shm-size=1g",
+    )
+
+
+def quota_problem(ranks: int) -> Problem | None:
+    """Say so if the control group gives less time than `ranks` busy ranks take."""
+    quota = cgroup.cpu_quota()
+    if quota is None or ranks <= quota:
+        return None
+    return Problem(
+        f"{ranks} ranks may take the time of {quota:g} cores (CPU quota of the control group), so "
+        "they are stopped for milliseconds again and again",
+        "raise the limit (docker run --cpus, resources.limits.cpu of Kubernetes), or run fewer "
+        "ranks",
+        "; ",
+    )

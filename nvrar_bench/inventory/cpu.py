@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from nvrar_bench.devices.machine import available_memory, cpu_model
+from nvrar_bench.devices import cgroup, machine
 from nvrar_bench.errors import CompilerError, Unavailable
 from nvrar_bench.inventory.probe import Finding, Probe, installed, missing
 from nvrar_bench.problem import Problem, told
@@ -19,12 +19,34 @@ _ALL = ("cpu", "cuda")
 
 def _cores() -> Finding:
     mine, all_of_them = len(os.sched_getaffinity(0)), os.cpu_count()
-    return Finding(version=f"{mine} of {all_of_them} for this process", detail=cpu_model())
+    return Finding(version=f"{mine} of {all_of_them} for this process", detail=machine.cpu_model())
+
+
+def _quota() -> Finding | list[Finding]:
+    """How much time the control group gives; no row where it sets no limit."""
+    quota, mine = cgroup.cpu_quota(), len(os.sched_getaffinity(0))
+    if quota is None:
+        return []
+    problem = machine.quota_problem(mine)
+    return Finding("wrong" if problem else "here", f"the time of {quota:g} cores", problem=problem)
+
+
+def _shm() -> Finding:
+    """The room for MPI's shared memory."""
+    problem = machine.shm_problem()
+    try:
+        free, size = machine.shm_room()
+    except OSError:
+        return Finding("missing", problem=problem)
+    version = f"{free >> 20} MiB of {size >> 20} MiB free"
+    return Finding("wrong" if problem else "here", version, path=machine.SHM, problem=problem)
 
 
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Finding(version=f"{gibibytes(available_memory())} of {gibibytes(total)} available")
+    return Finding(
+        version=f"{gibibytes(machine.available_memory())} of {gibibytes(total)} available"
+    )
 
 
 def _compiler() -> Finding:
@@ -70,7 +92,9 @@ def _entries(folder: Path) -> int:
 
 PROBES = (
     Probe("cpu device", "cores", _CPU, _cores),
+    Probe("cpu device", "CPU quota", _CPU, _quota),
     Probe("cpu device", "memory", _CPU, _memory),
+    Probe("cpu device", machine.SHM, _CPU, _shm),
     Probe("cpu device", "C++ compiler", _CPU, _compiler),
     Probe("cpu device", "header wheels", _CPU, _headers),
     Probe("cpu device", "kernel cache", _ALL, _cache),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nvrar_bench.errors import NotOneJob
 
+_BATCH_JOB = ("SLURM_JOB_ID", "SLURM_JOBID")
 LAUNCH = "NVRAR_BENCH_LAUNCH"  # set by --launches for each launch that it starts
 
 
@@ -87,6 +88,17 @@ def local_ranks(environ: Mapping[str, str]) -> int | None:
     """Return how many ranks the launcher started on this host; None where it does not say."""
     row = launcher(environ)
     return _number(environ, row.local_size) if row else 1
+
+
+def batch_hint(environ: Mapping[str, str]) -> str:
+    """Say how a failed launcher's trouble may come from variables of a batch job; "" without."""
+    name = next((name for name in _BATCH_JOB if name in environ), None)
+    if name is None:
+        return ""
+    return (
+        f"; {name}={environ[name]} has it start ranks by srun, on the nodes of that Slurm job: if "
+        "the variables are another job's, type `unset ${!SLURM_*}` in bash"
+    )
 
 
 def launch_index(environ: Mapping[str, str]) -> int:

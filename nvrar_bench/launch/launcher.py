@@ -19,7 +19,7 @@ from nvrar_bench.errors import EXIT_CODES, Interrupted, LostRank, Unavailable, U
 from nvrar_bench.launch import again
 from nvrar_bench.launch.banner import BannerFilter
 from nvrar_bench.launch.deaths import killed
-from nvrar_bench.launch.environment import expected_ranks
+from nvrar_bench.launch.environment import batch_hint, expected_ranks
 from nvrar_bench.launch.environment import launcher as launcher_of
 from nvrar_bench.launch.flavours import Flavour, of_launcher, of_library
 from nvrar_bench.launch.initialize import no_library
@@ -314,5 +314,6 @@ def _exit_code(code: int, program: str) -> int:
         message = killed(who, -code, f"see whether `{program} -n 2 hostname` works here")
     else:  # 128 + a signal of a rank that nobody watched over yet, or a launcher's own number
         message = f"{who} ended with exit code {code}; what it said of that is above"
+    message += batch_hint(os.environ)
     _write_stderr(f"nvrar-bench: error: {message}\n".encode())
     return LostRank.exit_code

@@ -89,6 +89,8 @@ class Session:
         with self._watch("opening the start gate"):
             self._start = Start.open(self._device, self._settings.start)
             self._journal.learn(self._start.facts())
+        with self._watch("the look at the machine"):
+            self._device.examine()
         for stage in todo:
             if self._settings.soak:
                 self._soak(stage, self._settings.soak)
