@@ -123,7 +123,7 @@ def result_of(
 
 
 def _of_batch(point: Point) -> tuple[str, ...]:
-    if point.checks_what_is_timed:
+    if point.checks_what_is_timed or not point.checks:
         return ()
     return (
         "in place, the calls of a batch work on what those before have left, so calls of their own "

@@ -88,6 +88,9 @@ def test_a_sample_is_a_batch_by_its_calls_whatever_times_it(run):
     record = run(*arguments, "--backend", "nvrar")
     assert record["results"][0]["check"]["timed"] is True
     assert not any("calls of their own" in text for text in record["results"][0]["warnings"])
+    record = run(*arguments, "--in-place", "--no-check")
+    assert record["results"][0]["check"]["status"] == "skipped"
+    assert not any("calls of their own" in text for text in record["results"][0]["warnings"])
 
 
 def test_percentiles_appear_with_enough_samples(run):
