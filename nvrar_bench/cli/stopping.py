@@ -39,9 +39,10 @@ class StopAt:
             for option, value in given.items():
                 if value is not None:
                     raise UsageError(f"{option} {value:g} bounds --precision, which is not given")
-            iters = Stopping.iters if self.iters is None else self.iters
-            require(1 <= iters <= MAX_CALLS, "--iters", iters, f"1 to {MAX_CALLS}")
-            return Stopping(iters)
+            if self.iters is None:
+                return Stopping(is_default=True)
+            require(1 <= self.iters <= MAX_CALLS, "--iters", self.iters, f"1 to {MAX_CALLS}")
+            return Stopping(self.iters)
         if self.iters is not None:
             raise UsageError(
                 f"--iters {self.iters} and --precision {self.precision} exclude each other: give a "

@@ -11,13 +11,14 @@ import numpy as np
 from nvrar_bench.measure.drift import Shift
 from nvrar_bench.measure.independence import BATCHES
 from nvrar_bench.measure.launches import ORDER_STATISTICS_FROM, Interval, Launch
+from nvrar_bench.measure.rules.enough import ENOUGH
 from nvrar_bench.measure.states import Masks
 from nvrar_bench.measure.student import NORMAL_975, t_975
 
 # How every doubt begins: a replay replaces these warnings alone.
 DOUBT = "statistics: "
-# Fewer effective samples than this make an interval that covers too seldom: ci/coverage.py.
-FEW_EFFECTIVE = 50
+# Of fewer effective samples the interval covers clearly less than 95 %: ci/coverage.py.
+FEW_EFFECTIVE = 20
 # Chance of an alarm where nothing drifts. The second is nominal: the autocorrelation within halves
 # is known less well, and 1 in 100 is what comes of it.
 STARTUP_LEVEL = 0.01
@@ -28,9 +29,8 @@ _RESTLESS_FROM = 100
 SMALL = 0.001
 # Launches disagree from so many standard errors within a launch on.
 APART = 3.0
-
-
-TOLERATED = 0.1  # of the samples may be late, or of another state, unmentioned
+TOLERATED = 0.1  # of the samples may be of another state, unmentioned
+MOST_LATE = 0.5  # of the samples may be late, unmentioned: they are counted, and cost only samples
 
 
 def doubts(
@@ -66,10 +66,10 @@ def of_time(launch_samples: Sequence[int], in_time: Masks) -> Iterator[str]:
         )
     elif empty := _without(launch_samples, in_time):
         yield f"{empty} has no sample in time and is not in the figures; repeat the run"
-    elif late > TOLERATED * samples:
+    elif late > MOST_LATE * samples:
         yield (
-            f"{late} of {samples} samples began late on some rank and are not in the figures: let "
-            "nothing else run on these cores, or use --start barrier"
+            f"{late} of {samples} samples began late on some rank and are not in the figures; stop "
+            "other work on these cores, or use --start barrier"
         )
 
 
@@ -181,7 +181,7 @@ def _critical_ratio(level: float) -> float:
 def _few_effective(launch: Launch, kept: float) -> Iterator[str]:
     if launch.effective >= min(FEW_EFFECTIVE, launch.count):
         return
-    needed = _about(launch.count * FEW_EFFECTIVE / launch.effective / kept)
+    needed = _about(launch.count * ENOUGH / launch.effective / kept)
     yield (
         f"samples follow each other: these {launch.count} tell as much of the median as "
         f"{launch.effective:.0f} independent ones, too few for a 95 % interval to hold; raise "

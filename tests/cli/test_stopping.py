@@ -11,7 +11,8 @@ from nvrar_bench.measure.rules import Stopping
 
 
 def test_without_options_there_are_200_calls():
-    assert StopAt().stopping() == Stopping(200)
+    assert StopAt().stopping() == Stopping(200, is_default=True)
+    assert StopAt(iters=200).stopping() == Stopping(200)
     assert StopAt(iters=7).stopping() == Stopping(7)
 
 

@@ -153,13 +153,13 @@ def test_more_ranks_than_cores_is_a_warning(alone):
 
 def test_samples_that_a_rank_began_late_are_named_and_left_out(alone):
     one = measured(samples=(1000, 9000, 2000, 7000, 3000))
-    late = np.array([0, 1, 0, 1, 0])
+    late = np.array([0, 1, 0, 1, 1])
     one.turns = [turn(one.durations[:2], late[:2])]
     one.turns.append(turn(np.array([2000, 7000, 3000]), late[2:]))
     result = result_of(CpuDevice(alone, 1.0), one, Check("skipped", None, 0, 0, None), 0, "")
-    assert (result.late, result.samples) == ((1, 3), 5)
-    assert "2 of 5 samples began late" in "".join(result.warnings)
-    assert (result.latency_us.median, result.latency_us.max) == (2.0, 3.0)
+    assert (result.late, result.samples) == ((1, 3, 4), 5)
+    assert "3 of 5 samples began late" in "".join(result.warnings)
+    assert (result.latency_us.median, result.latency_us.max) == (1.5, 2.0)
 
 
 def test_samples_of_another_state_of_the_machine_are_told_and_left_out(alone):

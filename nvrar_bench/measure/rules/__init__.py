@@ -1,6 +1,7 @@
 """Stopping rules, one file each: when a point has enough samples.
 
     iterations    a number of calls
+    enough        a number of calls, and more where these tell too little; the default
     precision     a width of the median's interval, within bounds
 
 A new rule is a file with a `StoppingRule`, and a row in `Stopping.rule`.
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nvrar_bench.measure.rules.base import StoppingRule, Taken
+from nvrar_bench.measure.rules.enough import Enough
 from nvrar_bench.measure.rules.iterations import Iterations
 from nvrar_bench.measure.rules.precision import Precision
 
@@ -21,6 +23,8 @@ __all__ = ["Stopping", "StoppingRule", "Taken"]
 class Stopping:
     """What a run was asked for: `iters` calls, or, where `precision` is given, that.
 
+    `is_default`: nobody asked, and more calls may follow.
+
     `precision` is half of the 95 % interval of the median as a part of the median; `max_time` is
     seconds per backend and point.
     """
@@ -30,9 +34,12 @@ class Stopping:
     min_samples: int = 100
     max_samples: int = 100_000
     max_time: float = 5.0
+    is_default: bool = False
 
     def rule(self, iters: int | None = None) -> StoppingRule:
         """Make the rule of one backend at one point; `iters` is the case file's."""
         if self.precision is None:
+            if self.is_default and not iters:
+                return Enough(self.iters)
             return Iterations(iters or self.iters)
         return Precision(self.precision, self.min_samples, self.max_samples, self.max_time)

@@ -98,3 +98,47 @@ def test_precision_is_half_of_the_interval_over_the_median():
     assert precision_of(six[:5]) is None
     assert precision_of(six[:0]) is None
     assert precision_of(np.zeros(10)) is None
+
+
+def alike(rule, lasts: int, call_seconds: float = 1e-5) -> list[int]:
+    """Take turns of samples each value of which comes so many times in a row."""
+    turns, samples = [], np.zeros(0)
+    while calls := rule.next_turn(Taken(samples, sum(turns), sum(turns) * call_seconds)):
+        turns.append(calls)
+        count = sum(turns)
+        values = np.random.default_rng(7).standard_normal(count // lasts + 1)
+        samples = 10 + np.repeat(values, lasts)[:count]
+    return turns
+
+
+def test_the_default_is_as_many_calls_where_samples_are_independent():
+    rule = Stopping(200, is_default=True).rule()
+    assert sum(drive(rule, spread=0.1)) == 200
+    assert (rule.reason(), rule.target()) == ("iterations", None)
+
+
+def test_the_default_goes_on_where_samples_are_alike():
+    rule = Stopping(200, is_default=True).rule()
+    assert 300 < sum(alike(rule, lasts=8)) < 1000
+    assert rule.reason() == "iterations"
+
+
+def test_the_default_does_not_go_on_for_ever():
+    rule = Stopping(200, is_default=True).rule()
+    assert sum(alike(rule, lasts=100)) == 1000
+    assert rule.reason() == "max_samples"
+
+
+def test_the_default_does_not_go_on_for_long():
+    rule = Stopping(200, is_default=True).rule()
+    assert sum(alike(rule, lasts=100, call_seconds=0.001)) == 500
+    assert rule.reason() == "max_time"
+
+
+def test_the_default_goes_on_where_hardly_any_is_in_time():
+    assert sum(drive(Stopping(200, is_default=True).rule(), late_every=10**6)) == 500
+
+
+def test_calls_that_were_asked_for_are_all():
+    assert sum(alike(Stopping(200).rule(), lasts=100)) == 200
+    assert sum(alike(Stopping(200, is_default=True).rule(30), lasts=10)) == 30
