@@ -13,9 +13,9 @@ from pathlib import Path
 from nvrar_bench import launch, streams
 from nvrar_bench.cli.console import console
 from nvrar_bench.cli.repeat import reports_elsewhere
+from nvrar_bench.cli.shown import Shown
 from nvrar_bench.errors import NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
-from nvrar_bench.report import summary, table, tuning
 from nvrar_bench.report.progress import CaseProgress, NoProgress
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import STDOUT, Writer
@@ -28,10 +28,8 @@ from nvrar_bench.session.start import join_world
 # Where no watch says how long to wait: those things are short, but may touch much memory.
 _EXTRA_S = 2.0
 
-REPORTS = {"table": table.write, "summary": summary.write, "tuning": tuning.write}
 
-
-def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
+def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
     """Run, show the record on rank 0, and close it however the run ends.
 
     Raises:
@@ -54,7 +52,7 @@ def run_as_rank(settings: Settings, json: Path | None, report: str) -> None:
 
     def show(record: RunRecord, error: NvrarBenchError | None) -> None:
         if json != STDOUT and (record.results or error is None):
-            REPORTS[report](record, console("stdout"))
+            shown.write(record, console("stdout"))
 
     def end(error: NvrarBenchError) -> None:
         if launch.rank(os.environ) == 0:

@@ -9,6 +9,7 @@ import typer
 
 from nvrar_bench.cli import options
 from nvrar_bench.cli.execute import execute
+from nvrar_bench.cli.shown import Shown
 
 
 def check(
@@ -81,4 +82,4 @@ def check(
             return soak_settings(planned, soak, case)
         return replace(planned, sweeps=short, stop_at_wrong=False, interleave=False, batch=1)
 
-    execute(settings, ranks=ranks, json=json, report="summary")
+    execute(settings, ranks=ranks, json=json, shown=Shown("summary"))

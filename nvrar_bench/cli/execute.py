@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from nvrar_bench.cli.shown import Shown
     from nvrar_bench.session.settings import Settings
 
 
 def execute(
-    make_settings: Callable[[], Settings], *, ranks: int | None, json: Path | None, report: str,
+    make_settings: Callable[[], Settings], *, ranks: int | None, json: Path | None, shown: Shown,
     launches: int = 1, max_launches: int | None = None,
 ) -> None:  # fmt: skip
     """Run `make_settings()` on `ranks` new ranks, or as a rank of the job this is part of.
 
-    `report` is what to show of the record: `table` or `summary`; that of several launches is the
-    table.
+    `shown` is what to show of the record.
 
     Raises:
         NvrarBenchError: what ended the run, on every rank; the record holds it too.
@@ -32,14 +32,16 @@ def execute(
         from nvrar_bench.cli.launch_count import Wanted
         from nvrar_bench.cli.repeat import repeat
 
-        raise typer.Exit(repeat(make_settings(), Wanted(launches, max_launches), ranks, json))
+        raise typer.Exit(
+            repeat(make_settings(), Wanted(launches, max_launches), ranks, json, shown)
+        )
     if ranks is None:
         launch.supervise()  # before NumPy and MPI: a fork copies no thread and no connection
         settings = make_settings()  # a mistake is found before MPI starts
         load_mpi()  # the guard, not the import, starts MPI: the wait for other ranks has a deadline
         from nvrar_bench.cli.as_rank import run_as_rank
 
-        run_as_rank(settings, json, report)
+        run_as_rank(settings, json, shown)
         return
     from nvrar_bench.cli.console import announce_terminal
     from nvrar_bench.results.writer import Writer

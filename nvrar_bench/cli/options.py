@@ -109,6 +109,15 @@ Nodes = Annotated[
         help="Split the ranks of one machine into N virtual nodes. Default: the real ones.",
     ),
 ]  # fmt: skip
+Wide = Annotated[
+    bool,
+    typer.Option(
+        "--wide", help="All columns of the table: intervals, n eff, algbw; as wide as they are."
+    ),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="All remarks below the table, not the six that matter.")
+]
 Ranks = Annotated[
     int | None,
     typer.Option(

@@ -23,13 +23,13 @@ from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageErro
 from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
 from nvrar_bench.launch.signals import STOPS, Signals
-from nvrar_bench.report import table
 from nvrar_bench.results.merge import merge
 from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import STDOUT, Writer
 
 if TYPE_CHECKING:
+    from nvrar_bench.cli.shown import Shown
     from nvrar_bench.session.settings import Settings
 
 _COUNT = "NVRAR_BENCH_LAUNCHES"  # how many there will be: set where another process reports
@@ -42,7 +42,9 @@ def reports_elsewhere(environ: Mapping[str, str]) -> bool:
     return _COUNT in environ
 
 
-def repeat(settings: Settings, wanted: Wanted, ranks: int | None, json: Path | None) -> int:
+def repeat(
+    settings: Settings, wanted: Wanted, ranks: int | None, json: Path | None, shown: Shown
+) -> int:
     """Launch this command as often as `wanted`, write and print one record; return the exit code.
 
     The first launch that ends badly is the last, and its exit code is returned.
@@ -57,7 +59,7 @@ def repeat(settings: Settings, wanted: Wanted, ranks: int | None, json: Path | N
     announce_terminal()
     os.environ[_COUNT] = str(wanted.last)
     with TemporaryDirectory(prefix="nvrar-bench-") as folder, _held() as stopped:
-        repetition = _Repetition(wanted, writer, Path(folder))
+        repetition = _Repetition(wanted, writer, Path(folder), shown)
         with repetition.closing():
             return repetition.run(lambda words: _start(ranks, words), stopped)
 
@@ -105,8 +107,9 @@ class _Repetition:
 
     _so_far: RunRecord  # of those that ended, from the first on
 
-    def __init__(self, wanted: Wanted, writer: Writer, folder: Path) -> None:
+    def __init__(self, wanted: Wanted, writer: Writer, folder: Path, shown: Shown) -> None:
         self._wanted, self._writer, self._folder = wanted, writer, folder
+        self._shown = shown
         self._records: list[RunRecord] = []
         self._id = uuid4().hex
         self._started = time.monotonic()
@@ -199,7 +202,7 @@ class _Repetition:
             self._writer.write(record)
         finally:  # a record that cannot be written is shown all the same
             if self._writer.destination != STDOUT and (record.results or not self._code):
-                table.write(record, console("stdout"))
+                self._shown.write(record, console("stdout"))
 
 
 def _explained(record: RunRecord, code: int) -> RunRecord:

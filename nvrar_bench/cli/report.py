@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nvrar_bench.cli import options
+
 
 def report(
     run: Annotated[
@@ -41,6 +43,8 @@ def report(
         bool,
         typer.Option("--summary", help="What passed and failed, as check shows it; no figures."),
     ] = False,
+    wide: options.Wide = False,
+    verbose: options.Verbose = False,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -58,8 +62,8 @@ def report(
     from nvrar_bench.cli.reading import replayed
     from nvrar_bench.cli.reporting import Wanted
 
-    given = (("--samples", samples), ("--summary", summary))
-    variants = [option for option, is_given in given if is_given]
+    given = {"--samples": samples, "--summary": summary, "--wide": wide, "--verbose": verbose}
+    variants = [option for option, is_given in given.items() if is_given]
     wanted = Wanted(run, form, variants, output, json)
     wanted.require_sense()
     wanted.write([replayed(path) for path in run])

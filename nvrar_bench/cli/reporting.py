@@ -10,8 +10,7 @@ from pathlib import Path
 
 from nvrar_bench.cli.console import console
 from nvrar_bench.cli.options import require
-from nvrar_bench.report import summary, table
-from nvrar_bench.report.formats import FORMATS, TABLE, Encode
+from nvrar_bench.report.formats import FORMATS, SUMMARY, TABLE, table_writer
 from nvrar_bench.report.remarks import beside_results
 from nvrar_bench.report.show import printable
 from nvrar_bench.results.files import STDOUT, require_writable, write_text
@@ -21,7 +20,7 @@ from nvrar_bench.results.writer import encode as as_json
 
 @dataclass(frozen=True)
 class Wanted:
-    """The options of `report`; `variants` are those of --summary and --samples that were given."""
+    """The options of `report`; `variants` are those that were given of what a form has."""
 
     runs: Sequence[Path]
     form: str
@@ -41,6 +40,9 @@ class Wanted:
             fitting = ", ".join(name for name, each in FORMATS.items() if option in each.variants)
             require(option in form.variants, option, f"with --format {self.form}",
                     f"--format {fitting}")  # fmt: skip
+        others = [option for option in self.variants if option != SUMMARY]
+        require(not others or SUMMARY not in self.variants, SUMMARY,
+                f"with {', '.join(others)}", "one of the two")  # fmt: skip
         is_one = len(self.runs) == 1
         require(is_one or form.takes_several, f"--format {self.form}", several, "one run")
         require(is_one or self.json is None, "--json", several, "one run")
@@ -63,7 +65,7 @@ class Wanted:
 
     def write(self, records: Sequence[RunRecord]) -> None:
         """Write the report, whole or not at all, and the record where that was asked for."""
-        text = None if self._is_for_screen else self._encode()(records)
+        text = None if self._is_for_screen else self._text(records)
         if self.json is not None:
             write_text(self.json, as_json(records[0]), "--json")
         if text is None:
@@ -82,14 +84,13 @@ class Wanted:
         """Whether standard output is for the record, and nothing else was asked for."""
         return self.json == STDOUT and self.output is None
 
-    def _encode(self) -> Encode:
-        form = FORMATS[self.form]
-        return next((form.variants[option] for option in self.variants), form.encode)
+    def _text(self, records: Sequence[RunRecord]) -> str:
+        return FORMATS[self.form].encode(records, self.variants)
 
     def _show(self, records: Sequence[RunRecord]) -> None:
         if not self._is_json_alone:
             for record in records:
-                (summary if self.variants else table).write(record, console("stdout"))
+                table_writer(self.variants)(record, console("stdout"))
 
     def _say_the_rest(self, records: Sequence[RunRecord]) -> None:
         """Say on standard error what the form has no place for."""

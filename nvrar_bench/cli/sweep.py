@@ -8,6 +8,7 @@ import typer
 
 from nvrar_bench.cli import options
 from nvrar_bench.cli.execute import execute
+from nvrar_bench.cli.shown import Shown
 
 
 def sweep(
@@ -72,7 +73,11 @@ def sweep(
     iters: Annotated[
         int | None,
         typer.Option(
-            "-n", "--iters", metavar="N", parser=options.whole, help="Samples per case. [200]"
+            "-n",
+            "--iters",
+            metavar="N",
+            parser=options.whole,
+            help="Samples per case. [200, and up to 1000 where they are alike]",
         ),
     ] = None,
     precision: options.Precision = None,
@@ -113,6 +118,8 @@ def sweep(
     launches: options.Launches = 1,
     max_launches: options.MaxLaunches = None,
     json: options.Json = None,
+    wide: options.Wide = False,
+    verbose: options.Verbose = False,
     timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
 ) -> None:
@@ -151,5 +158,6 @@ def sweep(
             warmup=warmup, check=checked(check, check_flag), nodes=nodes, timeout=timeout,
             seed=seed, ranks=ranks, launching=launching,
         ),
-        ranks=ranks, json=json, report="table", launches=launches, max_launches=max_launches,
+        ranks=ranks, json=json, shown=Shown("table", wide, verbose), launches=launches,
+        max_launches=max_launches,
     )  # fmt: skip

@@ -9,6 +9,7 @@ import typer
 
 from nvrar_bench.cli import options
 from nvrar_bench.cli.execute import execute
+from nvrar_bench.cli.shown import Shown
 
 _LIST = "LIST"
 
@@ -104,5 +105,5 @@ def tune(
             search, wish, launching, device=device, nodes=nodes, ranks=ranks, timeout=timeout,
             seed=seed,
         ),
-        ranks=ranks, json=json, report="tuning",
+        ranks=ranks, json=json, shown=Shown("tuning"),
     )  # fmt: skip

@@ -182,7 +182,7 @@ class CpuDevice(Device):
         return (
             *self._problems,
             f"{self.world.local_ranks} ranks share {self.world.cores} cores: latencies include "
-            "waiting for a core; run at most one rank per core for figures to compare",
+            "waiting for a core; run one rank per core",
         )
 
     def available_memory(self) -> int:

@@ -82,7 +82,7 @@ class Ruler:
             return (_alone(cost),)
         return tuple(
             f"{DOUBT}{what}, {ns / 1e3:.3g} us, is {_percent(ns, median_seconds)} of the median of "
-            f"{median_seconds * 1e6:.3g} us: measure longer messages, or more calls a sample "
+            f"{median_seconds * 1e6:.3g} us: measure longer messages, or take more calls a sample "
             "(--batch)"
             for what, ns in found
         )

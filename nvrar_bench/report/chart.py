@@ -13,6 +13,7 @@ from nvrar_bench.units import format_size
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 44
 _LETTER = 7.2  # width of a letter beside an axis
+_MARK_BELOW = 18
 _CAP = 3.5  # half of the line that ends an interval
 
 # About (0, 0), and told apart without colour. As many as have no factor in common with COLOURS, so
@@ -30,7 +31,10 @@ COLOURS = 6  # classes c0 to c5 of page.css
 
 @dataclass(frozen=True)
 class Point:
-    """A result: its size in bytes, its value, the interval of that, and all of it in words."""
+    """A result: its size in bytes, its value, the interval of that, and all of it in words.
+
+    `mark` is what ran there, where a line has several.
+    """
 
     size: int
     value: float
@@ -38,6 +42,7 @@ class Point:
     high: float | None
     text: str
     is_wrong: bool
+    mark: str = ""
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -102,7 +107,7 @@ def _line(line: Line, sizes: Scale, values: Scale) -> Element:
     return element(
         "g", element("path", d=f"M{path}", class_="line", stroke_dasharray=_dashes(line)),
         *(_point(point, line, sizes, values) for point in line.points),
-        class_=_colour(line),
+        *_marks(line, sizes, values), class_=_colour(line),
     )  # fmt: skip
 
 
@@ -117,6 +122,16 @@ def _point(point: Point, line: Line, sizes: Scale, values: Scale) -> Element:
     style = "marker wrong" if point.is_wrong else "marker"
     marker = element("path", d=_marker(line), class_=style, transform=f"translate({x:.1f} {y:.1f})")
     return element("g", element("title", point.text), *bar, marker)
+
+
+def _marks(line: Line, sizes: Scale, values: Scale) -> Iterator[Element]:
+    """Write what ran, from each point on where that changes."""
+    before = ""
+    for point in line.points:
+        if point.mark != before:
+            y = _y(values, point.low if point.low is not None else point.value)
+            yield _text(_x(sizes, point.size), y + _MARK_BELOW, point.mark, "middle")
+        before = point.mark
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> Element:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from nvrar_bench.report.chart import Line, Point, draw, key
+from nvrar_bench.report.columns import interval
 from nvrar_bench.report.markup import element
 from nvrar_bench.report.scale import Scale, linear, logarithmic
-from nvrar_bench.report.series import Series, groups, series_of
-from nvrar_bench.report.table import interval
+from nvrar_bench.report.series import Series, all_series, groups, series_of
 from nvrar_bench.results.points import numbered
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.units import (
@@ -62,7 +62,10 @@ KINDS = (
 
 def looks(record: RunRecord) -> dict[_Line, int]:
     """Give each line of the record one look on all charts."""
-    lines = dict.fromkeys(line for _, results in groups(record) for line, _ in _numbered(results))
+    among = all_series(record.results)
+    lines = dict.fromkeys(
+        line for _, results in groups(record) for line, _ in _numbered(results, among)
+    )
     first_ones_first = sorted(lines, key=lambda line: line[1])
     return {line: i for i, line in enumerate(first_ones_first)}
 
@@ -92,9 +95,11 @@ def _figure(kind: Kind, lines: Sequence[Line], title: str) -> Element:
 def _lines(kind: Kind, results: Sequence[Result], look_of: Mapping[_Line, int]) -> Iterator[Line]:
     """Yield a line for each series, and a further one where it has the same size again."""
     found: dict[_Line, list[Point]] = {}
-    for line, result in _numbered(results):
+    among = list(dict.fromkeys(series for series, _ in look_of))
+    for line, result in _numbered(results, among):
         if result.size_bytes > 0 and kind.value(result) > kind.least:
-            found.setdefault(line, []).append(_point(kind, result))
+            mark = result.variant if line[0].has_marks else ""
+            found.setdefault(line, []).append(_point(kind, result, mark))
     for line, points in found.items():
         series, repeat = line
         again = f" #{repeat + 1}" if repeat else ""
@@ -102,21 +107,22 @@ def _lines(kind: Kind, results: Sequence[Result], look_of: Mapping[_Line, int]) 
         yield Line(series.label + again, look_of[line], by_size)
 
 
-def _numbered(results: Sequence[Result]) -> Iterator[tuple[_Line, Result]]:
-    for repeat, result in numbered(results, lambda one: (series_of(one), one.size_bytes)):
-        yield (series_of(result), repeat), result
+def _numbered(results: Sequence[Result], among: Sequence[Series]) -> Iterator[tuple[_Line, Result]]:
+    keyed = numbered(results, lambda one: (series_of(one, among), one.size_bytes))
+    for repeat, result in keyed:
+        yield (series_of(result, among), repeat), result
 
 
-def _point(kind: Kind, result: Result) -> Point:
+def _point(kind: Kind, result: Result, mark: str) -> Point:
     return Point(
         result.size_bytes, kind.value(result), *kind.interval(result), _words(result),
-        result.check.status == "failed",
+        result.check.status == "failed", mark,
     )  # fmt: skip
 
 
 def _words(result: Result) -> str:
     return (
-        f"{series_of(result).label}, {format_size(result.size_bytes)}: "
+        f"{result.backend} {result.variant}, {format_size(result.size_bytes)}: "
         f"{format_latency(result.latency_us.median * MICROSECOND)} µs ({interval(result)}), "
         f"{format_bandwidth(result.busbw_gb_per_s * GIGABYTE)} GB/s"
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from nvrar_bench.compare.document import VERDICTS, Comparison, Document, Point
-from nvrar_bench.report.grid import NOTHING, VERDICT, Grid
+from nvrar_bench.report.grid import NOTHING, VERDICT, Grid, plain_columns
 from nvrar_bench.report.show import show
 from nvrar_bench.units import MICROSECOND, format_latency
 
@@ -22,7 +22,7 @@ def write(document: Document, console: Console) -> None:
             *(f"base: {document.base.file}", f"new: {comparison.new.file}"),
             summary(comparison, document.threshold),
         ]
-        grids = [_grid(title, points, unit) for title, points in groups(comparison.points)]
+        grids = [[_grid(title, points, unit)] for title, points in groups(comparison.points)]
         show(console, heading, grids, list(remarks(comparison)))
 
 
@@ -78,7 +78,7 @@ def percent(part: float) -> str:
 
 
 def _grid(title: str, points: Sequence[Point], unit: str) -> Grid:
-    return Grid(title, titles(unit), (), None, tuple(cells(point) for point in points))
+    return Grid(title, plain_columns(titles(unit)), tuple(cells(point) for point in points))
 
 
 def _latency(micros: float | None) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from nvrar_bench import __version__
 from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.report.grid import Grid, aligned, on_terminal
+from nvrar_bench.report.grid import Grid, plain_columns
+from nvrar_bench.report.show import show
 from nvrar_bench.results.writer import STDOUT
 from nvrar_bench.toolchain.product import Delivery
 
@@ -63,15 +63,9 @@ def write_json(report: Report, destination: Path) -> None:
 
 def write_table(report: Report, console: Console) -> None:
     """Write one row per kernel; bytes, but for registers and seconds."""
-    grid = Grid(_summary(report), _TITLES, (), None, tuple(_cells(one) for one in report.kernels))
+    rows = tuple(_cells(one) for one in report.kernels)
     heading = [f"nvrar-bench {__version__}", f"compiler: {_versions(report)}"]
-    if console.is_terminal:
-        for line in heading:
-            console.print(Text(line))
-        console.print(on_terminal(grid, console))
-        return
-    for line in (*(f"# {line}" for line in (*heading, grid.title)), *aligned(grid)):
-        console.out(line, highlight=False)
+    show(console, heading, [[Grid(_summary(report), plain_columns(_TITLES), rows)]], [])
 
 
 def _as_json(one: Delivery) -> dict[str, Any]:

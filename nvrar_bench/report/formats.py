@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 
 from rich.console import Console
@@ -12,7 +13,9 @@ from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
 from nvrar_bench.report.show import WIDE
 from nvrar_bench.results.record import RunRecord
 
-Encode = Callable[[Sequence[RunRecord]], str]
+SUMMARY, WIDE_TABLE, VERBOSE, SAMPLES = "--summary", "--wide", "--verbose", "--samples"
+Write = Callable[[RunRecord, Console], None]
+Encode = Callable[[Sequence[RunRecord], Collection[str]], str]
 
 
 @dataclass(frozen=True)
@@ -20,42 +23,45 @@ class Format:
     """One form.
 
     Attributes:
-        encode: returns the text of all runs.
+        encode: returns the text of all runs, as the options that were given want it.
         tells_all: whether that says what no result knows: skipped backends, errors, how it ended.
         takes_several: whether it has room for several runs.
-        variants: what an option makes of it.
+        variants: the options that change it.
 
     """
 
     encode: Encode
     tells_all: bool
     takes_several: bool = True
-    variants: dict[str, Encode] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
 
 
-def as_text(
-    write: Callable[[RunRecord, Console], None],
-) -> Callable[[Sequence[RunRecord]], str]:
-    """Make of what writes one record to a console what returns the plain text of several."""
+def table_writer(options: Collection[str]) -> Write:
+    """Return what writes one record to a console as `options` want it."""
+    if SUMMARY in options:
+        return summary.write
+    return partial(table.write, wide=WIDE_TABLE in options, verbose=VERBOSE in options)
 
-    def encode(records: Sequence[RunRecord]) -> str:
-        file = StringIO()
-        for record in records:
-            write(record, Console(file=file, force_terminal=False, width=WIDE))
-        return file.getvalue()
 
-    return encode
+def _table(records: Sequence[RunRecord], options: Collection[str]) -> str:
+    file = StringIO()
+    for record in records:
+        table_writer(options)(record, Console(file=file, force_terminal=False, width=WIDE))
+    return file.getvalue()
+
+
+def _csv(records: Sequence[RunRecord], options: Collection[str]) -> str:
+    encode = csv_rows.encode_samples if SAMPLES in options else csv_rows.encode
+    return encode(records)
 
 
 TABLE = "table"
 FORMATS = {
-    TABLE: Format(
-        as_text(table.write), tells_all=True, variants={"--summary": as_text(summary.write)}
-    ),
-    "csv": Format(
-        csv_rows.encode, tells_all=False, variants={"--samples": csv_rows.encode_samples}
-    ),
+    TABLE: Format(_table, tells_all=True, variants=(SUMMARY, WIDE_TABLE, VERBOSE)),
+    "csv": Format(_csv, tells_all=False, variants=(SAMPLES,)),
     # No series is labelled with its run: each run would begin new ones.
-    "openmetrics": Format(openmetrics.encode, tells_all=False, takes_several=False),
-    "html": Format(page.encode, tells_all=True),
+    "openmetrics": Format(
+        lambda records, _: openmetrics.encode(records), tells_all=False, takes_several=False
+    ),
+    "html": Format(lambda records, _: page.encode(records), tells_all=True),
 }

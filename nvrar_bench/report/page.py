@@ -8,21 +8,23 @@ from itertools import groupby
 from xml.etree.ElementTree import Element
 
 from nvrar_bench import __version__
-from nvrar_bench.report import page_facts
+from nvrar_bench.report import columns, page_facts
 from nvrar_bench.report.charts import figures, looks
-from nvrar_bench.report.grid import NOTHING, WRONG, Grid
+from nvrar_bench.report.grid import NOTHING, WRONG, Column, Grid
 from nvrar_bench.report.markup import document, element
+from nvrar_bench.report.notes import NOTE, notes
 from nvrar_bench.report.remarks import KINDS
-from nvrar_bench.report.series import groups
+from nvrar_bench.report.series import all_series, groups
 from nvrar_bench.report.summary import checked
-from nvrar_bench.report.table import grid, heading
+from nvrar_bench.report.table import Table, heading
 from nvrar_bench.results.record import RunRecord
 
 # Even if a text got into the page as more than text, no browser would run or load anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_NOTES = (NOTE, "skipped")  # the other notes are alarms
 _ALARMING = ("Wrong results", "Errors", "")  # titles of remarks that come before the figures
 _POINT = slice(0, 2)  # size and count, before the backend
-_TEXTS = ("backend",)  # columns that are no numbers
+_FIELDS = (columns.TIME, columns.INTERVAL, columns.ALGBW, columns.BUSBW)
 
 
 def encode(records: Sequence[RunRecord]) -> str:
@@ -49,47 +51,49 @@ def _article(record: RunRecord) -> Element:
         "article",
         element("header", element("h1", _title(record)),
                 element("p", " · ".join((*heading(record), record.run.started_at)))),
-        *_remarks(record, alarming=True),
+        *_alarms(record),
         *_groups(record),
+        *_notes(record),
         *_checks(record),
-        *_remarks(record, alarming=False),
         *page_facts.of_run(record),
     )  # fmt: skip
 
 
 def _groups(record: RunRecord) -> Iterator[Element]:
-    look_of = looks(record)
+    look_of, among = looks(record), all_series(record.results)
     for title, results in groups(record):
+        table = Table(title, results, among).stacked(_FIELDS, wide=True)
         yield element(
             "section", element("h2", title),
             element("div", *figures(title, results, look_of), class_="charts"),
-            element("div", _table(grid(title, results, "µs").stacked()), class_="wide"),
+            element("div", _table(table), class_="wide"),
         )  # fmt: skip
 
 
 def _table(stacked: Grid) -> Element:
-    """Make a table in which the rows of one size and count stand together.
-
-    A series that has no result at a size has no row there.
-    """
-    kept = [row for row in stacked.rows if set(row[_POINT.stop + 1 :]) - {NOTHING, ""}]
-    titles = (_cell("th", title, title, scope="col") for title in stacked.titles)
+    """Make a table in which the rows of one size and count stand together."""
+    heads = [
+        (" ".join(filter(None, (block.label, column.title, column.unit))), column)
+        for block in stacked.blocks
+        for column in block.columns
+    ]
+    titles = (_cell("th", column, head, scope="col") for head, column in heads)
     bodies = (
-        element("tbody", *(_row(stacked.titles, row) for row in rows))
-        for _, rows in groupby(kept, key=lambda row: row[_POINT])
+        element("tbody", *(_row(stacked.columns, row) for row in rows))
+        for _, rows in groupby(stacked.rows, key=lambda row: row[_POINT])
     )
     return element("table", element("thead", element("tr", *titles)), *bodies, class_="figures")
 
 
-def _row(titles: Sequence[str], row: Sequence[str]) -> Element:
+def _row(titles: Sequence[Column], row: Sequence[str]) -> Element:
     return element(
-        "tr", *(_cell("td", title, text) for title, text in zip(titles, row, strict=True))
+        "tr", *(_cell("td", column, text) for column, text in zip(titles, row, strict=True))
     )
 
 
-def _cell(tag: str, title: str, text: str, **attributes: str) -> Element:
-    alarming = tag == "td" and title == WRONG and text not in ("0", NOTHING)
-    style = "alarm" if alarming else "text" if title in _TEXTS else None
+def _cell(tag: str, column: Column, text: str, **attributes: str) -> Element:
+    alarming = tag == "td" and column.title == WRONG and text not in ("0", NOTHING)
+    style = "alarm" if alarming else "text" if column.is_left else None
     return element(tag, text, class_=style, **attributes)
 
 
@@ -99,11 +103,22 @@ def _checks(record: RunRecord) -> Iterator[Element]:
         yield _section("Check", checked(record))
 
 
-def _remarks(record: RunRecord, alarming: bool) -> Iterator[Element]:
+def _alarms(record: RunRecord) -> Iterator[Element]:
     for kind in KINDS:
         texts = list(kind.of(record))
-        if texts and (kind.title in _ALARMING) == alarming:
-            yield _section(kind.title, texts, "alarm" if alarming else None)
+        if texts and kind.title in _ALARMING:
+            yield _section(kind.title, texts, "alarm")
+
+
+def _notes(record: RunRecord) -> Iterator[Element]:
+    """Show what matters most, and fold away the rest."""
+    most = [text for text in notes(record) if text.startswith(_NOTES)]
+    if most:
+        yield _section("Notes", most)
+    folded = [(kind.title, list(kind.of(record))) for kind in KINDS if kind.title not in _ALARMING]
+    parts = [_section(title, texts) for title, texts in folded if texts]
+    if parts:
+        yield element("details", element("summary", "All remarks"), *parts)
 
 
 def _section(title: str, texts: Sequence[str], style: str | None = None) -> Element:

@@ -1,4 +1,7 @@
-"""What a table of figures does not say: samples left out, skipped backends, warnings, errors."""
+"""All that a table of figures does not say: samples left out, skipped backends, warnings, errors.
+
+A screen shows the few lines of notes.py, and these with --verbose.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from nvrar_bench.report.series import series_of
+from nvrar_bench.report.series import ascii_of
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
-
-# Warnings that end in the same advice; what is more is in the record.
-MOST_OF_A_KIND = 3
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def beside_results(record: RunRecord) -> Iterator[str]:
     yield from lines(record, [kind for kind in KINDS if not kind.in_results])
 
 
-def _emptiness(record: RunRecord) -> Iterator[str]:
+def empty(record: RunRecord) -> Iterator[str]:
+    """Say that there is nothing to show."""
     if not record.results:
         yield "no results"
 
@@ -77,21 +78,16 @@ def _samples(record: RunRecord) -> Iterator[str]:
         )
 
 
-def _skipped(record: RunRecord) -> Iterator[str]:
-    yield from (f"{skipped.backend}: {skipped.reason}" for skipped in record.skipped)
+def skipped(record: RunRecord) -> Iterator[str]:
+    """Say what did not run, and why."""
+    yield from (f"{one.backend}: {one.reason}" for one in record.skipped)
 
 
 def _warnings(record: RunRecord) -> Iterator[str]:
-    """Each warning once; of many that end in the same advice the first ones."""
+    """Say each warning once."""
     results = record.results
-    by_advice: dict[str, list[str]] = {}
     for text in dict.fromkeys(text for result in results for text in result.warnings):
-        said = by_advice.setdefault(text.rpartition("; ")[2], [])
-        said += _warning(text, results)
-    for advice, said in by_advice.items():
-        yield from said[:MOST_OF_A_KIND]
-        if len(said) > MOST_OF_A_KIND:
-            yield f"{len(said) - MOST_OF_A_KIND} more such, in the record: {advice}"
+        yield from _warning(text, results)
 
 
 def _warning(text: str, results: Sequence[Result]) -> Iterator[str]:
@@ -110,10 +106,11 @@ def _warnings_of_series(text: str, warned: Sequence[Result]) -> Iterator[str]:
 
 
 def _label(result: Result) -> str:
-    return series_of(result).label
+    return ascii_of(f"{result.backend} {result.variant}".strip())
 
 
-def _wrong(record: RunRecord) -> Iterator[str]:
+def wrong_results(record: RunRecord) -> Iterator[str]:
+    """Say of each wrong result where it is wrong."""
     yield from (_wrong_result(result) for result in record.results if result.check.wrong)
 
 
@@ -128,27 +125,30 @@ def _wrong_result(result: Result) -> str:
     return f"{text}; first at rank {first.rank}, index {first.index}: {seen}"
 
 
-def _errors(record: RunRecord) -> Iterator[str]:
+def errors(record: RunRecord) -> Iterator[str]:
+    """Say what went wrong."""
     yield from (f"{error.type}: {error.message}" for error in record.errors)
 
 
-def _ending(record: RunRecord) -> Iterator[str]:
+def endings(record: RunRecord) -> Iterator[str]:
+    """Say that a run did not come to its end."""
     if record.run.status != "complete":
         yield f"the run is not complete: {record.run.status}"
 
 
-def _alone(record: RunRecord) -> Iterator[str]:
+def alone(record: RunRecord) -> Iterator[str]:
+    """Say that one rank reduces nothing."""
     if record.topology.ranks == 1 and record.results:
         yield "one rank: nothing is reduced; type: nvrar-bench sweep --ranks auto"
 
 
 KINDS = (
-    Kind("", "", _emptiness, in_results=False),
+    Kind("", "", empty, in_results=False),
     Kind("", "Samples", _samples, in_results=True),
-    Kind("skipped: ", "Skipped", _skipped, in_results=False),
+    Kind("skipped: ", "Skipped", skipped, in_results=False),
     Kind("warning: ", "Warnings", _warnings, in_results=True),
-    Kind("wrong: ", "Wrong results", _wrong, in_results=True),
-    Kind("error: ", "Errors", _errors, in_results=False),
-    Kind("", "", _ending, in_results=False),
-    Kind("", "", _alone, in_results=False),
+    Kind("wrong: ", "Wrong results", wrong_results, in_results=True),
+    Kind("error: ", "Errors", errors, in_results=False),
+    Kind("", "", endings, in_results=False),
+    Kind("", "", alone, in_results=False),
 )

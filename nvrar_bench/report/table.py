@@ -1,33 +1,25 @@
-"""The table on the screen: one per (dtype, op, placement, buffers), one row per size.
+"""The table of a run: one per (dtype, op, placement, buffers), one row per size.
 
-On a terminal it has rules and colour, and one line per backend where side by side would be wider
-than the screen. Everywhere else it is plain text as wide as it needs to be,
-in the manner of nccl-tests: every line that is not data begins with `#`.
+A block of columns per backend, with the names of nccl-tests. The first layout that fits is shown:
+with both bandwidths, with busbw alone, without counts, and last with a line per backend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 
-from nvrar_bench.report.grid import NOTHING, WRONG, Grid
+from nvrar_bench.report import columns, notes
+from nvrar_bench.report.columns import SUBJECT, Field
+from nvrar_bench.report.grid import NOTHING, Block, Column, Grid
 from nvrar_bench.report.remarks import lines
-from nvrar_bench.report.series import Series, groups, series_of
-from nvrar_bench.report.show import show
+from nvrar_bench.report.series import Series, all_series, groups, series_of
+from nvrar_bench.report.show import WIDE, screen_width, show
 from nvrar_bench.results.points import numbered
 from nvrar_bench.results.record import Result, RunRecord
-from nvrar_bench.units import (
-    GIGABYTE,
-    MICROSECOND,
-    format_bandwidth,
-    format_latency,
-    format_ratio,
-    format_size,
-)
-
-# The backend whose speed-up over the others is the question; see the last columns.
-SUBJECT = "nvrar"
+from nvrar_bench.units import format_size
 
 _FACTS = {
     "mpi_library": "MPI library",
@@ -35,14 +27,24 @@ _FACTS = {
     "compiler": "kernel compiler",
     "host": "host",
 }
-_Row = dict[Series, Result]
+_SIZE, _COUNT = Column("size", "B"), Column("count")
+_SHORT = (columns.TIME, columns.SURE, columns.BUSBW)
+_LONG = (columns.TIME, columns.SURE, columns.ALGBW, columns.BUSBW)
+_WIDE = (columns.TIME, columns.INTERVAL, columns.WORTH, columns.ALGBW, columns.BUSBW)
 
 
-def write(record: RunRecord, console: Console) -> None:
-    """Write the whole report on `record`: what ran where, the tables, and what went wrong."""
-    unit = "µs" if console.encoding.startswith("utf") else "us"
-    grids = [grid(title, results, unit) for title, results in groups(record)]
-    show(console, list(heading(record)), grids, list(lines(record)))
+def write(record: RunRecord, console: Console, wide: bool = False, verbose: bool = False) -> None:
+    """Write the whole report on `record`: what ran where, the tables, and what to know of them.
+
+    `wide` adds the columns that explain the statistics, however wide that is; `verbose` writes all
+    that is known below the table, not the few notes that matter most.
+    """
+    found = all_series(record.results)
+    tables = [Table(title, results, found) for title, results in groups(record)]
+    grids = [[table.side_by_side(_WIDE, True)] if wide else table.layouts() for table in tables]
+    width = screen_width(console)
+    below = list(lines(record)) if verbose else list(notes.notes(record))
+    show(console, list(heading(record)), grids, below, WIDE if wide else width)
 
 
 def heading(record: RunRecord) -> Iterator[str]:
@@ -56,83 +58,118 @@ def heading(record: RunRecord) -> Iterator[str]:
     for key, name in _FACTS.items():
         if record.environment.get(key) is not None:
             yield f"{name}: {record.environment[key]}"
+    yield from notes.samples(record.results)
 
 
-def interval(result: Result) -> str:
-    """Write the 95 % interval of the median, in microseconds."""
-    low, high = result.latency_us.ci95_low, result.latency_us.ci95_high
-    if low is None or high is None:
-        return NOTHING
-    return f"{format_latency(low * MICROSECOND)}..{format_latency(high * MICROSECOND)}"
+@dataclass(frozen=True)
+class Table:
+    """One group of results as rows; `among` are all series of the run."""
+
+    title: str
+    results: Sequence[Result]
+    among: Sequence[Series]
+
+    @property
+    def series(self) -> list[Series]:
+        """The series of this group."""
+        return list(dict.fromkeys(series_of(result, self.among) for result in self.results))
+
+    @property
+    def reference(self) -> Series | None:
+        """The first other backend, which the subject is compared with."""
+        return next((one for one in self.series if one.backend != SUBJECT), None)
+
+    @property
+    def compared(self) -> list[Series]:
+        """The series that have a speed-up."""
+        return [one for one in self.series if one.backend == SUBJECT and self.reference]
+
+    def rows(self) -> list[dict[Series, Result]]:
+        """One row per count, and a further one where a series has the same count again."""
+        found: dict[tuple[int, int], dict[Series, Result]] = {}
+        keyed = numbered(self.results, lambda one: (series_of(one, self.among), one.count))
+        for repeat, result in keyed:
+            row = found.setdefault((result.count, repeat), {})
+            row[series_of(result, self.among)] = result
+        return list(found.values())
+
+    def layouts(self) -> list[Grid]:
+        """All layouts, widest first."""
+        return [
+            self.side_by_side(_LONG),
+            self.side_by_side(_SHORT),
+            self.side_by_side(_SHORT, has_count=False),
+            self.stacked(_SHORT),
+        ]
+
+    def side_by_side(
+        self, fields: Sequence[Field], wide: bool = False, has_count: bool = True
+    ) -> Grid:
+        """Put backends beside each other, one #wrong for all."""
+        points = (_SIZE, _COUNT) if has_count else (_SIZE,)
+        measured = [Block(one.label, _titles(_fields(one, fields))) for one in self.series]
+        rows = (
+            (*_point(row)[: len(points)], *self._cells(row, fields, wide)) for row in self.rows()
+        )
+        last = Block("", (columns.WRONG_COLUMN,))
+        blocks = (Block("", points), *measured, *self._speed_up_blocks(wide), last)
+        return Grid(self.title, blocks, tuple(rows))
+
+    def _speed_up_blocks(self, wide: bool) -> Iterator[Block]:
+        for one in self.compared:
+            versus = self.reference.backend if self.reference else ""
+            label = "speed-up" if len(self.compared) == 1 else one.variants[0]
+            label = f"{label} vs {versus}" if wide else label
+            yield Block(label, columns.speed_up_columns(versus, wide))
+
+    def _cells(
+        self, row: dict[Series, Result], fields: Sequence[Field], wide: bool
+    ) -> Iterator[str]:
+        for one in self.series:
+            for field in _fields(one, fields):
+                yield field.cell(row[one]) if one in row else NOTHING
+        for one in self.compared:
+            yield from self._speed_up(row, one, wide)
+        yield columns.wrong(list(row.values()))
+
+    def _speed_up(self, row: dict[Series, Result], of: Series, wide: bool) -> tuple[str, str]:
+        other = row.get(self.reference) if self.reference else None
+        return columns.speed_up_cells(columns.speed_up(row.get(of), other), wide)
+
+    def stacked(self, fields: Sequence[Field], wide: bool = False) -> Grid:
+        """Put backends below each other: a line per backend and size."""
+        speed_ups = [
+            columns.speed_up_columns(self.reference.backend, wide)
+            for _ in self.compared[:1] if self.reference
+        ]  # fmt: skip
+        blocks = (
+            Block("", (_SIZE, _COUNT, Column("backend", is_left=True), *_titles(fields))),
+            *(Block("speed-up", titles) for titles in speed_ups),
+            Block("", (columns.WRONG_COLUMN,)),
+        )
+        lines = (line for row in self.rows() for line in self._lines(row, fields, wide))
+        return Grid(self.title, blocks, tuple(lines))
+
+    def _lines(
+        self, row: dict[Series, Result], fields: Sequence[Field], wide: bool
+    ) -> Iterator[tuple[str, ...]]:
+        for one, result in ((one, row[one]) for one in self.series if one in row):
+            name = Series(one.backend, (result.variant,)).label
+            cells = (field.cell(result) for field in fields)
+            speed_up = self._speed_up(row, one, wide) if one in self.compared else ("", "")
+            ratios = speed_up if self.compared else ()
+            yield (*_point(row), name, *cells, *ratios, columns.wrong([result]))
 
 
-def _wrong(result: Result) -> str:
-    return NOTHING if result.check.status == "skipped" else str(result.check.wrong)
+def _fields(series: Series, fields: Sequence[Field]) -> tuple[Field, ...]:
+    marks = (columns.variant_field(series.backend),) if series.has_marks else ()
+    return (*marks, *fields)
 
 
-_METRICS: tuple[tuple[str, Callable[[Result], str]], ...] = (
-    ("median {unit}", lambda result: format_latency(result.latency_us.median * MICROSECOND)),
-    ("95 % interval", interval),
-    ("n eff", lambda result: f"{result.independence.effective_samples:.0f}"),
-    ("busbw GB/s", lambda result: format_bandwidth(result.busbw_gb_per_s * GIGABYTE)),
-    (WRONG, _wrong),
-)
+def _titles(fields: Sequence[Field]) -> tuple[Column, ...]:
+    return tuple(field.column for field in fields)
 
 
-def grid(title: str, results: Sequence[Result], unit: str) -> Grid:
-    """Return the table of one group; `unit` is how microseconds are written."""
-    series = list(dict.fromkeys(map(series_of, results)))
-    pairs = _comparisons(series)
-    metrics = tuple(name.format(unit=unit) for name, _ in _METRICS)
-    return Grid(
-        title=title,
-        points=("size", "count"),
-        series=tuple((one.label, metrics) for one in series),
-        ratios=_ratio_block(pairs),
-        rows=tuple(tuple(_cells(row, series, pairs)) for row in _rows(results)),
-    )
-
-
-def _ratio_block(pairs: Sequence[tuple[Series, Series]]) -> tuple[str, tuple[str, ...]] | None:
-    if not pairs:
-        return None
-    return f"speed-up vs {pairs[0][1].label}", tuple(this.label for this, _ in pairs)
-
-
-def _rows(results: Sequence[Result]) -> list[_Row]:
-    """One row per count, and a further one where a series has the same count again."""
-    rows: dict[tuple[int, int], _Row] = {}
-    for repeat, result in numbered(results, lambda one: (series_of(one), one.count)):
-        rows.setdefault((result.count, repeat), {})[series_of(result)] = result
-    return list(rows.values())
-
-
-def _comparisons(series: Sequence[Series]) -> list[tuple[Series, Series]]:
-    """Pair every variant of the subject with the first other backend there is."""
-    others = [one for one in series if one.backend != SUBJECT]
-    return [(one, others[0]) for one in series if one.backend == SUBJECT and others]
-
-
-def _cells(
-    row: _Row, series: Sequence[Series], pairs: Sequence[tuple[Series, Series]]
-) -> Iterator[str]:
-    any_result = next(iter(row.values()))
-    yield format_size(any_result.size_bytes)
-    yield str(any_result.count)
-    for one in series:
-        result = row.get(one)
-        yield from (NOTHING if result is None else metric(result) for _, metric in _METRICS)
-    yield from (_speed_up(row.get(this), row.get(other)) for this, other in pairs)
-
-
-def _speed_up(this: Result | None, other: Result | None) -> str:
-    """How many times faster `this` is.
-
-    Nothing where one is missing, wrong, took no time, or is of another state of the machine.
-    """
-    if this is None or other is None or "failed" in (this.check.status, other.check.status):
-        return NOTHING
-    if not this.state.is_like(other.state):
-        return NOTHING
-    median = this.latency_us.median
-    return format_ratio(other.latency_us.median / median) if median > 0 else NOTHING
+def _point(row: dict[Series, Result]) -> tuple[str, str]:
+    result = next(iter(row.values()))
+    return format_size(result.size_bytes), str(result.count)

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from nvrar_bench.measure import ruler
-from nvrar_bench.report.grid import NOTHING, Grid
-from nvrar_bench.report.show import show
+from nvrar_bench.measure.ratio import Estimate, ratio
+from nvrar_bench.report.columns import SURE, TIME, how_sure, speed_up_cells
+from nvrar_bench.report.grid import NOTHING, Block, Column, Grid
+from nvrar_bench.report.show import screen_width, show
 from nvrar_bench.results import doubts
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.tuning.document import Choice, Document, Measured
-from nvrar_bench.units import MICROSECOND, format_latency, format_ratio, format_size
+from nvrar_bench.units import MICROSECOND, format_latency, format_size
 
 _CHOICE = "choice"
 _REFUSED = 3  # launches that are named; the record has all
@@ -30,10 +32,10 @@ def write(record: RunRecord, console: Console) -> None:
     told = record.environment.get("tuning")
     document = Document.from_json(told) if told else None
     choices = document.choices if document else ()
-    unit = "µs" if console.encoding.startswith("utf") else "us"
     groups = dict.fromkeys((one.dtype, one.op, one.buffers) for one in choices)
-    grids = [_grid(key, choices, unit) for key in groups]
-    show(console, list(_heading(record, document)), grids, list(_notes(record, choices)))
+    grids = [[_grid(key, choices)] for key in groups]
+    heading, notes = list(_heading(record, document)), list(_notes(record, choices))
+    show(console, heading, grids, notes, screen_width(console))
 
 
 def _heading(record: RunRecord, document: Document | None) -> Iterator[str]:
@@ -46,18 +48,18 @@ def _heading(record: RunRecord, document: Document | None) -> Iterator[str]:
         yield f"device: {made_for.device}, {document.made_on.processor}; fabric: {made_for.fabric}"
 
 
-def _grid(key: tuple[str, str, str], choices: tuple[Choice, ...], unit: str) -> Grid:
+def _grid(key: tuple[str, str, str], choices: tuple[Choice, ...]) -> Grid:
     dtype, op, buffers = key
-    figures = (f"median {unit}", "95 % interval")
-    rows = [_cells(one) for one in choices if (one.dtype, one.op, one.buffers) == key]
-    return Grid(
-        title=f"{dtype} {op}, {buffers} buffers",
-        points=("size", "launch", "of", "tried", "level"),
-        series=((_CHOICE, figures), ("auto", figures)),
-        ratios=("speed-up", (_CHOICE,)),
-        rows=tuple(rows),
-        kind="measured",
+    points = ("size", "launch", "of", "tried", "level")
+    figure = (TIME.column, SURE.column)
+    blocks = (
+        Block("", tuple(Column(title) for title in points)),
+        Block(_CHOICE, figure),
+        Block("auto", figure),
+        Block("speed-up", (Column(""), Column("", "±95%", gap=1, is_left=True))),
     )
+    rows = (_cells(one) for one in choices if (one.dtype, one.op, one.buffers) == key)
+    return Grid(f"{dtype} {op}, {buffers} buffers", blocks, tuple(rows))
 
 
 def _cells(one: Choice) -> tuple[str, ...]:
@@ -70,24 +72,24 @@ def _cells(one: Choice) -> tuple[str, ...]:
         str(one.level),
         *_figure(one.measured),
         *_figure(one.auto),
-        _speed_up(one),
+        *speed_up_cells(_speed_up(one), wide=False),
     )
+
+
+def _estimate(of: Measured) -> Estimate:
+    return Estimate(of.median_us, of.ci95_low_us, of.ci95_high_us)
 
 
 def _figure(of: Measured | None) -> tuple[str, str]:
     if of is None:
         return NOTHING, NOTHING
-    low, high = of.ci95_low_us, of.ci95_high_us
-    median = format_latency(of.median_us * MICROSECOND)
-    if low is None or high is None:
-        return median, NOTHING
-    return median, f"{format_latency(low * MICROSECOND)}..{format_latency(high * MICROSECOND)}"
+    return format_latency(of.median_us * MICROSECOND), how_sure(_estimate(of))
 
 
-def _speed_up(one: Choice) -> str:
+def _speed_up(one: Choice) -> Estimate | None:
     if one.auto is None or not one.measured.median_us:
-        return NOTHING
-    return format_ratio(one.auto.median_us / one.measured.median_us)
+        return None
+    return ratio(_estimate(one.auto), _estimate(one.measured))
 
 
 def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:

@@ -42,7 +42,7 @@ def test_a_chart_of_latency_and_one_of_bandwidth_for_each_group() -> None:
 
 def test_a_series_looks_the_same_on_all_charts() -> None:
     looks = charts.looks(full())
-    assert looks[Series("mpi", ""), 0] == 0
+    assert looks[Series("mpi", ("",)), 0] == 0
     assert len(set(looks.values())) == len(looks)
     legend = re.findall(r'<li><svg class="(c\d)".*?</svg> ([^<]*)</li>', encode([full()]))
     assert len(set(legend)) == len({label for _, label in legend}) >= 3

@@ -33,8 +33,8 @@ REPORT = compiled.Report({"nvrtc": "13.5", "nvshmem": "3.8.0"}, (PACKET, SIGNAL)
 PLAIN = f"""\
 # nvrar-bench {__version__}
 # compiler: nvrtc 13.5, nvshmem 3.8.0
-# 2 kernels, 1 of them cached, 1 with spills; bytes
 #
+# 2 kernels, 1 of them cached, 1 with spills; bytes
 #   arch                        kernel  registers  spill stores  spill loads  stack  shared  constant   cubin  seconds
    sm_90    float32-sum-packet-nvshmem        255            16           24    608       0      1216  687696      2.3
   sm_100  bfloat16-avg-signal-loopback         64             0            0      8    1024       928   99000   cached
@@ -54,7 +54,7 @@ def test_plain_text():
 
 def test_a_terminal():
     lines = written(terminal=True, width=200).splitlines()
-    assert lines[:2] == [f"nvrar-bench {__version__}", "compiler: nvrtc 13.5, nvshmem 3.8.0"]
+    assert lines[:2] == [f"# nvrar-bench {__version__}", "# compiler: nvrtc 13.5, nvshmem 3.8.0"]
     (row,) = (line for line in lines if "bfloat16" in line)
     assert row.split() == [
         "sm_100", "bfloat16-avg-signal-loopback", "64", "0", "0", "8", "1024", "928", "99000",

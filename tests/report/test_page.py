@@ -18,7 +18,7 @@ from .test_markup import Seen
 TAGS = (
     *("html", "head", "meta", "title", "style", "body", "article", "header", "h1", "h2", "p"),
     *("section", "ul", "li", "div", "figure", "figcaption", "small", "svg", "path", "g", "text"),
-    *("table", "thead", "tbody", "tr", "th", "td", "footer"),
+    *("table", "thead", "tbody", "tr", "th", "td", "footer", "details", "summary"),
 )
 
 
