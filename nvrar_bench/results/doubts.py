@@ -18,7 +18,7 @@ from nvrar_bench.measure.student import NORMAL_975, t_975
 # How every doubt begins: a replay replaces these warnings alone.
 DOUBT = "statistics: "
 # Of fewer effective samples the interval covers clearly less than 95 %: ci/coverage.py.
-FEW_EFFECTIVE = 20
+FEW_EFFECTIVE = 25
 # Chance of an alarm where nothing drifts. The second is nominal: the autocorrelation within halves
 # is known less well, and 1 in 100 is what comes of it.
 STARTUP_LEVEL = 0.01
