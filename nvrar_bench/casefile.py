@@ -18,7 +18,7 @@ single value may stand where a list of one is meant. A file has at most 64 KiB.
     placement  out_of_place in_place                       default "out_of_place"
     buffers    symmetric private                           default "symmetric"
     protocol   auto signal packet                          default "auto"
-    check      exact rounding                              default "exact"
+    check      exact rounding wrap                         default "exact"
     nodes      node counts to run at; the caller leaves out those that do not divide the number
                of ranks                                    default: as launched
     backends   names of backends                           default: the caller's
@@ -31,7 +31,9 @@ single value may stand where a list of one is meant. A file has at most 64 KiB.
     batches = [1, 2, 4]
     dtype = "bfloat16"
 
-Lists combine each with each; a sweep is one `plan.Plan`.
+Lists combine each with each, but `wrap` only with sums and products of integers. MPI and NCCL leave
+open what becomes of an integer that overflows: they run `wrap` only where --check-mode wrap on the
+command line asks for it, and are `skipped` elsewhere. A sweep is one `plan.Plan`.
 """
 
 from __future__ import annotations

@@ -132,6 +132,10 @@ OPS: dict[str, Op] = _table(
 )
 
 
+# The mean of a sum that overflowed means nothing, and an extremum is one of its operands.
+_WRAPPING = ("sum", "prod")
+
+
 def dtype(name: str) -> DataType:
     """Return the row called `name`; UsageError names the value and what is allowed."""
     return _look_up("dtype", DTYPES, name)
@@ -140,6 +144,11 @@ def dtype(name: str) -> DataType:
 def op(name: str) -> Op:
     """Return the row called `name`; UsageError names the value and what is allowed."""
     return _look_up("op", OPS, name)
+
+
+def can_wrap(dtype_name: str, op_name: str) -> bool:
+    """Say whether results may leave the range of the dtype and come back modulo 2**bits."""
+    return not dtype(dtype_name).is_float and op(op_name).name in _WRAPPING
 
 
 def _look_up(kind: str, table: Mapping[str, _Row], name: str) -> _Row:

@@ -6,7 +6,7 @@ A plan knows no rank, no node and no backend; the same plan runs on any of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import inf
@@ -19,7 +19,9 @@ from nvrar_bench.units import MAX_BYTES, format_size
 Placement = Literal["out_of_place", "in_place"]
 Buffers = Literal["symmetric", "private"]
 Protocol = Literal["auto", "signal", "packet"]
-CheckMode = Literal["exact", "rounding"]
+CheckMode = Literal["exact", "rounding", "wrap"]
+
+_INTEGERS = tuple(name for name, row in datatypes.DTYPES.items() if not row.is_float)
 
 # More sizes than this come from a typing error in --step or --factor, not from a wish.
 MAX_SIZES = 4096
@@ -57,7 +59,7 @@ AXES = {
         Axis("placement", ("out_of_place", "in_place"), "out_of_place"),
         Axis("buffers", ("symmetric", "private"), "symmetric"),
         Axis("protocol", ("auto", "signal", "packet"), "auto"),
-        Axis("check", ("exact", "rounding"), "exact"),
+        Axis("check", ("exact", "rounding", "wrap"), "exact"),
     )
 }
 
@@ -117,13 +119,15 @@ class Plan:
             placements: `out_of_place`, `in_place`.
             buffers: `symmetric`, `private`.
             protocols: `auto`, `signal`, `packet`.
-            check_modes: `exact`, `rounding`.
+            check_modes: `exact`, `rounding`, `wrap`; the last one goes with sums and products of
+                integers alone.
             counts: elements per rank, in place of or after `sizes`.
             spell: writes a key as the user gave it; errors name it this way.
             size_key: where `sizes` came from: `sizes` or `min`.
 
         Raises:
-            UsageError: a value that is not allowed, or a size below one element.
+            UsageError: a value that is not allowed, a size below one element, or `wrap` where
+                nothing can.
 
         """
         given = (dtypes, ops, placements, buffers, protocols, check_modes)
@@ -135,10 +139,33 @@ class Plan:
         elements = {
             name: _elements(sizes, counts, name, spell, spell(size_key)) for name in chosen[0]
         }
-        cases = (
-            _case(count, *choices) for choices in product(*chosen) for count in elements[choices[0]]
+        cases = tuple(
+            _case(count, *choices)
+            for choices in product(*chosen)
+            if _has_meaning(*choices)
+            for count in elements[choices[0]]
         )
-        return cls(tuple(cases))
+        if "wrap" in chosen[-1] and not any(case.check_mode == "wrap" for case in cases):
+            raise nothing_wraps(spell)
+        return cls(cases)
+
+    def checked_by(self, modes: Sequence[str]) -> Plan:
+        """Return the same cases with these check modes, where they have a meaning."""
+        cases = (
+            replace(case, check_mode=cast(CheckMode, mode))
+            for case in self.cases
+            for mode in modes
+            if _has_meaning(case.dtype, case.op, mode)
+        )
+        return Plan(tuple(dict.fromkeys(cases)))
+
+
+def nothing_wraps(spell: Callable[[str], str] = option_name) -> UsageError:
+    """The error of a plan whose cases cannot overflow, and which is to see how they wrap."""
+    return UsageError(
+        f"{spell('check')} wrap is of sums and products of integers, and there is none here; "
+        f"allowed: {spell('dtype')} {', '.join(_INTEGERS)} with {spell('op')} sum, prod"
+    )
 
 
 def sizes_from_range(
@@ -219,6 +246,11 @@ def _elements(
                 f"allowed: 1 element and more, below 2**63 bytes"
             )
     return tuple(dict.fromkeys((*(size // itemsize for size in sizes), *counts)))
+
+
+def _has_meaning(dtype: str, op: str, *rest: str) -> bool:
+    """Say whether the check mode, which comes last, has one here."""
+    return rest[-1] != "wrap" or datatypes.can_wrap(dtype, op)
 
 
 def _case(count: int, dtype: str, op: str, *rest: Any) -> Case:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -239,17 +240,31 @@ def test_the_decode_file_holds_the_published_sizes() -> None:
     assert [case.size_bytes for case in large.plan] == kib[1:]  # 32K .. 2M, with 256K at batch 8
 
 
+def _second_mode(dtype: str, op: str) -> list[str]:
+    if DTYPES[dtype].is_float:
+        return ["rounding"]
+    return {"sum": ["wrap"], "prod": ["wrap"], "min": ["rounding"], "max": ["rounding"]}.get(op, [])
+
+
 def test_the_correctness_file_covers_every_combination() -> None:
     sweeps = {sweep.name: sweep for sweep in read_case_file("correctness")}
+    typed = [sweeps[name] for name in ("every-float", "every-integer", "integer-extrema")]
     axes = {
-        (c.dtype, c.op, c.placement, c.buffers, c.protocol, c.check_mode)
-        for c in sweeps["every-type"].plan
+        (c.dtype, c.op, c.check_mode, c.placement, c.buffers, c.protocol)
+        for sweep in typed
+        for c in sweep.plan
     }
-    assert len(axes) == len(DTYPES) * len(OPS) * 2 * 2 * 2 * 2
+    checked = {
+        (dtype, op, mode)
+        for dtype, op in product(DTYPES, OPS)
+        for mode in ("exact", *_second_mode(dtype, op))
+    }
+    assert {axis[:3] for axis in axes} == checked
+    assert len(axes) == len(checked) * 2 * 2 * 2
     shapes = {case.count for case in sweeps["every-shape"].plan}
     assert {1, 2, 3, 5, 7, 15, 17} <= shapes
     for ranks in (2, 3, 4, 6, 8):
-        assert any(ranks % nodes == 0 for nodes in sweeps["every-type"].nodes)
+        assert all(any(ranks % nodes == 0 for nodes in sweep.nodes) for sweep in typed)
         assert {1, ranks} <= {*sweeps["one-phase"].nodes, 2}
         assert {1, ranks} <= set(sweeps["every-shape"].nodes)
 

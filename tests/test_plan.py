@@ -78,6 +78,27 @@ def test_all_stands_for_every_dtype_and_op() -> None:
     assert len(plan) == len(DTYPES) * len(OPS)
 
 
+def test_wrap_goes_with_sums_and_products_of_integers() -> None:
+    plan = Plan.build([64], ["all"], ["all"], check_modes=["exact", "wrap"])
+    assert len(plan) == len(DTYPES) * len(OPS) + 6 * 2
+    wrapping = {(case.dtype, case.op) for case in plan if case.check_mode == "wrap"}
+    integers = {"int8", "uint8", "int32", "uint32", "int64", "uint64"}
+    assert wrapping == {(dtype, op) for dtype in integers for op in ("sum", "prod")}
+
+
+@pytest.mark.parametrize("modes", [["wrap"], ["exact", "wrap"]])
+@pytest.mark.parametrize(("dtype", "op"), [("float32", "sum"), ("int8", "max"), ("int8", "avg")])
+def test_wrap_where_nothing_can_is_refused(modes: list[str], dtype: str, op: str) -> None:
+    with pytest.raises(UsageError, match=r"--check wrap .* allowed: --dtype int8, .* --op sum"):
+        Plan.build([64], [dtype], [op], check_modes=modes)
+
+
+def test_other_check_modes_in_place_of_those_planned() -> None:
+    plan = Plan.build([8], ["float32", "int8"], check_modes=["exact", "rounding"])
+    modes = [(case.dtype, case.check_mode) for case in plan.checked_by(["rounding", "wrap"])]
+    assert modes == [("float32", "rounding"), ("int8", "rounding"), ("int8", "wrap")]
+
+
 def test_a_choice_given_twice_counts_once() -> None:
     assert len(Plan.build([64], ["int8", "int8"], protocols=["signal", "signal"])) == 1
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.datatypes import DTYPES, OPS, can_wrap
 from nvrar_bench.errors import UsageError
 from nvrar_bench.verify import (
     CANARY_BYTES,
@@ -212,14 +212,20 @@ def reduce(problem, values):
     [
         (dtype, mode, ranks)
         for dtype, row in DTYPES.items()
-        for ranks in (2, 3, 6, 8, 16, 64)
-        for mode in ("exact", "rounding")
+        for ranks in (2, 3, 6, 8, 16, 64, 256)
+        for mode in ("exact", "rounding", "wrap")
+        # Of floats, 64 ranks are like any others; integers have no room for so many as 256.
+        if dtype in INTEGERS or ranks < 256
         # From a few ranks on the rounding bound of 8-bit floats is as wide as the data.
         if mode == "exact" or ranks * row.epsilon < 0.3
     ],
 )
 @pytest.mark.parametrize("op", OPS)
 def test_misplaced_stale_and_missing_elements_are_caught(dtype, op, mode, ranks):
+    if mode == "wrap" and not can_wrap(dtype, op):
+        return
+    if op == "avg" and dtype in INTEGERS and ranks > DTYPES[dtype].exact_limit:
+        return  # every mean is 0
     count = 64 * 16
     problem = Problem(dtype, op, ranks, mode, seed=11)
     expected = problem.expected(count)
@@ -349,11 +355,55 @@ def test_no_order_overflows(dtype):
         assert (worst <= DTYPES[dtype].max_value).all()
 
 
+@pytest.mark.parametrize("mode", ["exact", "rounding"])
+@pytest.mark.parametrize("ranks", [*RANKS, 126, 127, 128, 255, 256, 1000])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_no_order_of_any_ranks_takes_integers_out_of_their_range(dtype, ranks, mode):
+    """Libraries differ in what becomes of an overflow, so that none may come to pass."""
+    lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+    for op, fold in (("sum", np.sum), ("avg", np.sum), ("prod", np.prod)):
+        problem = Problem(dtype, op, ranks, mode, seed=ranks)
+        values = np.array([value.astype(object) for value in gather(problem, 40)])
+        sizes = np.maximum(np.abs(values), 1) if op == "prod" else np.abs(values)
+        worst = fold(sizes, axis=0)  # of all orders and of all that some of the ranks can make
+        assert max(worst) <= min(highest, -lowest or highest), op
+
+
+@pytest.mark.parametrize("mode", ["exact", "rounding"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("ranks", [4, 300])
+def test_sums_that_saturate_are_right(dtype, ranks, mode):
+    problem = Problem(dtype, "sum", ranks, mode, seed=3)
+    lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+
+    def saturating(a, b):
+        return np.clip(a.astype(np.int64) + b, lowest, highest).astype(dtype)
+
+    rng = np.random.default_rng(1)
+    for order in ORDERS:
+        result = order(saturating, gather(problem, 500), rng)
+        assert check(result, problem.expected(500), 500, 0).wrong == 0
+
+
+@pytest.mark.parametrize("op", ["sum", "prod"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_more_ranks_than_the_range_has_room_for_take_turns(dtype, op):
+    """A rank that is left out shows at some of the indices, and results differ from each other."""
+    count, neutral = 2000, 0 if op == "sum" else 1
+    problem = Problem(dtype, op, 256, "exact", seed=1)
+    values = np.array(gather(problem, count)).astype(np.int64)
+    busy = np.abs(values) != neutral
+    assert not busy.all(axis=0).any()
+    assert busy.any(axis=1).all()
+    assert len(np.unique(problem.expected(count).value)) > 3
+
+
 @pytest.mark.parametrize("ranks", [2, 8, 300])
 @pytest.mark.parametrize("op", ["sum", "prod"])
 @pytest.mark.parametrize("dtype", INTEGERS)
-def test_integers_wrap_in_rounding_mode(dtype, op, ranks):
-    problem = Problem(dtype, op, ranks, "rounding", seed=8)
+def test_integers_wrap_when_asked_for(dtype, op, ranks):
+    problem = Problem(dtype, op, ranks, "wrap", seed=8)
+    assert problem.mode_used == "wrap"
     numpy = DTYPES[dtype].numpy
     exact = np.array([value.astype(object) for value in gather(problem, 20)])
     fold = exact.sum(axis=0) if op == "sum" else exact.prod(axis=0)
@@ -464,7 +514,10 @@ def test_what_cannot_be_compared(received, count, message):
         (("half", "sum", 2, "exact"), "'half'"),
         (("int8", "xor", 2, "exact"), "'xor'"),
         (("int8", "sum", 0, "exact"), "ranks is 0"),
-        (("int8", "sum", 2, "fast"), "'fast'.*exact, rounding"),
+        (("int8", "sum", 2, "fast"), "'fast'.*exact, rounding, wrap"),
+        (("float32", "sum", 2, "wrap"), "wrap is of sums and products of integers.*float32 sum"),
+        (("int8", "max", 2, "wrap"), "not of int8 max"),
+        (("int8", "avg", 2, "wrap"), "not of int8 avg"),
     ],
 )
 def test_problems_that_do_not_exist(arguments, message):

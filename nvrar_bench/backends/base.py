@@ -18,6 +18,7 @@ class Backend(ABC):
     """An all-reduce library on one device, for the ranks of one world."""
 
     name: ClassVar[str]
+    wraps: ClassVar[bool] = False  # it promises that integer sums and products that overflow wrap
     doubts: tuple[str, ...] = ()  # what makes a tuning table doubtful that it follows
 
     def __init__(self, world: World, device: Device, timeout: float) -> None:

@@ -76,6 +76,7 @@ class FakeBackend(Tunable):
     """See the module."""
 
     name = "fake"
+    wraps = True
 
     def __init__(self, world: World, device: Device, timeout: float) -> None:
         super().__init__(world, device, timeout)

@@ -31,6 +31,7 @@ def check(
             "10m, 2h.",
         ),
     ] = None,
+    check_mode: options.CheckMode = None,
     backend: options.Backends = None,
     device: options.Device = "auto",
     fabric: options.Fabric = "auto",
@@ -54,7 +55,7 @@ def check(
     All cases run, also after a wrong one; exit code 3 if any was wrong.
     """
     from nvrar_bench.cli.launching import Launching
-    from nvrar_bench.cli.planning import Wish, settings_of, soak_settings
+    from nvrar_bench.cli.planning import Wish, checked_by, settings_of, soak_settings
     from nvrar_bench.cli.stopping import StopAt
     from nvrar_bench.session.settings import Settings
 
@@ -77,9 +78,10 @@ def check(
             stop_at=StopAt(1), warmup=0, check=True, nodes=nodes, timeout=timeout, seed=seed,
             ranks=ranks, launching=launching,
         )  # fmt: skip
-        short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
         if soak is not None:
-            return soak_settings(planned, soak, case)
+            return soak_settings(planned, soak, case, check_mode)
+        planned = checked_by(planned, check_mode)
+        short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
         return replace(planned, sweeps=short, stop_at_wrong=False, interleave=False, batch=1)
 
     execute(settings, ranks=ranks, json=json, shown=Shown("summary"))

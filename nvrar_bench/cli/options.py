@@ -67,6 +67,16 @@ def ranks(text: str) -> int:
         raise typer.BadParameter(f"{text!r}: allowed: a whole number, or auto") from None
 
 
+CheckMode = Annotated[
+    str | None,
+    typer.Option(
+        "--check-mode",
+        metavar="LIST",
+        help="exact (results known to the bit), rounding (random data, a bound), or wrap (integer "
+        "sums and products that overflow, modulo 2^bits). MPI and NCCL leave overflow open: they "
+        "run wrap only where this option names it, not for a case file's sake.",
+    ),
+]
 Minimum = Annotated[
     str | None,
     typer.Option("-b", "--min", "--minbytes", metavar="SIZE", help="Smallest size. [128K]"),

@@ -12,7 +12,7 @@ from nvrar_bench.cli.nccl_tests import OUR_NAMES
 from nvrar_bench.cli.options import names, require, require_common
 from nvrar_bench.cli.stopping import MAX_CALLS, StopAt
 from nvrar_bench.errors import CaseFileError, UsageError
-from nvrar_bench.plan import AXES, Plan, sizes_from_range
+from nvrar_bench.plan import AXES, Plan, nothing_wraps, sizes_from_range
 from nvrar_bench.session.settings import Settings
 from nvrar_bench.session.soak_plan import SoakLimit, soak_plan
 from nvrar_bench.units import parse_size
@@ -70,18 +70,41 @@ def settings_of(
     return Settings(
         sweeps=sweeps, backends=backends, device=device, stopping=stopping, start=start,
         warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed,
-        **chosen,
+        wrap_asked="wrap" in names(wish.check_mode or ""), **chosen,
     )  # fmt: skip
 
 
-def soak_settings(planned: Settings, soak: str, case: str | None) -> Settings:
+def checked_by(planned: Settings, check_mode: str | None) -> Settings:
+    """Return settings with these check modes in place of the case file's, if any are given.
+
+    Raises:
+        UsageError: a mode that does not exist, or `wrap` where nothing wraps.
+    """
+    if check_mode is None:
+        return planned
+    modes = AXES["check"].choose(names(check_mode), _spell)
+    sweeps = [replace(one, plan=one.plan.checked_by(modes)) for one in planned.sweeps]
+    used = {case.check_mode for sweep in sweeps for case in sweep.plan}
+    if "wrap" in modes and "wrap" not in used:
+        raise nothing_wraps(_spell)
+    kept = tuple(sweep for sweep in sweeps if len(sweep.plan))
+    return replace(planned, sweeps=kept, wrap_asked="wrap" in modes)
+
+
+def soak_settings(
+    planned: Settings, soak: str, case: str | None, check_mode: str | None
+) -> Settings:
     """Return settings for a soak in place of the case file's.
 
     Raises:
-        UsageError: a limit that is none, or a case file besides.
+        UsageError: a limit that is none, or a case file or check mode besides.
     """
     if case is not None:
         raise UsageError(f"--soak {soak} and --case {case} exclude each other: a soak draws cases")
+    if check_mode is not None:
+        raise UsageError(
+            f"--soak {soak} and --check-mode {check_mode} exclude each other: a soak checks exact"
+        )
     match = _SOAK.fullmatch(soak)
     allowed = "a number of calls from 1 up, or a duration such as 90s, 10m, 2h"
     require(match is not None and int(match[1]) >= 1, "--soak", soak, allowed)
@@ -120,9 +143,13 @@ def _plan(wish: Wish) -> Plan:
         chosen("buffers", wish.buffers),
         chosen("protocol", wish.protocol),
         chosen("check", wish.check_mode),
-        spell=lambda key: "--check-mode" if key == "check" else f"--{key}",
+        spell=_spell,
         size_key="min" if wish.sizes is None else "sizes",
     )
+
+
+def _spell(key: str) -> str:
+    return "--check-mode" if key == "check" else f"--{key}"
 
 
 def _sizes(wish: Wish) -> tuple[int, ...]:

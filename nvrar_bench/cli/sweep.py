@@ -92,14 +92,7 @@ def sweep(
         str | None,
         typer.Option("-c", metavar="0|1", help="As in nccl-tests: 0 is --no-check, 1 is --check."),
     ] = None,
-    check_mode: Annotated[
-        str | None,
-        typer.Option(
-            "--check-mode",
-            metavar="LIST",
-            help="exact (results known to the bit) or rounding (random data, a bound). [exact]",
-        ),
-    ] = None,
+    check_mode: options.CheckMode = None,
     fabric: options.Fabric = "auto",
     virtual_ranks: options.VirtualRanks = None,
     blocks: options.Blocks = None,

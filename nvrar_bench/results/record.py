@@ -191,7 +191,7 @@ class Check:
     """
 
     status: CheckStatus
-    mode: Literal["exact", "rounding"] | None
+    mode: Literal["exact", "rounding", "wrap"] | None
     elements: int
     wrong: int
     first_wrong: FirstWrong | None

@@ -125,7 +125,7 @@ _FIELDS["FirstWrong"] = {
 }
 _FIELDS["Check"] = {
     "status": _one_of("passed", "failed", "skipped"),
-    "mode": _said(_one_of("exact", "rounding", None), "null when skipped"),
+    "mode": _said(_one_of("exact", "rounding", "wrap", None), "null when skipped"),
     "elements": _said(_COUNT, "compared, over all ranks"),
     "wrong": _said(_COUNT, "of those"),
     "first_wrong": _object("FirstWrong", type=["object", "null"]),

@@ -82,8 +82,9 @@ def require_right(point: Point, check: Check) -> None:
     first, case = check.first_wrong, point.case
     where = f"element {first.index}" + ("" if first.index < case.count else " (not of the output)")
     how = point.operation.shape or point.operation.variant
+    what = f"{case.dtype} {case.op}" + (" that overflows" if case.check_mode == "wrap" else "")
     raise WrongResult(
-        f"{point.backend} ({how}) gave a wrong result: {case.dtype} {case.op}, "
+        f"{point.backend} ({how}) gave a wrong result: {what}, "
         f"{case.placement}, {case.buffers}, {case.size_bytes} bytes: {check.wrong} of "
         f"{check.elements} elements checked; first on rank {first.rank}, {where}: "
         f"expected {first.expected}, saw {first.seen}"

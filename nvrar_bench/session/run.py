@@ -18,6 +18,7 @@ from nvrar_bench.measure.order import Order
 from nvrar_bench.plan import Case
 from nvrar_bench.results.record import Check, Result, RunRecord
 from nvrar_bench.session import facts, memory
+from nvrar_bench.session.able import refusal
 from nvrar_bench.session.block import Block
 from nvrar_bench.session.buffers import SweepBuffers
 from nvrar_bench.session.describe import describe, describe_block
@@ -129,7 +130,8 @@ class Session:
         with self._watch("opening the backends"):
             backends = self._open(stage)
         for backend in backends:
-            cases = [case for case in stage.sweep.plan if backend.unsupported(case) is None]
+            plan = stage.sweep.plan
+            cases = [case for case in plan if refusal(self._settings, backend, case) is None]
             self._build(stage, backend, cases)
         known, buffers = self._known(stage), dict[str, SweepBuffers]()
         together = MOST_TOGETHER if self._settings.interleave else 1
@@ -251,7 +253,7 @@ class Session:
         """Leave out, and say so, which cannot run this case."""
         able = []
         for backend in backends:
-            reason = backend.unsupported(case)
+            reason = refusal(self._settings, backend, case)
             if reason is None:
                 able.append(backend)
             else:

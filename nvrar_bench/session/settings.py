@@ -26,6 +26,7 @@ class Settings:
     nodes: int | None
     timeout: float
     seed: int
+    wrap_asked: bool = False  # by --check-mode wrap, of libraries that leave overflow open, too
     stop_at_wrong: bool = True
     interleave: bool = True  # points take turns in a random order; else one case at a time
     start: str = "auto"  # of calls: at an agreed time ("clock"), or "barrier"
@@ -62,6 +63,7 @@ class Settings:
             "max_time_s": self.stopping.max_time,
             "warmup": self.warmup,
             "check": self.check,
+            "wrap_asked": self.wrap_asked,
             "nodes": self.nodes,
             "timeout_s": self.timeout,
             "seed": self.seed,

@@ -8,7 +8,8 @@
 
 Every value depends on (seed, rank, index), so data that is misplaced, stale, dropped or doubled
 shows. `exact` inputs have a result that every order of combination gives without any rounding;
-`rounding` inputs are ordinary numbers, compared within a proven error bound.
+`rounding` inputs are ordinary numbers, compared within a proven error bound. No sum or product of
+either leaves the range of its dtype in any order; those of `wrap`, of integers alone, do.
 """
 
 from __future__ import annotations

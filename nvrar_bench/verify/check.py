@@ -24,7 +24,7 @@ class CheckResult:
 
     Attributes:
         status: "passed" when no element is wrong.
-        mode: how the inputs were made, "exact" or "rounding".
+        mode: how the inputs were made: "exact", "rounding" or "wrap".
         elements: how many were compared.
         wrong: how many of them are wrong.
         first_wrong: {"rank", "index", "expected", "seen"} of the first, or None; numbers are plain

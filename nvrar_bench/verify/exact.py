@@ -126,13 +126,15 @@ class _Extremum(Recipe):
         return floor_power_of_two((high - low) // 4)
 
 
-def _sum(dtype: DataType, ranks: int, seed: int) -> Recipe:
+def exact_sum(dtype: DataType, ranks: int, seed: int) -> Recipe:
+    """Return addends: with more ranks than the range has room for, some of them add 0."""
     sign = Sign.EACH if dtype.is_signed else Sign.PLUS
     addends = addends_within(integer_limit(dtype), sign, ranks, seed)
     return _Sum(dtype, ranks, seed, addends)
 
 
-def _product(dtype: DataType, ranks: int, seed: int) -> Recipe:
+def exact_product(dtype: DataType, ranks: int, seed: int) -> Recipe:
+    """Return powers of two: with more ranks than there are exponents, some of them are +-1."""
     sign = Sign.EACH if dtype.is_float else Sign.PLUS
     exponents = addends_within(exponent_limit(dtype), sign, ranks, seed)
     return _Product(dtype, ranks, seed, exponents)
@@ -153,8 +155,8 @@ def exponent_limit(dtype: DataType) -> int:
 
 # None: no set of inputs is exact for this dtype and this number of ranks.
 EXACT: dict[str, Callable[[DataType, int, int], Recipe | None]] = {
-    "sum": _sum,
-    "prod": _product,
+    "sum": exact_sum,
+    "prod": exact_product,
     "min": partial(_extremum, maximum=False),
     "max": partial(_extremum, maximum=True),
     "avg": exact_mean,

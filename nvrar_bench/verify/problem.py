@@ -16,8 +16,9 @@ from nvrar_bench.verify.formula import Formula
 from nvrar_bench.verify.hashing import Array, Words
 from nvrar_bench.verify.recipe import Recipe
 from nvrar_bench.verify.rounding import ROUNDING
+from nvrar_bench.verify.wrap import WRAP
 
-Mode = Literal["exact", "rounding"]
+Mode = Literal["exact", "rounding", "wrap"]
 
 # Temporaries are 64-bit words: 128 KiB each, so that a block stays in the cache.
 _BLOCK = 16384
@@ -44,7 +45,8 @@ class Expected:
 class Problem:
     """Inputs of `ranks` ranks for one dtype and op; two seeds give unrelated inputs.
 
-    Raises UsageError for a dtype, op or mode that does not exist and for fewer than one rank.
+    Raises UsageError for a dtype, op or mode that does not exist, for `wrap` where nothing wraps,
+    and for fewer than one rank.
     """
 
     dtype: str
@@ -58,6 +60,10 @@ class Problem:
         datatypes.op(self.op)
         if self.mode not in get_args(Mode):
             raise UsageError(f"unknown mode {self.mode!r}; allowed: {', '.join(get_args(Mode))}")
+        if self.mode == "wrap" and not datatypes.can_wrap(self.dtype, self.op):
+            raise UsageError(
+                f"mode wrap is of sums and products of integers, not of {self.dtype} {self.op}"
+            )
         if self.ranks < 1:
             raise UsageError(f"ranks is {self.ranks}; allowed: 1 and more")
 
@@ -115,6 +121,8 @@ class Problem:
             recipe = EXACT[self.op](dtype, self.ranks, self.seed)
             if recipe is not None:
                 return "exact", recipe
+        if self.mode == "wrap":
+            return "wrap", WRAP[self.op](dtype, self.ranks, self.seed)
         return "rounding", ROUNDING[self.op](dtype, self.ranks, self.seed)
 
 

@@ -17,7 +17,9 @@ The reference itself is a float64 computation: its own n-1 roundings are added.
      arithmetic", SIAM J. Matrix Anal. Appl. 34(2), 2013: Higham's gamma_{n-1} = (n-1)u / (1-(n-1)u)
      without its denominator, so that it also holds for 8-bit floats, where (n-1)u passes 1.
 
-Integers take their full range and wrap; there is nothing to round.
+Integers have nothing to round. Their sums, products and means are those of exact.py, which no
+order overflows: what becomes of an overflow is a question of its own, wrap.py's. Extrema take the
+full range.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import numpy as np
 
 from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.addends import turn
+from nvrar_bench.verify.exact import exact_product, exact_sum
 from nvrar_bench.verify.formula import Formula, Kind
 from nvrar_bench.verify.hashing import Array, Words, draw
 from nvrar_bench.verify.mean import integer_mean, reciprocal_error
@@ -149,18 +152,20 @@ class _RoundedProduct(Recipe):
 
 
 @dataclass(frozen=True)
-class _Fold(Recipe):
+class Fold(Recipe):
     """A reduction that never rounds: extrema of anything, integers modulo 2**bits."""
 
     combine: Combine
     odd: bool = False
 
     def formula(self) -> Formula:
+        """As Recipe."""
         return Formula(
             Kind.FOLD, self.seed, self.ranks, combine=_COMBINE[self.combine], odd=self.odd
         )
 
     def inputs(self, rank: int, index: Words) -> Array:
+        """Return any values of the dtype; floats are normal numbers."""
         if self.dtype.is_float:
             normal = approximately_normal(draw(self.seed, _NORMAL, rank, index))
             return normal.astype(self.dtype.numpy)
@@ -168,6 +173,7 @@ class _Fold(Recipe):
         return np.asarray(words | np.uint64(self.odd)).astype(self.dtype.numpy)
 
     def expected(self, index: Words) -> tuple[Array, None]:
+        """Combine all ranks' inputs in their order, which does not matter."""
         result = self.inputs(0, index)
         for rank in range(1, self.ranks):
             result = self.combine(result, self.inputs(rank, index))
@@ -177,18 +183,17 @@ class _Fold(Recipe):
 def _sum(dtype: DataType, ranks: int, seed: int) -> Recipe:
     if dtype.is_float:
         return _RoundedSum(dtype, ranks, seed, mean=False)
-    return _Fold(dtype, ranks, seed, np.add)
+    return exact_sum(dtype, ranks, seed)
 
 
 def _product(dtype: DataType, ranks: int, seed: int) -> Recipe:
     if dtype.is_float:
         return _RoundedProduct(dtype, ranks, seed)
-    # Even factors would soon make every product 0 modulo a power of two.
-    return _Fold(dtype, ranks, seed, np.multiply, odd=True)
+    return exact_product(dtype, ranks, seed)
 
 
 def _extremum(dtype: DataType, ranks: int, seed: int, *, combine: Combine) -> Recipe:
-    return _Fold(dtype, ranks, seed, combine)
+    return Fold(dtype, ranks, seed, combine)
 
 
 def _mean(dtype: DataType, ranks: int, seed: int) -> Recipe:

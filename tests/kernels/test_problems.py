@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.datatypes import DTYPES, OPS, can_wrap
 from nvrar_bench.devices.cuda.problems import CFormula, ProblemKernels
 from nvrar_bench.toolchain import host
 from nvrar_bench.verify import Formula, Problem
@@ -46,10 +46,12 @@ def bits(array: np.ndarray) -> np.ndarray:
     return array.view(f"u{array.dtype.itemsize}")
 
 
-@pytest.mark.parametrize("mode", ["exact", "rounding"])
+@pytest.mark.parametrize("mode", ["exact", "rounding", "wrap"])
 @pytest.mark.parametrize("op", list(OPS))
 @pytest.mark.parametrize("dtype", list(DTYPES))
 def test_every_element_is_that_of_the_host(made, dtype, op, mode):
+    if mode == "wrap" and not can_wrap(dtype, op):
+        return
     for ranks in RANKS:
         problem = Problem(dtype, op, ranks, mode, seed=41 + ranks)
         for rank in {0, ranks // 2, ranks - 1}:

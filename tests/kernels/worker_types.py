@@ -1,4 +1,4 @@
-"""Every dtype and op, exact and rounding, at a few shapes.
+"""Every dtype and op in every check mode that it has, at a few shapes.
 
 worker_types.py NODES PROTOCOL DTYPE:OP ...
 """
@@ -9,6 +9,8 @@ import sys
 
 from harness import Ranks, Shape
 
+from nvrar_bench.datatypes import can_wrap
+
 COUNTS = (1, 37, 1003)
 MEMORY = (
     ("symmetric", "out_of_place"),
@@ -18,13 +20,17 @@ MEMORY = (
 )
 
 
+def modes(dtype: str, op: str) -> tuple[str, ...]:
+    return ("exact", "rounding", "wrap") if can_wrap(dtype, op) else ("exact", "rounding")
+
+
 def main() -> None:
     nodes, protocol, kinds = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     ranks = Ranks(nbytes=8 * max(COUNTS))
     plan = [
         Shape(*kind.split(":"), count, protocol, *memory, mode)
         for kind in kinds
-        for mode in ("exact", "rounding")
+        for mode in modes(*kind.split(":"))
         for count in COUNTS
         for memory in MEMORY
     ]

@@ -37,6 +37,7 @@ def test_every_option_as_resolved():
         "max_time_s": 5.0,
         "warmup": 1,
         "check": False,
+        "wrap_asked": False,
         "nodes": 2,
         "timeout_s": 1.5,
         "seed": 9,

@@ -37,6 +37,7 @@ class NvrarBackend(Tunable):
     """Shared by all operations: the epoch, and one staging memory per protocol and schedule."""
 
     name = "nvrar"
+    wraps = True
 
     def __init__(
         self, world: World, engine: Engine, timeout: float, tuning: Tuning = AUTOMATIC
