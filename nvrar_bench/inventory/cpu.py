@@ -80,7 +80,7 @@ def _cache() -> Finding:
 
     folder = cache.cache_dir()
     try:
-        cache.require_writable()
+        cache.require_usable()
     except Unavailable as error:
         return Finding("wrong", path=str(folder), problem=told(error))
     return Finding(detail=f"{_entries(folder)} kernels", path=str(folder))

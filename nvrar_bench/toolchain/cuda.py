@@ -6,6 +6,7 @@ build reads the versions of the wheels and the cache, and loads no compiler.
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 import time
@@ -151,7 +152,7 @@ def _fill(folder: Path, kernel: Source, arch: str) -> None:
     """Build into an empty folder; what explains the binary lies beside it."""
     nvrtc.require_architecture(arch)
     (folder / "kernel.cu").write_text(kernel.source)
-    (folder / "options.txt").write_text(shlex.join(_all_options(kernel, arch)) + "\n")
+    (folder / "options.txt").write_bytes(os.fsencode(shlex.join(_all_options(kernel, arch)) + "\n"))
     compiled = _compiled(kernel, arch, "CUBIN")
     if _needs_nvshmem(kernel) and kernel != _CALLS:
         compiled = _linked(kernel, arch, compiled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib.util
 import os
 import platform
@@ -19,7 +20,7 @@ from typing import Protocol
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.problem import Problem
 from nvrar_bench.programs import first_line
-from nvrar_bench.toolchain.cache import content_key, find_or_build
+from nvrar_bench.toolchain.cache import CACHE_VARIABLE, content_key, find_or_build, not_loaded
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 
 HEADER_WHEELS = ("nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-cuda-cccl")
@@ -68,7 +69,7 @@ def compiler() -> Compiler:
     Raises:
         CompilerError: there is none, or $CXX names none.
     """
-    named = shlex.split(os.environ.get("CXX", ""))
+    named = _named()
     if named:
         found = shutil.which(named[0])
         if found is None:
@@ -82,6 +83,14 @@ def compiler() -> Compiler:
     if zig and zig.origin:
         return Compiler((str(Path(zig.origin).with_name("zig")), "c++"), Path(zig.origin))
     raise CompilerError(Problem("no C++ compiler was found for the CPU kernels", _FIX))
+
+
+def _named() -> list[str]:
+    text = os.environ.get("CXX", "")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise CompilerError(Problem(f"CXX={text}: {error}", _FIX, "; ")) from error
 
 
 @cache
@@ -146,16 +155,36 @@ def _compile(kernel: Source, folder: Path, level: str) -> None:
     source = folder / "kernel.cpp"
     source.write_text(kernel.source)
     command = _command(source, folder / _LIBRARY, level)
-    (folder / "command.txt").write_text(shlex.join(command) + "\n")
+    (folder / "command.txt").write_bytes(os.fsencode(shlex.join(command) + "\n"))
     try:
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=_environment()
+        )
     except OSError as error:
         raise CompilerError(f"{shlex.join(compiler().command)}: {error.strerror}") from error
     if result.returncode:
+        _require_space(result.stderr, kernel)
         raise CompilerError(
             f"the compiler refused kernel {kernel.name}: {shlex.join(command)}\n"
             + _first_lines(result.stderr, 12)
         )
+
+
+def _environment() -> dict[str, str]:
+    """Have the compiler speak English, for `_require_space`."""
+    return {**os.environ, "LC_ALL": "C"}
+
+
+def _require_space(stderr: str, kernel: Source) -> None:
+    reasons = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+    lines = [line for line in stderr.splitlines() if any(reason in line for reason in reasons)]
+    if lines:
+        what = f"the compiler could not write kernel {kernel.name} ({lines[0].strip()})"
+        fix = (
+            f"free space there, or set {CACHE_VARIABLE}, and TMPDIR for the compiler's own files, "
+            "to other folders"
+        )
+        raise CompilerError(Problem(what, fix))
 
 
 def _first_lines(text: str, count: int) -> str:
@@ -191,5 +220,12 @@ def build_all(kernels: Sequence[Source]) -> list[Path]:
 
 
 def load(library: Path) -> ctypes.CDLL:
-    """Load a library that `build` returned. Its functions release the GIL while they run."""
-    return ctypes.CDLL(str(library))
+    """Load a library that `build` returned. Its functions release the GIL while they run.
+
+    Raises:
+        Unavailable: the folder of the cache allows no code, or the file is none.
+    """
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise not_loaded(library, error) from error

@@ -5,6 +5,7 @@ They are loaded at the first call; what is in the cache is used without them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def compile_source(source: str, name: str, options: Sequence[str], kind: str = "
     nvrtc = _load("nvrtc")
     program = _done(nvrtc, nvrtc.nvrtcCreateProgram(source.encode(), name.encode(), 0, [], []))
     try:
-        encoded = [option.encode() for option in options]
+        encoded = [os.fsencode(option) for option in options]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(encoded), encoded)
         log = _fetched(nvrtc, "ProgramLog", program).decode(errors="replace")
         log = log.replace("\0", "").strip()

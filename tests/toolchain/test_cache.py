@@ -141,4 +141,5 @@ def test_processes_that_build_one_kernel_at_once_share_one_entry(cache):
         "command.txt",
         "kernel.cpp",
         "kernel.so",
+        "sha256",
     ]
