@@ -38,6 +38,7 @@ command line asks for it, and are `skipped` elsewhere. A sweep is one `plan.Plan
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def read_case_file(source: str | Path) -> tuple[Sweep, ...]:
             that is not allowed; the message names file, sweep, key and what is allowed.
 
     """
-    path = _find(source)
+    path = find_case_file(source)
     document = _load(path)
     tables = document.pop("sweep", None)
     if document:
@@ -102,7 +103,12 @@ def shipped_case_files() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in data_dir("cases").glob("*.toml")))
 
 
-def _find(source: str | Path) -> Path:
+def find_case_file(source: str | Path) -> Path:
+    """Return the path of the case file that `source` names, as `read_case_file` takes it.
+
+    Raises:
+        CaseFileError: it is a name, but of no shipped case file.
+    """
     path = Path(source)
     if isinstance(source, Path) or path.suffix or path.name != source:
         return path
@@ -121,7 +127,7 @@ def _load(path: Path) -> dict[str, Any]:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise CaseFileError(f"{path}: is too long; allowed: up to {MAX_BYTES} bytes")
-        document: dict[str, Any] = _toml.loads(content.decode())
+        document: dict[str, Any] = _toml.loads(_text(content))
     except OSError as error:
         raise CaseFileError(f"{path}: cannot be read: {error.strerror}") from error
     # Not only TOMLDecodeError: bad UTF-8 and endless digits are other ValueErrors, and endless
@@ -129,6 +135,12 @@ def _load(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CaseFileError(f"{str(path)!r}: is not TOML: {error}") from error
     return document
+
+
+def _text(content: bytes) -> str:
+    """Editors may begin a file with a byte-order mark, or save it as UTF-16."""
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
 class _Keys:

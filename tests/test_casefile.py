@@ -134,7 +134,14 @@ def test_a_mistake_names_file_sweep_key_and_what_is_allowed(
 
 @pytest.mark.parametrize(
     "content",
-    [b"[[sweep", b"\xff\xfe", b"a = " + b"9" * 10_000, b"a = " + b"[" * 50_000, b"a = 1\na = 2"],
+    [
+        b"[[sweep",
+        b"\xff\xfe\x00",
+        b"\xff",
+        b"a = " + b"9" * 10_000,
+        b"a = " + b"[" * 50_000,
+        b"a = 1\na = 2",
+    ],
 )
 def test_what_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.toml"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from nvrar_bench.compare.facts import Difference
 from nvrar_bench.compare.points import Key
+from nvrar_bench.results.shapes import to_text
 
 FORMAT = "nvrar-bench.comparison"
 FORMAT_VERSION = "1.0"
@@ -114,7 +115,7 @@ class Document:
 
 def encode(document: Document) -> str:
     """Write a document as JSON text."""
-    return json.dumps(document.to_json(), indent=1, allow_nan=False) + "\n"
+    return to_text(document.to_json(), indent=1) + "\n"
 
 
 def _flattened(value: dict[str, Any]) -> dict[str, Any]:

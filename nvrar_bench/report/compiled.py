@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from nvrar_bench import __version__
-from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.report.grid import Grid, plain_columns
 from nvrar_bench.report.show import show
-from nvrar_bench.results.writer import STDOUT
+from nvrar_bench.results.shapes import to_text
 from nvrar_bench.toolchain.product import Delivery
 
 FORMAT = "nvrar-bench.compile"
@@ -45,20 +41,9 @@ class Report:
         }
 
 
-def write_json(report: Report, destination: Path) -> None:
-    """Write `report` to a file, or to standard output where `destination` is `-`.
-
-    Raises:
-        NvrarBenchError: the file cannot be written.
-    """
-    text = json.dumps(report.to_json(), indent=1) + "\n"
-    if destination == STDOUT:
-        sys.stdout.write(text)
-        return
-    try:
-        destination.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise NvrarBenchError(f"--json {destination}: {error.strerror}") from error
+def encode(report: Report) -> str:
+    """Write `report` as JSON text."""
+    return to_text(report.to_json(), indent=1) + "\n"
 
 
 def write_table(report: Report, console: Console) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -63,17 +66,36 @@ def write_text(destination: Path | None, text: str, option: str) -> None:
 
 
 def replace(target: Path, text: str, wanted: Callable[[], bool] = lambda: True) -> None:
-    """Put `text` where `target` is, in one step, if it is still `wanted` when it is written."""
+    """Put `text` where `target` is, in one step, if it is still `wanted` when it is written.
+
+    It is compressed if the name says so, and who may read the old file may read the new one.
+    """
+    content = text.encode("utf-8")
+    if target.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
     temporary = _temporary(target)
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "xb", opener=partial(_create, like=target)) as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if wanted():
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _create(path: str, flags: int, like: Path) -> int:
+    """Create a file with the owner and the permissions of `like`, if there is such a file."""
+    try:
+        old = like.stat()
+    except FileNotFoundError:
+        return os.open(path, flags, 0o666)
+    descriptor = os.open(path, flags, 0o600)
+    with contextlib.suppress(PermissionError):  # of another's file, in a folder that is ours
+        os.chown(descriptor, old.st_uid, old.st_gid)
+    os.chmod(descriptor, stat.S_IMODE(old.st_mode))
+    return descriptor
 
 
 def target_of(destination: Path) -> Path:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from nvrar_bench.results.shapes import to_text
+
 FORMAT = "nvrar-bench.env"
 FORMAT_VERSION = "1.0"
 Status = Literal["here", "missing", "wrong"]
@@ -98,7 +100,7 @@ class Inventory:
 
 def encode(inventory: Inventory) -> str:
     """Write an inventory as JSON text."""
-    return json.dumps(inventory.to_json(), indent=1) + "\n"
+    return to_text(inventory.to_json(), indent=1) + "\n"
 
 
 def settled(abilities: Sequence[Ability]) -> tuple[Ability, ...]:

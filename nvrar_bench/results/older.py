@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nvrar_bench.results.schema import FORMAT_VERSION
+from nvrar_bench import __version__
+from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION
 
 OLDER = ("1.0", "1.1", "1.2")
 _NO_STATE = {"flag_us": None, "copy_us": None, "work_us": None, "left_out": 0}
@@ -42,6 +43,22 @@ def upgraded(value: Any) -> Any:
     if isinstance(results, list):
         results = [_upgraded(one) if isinstance(one, dict) else one for one in results]
     return {**value, "format_version": FORMAT_VERSION, "results": results}
+
+
+def of_another_version(value: Any) -> str | None:
+    """Say who wrote parsed JSON that is a record of a format unknown here; None where it is not."""
+    if not (isinstance(value, dict) and value.get("format") == FORMAT):
+        return None
+    version = value.get("format_version")
+    if version is None or version == FORMAT_VERSION:
+        return None
+    run = value.get("run")
+    writer = run.get("version") if isinstance(run, dict) else None
+    return (
+        f"this record has format_version {version!r}, written by nvrar-bench {writer}; allowed: "
+        f"{', '.join(OLDER)} and {FORMAT_VERSION}, which this nvrar-bench "
+        f"{__version__} reads: use the one that wrote it, or measure again"
+    )
 
 
 def _upgraded(result: dict[str, Any]) -> dict[str, Any]:

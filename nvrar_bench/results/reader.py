@@ -24,7 +24,7 @@ def read_record(path: Path) -> RunRecord:
     """
     name = "standard input" if path == STDIN else str(path)
     try:
-        content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+        content = _stdin() if path == STDIN else path.read_bytes()
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{name!r} cannot be read: {reason_of(error)}; allowed: a run record, as written by "
@@ -38,6 +38,12 @@ def read_record(path: Path) -> RunRecord:
         for problem in _contradictions(result):
             raise UsageError(f"{name}: results[{i}].{problem}")
     return record
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None:
+        raise ValueError("it is closed")
+    return sys.stdin.buffer.read()
 
 
 def _contradictions(result: Result) -> Iterator[str]:

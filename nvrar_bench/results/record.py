@@ -18,7 +18,7 @@ import numpy as np
 
 from nvrar_bench.errors import UsageError
 from nvrar_bench.measure.states import is_near
-from nvrar_bench.results.older import upgraded
+from nvrar_bench.results.older import of_another_version, upgraded
 from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION, first_problem
 from nvrar_bench.results.shapes import parse_json
 
@@ -322,6 +322,9 @@ class RunRecord:
         # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
         except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"this is not the JSON of a run: {error}") from error
+        other = of_another_version(value)
+        if other is not None:
+            raise UsageError(other)
         problem = first_problem(value)
         if problem is not None:
             raise UsageError(f"this is not a {FORMAT} record: {problem}")

@@ -6,15 +6,15 @@ step: whoever reads sees the old record or the new one, never half of one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.results.files import STDOUT, reason_of, replace, require_writable, target_of
+from nvrar_bench.results.files import STDOUT, reason_of, replace, target_of
 from nvrar_bench.results.record import RunRecord
+from nvrar_bench.results.shapes import to_text
 from nvrar_bench.streams import results
 
 __all__ = ["STDOUT", "Writer", "encode"]
@@ -38,7 +38,7 @@ def encode_lines(plain: Mapping[str, Any], what: str) -> str:
 
     """
     try:
-        parts = [f" {json.dumps(k)}: {_encode_value(v)}" for k, v in plain.items()]
+        parts = [f" {to_text(k)}: {_encode_value(v)}" for k, v in plain.items()]
     except (TypeError, ValueError, RecursionError) as error:
         raise NvrarBenchError(f"{what} cannot be written as JSON: {error}") from error
     return "{\n" + ",\n".join(parts) + "\n}\n"
@@ -46,8 +46,8 @@ def encode_lines(plain: Mapping[str, Any], what: str) -> str:
 
 def _encode_value(value: object) -> str:
     if not isinstance(value, list) or not value:
-        return json.dumps(value, allow_nan=False)
-    items = ",\n  ".join(json.dumps(item, allow_nan=False) for item in value)
+        return to_text(value)
+    items = ",\n  ".join(map(to_text, value))
     return f"[\n  {items}\n ]"
 
 
@@ -62,15 +62,6 @@ class Writer:
         self.destination = destination
         self._lock = RLock()  # a signal may interrupt a write by the same thread
         self._finished = False
-
-    def check_writable(self) -> None:
-        """Find out before the first measurement whether the record can be written.
-
-        Raises:
-            UsageError: names `--json`, the path, and why it cannot be written.
-
-        """
-        require_writable(self.destination, "--json")
 
     def write(self, record: RunRecord) -> None:
         """Replace the file by `record`; to standard output goes a finished record, once.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from nvrar_bench import __version__
 from nvrar_bench.backends.nvrar.table import Maker, Row, TuningTable
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
@@ -26,10 +27,16 @@ def table_for(
     Raises:
         UsageError: it cannot be read, or is no table.
     """
-    if path is not None:
-        return read_table(Path(path), f"{option} {path}")
-    named = environ.get(VARIABLE)
-    return read_table(Path(named), f"{VARIABLE}={named}") if named else None
+    named = named_table(path, environ)
+    if named is None:
+        return None
+    return read_table(named, f"{option} {path}" if path is not None else f"{VARIABLE}={named}")
+
+
+def named_table(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return `path`, or else what $NVRAR_BENCH_TUNING names; None where nobody names a table."""
+    named = environ.get(VARIABLE) if path is None else path
+    return Path(named) if named else None
 
 
 def read_table(path: Path, source: str) -> TuningTable:
@@ -66,8 +73,9 @@ def _document(content: bytes, source: str) -> Document:
     version = value.get("format_version") if isinstance(value, dict) else None
     if version not in (None, FORMAT_VERSION) and value.get("format") == FORMAT:
         raise UsageError(
-            f"{source} is a table of format_version {version!r}; allowed: {FORMAT_VERSION}, of "
-            "this nvrar-bench: use the version that made it, or tune again"
+            f"{source} is a table of format_version {version!r}, written by nvrar-bench "
+            f"{value.get('version')}; allowed: {FORMAT_VERSION}, of this nvrar-bench "
+            f"{__version__}: use the one that wrote it, or tune again"
         )
     problem = first_problem(value)
     if problem is not None:

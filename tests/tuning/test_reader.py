@@ -57,7 +57,7 @@ def of_choice(**keys: Any) -> str:
         ),
         (
             changed(format_version="2.0", new=1),
-            "is a table of format_version '2.0'; allowed: 1.0, of",
+            "is a table of format_version '2.0', written by nvrar-bench 0.1.0; allowed: 1.0, of",
         ),
         (changed(colour="red"), "'colour' is unknown; allowed: format, "),
         (of_choice(blocks=0), "choices[0].blocks is 0; allowed: 1 and more"),
