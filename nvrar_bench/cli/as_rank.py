@@ -37,10 +37,7 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
             well, that its record or its report was not written.
     """
     streams.expect_prints()
-    writer = Writer(json)
-    if launch.rank(os.environ) == 0:
-        writer.check_writable()
-    journal = Journal(writer)
+    journal = Journal(Writer(json))
     closing, closed = threading.Lock(), threading.Event()
 
     def close(error: NvrarBenchError | None) -> None:

@@ -55,6 +55,7 @@ def check(
     All cases run, also after a wrong one; exit code 3 if any was wrong.
     """
     from nvrar_bench.cli.launching import Launching
+    from nvrar_bench.cli.places import run_reads
     from nvrar_bench.cli.planning import Wish, checked_by, settings_of, soak_settings
     from nvrar_bench.cli.stopping import StopAt
     from nvrar_bench.session.settings import Settings
@@ -84,4 +85,5 @@ def check(
         short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
         return replace(planned, sweeps=short, stop_at_wrong=False, interleave=False, batch=1)
 
-    execute(settings, ranks=ranks, json=json, shown=Shown("summary"))
+    reads = run_reads(case, tuning)
+    execute(settings, ranks=ranks, json=json, shown=Shown("summary"), reads=reads)

@@ -63,6 +63,7 @@ def compare(
         typer.Option(
             "--json",
             metavar="PATH|-",
+            parser=options.place,
             help="Write the comparison here, as schema comparison describes it; - is standard "
             "output, alone.",
         ),
@@ -72,6 +73,7 @@ def compare(
         typer.Option(
             "--markdown",
             metavar="PATH|-",
+            parser=options.place,
             help="Write the comparison here for a pull request; - is standard output, alone.",
         ),
     ] = None,
@@ -91,11 +93,12 @@ def compare(
     no rank and needs no MPI.
     """
     from nvrar_bench.cli.console import console
+    from nvrar_bench.cli.places import require_places
     from nvrar_bench.compare import comparison, document
     from nvrar_bench.compare.verdicts import Terms
     from nvrar_bench.report import comparison as table
     from nvrar_bench.report import comparison_markdown
-    from nvrar_bench.results.files import STDOUT, require_writable, write_text
+    from nvrar_bench.results.files import STDOUT, write_text
     from nvrar_bench.results.reader import read_record
 
     terms = Terms(
@@ -103,10 +106,8 @@ def compare(
         any_state,
     )  # fmt: skip
     options.require(0 <= seed < 2**63, "--seed", seed, "0 to 2**63 - 1")
-    options.require(STDOUT not in (json, markdown) or json != markdown, "--json -", "with "
-                    "--markdown -", "- for one of them")  # fmt: skip
-    require_writable(json, "--json")
-    require_writable(markdown, "--markdown")
+    reads = [("BASE.json", base), *(("NEW.json", path) for path in new)]
+    require_places([("--json", json), ("--markdown", markdown)], reads)
     runs = [(str(path), read_record(path)) for path in (base, *new)]
     found = comparison.compare(runs[0], runs[1:], terms, seed)
     write_text(json, document.encode(found), "--json")

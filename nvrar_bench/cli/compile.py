@@ -45,7 +45,12 @@ def compile_kernels(
     ] = False,
     json: Annotated[
         Path | None,
-        typer.Option("--json", metavar="PATH|-", help="Write the table as JSON; - is stdout."),
+        typer.Option(
+            "--json",
+            metavar="PATH|-",
+            parser=options.place,
+            help="Write the table as JSON; - is stdout.",
+        ),
     ] = None,
 ) -> None:
     """Build the kernels for GPUs, and say what each takes: registers, spills, memory, seconds.
@@ -53,22 +58,22 @@ def compile_kernels(
     The kernels stay in the cache, where a run finds them. Needs no GPU, no driver and no mpirun.
     """
     from nvrar_bench.cli.console import console
+    from nvrar_bench.cli.places import require_places
     from nvrar_bench.report import compiled
     from nvrar_bench.report.progress import CaseProgress
-    from nvrar_bench.results.writer import STDOUT, Writer
+    from nvrar_bench.results.files import STDOUT, write_text
     from nvrar_bench.toolchain import cuda, product
 
     wanted = {"fabric": fabric, "protocol": protocol, "dtype": dtype, "op": op}
     names = {option: options.names(text) for option, text in wanted.items()}
     kernels = product.choose_kernels(names, everything)
-    Writer(json).check_writable()
+    require_places([("--json", json)])
     compiler = cuda.versions(kernels)
     architectures = product.choose_architectures(options.names(arch))
     orders = [product.Order(each, kernel) for each in architectures for kernel in kernels]
     with CaseProgress(len(orders), console("stderr")) as progress:
         built = product.build_all(orders, lambda order: progress.begin(order.name))
     report = compiled.Report(compiler, tuple(built))
-    if json is not None:
-        compiled.write_json(report, json)
+    write_text(json, compiled.encode(report), "--json")
     if json != STDOUT:
         compiled.write_table(report, console("stdout"))

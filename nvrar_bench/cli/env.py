@@ -33,6 +33,7 @@ def env(
         typer.Option(
             "--json",
             metavar="PATH|-",
+            parser=options.place,
             help="Write the table as JSON; - is standard output, alone.",
         ),
     ] = None,
@@ -43,19 +44,20 @@ def env(
     """
     from nvrar_bench.backends import names as backends
     from nvrar_bench.cli.console import console
+    from nvrar_bench.cli.places import require_places, run_reads
     from nvrar_bench.devices import names as devices
     from nvrar_bench.inventory import survey
     from nvrar_bench.inventory.tables import STEPS
     from nvrar_bench.inventory.wanted import require
     from nvrar_bench.report import inventory as table
     from nvrar_bench.report.progress import CaseProgress
-    from nvrar_bench.results.files import STDOUT, require_writable, write_text
+    from nvrar_bench.results.files import STDOUT, write_text
     from nvrar_bench.results.inventory import encode
 
     wanted = options.names(backend)
     devices.require_known(device)
     backends.require_known(wanted)
-    require_writable(json, "--json")
+    require_places([("--json", json)], run_reads(None, None))
     with CaseProgress(len(STEPS), console("stderr")) as progress:
         found = survey.take(progress.begin)
     write_text(json, encode(found), "--json")

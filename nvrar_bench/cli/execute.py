@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
+    from nvrar_bench.cli.places import Named
     from nvrar_bench.cli.shown import Shown
     from nvrar_bench.session.settings import Settings
 
 
 def execute(
     make_settings: Callable[[], Settings], *, ranks: int | None, json: Path | None, shown: Shown,
+    reads: Sequence[Named] = (), writes: Sequence[Named] = (),
     launches: int = 1, max_launches: int | None = None,
 ) -> None:  # fmt: skip
     """Run `make_settings()` on `ranks` new ranks, or as a rank of the job this is part of.
 
+    `reads` and `writes` are the files of the command, less `json`, the only one that may be `-`.
     `shown` is what to show of the record.
 
     Raises:
         NvrarBenchError: what ended the run, on every rank; the record holds it too.
     """
     from nvrar_bench import launch
+    from nvrar_bench.cli.places import require_places
     from nvrar_bench.launch.initialize import load_mpi
+
+    def require_own_places() -> None:
+        only_files = [option for option, _ in writes]
+        require_places([("--json", json), *writes], reads, only_files=only_files)
 
     if launches != 1 or max_launches is not None:
         from nvrar_bench.cli.launch_count import Wanted
         from nvrar_bench.cli.repeat import repeat
 
+        require_own_places()
         raise typer.Exit(
             repeat(make_settings(), Wanted(launches, max_launches), ranks, json, shown)
         )
     if ranks is None:
         launch.supervise()  # before NumPy and MPI: a fork copies no thread and no connection
+        if launch.rank(os.environ) == 0:
+            require_own_places()
         settings = make_settings()  # a mistake is found before MPI starts
         load_mpi()  # the guard, not the import, starts MPI: the wait for other ranks has a deadline
         from nvrar_bench.cli.as_rank import run_as_rank
@@ -44,9 +56,8 @@ def execute(
         run_as_rank(settings, json, shown)
         return
     from nvrar_bench.cli.console import announce_terminal
-    from nvrar_bench.results.writer import Writer
 
+    require_own_places()
     make_settings()  # a mistake is found before any rank starts
-    Writer(json).check_writable()
     announce_terminal()
     raise typer.Exit(launch.start(ranks, sys.argv[1:]))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.errors import UsageError
+from nvrar_bench.cli import options
 
 
 def merge(
@@ -17,7 +17,10 @@ def merge(
     json: Annotated[
         Path | None,
         typer.Option(
-            "--json", metavar="PATH|-", help="Write the merged record here; - is standard output."
+            "--json",
+            metavar="PATH|-",
+            parser=options.place,
+            help="Write the merged record here; - is standard output.",
         ),
     ] = None,
 ) -> None:
@@ -26,22 +29,14 @@ def merge(
     Records of different ranks, settings, versions or MPI libraries are refused.
     """
     from nvrar_bench.cli.console import console
+    from nvrar_bench.cli.places import require_places
     from nvrar_bench.report import table
     from nvrar_bench.results.merge import merge as merge_records
     from nvrar_bench.results.reader import read_record
     from nvrar_bench.results.writer import STDOUT, Writer
 
-    writer = Writer(json)
-    writer.check_writable()
-    _require_other_file(json, records)
+    require_places([("--json", json)], [("RUN.json", path) for path in records])
     merged = merge_records([read_record(path) for path in records], [str(path) for path in records])
-    writer.write(merged)
+    Writer(json).write(merged)
     if json != STDOUT:
         table.write(merged, console("stdout"))
-
-
-def _require_other_file(json: Path | None, records: list[Path]) -> None:
-    """The merged record must not replace one of those that it is made of."""
-    same = [path for path in records if json is not None and path.resolve() == json.resolve()]
-    if same:
-        raise UsageError(f"--json {json} is one of the records to merge; allowed: another file")

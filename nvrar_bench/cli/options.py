@@ -67,6 +67,21 @@ def ranks(text: str) -> int:
         raise typer.BadParameter(f"{text!r}: allowed: a whole number, or auto") from None
 
 
+def place(text: str) -> Path:
+    """Read the path of a file to be written; what a Path forgets of it is refused here.
+
+    Raises:
+        typer.BadParameter: Typer adds the option's name.
+    """
+    if not text:
+        raise typer.BadParameter("'': allowed: the path of a file")
+    if text.endswith("/"):
+        raise typer.BadParameter(
+            f"{text!r} names a folder; allowed: a file, such as {text}run.json"
+        )
+    return Path(text)
+
+
 CheckMode = Annotated[
     str | None,
     typer.Option(
@@ -277,7 +292,7 @@ Start = Annotated[
 Json = Annotated[
     Path | None,
     typer.Option(
-        "--json", metavar="PATH|-",
+        "--json", metavar="PATH|-", parser=place,
         help="Write the run record here, after every case; - is standard output.",
     ),
 ]  # fmt: skip

@@ -32,6 +32,7 @@ def report(
         typer.Option(
             "--output",
             metavar="PATH|-",
+            parser=options.place,
             help="Write the report here, whole or not at all. [-: standard output]",
         ),
     ] = None,
@@ -50,6 +51,7 @@ def report(
         typer.Option(
             "--json",
             metavar="PATH|-",
+            parser=options.place,
             help="Write the record with its new figures here; - is standard output, without the "
             "table. For one run.",
         ),

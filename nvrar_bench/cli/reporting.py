@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import realpath
 from pathlib import Path
 
 from nvrar_bench.cli.console import console
 from nvrar_bench.cli.options import require
+from nvrar_bench.cli.places import require_places
 from nvrar_bench.report.formats import FORMATS, SUMMARY, TABLE, table_writer
 from nvrar_bench.report.remarks import beside_results
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.files import STDOUT, require_writable, write_text
+from nvrar_bench.results.files import STDOUT, write_text
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import encode as as_json
 
@@ -49,19 +49,10 @@ class Wanted:
         self._require_places()
 
     def _require_places(self) -> None:
-        shares_stdout = self.json == STDOUT and self.output == STDOUT
-        require(not shares_stdout, "--json -", "with --output -", "- for one of them")
         require(self.form == TABLE or not self._is_json_alone, "--json -",
                 f"with --format {self.form}", "--output PATH beside it")  # fmt: skip
-        require_writable(self.json, "--json")
-        require_writable(self.output, "--output")
-        if self.output is not None and self.output != STDOUT:
-            given = {realpath(path) for path in self.runs if path != STDOUT}
-            output = realpath(self.output)
-            require(output not in given, "--output", f"{self.output}, one of the runs",
-                    "another file")  # fmt: skip
-            require(self.json is None or output != realpath(self.json), "--output",
-                    f"{self.output}, also of --json", "another file")  # fmt: skip
+        reads = [("RUN.json", path) for path in self.runs]
+        require_places([("--json", self.json), ("--output", self.output)], reads)
 
     def write(self, records: Sequence[RunRecord]) -> None:
         """Write the report, whole or not at all, and the record where that was asked for."""

@@ -122,6 +122,7 @@ def sweep(
     """
     from nvrar_bench.cli.launching import Launching
     from nvrar_bench.cli.nccl_tests import checked
+    from nvrar_bench.cli.places import run_reads
     from nvrar_bench.cli.planning import Wish, settings_of
     from nvrar_bench.cli.stopping import StopAt
 
@@ -152,5 +153,5 @@ def sweep(
             seed=seed, ranks=ranks, launching=launching,
         ),
         ranks=ranks, json=json, shown=Shown("table", wide, verbose), launches=launches,
-        max_launches=max_launches,
+        max_launches=max_launches, reads=run_reads(case, tuning),
     )  # fmt: skip

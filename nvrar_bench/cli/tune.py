@@ -17,7 +17,12 @@ _LIST = "LIST"
 def tune(
     output: Annotated[
         Path,
-        typer.Option("--output", metavar="PATH", help="Write the table here, after every size."),
+        typer.Option(
+            "--output",
+            metavar="PATH",
+            parser=options.place,
+            help="Write the table here, after every size.",
+        ),
     ],
     minimum: options.Minimum = None,
     maximum: options.Maximum = None,
@@ -105,5 +110,5 @@ def tune(
             search, wish, launching, device=device, nodes=nodes, ranks=ranks, timeout=timeout,
             seed=seed,
         ),
-        ranks=ranks, json=json, shown=Shown("tuning"),
+        ranks=ranks, json=json, shown=Shown("tuning"), writes=[("--output", output)],
     )  # fmt: skip

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench import launch
 from nvrar_bench.backends.nvrar.space import PROTOCOLS, Space
 from nvrar_bench.cli.launching import Launching
 from nvrar_bench.cli.options import names, require, wholes
 from nvrar_bench.cli.planning import Wish, settings_of
 from nvrar_bench.cli.stopping import StopAt
-from nvrar_bench.results.files import STDOUT, require_writable
+from nvrar_bench.results.files import STDOUT
 from nvrar_bench.session.settings import Settings
 from nvrar_bench.session.tune_plan import Tune
 from nvrar_bench.units import parse_size
@@ -50,10 +48,6 @@ class Search:
 
     def _require_output(self) -> None:
         require(self.output != STDOUT, "--output", self.output, "a file; the choices are printed")
-        same = self.json is not None and self.json.resolve() == self.output.resolve()
-        require(not same, "--output", self.output, "another file than --json")
-        if launch.rank(os.environ) == 0:
-            require_writable(self.output, "--output", or_stdout=False)
 
     def _space(self) -> Space:
         protocols = names(self.protocol)

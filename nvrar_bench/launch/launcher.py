@@ -33,6 +33,7 @@ from nvrar_bench.programs import answer
 # From the first Ctrl-C until everything is killed. A rank has two seconds for its record, and its
 # supervisor waits up to three for the others.
 _GRACE_S = 8.0
+_PRINTED_S = 2.0  # for standard output to take what the ranks of an interrupted run have printed
 _ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
 _NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
 
@@ -219,6 +220,8 @@ def _run(
         return code
     for number in STOPS:  # one more Ctrl-C finds nothing left to end but this process's exit code
         signal.signal(number, signal.SIG_IGN)
+    if printed:
+        printed.end(Interrupted.exit_code, _PRINTED_S)
     if flavour.mutes_stopped:
         _write_stderr(f"the run was interrupted ({stopped.name})\n".encode())
     return Interrupted.exit_code

@@ -23,13 +23,13 @@ class Passage:
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def end(self, code: int) -> None:
-        """Wait until all is passed on; `code` is what the ranks ended with.
+    def end(self, code: int, seconds: float | None = None) -> None:
+        """Wait until all is passed on, or `seconds`; `code` is what the ranks ended with.
 
         Raises:
             OutputError: not all of it was, and nothing worse has happened.
         """
-        self._thread.join()
+        self._thread.join(seconds)
         if self._error is None:
             return
         if code == 0:

@@ -83,7 +83,7 @@ def test_exit_codes(run: Stored, words: str, code: int) -> None:
         ("a.json nosuch.json", ["'nosuch.json'", "No such file", "allowed"]),
         ("a.json .", ["'.'", "directory", "allowed"]),
         ("a.json damaged.json", ["damaged.json: this is not the JSON of a run"]),
-        ("old.json a.json", ["old.json: ", "format_version is '0.9'; allowed: 1.3"]),
+        ("old.json a.json", ["old.json: ", "format_version '0.9', written by nvrar-bench 0.1.0"]),
         ("a.json", ["NEW.json"]),
         ("a.json same.json --threshold 5", ["--threshold '5'", "0% to 100%, or 0 to 1"]),
         ("a.json same.json --threshold nan", ["--threshold 'nan'", "allowed"]),

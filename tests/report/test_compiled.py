@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from io import StringIO
-from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from nvrar_bench import __version__
-from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.report import compiled
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.product import Delivery, Order
@@ -62,9 +59,8 @@ def test_a_terminal():
     ]  # fmt: skip
 
 
-def test_json(tmp_path):
-    compiled.write_json(REPORT, tmp_path / "report.json")
-    document = json.loads((tmp_path / "report.json").read_text())
+def test_json():
+    document = json.loads(compiled.encode(REPORT))
     assert document["format"] == "nvrar-bench.compile"
     assert document["format_version"] == "1.0"
     assert document["version"] == __version__
@@ -76,13 +72,3 @@ def test_json(tmp_path):
         "constant_bytes": 1216, "cubin_bytes": 687696, "seconds": 2.346, "cached": False,
     }  # fmt: skip
     assert [kernel["cached"] for kernel in document["kernels"]] == [False, True]
-
-
-def test_json_on_standard_output(capsys):
-    compiled.write_json(REPORT, Path("-"))
-    assert json.loads(capsys.readouterr().out) == REPORT.to_json()
-
-
-def test_json_that_cannot_be_written(tmp_path):
-    with pytest.raises(NvrarBenchError, match="No such file or directory"):
-        compiled.write_json(REPORT, tmp_path / "no" / "report.json")

@@ -120,7 +120,6 @@ def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     ("path", "value", "message"),
     [
         (("format",), "other", "format is 'other'; allowed: nvrar-bench.run"),
-        (("format_version",), "2.0", "format_version is '2.0'; allowed: 1.3"),
         (("run",), None, "run is None; allowed: object"),
         (("run", "status"), "fine", "run.status is 'fine'; allowed: complete, failed, interrupted"),
         (("run", "status"), ["complete"], "run.status is ['complete']; allowed: complete, "),

@@ -12,6 +12,7 @@ from threading import Thread
 import pytest
 
 from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.results.files import require_writable
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import Writer, encode
 
@@ -24,7 +25,7 @@ def names(folder: Path) -> list[str]:
 
 def refusal(path: Path) -> str:
     with pytest.raises(UsageError) as caught:
-        Writer(path).check_writable()
+        require_writable(path, "--json")
     message = str(caught.value)
     assert message.startswith(f"--json {str(path)!r} cannot be written: ")
     assert message.endswith("allowed: a file in an existing folder that you may write to, or -")
@@ -148,7 +149,6 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     link = tmp_path / "run.json"
     link.symlink_to(tmp_path / "there" / "real.json")
     writer = Writer(link)
-    writer.check_writable()
     writer.write(begin())
     assert link.is_symlink()
     assert RunRecord.from_json((tmp_path / "there" / "real.json").read_bytes())
@@ -163,17 +163,17 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 
 def test_checking_leaves_the_folder_and_the_file_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    Writer(path).check_writable()
+    require_writable(path, "--json")
     assert names(tmp_path) == []
     path.write_text("old")
-    Writer(path).check_writable()
+    require_writable(path, "--json")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["run.json"]
 
 
 def test_a_name_as_long_as_a_name_can_be_is_fine(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 255)
-    Writer(path).check_writable()
+    require_writable(path, "--json")
     Writer(path).write(begin())
     assert names(tmp_path) == [path.name]
 
@@ -223,7 +223,6 @@ def test_permissions_are_told_early(tmp_path: Path) -> None:
 
 def test_standard_output_gets_one_record_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     writer, record = Writer(Path("-")), begin()
-    writer.check_writable()
     writer.write(record.with_result(RESULT))
     assert capsys.readouterr().out == ""
     final = record.finished("complete")
@@ -236,6 +235,5 @@ def test_standard_output_gets_one_record_at_the_end(capsys: pytest.CaptureFixtur
 
 def test_no_destination_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     writer = Writer(None)
-    writer.check_writable()
     writer.write(full())
     assert capsys.readouterr() == ("", "")
