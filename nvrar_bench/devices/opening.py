@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.cuda import driver
+from nvrar_bench.devices.cuda import driver, mps
+from nvrar_bench.devices.cuda.calls import load_calls
 from nvrar_bench.devices.names import unavailable
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.world import World
@@ -57,19 +58,35 @@ def choose(world: World, name: str) -> str:
     """Return `cpu` or `cuda`; `auto` is cuda where every rank has a driver and a GPU. Collective.
 
     Raises:
-        Unavailable: cuda was asked for by name, and some rank lacks something.
+        Unavailable: cuda was asked for by name, and some rank lacks something; or it has all, and
+            the server of MPS is in fault.
     """
     if name == "cpu":
         return name
-    problems = world.comm.allgather(driver.missing())
-    lacking = [rank for rank, problem in enumerate(problems) if problem]
-    if not lacking:
+    missing = _first(world, driver.missing())
+    if missing is None:
+        _require_mps(world)
         return "cuda"
     if name == "auto":
         return "cpu"
+    raise unavailable(name, missing)
+
+
+def _require_mps(world: World) -> None:
+    problem = _first(world, mps.problem(load_calls()))
+    if problem:
+        raise unavailable("cuda", problem)
+
+
+def _first(world: World, problem: str | None) -> str | None:
+    """Return the first rank's problem, with where it is unless all have one. Collective."""
+    problems = world.comm.allgather(problem)
+    lacking = [rank for rank, problem in enumerate(problems) if problem]
+    if not lacking:
+        return None
     first = lacking[0]
     where = "" if len(lacking) == len(problems) else f"rank {first} on {world.hosts[first]}: "
-    raise unavailable(name, f"{where}{problems[first]}")
+    return f"{where}{problems[first]}"
 
 
 def open_device(world: World, name: str, timeout: float, options: GpuOptions) -> Device:

@@ -55,12 +55,12 @@ def _cpu() -> None:
 
 
 def _cuda() -> str | None:
-    """MPI, a driver and GPUs, and the kernel that every run on them loads first."""
-    from nvrar_bench.devices.cuda import driver
+    """MPI, a driver and GPUs, MPS where it is on, and the kernel that every run loads first."""
+    from nvrar_bench.devices.cuda import driver, mps
     from nvrar_bench.launch.initialize import load_mpi
 
     load_mpi()
-    problem = driver.missing()
+    problem = driver.missing() or mps.problem(driver.require())
     if problem is None:
         _build_gate()
     return problem

@@ -9,7 +9,7 @@ from functools import partial
 
 from nvrar_bench.backends import nccl_facts
 from nvrar_bench.backends.nccl_library import NcclLibrary
-from nvrar_bench.devices.cuda import driver, heap_library
+from nvrar_bench.devices.cuda import driver, heap_library, mps
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing, wheel
 from nvrar_bench.problem import Problem, told
@@ -75,7 +75,12 @@ def _nvshmem_device() -> Finding:
 
 def _mps() -> Finding:
     path = shutil.which(_MPS)
-    return Finding(path=path) if path else missing(Problem(f"no {_MPS} on PATH", _WITH_DRIVER))
+    if path is None:
+        return missing(Problem(f"no {_MPS} on PATH", _WITH_DRIVER))
+    if not mps.is_on():
+        return Finding(path=path, detail="not started")
+    problem = None if driver.missing() else mps.problem(driver.require())
+    return Finding("wrong" if problem else "here", path=path, detail="started", problem=problem)
 
 
 PROBES = (

@@ -118,7 +118,9 @@ def test_sizes_round_down_to_whole_elements(run_command: Callable[..., Any]):
 
 
 def test_short_flags_of_nccl_tests(run_command: Callable[..., Any]):
-    words = "-b 64 -e 256 -f 2 -n 2 -w 0 -d int32 -o max -c -T 120 --ranks 2 --backend mpi --json -"
+    words = (
+        "-b 64 -e 256 -f 2 -n 2 -w 0 -d int32 -o max -c 1 -T 120 --ranks 2 --backend mpi --json -"
+    )
     done = run_command("sweep", *words.split())
     record = done.record()
     assert [(r["size_bytes"], r["dtype"], r["op"]) for r in record["results"]] == [

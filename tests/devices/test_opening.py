@@ -35,6 +35,18 @@ def world(alone):
     return make
 
 
+@pytest.fixture(autouse=True)
+def mps(monkeypatch):
+    """`mps(text)`: what is wrong with the server of MPS, at first nothing."""
+
+    def say(text: str | None) -> None:
+        monkeypatch.setattr(opening.mps, "problem", lambda calls: text)
+
+    monkeypatch.setattr(opening, "load_calls", lambda: None)
+    say(None)
+    return say
+
+
 @pytest.fixture
 def lacking(monkeypatch):
     """`lacking(text)`: what this rank lacks."""
@@ -52,6 +64,16 @@ def test_auto_is_cuda_where_every_rank_has_a_gpu(world, lacking):
     assert choose(world(None, "no driver"), "auto") == "cpu"
     lacking("no wheel")
     assert choose(world(None), "auto") == "cpu"
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_a_server_of_mps_in_fault_is_not_passed_over(world, lacking, mps, name):
+    lacking(None)
+    mps("the MPS server is in fault")
+    comm = world(None).comm
+    comm.allgather = lambda mine: [mine, None]
+    with pytest.raises(Unavailable, match="rank 0 on a: the MPS server is in fault"):
+        choose(replace(world(None), comm=comm), name)
 
 
 def test_cuda_by_name_says_what_is_missing_and_on_which_rank(world, lacking):

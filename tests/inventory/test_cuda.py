@@ -11,7 +11,7 @@ from fake_driver import CUresult, FakeDriver
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import Calls
 from nvrar_bench.errors import CompilerError, Unavailable
-from nvrar_bench.inventory import cuda, libraries
+from nvrar_bench.inventory import abilities, cuda, libraries
 from nvrar_bench.problem import Problem
 
 THIRTEEN = {"cuda-bindings": "13.0.3"}
@@ -174,3 +174,22 @@ def test_a_library_that_does_not_load_is_wrong(monkeypatch):
     monkeypatch.setattr(libraries.heap_library, "missing", lambda: Problem("broken", "mend"))
     for found in (libraries._nccl(), libraries._nvshmem()):
         assert (found.status, found.problem) == ("wrong", "broken: mend")
+
+
+def test_a_server_of_mps_in_fault_is_wrong_and_keeps_cuda_from_running(
+    machine, monkeypatch, program, tmp_path
+):
+    fake = FakeDriver()
+    machine(fake)
+    monkeypatch.setattr(driver, "missing", lambda: None)
+    monkeypatch.setattr(driver, "require", lambda: Calls(fake))
+    monkeypatch.setattr(abilities, "_build_gate", lambda: None)
+    monkeypatch.setenv("PATH", str(program("bin", "nvidia-cuda-mps-control", "exit 0")))
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "pipes"))
+    assert (libraries._mps().status, libraries._mps().detail) == ("here", "not started")
+    (tmp_path / "pipes").mkdir()
+    assert (libraries._mps().status, abilities._cuda()) == ("here", None)
+    fake.fail["cuDevicePrimaryCtxRetain"] = CUresult.CUDA_ERROR_LAUNCH_FAILED
+    assert libraries._mps().status == "wrong"
+    assert "nvidia-cuda-mps-control -d" in libraries._mps().problem.fix
+    assert abilities._cuda() == libraries._mps().problem
