@@ -12,6 +12,7 @@ from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import Calls
 from nvrar_bench.errors import CompilerError, Unavailable
 from nvrar_bench.inventory import abilities, cuda, libraries
+from nvrar_bench.launch import initialize
 from nvrar_bench.problem import Problem
 
 THIRTEEN = {"cuda-bindings": "13.0.3"}
@@ -184,6 +185,7 @@ def test_a_server_of_mps_in_fault_is_wrong_and_keeps_cuda_from_running(
     monkeypatch.setattr(driver, "missing", lambda: None)
     monkeypatch.setattr(driver, "require", lambda: Calls(fake))
     monkeypatch.setattr(abilities, "_build_gate", lambda: None)
+    monkeypatch.setattr(initialize, "load_mpi", lambda: None)
     monkeypatch.setenv("PATH", str(program("bin", "nvidia-cuda-mps-control", "exit 0")))
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "pipes"))
     assert (libraries._mps().status, libraries._mps().detail) == ("here", "not started")
