@@ -73,12 +73,20 @@ def test_a_command_without_ranks(tmp_path: Path):
     json.loads(done.stdout)
 
 
+WIDTH = """
+from nvrar_bench import streams
+from nvrar_bench.cli.console import console
+streams.take_over()
+streams.results().write(str(console("stdout").width))
+"""
+
+
 def test_a_terminal_is_as_wide_as_it_is(tmp_path: Path):
     """Also where standard error, which descriptor 1 has become, is a file."""
-    words = [sys.executable, "-m", "nvrar_bench", "env"]
-    command = f"{' '.join(words)} 2> {tmp_path / 'err'} < /dev/null"
+    (tmp_path / "width.py").write_text(WIDTH)
+    words = f"{sys.executable} {tmp_path}/width.py 2> {tmp_path}/err < /dev/null"
+    command = f"unset COLUMNS; TERM=xterm {words}"
     child = pexpect.spawn("bash", ["-c", command], encoding="utf-8", dimensions=(40, 300))
-    seen = child.read()
+    assert child.read().split() == ["300"]
     child.close()
     assert child.exitstatus == 0
-    assert max(map(len, seen.splitlines())) > 120, seen
