@@ -13,7 +13,7 @@ from nvrar_bench.units import format_size
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 44
 _LETTER = 7.2  # width of a letter beside an axis
-_MARK_BELOW = 18
+_MARK_ABOVE = 9
 _CAP = 3.5  # half of the line that ends an interval
 
 # About (0, 0), and told apart without colour. As many as have no factor in common with COLOURS, so
@@ -129,8 +129,8 @@ def _marks(line: Line, sizes: Scale, values: Scale) -> Iterator[Element]:
     before = ""
     for point in line.points:
         if point.mark != before:
-            y = _y(values, point.low if point.low is not None else point.value)
-            yield _text(_x(sizes, point.size), y + _MARK_BELOW, point.mark, "middle")
+            y = _y(values, point.high if point.high is not None else point.value)
+            yield _text(_x(sizes, point.size), y - _MARK_ABOVE, point.mark, "middle")
         before = point.mark
 
 

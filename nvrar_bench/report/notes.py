@@ -38,6 +38,10 @@ _KINDS = (
         re.compile(r"each call was timed alone, and (?P<n>[\d.]+) us"),
         "two events around each call are {n} us of each time; share them with --batch",
     ),
+    Kind(  # as versions without --batch wrote it
+        re.compile(r"^ruler: .* is (?P<n>\d+) % of the median.*several calls per sample"),
+        "timing is up to {n} % of these times; take several calls per sample (--batch)",
+    ),
     Kind(
         re.compile(r"^ruler: .* is (?P<n>\d+) % of the median.*(?:: |, or )(?P<advice>[^:,]*)$"),
         "timing is up to {n} % of these times; {advice}",

@@ -112,7 +112,7 @@ def _alarms(record: RunRecord) -> Iterator[Element]:
 
 def _notes(record: RunRecord) -> Iterator[Element]:
     """Show what matters most, and fold away the rest."""
-    most = [text for text in notes(record) if text.startswith(_NOTES)]
+    most = [text.removeprefix(NOTE) for text in notes(record) if text.startswith(_NOTES)]
     if most:
         yield _section("Notes", most)
     folded = [(kind.title, list(kind.of(record))) for kind in KINDS if kind.title not in _ALARMING]

@@ -97,3 +97,17 @@ def test_a_wrong_result_is_hollow() -> None:
 def test_no_number_on_a_chart_is_nan_or_infinite() -> None:
     made = encode([full(), record(result([[0.001] * 9]), result([[1e12]], 8))])
     assert re.findall(r'="[^"]*\b(nan|inf)\b', made) == []
+
+
+def test_a_line_of_a_backend_is_marked_where_its_protocol_changes() -> None:
+    sizes = {8: "packet", 16: "packet", 64: "signal"}
+    run = record(
+        *(
+            replace(result([[float(size + i % 7) for i in range(200)]], size), variant=variant)
+            for size, variant in sizes.items()
+        )
+    )
+    for figure in drawn(run):
+        assert len(figure.findall("ul/li")) == 1
+        said = [text.text for text in figure.iter("text") if text.text in sizes.values()]
+        assert said == ["packet", "signal"]
