@@ -23,9 +23,9 @@ from gpu_model import SLICES, cost
 
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.devices.cuda.device import CudaDevice
-from nvrar_bench.devices.cuda.hold import GateKernels
 from nvrar_bench.errors import NvrarBenchError, TimedOut
 from nvrar_bench.measure.loop import Timings
+from nvrar_bench.toolchain.kernel import CudaGate
 
 SIZES = (128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20)
 ROUNDS = 1000  # of ping-pong in a sample: what the launch takes is lost among 2000 hops
@@ -73,7 +73,7 @@ class EmptyKernel(Operation):
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
-        self._kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+        self._kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
 
     def launch(self) -> None:
         """Enqueue it."""

@@ -289,9 +289,15 @@ NVRAR_DEVICE Reference reference(const Formula& formula, u64 index) {
 
 // Whole arrays, by a launch of `blocks` blocks.
 
+// Rows are those of ranks that follow each other, from `first_rank` on, `pitch` bytes apart.
 template <typename T>
-NVRAR_DEVICE void make_inputs(T* inputs, u64 count, u64 blocks, const Formula& formula, u64 rank) {
-    for_own_elements(count, blocks, [&](u64 i) { inputs[i] = input<T>(formula, rank, i); });
+NVRAR_DEVICE void make_inputs(u8* inputs, u64 count, u64 blocks, u64 pitch, u64 rows,
+                              const Formula& formula, u64 first_rank) {
+    for (u64 row = 0; row < rows; ++row) {
+        T* const target = reinterpret_cast<T*>(inputs + row * pitch);
+        for_own_elements(count, blocks,
+                         [&](u64 i) { target[i] = input<T>(formula, first_rank + row, i); });
+    }
 }
 
 template <typename T>
@@ -312,9 +318,10 @@ NVRAR_DEVICE void make_reference(double* value, double* tolerance, u64 count, u6
 }  // namespace nvrar
 
 #define NVRAR_PROBLEM(NAME, T)                                                                     \
-    NVRAR_KERNEL nvrar_inputs_##NAME(T* inputs, nvrar::u64 count, nvrar::u64 blocks,               \
-                                     const nvrar::Formula* formula, nvrar::u64 rank) {             \
-        nvrar::make_inputs(inputs, count, blocks, *formula, rank);                                 \
+    NVRAR_KERNEL nvrar_inputs_##NAME(nvrar::u8* inputs, nvrar::u64 count, nvrar::u64 blocks,       \
+                                     nvrar::u64 pitch, nvrar::u64 rows,                            \
+                                     const nvrar::Formula* formula, nvrar::u64 first_rank) {       \
+        nvrar::make_inputs<T>(inputs, count, blocks, pitch, rows, *formula, first_rank);           \
     }                                                                                              \
     NVRAR_KERNEL nvrar_expected_##NAME(T* value, nvrar::u64 count, nvrar::u64 blocks,              \
                                        const nvrar::Formula* formula) {                            \

@@ -5,29 +5,62 @@
 //     NVRAR_VERIFICATION(float32, float)
 #pragma once
 
+#include <cuda/std/type_traits>
+
 #include "datatypes.cuh"
 #include "elements.cuh"
 
 namespace nvrar {
 
-// What one comparison found. `wrong` starts as 0 and `first` as the largest value.
+// What one comparison found in a row: virtual ranks have one each, `pitch` bytes apart. It starts as
+// zeros, so that it only grows.
 struct Verdict {
     u64 wrong;
-    u64 first;  // the smallest index of a wrong element
+    u64 nearest;  // the smallest index of a wrong element, every bit flipped
+    u64 damaged;  // bytes around the output that are no longer the canary's
 };
+using VerdictWord = cuda::atomic_ref<u64, cuda::thread_scope_device>;
+
+// The bytes before and behind an output, `bytes` on each side.
+struct Around {
+    u8* front;
+    u8* behind;
+    u64 bytes;
+};
+
+template <typename T>
+NVRAR_DEVICE T* at_row(T* first, u64 pitch, u64 row) {
+    using Byte = cuda::std::conditional_t<cuda::std::is_const_v<T>, const u8, u8>;
+    return reinterpret_cast<T*>(reinterpret_cast<Byte*>(first) + row * pitch);
+}
+NVRAR_DEVICE Around at_row(const Around& around, u64 pitch, u64 row) {
+    return {around.front + row * pitch, around.behind + row * pitch, around.bytes};
+}
+
+// No two neighbours are equal and no byte is 0: neither zeroing nor shifting goes unseen.
+NVRAR_DEVICE u8 canary(u64 i) { return static_cast<u8>((i % 64 * 37 + 0xA5) | 1); }
+
+NVRAR_DEVICE u64 is_damaged(const u8* byte, u64 i) { return byte[i] != canary(i); }
 
 // Counts the elements that is_wrong(i) names, over all threads.
 template <typename IsWrong>
 NVRAR_DEVICE void judge(u64 count, u64 blocks, Verdict* verdict, IsWrong is_wrong) {
-    using Shared = cuda::atomic_ref<u64, cuda::thread_scope_device>;
     u64 wrong = 0;
     u64 first = 0;
     for_own_elements(count, blocks, [&](u64 i) {
         if (is_wrong(i) && wrong++ == 0) first = i;
     });
     if (wrong == 0) return;
-    Shared(verdict->wrong).fetch_add(wrong, cuda::memory_order_relaxed);
-    Shared(verdict->first).fetch_min(first, cuda::memory_order_relaxed);
+    VerdictWord(verdict->wrong).fetch_add(wrong, cuda::memory_order_relaxed);
+    VerdictWord(verdict->nearest).fetch_max(~first, cuda::memory_order_relaxed);
+}
+
+NVRAR_DEVICE void look_around(const Around& around, u64 blocks, Verdict* verdict) {
+    u64 damaged = 0;
+    for_own_elements(around.bytes, blocks, [&](u64 i) {
+        damaged += is_damaged(around.front, i) + is_damaged(around.behind, i);
+    });
+    if (damaged) VerdictWord(verdict->damaged).fetch_add(damaged, cuda::memory_order_relaxed);
 }
 
 // Equality of values: -0 is 0. A NaN compares false with everything, so it is wrong.
@@ -47,26 +80,48 @@ NVRAR_DEVICE void check_rounding(const T* seen, const double* expected, const do
     });
 }
 
-// Byte i becomes byte i % 8 of the pattern: any element of 1, 2, 4 or 8 bytes, at any address.
-NVRAR_DEVICE void fill(u8* target, u64 nbytes, u64 blocks, u64 pattern) {
-    for_own_elements(nbytes, blocks,
-                     [&](u64 i) { target[i] = static_cast<u8>(pattern >> (i % 8 * 8)); });
+// Byte i of each row becomes byte i % 8 of the pattern: any element of 1, 2, 4 or 8 bytes, at any
+// address.
+NVRAR_DEVICE void spoil(u8* output, u64 nbytes, u64 blocks, u64 pitch, u64 rows, u64 pattern,
+                        const Around& around) {
+    for (u64 row = 0; row < rows; ++row) {
+        u8* const target = at_row(output, pitch, row);
+        const Around here = at_row(around, pitch, row);
+        for_own_elements(nbytes, blocks,
+                         [&](u64 i) { target[i] = static_cast<u8>(pattern >> (i % 8 * 8)); });
+        for_own_elements(here.bytes, blocks,
+                         [&](u64 i) { here.front[i] = here.behind[i] = canary(i); });
+    }
 }
 
 }  // namespace nvrar
 
-NVRAR_KERNEL nvrar_fill(nvrar::u8* target, nvrar::u64 nbytes, nvrar::u64 blocks,
-                        nvrar::u64 pattern) {
-    nvrar::fill(target, nbytes, blocks, pattern);
+NVRAR_KERNEL nvrar_spoil(nvrar::u8* output, nvrar::u64 nbytes, nvrar::u64 blocks, nvrar::u64 pitch,
+                         nvrar::u64 rows, nvrar::u64 pattern, nvrar::u8* front, nvrar::u8* behind,
+                         nvrar::u64 around) {
+    nvrar::spoil(output, nbytes, blocks, pitch, rows, pattern, {front, behind, around});
 }
 
-#define NVRAR_VERIFICATION(NAME, T)                                                              \
-    NVRAR_KERNEL nvrar_check_exact_##NAME(const T* seen, const T* expected, nvrar::u64 count,    \
-                                          nvrar::u64 blocks, nvrar::Verdict* verdict) {          \
-        nvrar::check_exact(seen, expected, count, blocks, verdict);                              \
-    }                                                                                            \
-    NVRAR_KERNEL nvrar_check_rounding_##NAME(                                                    \
-        const T* seen, const double* expected, const double* tolerance, nvrar::u64 count,        \
-        nvrar::u64 blocks, nvrar::Verdict* verdict) {                                            \
-        nvrar::check_rounding(seen, expected, tolerance, count, blocks, verdict);                \
+#define NVRAR_VERIFICATION(NAME, T)                                                                \
+    NVRAR_KERNEL nvrar_check_exact_##NAME(                                                         \
+        const T* seen, nvrar::u64 count, nvrar::u64 blocks, nvrar::u64 pitch, nvrar::u64 rows,     \
+        const T* expected, nvrar::Verdict* verdicts, nvrar::u8* front, nvrar::u8* behind,          \
+        nvrar::u64 around) {                                                                       \
+        for (nvrar::u64 row = 0; row < rows; ++row) {                                              \
+            const T* const of_row = nvrar::at_row(seen, pitch, row);                               \
+            nvrar::check_exact(of_row, expected, count, blocks, verdicts + row);                   \
+            nvrar::look_around(nvrar::at_row(nvrar::Around{front, behind, around}, pitch, row),    \
+                               blocks, verdicts + row);                                            \
+        }                                                                                          \
+    }                                                                                              \
+    NVRAR_KERNEL nvrar_check_rounding_##NAME(                                                      \
+        const T* seen, nvrar::u64 count, nvrar::u64 blocks, nvrar::u64 pitch, nvrar::u64 rows,     \
+        const double* expected, const double* tolerance, nvrar::Verdict* verdicts,                 \
+        nvrar::u8* front, nvrar::u8* behind, nvrar::u64 around) {                                  \
+        for (nvrar::u64 row = 0; row < rows; ++row) {                                              \
+            const T* const of_row = nvrar::at_row(seen, pitch, row);                               \
+            nvrar::check_rounding(of_row, expected, tolerance, count, blocks, verdicts + row);     \
+            nvrar::look_around(nvrar::at_row(nvrar::Around{front, behind, around}, pitch, row),    \
+                               blocks, verdicts + row);                                            \
+        }                                                                                          \
     }

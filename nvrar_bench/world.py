@@ -219,10 +219,15 @@ def join(comm: MPI.Comm | None = None) -> World:
     if len({leaders.count(leader) for leader in order}) > 1:
         counts = ", ".join(f"{gathered[r][0]}: {leaders.count(r)}" for r in order)
         raise UsageError(f"every machine must run the same number of ranks; this job has {counts}")
-    cores = len(set().union(*host_comm.allgather(os.sched_getaffinity(0))))
+    cores = len(cores_of(host_comm))
     hosts = tuple(host for host, _ in gathered)
     machine_of = tuple(order.index(leader) for leader in leaders)
     return World(comm, host_comm, hosts, machine_of, len(order), False, cores)
+
+
+def cores_of(host_comm: MPI.Comm) -> set[int]:
+    """The cores that the ranks of a machine may run on, together. Collective."""
+    return set().union(*host_comm.allgather(os.sched_getaffinity(0)))
 
 
 def library_version() -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from nvrar_bench.devices.base import Array, Device
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.plan import Case
+from nvrar_bench.toolchain.host import Source
 from nvrar_bench.world import World
 
 __all__ = ["Array", "Backend", "Operation"]
@@ -29,6 +30,10 @@ class Backend(ABC):
     def unsupported(self, case: Case) -> str | None:  # noqa: ARG002 - for those that refuse
         """Why this backend cannot run `case`, or None; the same on every rank."""
         return None
+
+    def kernels(self, cases: Iterable[Case]) -> Sequence[Source]:  # noqa: ARG002
+        """What will be compiled for `cases`."""
+        return ()
 
     def foresee(self, cases: Iterable[Case]) -> None:  # noqa: B027 - most have nothing to do
         """Get ready for `cases`, which are to come, where all at once is faster. Collective.

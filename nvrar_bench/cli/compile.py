@@ -55,7 +55,8 @@ def compile_kernels(
 ) -> None:
     """Build the kernels for GPUs, and say what each takes: registers, spills, memory, seconds.
 
-    The kernels stay in the cache, where a run finds them. Needs no GPU, no driver and no mpirun.
+    Also those that make and check elements of these types: a run finds all it needs in the cache,
+    and builds nothing. Needs no GPU, no driver and no mpirun.
     """
     from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
@@ -70,7 +71,8 @@ def compile_kernels(
     require_places([("--json", json)])
     compiler = cuda.versions(kernels)
     architectures = product.choose_architectures(options.names(arch))
-    orders = [product.Order(each, kernel) for each in architectures for kernel in kernels]
+    sources = product.with_what_all_need(kernels)
+    orders = [product.Order(each, source) for each in architectures for source in sources]
     with CaseProgress(len(orders), console("stderr")) as progress:
         built = product.build_all(orders, lambda order: progress.begin(order.name))
     report = compiled.Report(compiler, tuple(built))

@@ -7,7 +7,7 @@ shape is (count,), or (seats, count) where this process plays several ranks (wor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.measure.clocks import Clocks
 from nvrar_bench.measure.loop import Gate, Timings, Yardstick
-from nvrar_bench.verify import CheckResult, Expected, Problem
+from nvrar_bench.toolchain.host import Source
+from nvrar_bench.verify import Expected, Findings, Problem
 from nvrar_bench.world import World
 
 Array = Any
@@ -77,6 +78,19 @@ class Device(ABC):
     def copy(self, target: Array, source: Array) -> None:
         """Copy an array of the same shape and dtype, in order with the calls of operations."""
 
+    # ---- kernels -------------------------------------------------------------------------------
+
+    def build_ahead(  # noqa: B027 - for those whose compilers take long
+        self, dtypes: Collection[str], kernels: Sequence[Source], told: Callable[[int, int], None]
+    ) -> None:
+        """Compile what a run on elements of `dtypes` needs here, and `kernels`. Collective.
+
+        `told` hears how many are done, and of how many; never where all are in the cache.
+
+        Raises:
+            CompilerError: one was refused.
+        """
+
     # ---- verification --------------------------------------------------------------------------
 
     def inputs(self, problem: Problem, count: int) -> Array:
@@ -91,20 +105,19 @@ class Device(ABC):
         return replace(expected, value=self.keep(expected.value), tolerance=tolerance)
 
     @abstractmethod
-    def poison(self, array: Array) -> None:
-        """Fill with what no exact result is (verify.poison)."""
+    def spoil(self, output: Array, around: Sequence[Array] = (), *, poison: bool = True) -> None:
+        """Fill `output` with what no exact result is, and the bytes around it with a pattern.
+
+        `around` is empty, or the views of bytes before and behind the output, equally long, in its
+        block. Without `poison` the output is left as it is.
+        """
 
     @abstractmethod
-    def write_canary(self, view: Array) -> None:
-        """Fill bytes around an output with a known pattern (verify.write_canary)."""
+    def check(self, received: Array, expected: Expected, around: Sequence[Array] = ()) -> Findings:
+        """Compare what each seat received with `expected`, as `self.expected` made it.
 
-    @abstractmethod
-    def canary_intact(self, view: Array) -> bool:
-        """Say whether the pattern is still there."""
-
-    @abstractmethod
-    def check(self, received: Array, expected: Expected) -> list[CheckResult]:
-        """Compare what each seat received with `expected`, as `self.expected` made it."""
+        And look whether the bytes `around` are still those that `spoil` wrote.
+        """
 
     # ---- time ----------------------------------------------------------------------------------
 

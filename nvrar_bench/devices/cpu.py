@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nvrar_bench import verify
 from nvrar_bench.devices import surroundings
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.caches import CacheFlush
@@ -21,14 +22,7 @@ from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.devices.yardstick import CpuYardstick
 from nvrar_bench.measure.clocks import Clocks
 from nvrar_bench.measure.loop import Gate, Timings, Yardstick, time_calls
-from nvrar_bench.verify import (
-    CheckResult,
-    Expected,
-    canary_intact,
-    check,
-    poison,
-    write_canary,
-)
+from nvrar_bench.verify import Expected, Findings
 from nvrar_bench.world import World
 
 Array = npt.NDArray[Any]
@@ -114,25 +108,22 @@ class CpuDevice(Device):
         """Copy at once."""
         np.copyto(target, source)
 
-    def poison(self, array: Array) -> None:
-        """As verify.poison."""
-        poison(array)
+    def spoil(self, output: Array, around: Sequence[Array] = (), *, poison: bool = True) -> None:
+        """As verify.poison and verify.write_canary, for every seat."""
+        if poison:
+            verify.poison(output)
+        for view in around:
+            for row in _rows(view):
+                verify.write_canary(row)
 
-    def write_canary(self, view: Array) -> None:
-        """As verify.write_canary, for every seat."""
-        for row in _rows(view):
-            write_canary(row)
-
-    def canary_intact(self, view: Array) -> bool:
-        """As verify.canary_intact, for every seat."""
-        return all(canary_intact(row) for row in _rows(view))
-
-    def check(self, received: Array, expected: Expected) -> list[CheckResult]:
-        """As verify.check, for every seat."""
-        return [
-            check(row, expected, len(row), rank)
+    def check(self, received: Array, expected: Expected, around: Sequence[Array] = ()) -> Findings:
+        """As verify.check and verify.canary_intact, for every seat."""
+        results = [
+            verify.check(row, expected, len(row), rank)
             for rank, row in zip(self.world.seats, _rows(received), strict=True)
         ]
+        rows = (row for view in around for row in _rows(view))
+        return Findings(results, all(map(verify.canary_intact, rows)))
 
     def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
         """On one machine a gate in shared memory; across machines one through MPI."""

@@ -52,8 +52,9 @@ class Operation(ABC):
     can be chosen; `tuned_at` the size, in bytes, at which a tuning table has it. `clock` gives
     nanoseconds; it is the monotonic clock, unless the backend has one of its own. `warnings` are
     what a reader of its figures must know. Where `stream_ordered`, a launch is queued on the
-    device's stream. `native` is what can be timed in place of a launch, between `begin_native` and
-    `end_native`, so that no Python is in the sample.
+    device's stream, and where `confirm_waits`, `confirm` waits until it has run. `native` is what
+    can be timed in place of a launch, between `begin_native` and `end_native`, so that no Python is
+    in the sample.
     """
 
     variant: str
@@ -61,6 +62,7 @@ class Operation(ABC):
     tuned_at: int | None = None
     warnings: tuple[str, ...] = ()
     stream_ordered: bool = False
+    confirm_waits: bool = False
     native: NativeCall | None = None
     clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
 
@@ -87,7 +89,7 @@ class Operation(ABC):
         """
 
     def confirm(self) -> None:  # noqa: B027 - most calls fail while they run
-        """Look, after calls that were queued have run, whether all went well.
+        """Look, after calls that were queued have run (`confirm_waits`), whether all went well.
 
         Raises:
             TimedOut: a peer did not answer one of them in time; recv is undefined.

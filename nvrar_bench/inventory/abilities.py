@@ -68,13 +68,13 @@ def _cuda() -> str | None:
 
 def _build_gate() -> None:
     from nvrar_bench.devices.cuda import driver
-    from nvrar_bench.devices.cuda.hold import GateKernels
     from nvrar_bench.toolchain import cuda
+    from nvrar_bench.toolchain.kernel import CudaGate
 
     calls = driver.require()
     ordinals = range(int(calls.cuDeviceGetCount()))
     for arch in sorted({driver.describe(calls, ordinal).arch for ordinal in ordinals}):
-        cuda.build(GateKernels(), arch)
+        cuda.build(CudaGate(), arch)
 
 
 def _backend(name: str, device: str) -> str | None:

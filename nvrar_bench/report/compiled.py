@@ -14,7 +14,7 @@ from nvrar_bench.results.shapes import to_text
 from nvrar_bench.toolchain.product import Delivery
 
 FORMAT = "nvrar-bench.compile"
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 _CACHED = "cached"
 _TITLES = (
@@ -58,10 +58,7 @@ def _as_json(one: Delivery) -> dict[str, Any]:
     return {
         "arch": one.order.arch,
         "name": kernel.name,
-        "fabric": kernel.fabric,
-        "protocol": kernel.protocol,
-        "dtype": kernel.dtype,
-        "op": kernel.op,
+        **{name: getattr(kernel, name, None) for name in ("fabric", "protocol", "dtype", "op")},
         "registers": usage.registers,
         "spill_store_bytes": usage.spill_stores,
         "spill_load_bytes": usage.spill_loads,

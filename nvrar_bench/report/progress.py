@@ -27,6 +27,9 @@ class NoProgress:
     def note(self, activity: str) -> None:
         """Something else goes on."""
 
+    def announce(self, activity: str) -> None:
+        """Something begins that may take long."""
+
 
 class CaseProgress:
     """Counts the cases of a run."""
@@ -76,13 +79,22 @@ class CaseProgress:
         if self._bar:
             self._bar.update(self._task, description=activity)
 
+    def announce(self, activity: str) -> None:
+        """Say what begins and may take long: in the bar, or in a line of its own."""
+        self.note(activity)
+        if not self._bar:
+            self._line(activity)
+
     def _maybe_line(self, description: str) -> None:
         now = time.monotonic()
+        if not self._begun:
+            self._started = now  # what came before says nothing about cases
         if now - self._last_line < _LINE_EVERY_S:
             return
         self._last_line = now
         left = (now - self._started) / max(self._begun, 1) * (self._total - self._begun)
-        self._console.print(
-            f"[{self._begun + 1}/{self._total}] {description}, about {left:.0f} s left",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        about = f", about {left:.0f} s left" if self._begun else ""
+        self._line(f"[{self._begun + 1}/{self._total}] {description}{about}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

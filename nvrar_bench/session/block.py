@@ -202,11 +202,9 @@ class Block:
         self._compare(point, known)
 
     def _compare(self, point: Point, known: KnownCall) -> None:
-        results = known.check(point.buffers.recv)
-        if not results:
-            return
-        point.checks.extend(results)
-        point.canary_broken = point.canary_broken or not point.buffers.canaries_intact()
+        found = known.check(point.buffers.recv, point.buffers.around)
+        point.checks.extend(found.results)
+        point.canary_broken = point.canary_broken or not found.intact
 
 
 def _stretches(samples: int, states: Nanoseconds) -> tuple[Nanoseconds, Nanoseconds]:

@@ -31,14 +31,12 @@ class CaseBuffers:
 
     def spoil(self) -> None:
         """Poison the output, unless it is the input, and renew the canaries around it."""
-        if self.recv is not self.send:
-            self.device.poison(self.recv)
-        self.device.write_canary(self.front)
-        self.device.write_canary(self.behind)
+        self.device.spoil(self.recv, self.around, poison=self.recv is not self.send)
 
-    def canaries_intact(self) -> bool:
-        """True if nothing was written around the output."""
-        return self.device.canary_intact(self.front) and self.device.canary_intact(self.behind)
+    @property
+    def around(self) -> tuple[Array, Array]:
+        """The canaries of the output."""
+        return self.front, self.behind
 
 
 class SweepBuffers:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nvrar_bench.devices.base import Array, Device
 from nvrar_bench.plan import Case
-from nvrar_bench.verify import CheckResult, Expected, Problem
+from nvrar_bench.verify import Expected, Findings, Problem
 
 # Two sets, used in an order (session/block.py) in which whatever a call may wrongly find left over
 # from an earlier one belongs to the other set.
@@ -25,9 +25,11 @@ class KnownCall:
     expected: Expected | None
     device: Device
 
-    def check(self, received: Array) -> list[CheckResult]:
-        """Compare what each seat received; empty if nothing is to be checked."""
-        return [] if self.expected is None else self.device.check(received, self.expected)
+    def check(self, received: Array, around: Sequence[Array] = ()) -> Findings:
+        """Compare what each seat received, and look around it, unless nothing is to be checked."""
+        if self.expected is None:
+            return Findings([])
+        return self.device.check(received, self.expected, around)
 
 
 class KnownInputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -57,6 +57,9 @@ class Progress(Protocol):
     def note(self, activity: str) -> None:
         """Something else goes on, before or between cases."""
 
+    def announce(self, activity: str) -> None:
+        """Something begins that may take long."""
+
 
 class Session:
     """The collective work of a run; every rank does the same, rank 0 keeps the journal."""
@@ -98,7 +101,7 @@ class Session:
             elif self._settings.tune:
                 self._tune(stage, self._settings.tune)
             else:
-                self._run_stage(stage)
+                self._run_stage(stage, todo)
         self._device.close()
         if self._wrong:
             raise self._wrong[0]
@@ -126,13 +129,14 @@ class Session:
         is_always_one = self._device.batch_for(1) == 1
         return self._settings.batch or (1 if is_always_one else None)
 
-    def _run_stage(self, stage: Stage) -> None:
+    def _run_stage(self, stage: Stage, todo: Sequence[Stage]) -> None:
         with self._watch("opening the backends"):
             backends = self._open(stage)
-        for backend in backends:
-            plan = stage.sweep.plan
-            cases = [case for case in plan if refusal(self._settings, backend, case) is None]
-            self._build(stage, backend, cases)
+        plan, settings = stage.sweep.plan, self._settings
+        self._build(
+            [(one, [c for c in plan if refusal(settings, one, c) is None]) for one in backends],
+            dict.fromkeys(case.dtype for each in todo for case in each.sweep.plan),
+        )
         known, buffers = self._known(stage), dict[str, SweepBuffers]()
         together = MOST_TOGETHER if self._settings.interleave else 1
         for number, block in enumerate(stage.blocks(together)):
@@ -149,7 +153,8 @@ class Session:
         with self._watch("opening the backends"):
             (backend,) = self._open(stage)
             tuner = Tuner(self._device, backend, tune, facts.made_on(stage.world, self._device))
-        self._build(stage, backend, tuner.kernels(stage.sweep.plan))
+        plan = stage.sweep.plan
+        self._build([(backend, tuner.kernels(plan))], dict.fromkeys(case.dtype for case in plan))
         known, buffers = self._known(stage), dict[str, SweepBuffers]()
         for number, case in enumerate(stage.sweep.plan):
             self._allocate(stage, [case], buffers)
@@ -177,7 +182,7 @@ class Session:
         with self._watch("opening the backends"):
             backends = self._open(stage)
         with self._guard.watch("a soak", _LOCAL_WORK_LIMIT_S):
-            soak = Soak(self._device, backends, self._settings.seed, self._guard.renew)
+            soak = Soak(self._device, backends, self._settings.seed, self._guard.renew, self._build)
             soak.run(limit, self._hear_of_soak)
         for backend in backends:
             backend.close()
@@ -199,10 +204,23 @@ class Session:
             self._journal.learn(backend.facts())
         return backends
 
-    def _build(self, stage: Stage, backend: Backend, cases: Sequence[Case]) -> None:
-        self._progress.note(f"{stage.sweep.name}{stage.suffix}: building kernels")
+    def _build(
+        self, needs: Sequence[tuple[Backend, Sequence[Case]]], dtypes: Collection[str]
+    ) -> None:
+        """Compile what the device and `needs` take, all of it side by side, and load it."""
+        self._progress.note("building kernels")
+        kernels = [kernel for backend, cases in needs for kernel in backend.kernels(cases)]
         with self._guard.watch("building the kernels", _LOCAL_WORK_LIMIT_S):
-            backend.foresee(cases)
+            self._device.build_ahead(dtypes, kernels, self._hear_of_build)
+            for backend, cases in needs:
+                backend.foresee(cases)
+
+    def _hear_of_build(self, done: int, of: int) -> None:
+        what = f"building {of} kernel{'s' if of > 1 else ''} for {self._device.processor[1]}"
+        if done:
+            self._progress.note(f"{what}: {done} done")
+        else:
+            self._progress.announce(what)
 
     def _known(self, stage: Stage) -> KnownInputs:
         settings = self._settings

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -25,16 +25,21 @@ from nvrar_bench.session.known import KnownCall, KnownInputs
 from nvrar_bench.session.soak_plan import SoakLimit, longest_counts
 
 SPELL = 250  # calls
+Build = Callable[[Sequence[tuple[Backend, Sequence[Case]]], Collection[str]], None]
 
 
 class Soak:
     """Random calls on `backends`; every rank does the same."""
 
     def __init__(
-        self, device: Device, backends: Sequence[Backend], seed: int, alive: Callable[[], None]
-    ) -> None:
-        self._device, self._backends, self._alive = device, backends, alive
+        self, device: Device, backends: Sequence[Backend], seed: int, alive: Callable[[], None],
+        build: Build,
+    ) -> None:  # fmt: skip
+        self._device, self._backends, self._alive, self._build = device, backends, alive, build
         self._random, self._seed = Random(seed), seed  # noqa: S311 - to be drawn again
+        self._kinds = Random(f"kinds {seed}")  # noqa: S311 - of spells, drawn ahead of them
+        self._drawn: deque[tuple[str, str]] = deque()
+        self._most_ahead = 1
         nbytes = max(count * DTYPES[name].itemsize for name, count in longest_counts().items())
         self._buffers = {
             kind: SweepBuffers(device, nbytes, kind) for kind in AXES["buffers"].allowed
@@ -50,7 +55,10 @@ class Soak:
             WrongResult: on every rank, at the end of the spell.
         """
         while not self._is_over(limit):
-            self._spell(int(min(SPELL, limit.calls - self._calls.total())))
+            left = limit.calls - self._calls.total()
+            if not self._drawn:
+                self._look_ahead(math.ceil(min(self._most_ahead, left / SPELL)))
+            self._spell(int(min(SPELL, left)))
             tell(self.facts())
             self._agree()
 
@@ -73,9 +81,21 @@ class Soak:
         late = time.monotonic() - self._start >= limit.seconds
         return bool(self._device.world.comm.bcast(late or self._calls.total() >= limit.calls))
 
+    def _look_ahead(self, spells: int) -> None:
+        """Draw the next spells, more each time, and build for them; a soak's clock stands still."""
+        begun = time.monotonic()
+        for _ in range(spells):
+            self._drawn.append((self._kinds.choice(list(DTYPES)), self._kinds.choice(list(OPS))))
+        cases = [case for dtype, op in self._drawn for case in _plan(dtype, op)]
+        self._build(
+            [(one, [c for c in cases if one.unsupported(c) is None]) for one in self._backends],
+            dict.fromkeys(case.dtype for case in cases),
+        )
+        self._most_ahead *= 2
+        self._start += time.monotonic() - begun
+
     def _spell(self, calls: int) -> None:
-        dtype = self._random.choice(list(DTYPES))
-        op = self._random.choice(list(OPS))
+        dtype, op = self._drawn.popleft()
         longest = longest_counts()[dtype]
         (whole,) = Plan.build(counts=(longest,), dtypes=(dtype,), ops=(op,))
         able = [one for one in self._backends if one.unsupported(whole) is None]
@@ -102,9 +122,9 @@ class Soak:
         buffers.spoil()
         operation.launch()
         self._device.finish(operation)
-        results = known.check(buffers.recv)
-        wrong = [result for result in results if result.wrong]
-        if wrong or not buffers.canaries_intact():
+        looked = known.check(buffers.recv, buffers.around)
+        wrong = [result for result in looked.results if result.wrong]
+        if wrong or not looked.intact:
             found = wrong[0].first_wrong if wrong else "memory around the output was written"
             self._problem = self._problem or (
                 f"{backend.name} ({operation.variant}) gave a wrong result in call "
@@ -117,3 +137,11 @@ class Soak:
         problems = [text for text in self._device.world.comm.allgather(self._problem) if text]
         if problems:
             raise WrongResult(problems[0])
+
+
+def _plan(dtype: str, op: str) -> Plan:
+    """The longest message, in every protocol."""
+    return Plan.build(
+        counts=(longest_counts()[dtype],), dtypes=(dtype,), ops=(op,),
+        protocols=AXES["protocol"].allowed,
+    )  # fmt: skip

@@ -70,6 +70,11 @@ def find_or_build(name: str, key: str, filename: str, build: Callable[[Path], No
     return entry / filename
 
 
+def is_there(name: str, key: str, filename: str) -> bool:
+    """Whether `find_or_build` would find it, whole."""
+    return _is_whole(cache_dir() / f"{name}-{key}", filename)
+
+
 def require_usable() -> None:
     """Find out whether an entry can be made, and whether code in it can run on the CPU.
 

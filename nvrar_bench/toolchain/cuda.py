@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.toolchain import nvrtc, wheels
-from nvrar_bench.toolchain.cache import content_key, find_or_build
+from nvrar_bench.toolchain.cache import content_key, find_or_build, is_there
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 from nvrar_bench.toolchain.resource_usage import ResourceUsage, read
@@ -65,13 +65,13 @@ class Built:
                 f"{path}: {error.strerror}; remove {path.parent}, and it is built anew"
             ) from error
 
-    def resource_usage(self, entry: str = ENTRY) -> ResourceUsage:
-        """Read what kernel `entry` uses.
+    def resource_usage(self) -> ResourceUsage:
+        """Read what its kernels use.
 
         Raises:
-            CompilerError: there is no such kernel.
+            CompilerError: there is none.
         """
-        return read(self.cubin.read_bytes(), self.log, entry)
+        return read(self.cubin.read_bytes(), self.log)
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,21 @@ def build(kernel: Source, arch: str) -> Built:
         built_now.append(folder)
         _fill(folder, kernel, arch)
 
-    cubin = find_or_build(f"{kernel.name}-{arch}", _key(kernel, arch), _CUBIN, fill)
+    cubin = find_or_build(_entry_name(kernel, arch), _key(kernel, arch), _CUBIN, fill)
     return Built(cubin, ENTRY, arch, time.perf_counter() - start, not built_now)
+
+
+def is_built(kernel: Source, arch: str) -> bool:
+    """Whether the cache holds `kernel` for `arch`.
+
+    Raises:
+        CompilerError: a wheel is missing.
+    """
+    return is_there(_entry_name(kernel, arch), _key(kernel, arch), _CUBIN)
+
+
+def _entry_name(kernel: Source, arch: str) -> str:
+    return f"{kernel.name}-{arch}"
 
 
 def ptx(kernel: Source, arch: str) -> str:

@@ -49,6 +49,40 @@ class StartGate:
     source: str = '#include "fabric/host_gate.cuh"\n'
 
 
+@dataclass(frozen=True)
+class CudaGate:
+    """What holds a GPU's stream, and a launch of nothing: kernels/cuda_gate.cuh."""
+
+    name: str = "cuda-gate"
+    source: str = '#include "cuda_gate.cuh"\n'
+
+
+@dataclass(frozen=True)
+class Elements:
+    """What makes and checks elements of one type on a GPU, in one cubin.
+
+    kernels/problem.cuh and verification.cuh: to read their headers takes a compiler three times as
+    long as to compile what is in them, so they are compiled together.
+    """
+
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"elements-{self.dtype}"
+
+    @property
+    def source(self) -> str:
+        """C++ that includes both headers and names the type."""
+        row = DTYPES[self.dtype]
+        return (
+            '#include "problem.cuh"\n#include "verification.cuh"\n'
+            f"NVRAR_PROBLEM({row.name}, {row.cxx})\n"
+            f"NVRAR_VERIFICATION({row.name}, {row.cxx})\n"
+        )
+
+
 def kernels_dir() -> Path:
     """Return the folder of kernel sources: $NVRAR_BENCH_KERNELS, or the one that ships.
 

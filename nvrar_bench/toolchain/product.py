@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from itertools import product
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import CompilerError, Interrupted, UsageError
 from nvrar_bench.toolchain import cuda, nvrtc
-from nvrar_bench.toolchain.kernel import PROTOCOLS, Kernel
+from nvrar_bench.toolchain.host import Source
+from nvrar_bench.toolchain.kernel import PROTOCOLS, CudaGate, Elements, Kernel
 from nvrar_bench.toolchain.resource_usage import ResourceUsage
 
 FABRICS = ("nvshmem", "loopback")
@@ -56,10 +59,10 @@ AXES = {
 
 @dataclass(frozen=True)
 class Order:
-    """One kernel for one architecture, to be built."""
+    """One source for one architecture, to be built."""
 
     arch: str
-    kernel: Kernel
+    kernel: Source
 
     @property
     def name(self) -> str:
@@ -90,6 +93,12 @@ def choose_kernels(wanted: Mapping[str, Sequence[str]], everything: bool) -> lis
     ]
 
 
+def with_what_all_need(kernels: Sequence[Kernel]) -> list[Source]:
+    """Add what else a run takes: what holds the stream, what makes and checks elements."""
+    dtypes = dict.fromkeys(kernel.dtype for kernel in kernels)
+    return [CudaGate(), *map(Elements, dtypes), *kernels]
+
+
 def choose_architectures(given: Sequence[str]) -> list[str]:
     """Check architectures; where none is given, those of ARCHITECTURES that NVRTC knows.
 
@@ -103,8 +112,36 @@ def choose_architectures(given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(given)) or [arch for arch in ARCHITECTURES if arch in known]
 
 
-def build_all(orders: Sequence[Order], done: Callable[[Order], None]) -> list[Delivery]:
-    """Build, as many at a time as this process has cores, and call `done` after each.
+def build_missing(
+    sources: Sequence[Source], arch: str, cores: Collection[int], told: Callable[[int, int], None]
+) -> None:
+    """Build what the cache does not hold; `told` hears how many are done, and of how many.
+
+    Raises:
+        CompilerError, Interrupted: as `build_all`.
+    """
+    missing = [Order(arch, one) for one in dict.fromkeys(sources) if not cuda.is_built(one, arch)]
+    done = 0
+
+    def count(_: Order) -> None:
+        nonlocal done
+        done += 1
+        told(done, len(missing))
+
+    if missing:
+        told(0, len(missing))
+    if len(missing) == 1:  # not worth the start of a process
+        count(deliver(missing[0]).order)
+    elif missing:
+        build_all(missing, count, cores)
+
+
+def build_all(
+    orders: Sequence[Order], done: Callable[[Order], None], cores: Collection[int] = ()
+) -> list[Delivery]:
+    """Build, as many at a time as there are `cores`, and call `done` after each.
+
+    Without `cores`, as many as this process has.
 
     NVRTC compiles one program at a time in a process, so these are processes.
 
@@ -112,9 +149,11 @@ def build_all(orders: Sequence[Order], done: Callable[[Order], None]) -> list[De
         CompilerError: a kernel was refused, or a process died; what was not begun is not built.
         Interrupted: by Ctrl-C; what was built stays in the cache.
     """
-    workers = min(len(os.sched_getaffinity(0)), len(orders))
+    cores = frozenset(cores) or os.sched_getaffinity(0)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_ignore_interrupts) as pool:
+    with ProcessPoolExecutor(
+        min(len(cores), len(orders)), mp_context=spawn, initializer=_begin_work, initargs=(cores,)
+    ) as pool:
         futures = [pool.submit(deliver, order) for order in orders]
         try:
             for future in as_completed(futures):
@@ -132,9 +171,22 @@ def build_all(orders: Sequence[Order], done: Callable[[Order], None]) -> list[De
         return [future.result() for future in futures]
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; the parent alone answers it."""
+def _begin_work(cores: Collection[int]) -> None:
+    """Ctrl-C reaches all processes of a terminal; the parent alone answers it.
+
+    A rank is bound to a core of its own, and a parent that is killed says goodbye to nobody.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # a core that was taken away meanwhile
+        os.sched_setaffinity(0, cores)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def deliver(order: Order) -> Delivery:

@@ -1,4 +1,4 @@
-"""What a kernel uses of a GPU, read from its cubin and from the log of ptxas.
+"""What the kernels of a cubin use of a GPU, read from its cubin and from the log of ptxas.
 
 The cubin is an ELF file. It holds what the hardware is told of the linked kernel (registers, stack,
 shared and constant memory), but not what was spilled: that is in the log alone, with one entry for
@@ -24,6 +24,7 @@ _REGISTERS = 0x2F  # (symbol, registers of one thread)
 _STACK = 0x12  # (symbol, bytes of stack of one thread, callees included)
 
 _RESERVED = 1024
+_ENTRY = ".nv.constant0."  # the bank of a kernel's arguments: functions that it calls have none
 
 _FUNCTION = re.compile(r"Function properties for '?(\w+)'?")
 _SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -32,7 +33,7 @@ _OURS = "nvrar"
 
 @dataclass(frozen=True)
 class ResourceUsage:
-    """Of one kernel; memory in bytes."""
+    """Of the kernels of one cubin; memory in bytes."""
 
     registers: int  # of one thread
     spill_stores: int  # in all functions of this project, each counted once
@@ -51,27 +52,28 @@ class _Section:
     size: int
 
 
-def read(cubin: bytes, log: str, entry: str) -> ResourceUsage:
-    """Read what kernel `entry` uses.
+def read(cubin: bytes, log: str) -> ResourceUsage:
+    """Read what the kernels of a cubin use: of each number the largest.
 
     Raises:
-        CompilerError: `cubin` holds no such kernel.
+        CompilerError: `cubin` holds none, or is none.
     """
     try:
         sections = {section.name: section for section in _sections(cubin)}
     except (struct.error, ValueError) as error:
-        raise CompilerError(f"the cubin of {entry} cannot be read: {error}") from error
-    if f".text.{entry}" not in sections:
-        raise CompilerError(f"the cubin holds no kernel {entry}")
-    attributes = _attributes_of(sections, entry)
+        raise CompilerError(f"the cubin cannot be read: {error}") from error
+    entries = [name.removeprefix(_ENTRY) for name in sections if name.startswith(_ENTRY)]
+    if not entries:
+        raise CompilerError("the cubin holds no kernel")
+    attributes = [_attributes_of(sections, entry) for entry in entries]
     stores, loads = spills(log)
     return ResourceUsage(
-        registers=attributes[_REGISTERS],
+        registers=max(one[_REGISTERS] for one in attributes),
         spill_stores=stores,
         spill_loads=loads,
-        stack=attributes.get(_STACK, 0),
-        shared=_shared_bytes(sections, entry),
-        constant=_constant_bytes(sections, entry),
+        stack=max(one.get(_STACK, 0) for one in attributes),
+        shared=max(_shared_bytes(sections, entry) for entry in entries),
+        constant=max(_constant_bytes(sections, entry) for entry in entries),
         cubin=len(cubin),
     )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from nvrar_bench.verify.check import (
     CANARY_BYTES,
     CheckResult,
+    Findings,
     canary_intact,
     check,
     poison,
@@ -29,6 +30,7 @@ __all__ = [
     "CANARY_BYTES",
     "CheckResult",
     "Expected",
+    "Findings",
     "Formula",
     "Problem",
     "canary_intact",

@@ -39,6 +39,14 @@ class CheckResult:
     first_wrong: dict[str, int | float | str] | None
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What was found in an output, of each seat, and whether nothing was written around any."""
+
+    results: list[CheckResult]
+    intact: bool = True
+
+
 def check(received: Array, expected: Expected, count: int, rank: int) -> CheckResult:
     """Compare the first `count` elements of `received` with what is expected.
 

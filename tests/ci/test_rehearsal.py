@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -171,6 +174,41 @@ def _require_nccltests(ran: dict[str, str], text: str, shares: bool) -> None:
                 f"ours {ours:8.2f} us  nccl-tests {us - 0.005:8.2f} us  1.00x  within 5%: met"
                 in text
             )
+
+
+@pytest.fixture
+def command(work, tmp_path):
+    """`command("check", ...)`: as typed where the stub is, with a kernel cache of its own."""
+
+    def run(*arguments: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "nvrar_bench", *arguments],
+            env={
+                **os.environ, **rehearse.variables(work, "threads=1 sms=32"),
+                "NVRAR_BENCH_CACHE": str(tmp_path / "kernels"),
+            },
+            cwd=rehearse.REPOSITORY, capture_output=True, text=True, timeout=900,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stderr.splitlines()
+
+    return run
+
+
+def test_what_compile_builds_is_all_that_a_run_takes(command, tmp_path):
+    case = tmp_path / "case.toml"
+    case.write_text('[[sweep]]\nname = "a"\ncounts = 9\nprotocol = ["signal", "packet"]\n')
+    check = ("check", "--device", "cuda", "--virtual-ranks", "2", "--case", str(case))
+    said = [line for line in command(*check) if "building" in line]
+    assert said == ["building 3 kernels for sm_90"]
+    shutil.rmtree(tmp_path / "kernels")
+    command(
+        "compile", "--arch", "sm_90", "--fabric", "loopback", "--dtype", "float32", "--op", "sum"
+    )
+    built = set((tmp_path / "kernels").glob("*-sm_90-*"))
+    assert len(built) == 4
+    assert not [line for line in command(*check) if "building" in line]
+    assert set((tmp_path / "kernels").glob("*-sm_90-*")) == built
 
 
 def test_a_kernel_that_is_wrong_is_found(rehearsal, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from output import one_error
 
 from nvrar_bench import __main__ as command
 from nvrar_bench.toolchain import cuda, wheels
+from nvrar_bench.toolchain.kernel import kernels_dir
 
 ONE = ("compile", "--arch", "sm_90", "--fabric", "loopback", "--protocol", "signal")
 ONE += ("--dtype", "float32", "--op", "sum")
@@ -32,9 +34,14 @@ def test_a_table_and_a_file(run_command: Callable[..., Any], cache, tmp_path: Pa
     done = run_command(*ONE, "--json", str(path), environment=cache)
     assert done.code == 0, done.stderr
     assert re.search(r"^  sm_90  float32-sum-signal-loopback +\d+ +0 +0 ", done.stdout, re.M)
-    (kernel,) = json.loads(path.read_text())["kernels"]
+    gate, elements, kernel = json.loads(path.read_text())["kernels"]
     assert (kernel["arch"], kernel["spill_store_bytes"]) == ("sm_90", 0)
     assert kernel["registers"] > 16
+    assert re.search(r"^  sm_90 +elements-float32 +\d+ +0 +0 ", done.stdout, re.M)
+    assert (elements["name"], elements["dtype"], elements["fabric"]) == (
+        "elements-float32", "float32", None,
+    )  # fmt: skip
+    assert (gate["name"], gate["dtype"], gate["op"]) == ("cuda-gate", None, None)
 
 
 def test_json_alone_on_standard_output(run_command: Callable[..., Any], cache):
@@ -42,7 +49,7 @@ def test_json_alone_on_standard_output(run_command: Callable[..., Any], cache):
     done = run_command(*ONE, "--json", "-", environment=cache)
     document = json.loads(done.stdout)
     assert document["format"] == "nvrar-bench.compile"
-    assert [kernel["cached"] for kernel in document["kernels"]] == [True]
+    assert [kernel["cached"] for kernel in document["kernels"]] == [True] * 3
     assert set(document["compiler"]) >= {"nvrtc", "nvidia-cuda-nvrtc", "nvidia-cuda-cccl"}
 
 
@@ -68,9 +75,10 @@ def test_a_mistake_gives_one_message(option, value, allowed, run_command: Callab
 
 
 def test_a_refused_kernel(run_command: Callable[..., Any], cache, tmp_path: Path):
-    (tmp_path / "fabric").mkdir()
-    (tmp_path / "fabric" / "loopback.cuh").write_text("#error not today\n")
-    environment = {**cache, "NVRAR_BENCH_KERNELS": str(tmp_path)}
+    kernels = tmp_path / "kernels"
+    shutil.copytree(kernels_dir(), kernels)
+    (kernels / "fabric" / "loopback.cuh").write_text("#error not today\n")
+    environment = {**cache, "NVRAR_BENCH_KERNELS": str(kernels)}
     done = run_command(*ONE, environment=environment)
     assert (done.code, done.stdout) == (5, "")
     assert "the compiler refused kernel float32-sum-signal-loopback for sm_90:" in done.stderr

@@ -16,11 +16,11 @@ import jsonschema
 import pytest
 from output import one_error
 
-from nvrar_bench.devices.cuda.hold import GateKernels
 from nvrar_bench.inventory import survey
 from nvrar_bench.inventory.tables import STEPS
 from nvrar_bench.results.inventory_schema import schema
 from nvrar_bench.toolchain import cuda
+from nvrar_bench.toolchain.kernel import CudaGate
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "devices" / "cuda"))
 
@@ -51,7 +51,7 @@ def stub(tmp_path_factory) -> dict[str, str]:
     pytest.importorskip("cuda.bindings.driver")
     from stub import build
 
-    cuda.build(GateKernels(), "sm_90")  # NVRTC does not like this driver
+    cuda.build(CudaGate(), "sm_90")  # NVRTC does not like this driver
     return {"LD_LIBRARY_PATH": str(build(tmp_path_factory.mktemp("stub")))}
 
 

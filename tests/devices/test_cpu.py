@@ -9,6 +9,7 @@ import pytest
 
 from nvrar_bench.devices import cpu
 from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.verify import Expected
 
 
 @pytest.fixture
@@ -50,10 +51,14 @@ def test_every_seat_of_virtual_ranks_has_a_row(alone, kind):
     device.copy(array, np.arange(300, dtype=np.float32).reshape(3, 100))
     assert array[2, 99] == 299
     guard = device.view(block, 464, 64, np.dtype(np.uint8))
-    device.write_canary(guard)
-    assert device.canary_intact(guard)
+    device.spoil(array, (guard,), poison=False)
+    assert array[2, 99] == 299
+    right = Expected(array[2], None)
+    assert device.check(array, right, (guard,)).intact
     guard[1, 7] ^= 1
-    assert not device.canary_intact(guard)
+    assert not device.check(array, right, (guard,)).intact
+    device.spoil(array)
+    assert np.isnan(array).all()
 
 
 def test_memory_that_was_released_has_no_home(device):

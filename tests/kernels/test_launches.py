@@ -15,7 +15,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.plan import Plan
 from nvrar_bench.toolchain.kernel import kernels_dir
-from nvrar_bench.verify import Problem, canary_intact, poison, write_canary
+from nvrar_bench.verify import Expected, Problem, canary_intact
 
 TIMEOUT_S = 30.0
 ROOM = 300_000
@@ -49,16 +49,15 @@ class Job:
         recv = send
         if case.placement == "out_of_place":
             recv = view(self.blocks[case.buffers, "recv"], 64, case.size_bytes, dtype)
-            poison(recv)
         np.copyto(send, inputs)
         end = "send" if recv is send else "recv"
         guard = view(self.blocks[case.buffers, end], 64 + case.size_bytes, 64, BYTE)
-        self.device.write_canary(guard)
+        self.device.spoil(recv, (guard,), poison=recv is not send)
         self.backend.prepare(case, send, recv).launch()
         self.calls += 1
-        results = self.device.check(recv, problem.expected(case.count))
-        assert self.device.canary_intact(guard)
-        return [result.wrong for result in results]
+        found = self.device.check(recv, problem.expected(case.count), (guard,))
+        assert found.intact
+        return [result.wrong for result in found.results]
 
 
 def cases(counts, **axes):
@@ -162,11 +161,13 @@ def _launch(job: Job, case):
 def test_canaries_are_seen(alone):
     job = Job(alone, 2, 1, Tuning(1, 1))
     guard = job.device.view(job.blocks["private", "recv"], 0, 64, BYTE)
-    job.device.write_canary(guard)
-    write_canary(guard[0])
+    output = job.device.view(job.blocks["private", "recv"], 64, 64, BYTE)
+    job.device.spoil(output, (guard,))
     assert canary_intact(guard[1])
+    right = Expected(output[0], None)
+    assert job.device.check(output, right, (guard,)).intact
     guard[1, 3] ^= 1
-    assert not job.device.canary_intact(guard)
+    assert not job.device.check(output, right, (guard,)).intact
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from nvrar_bench.datatypes import DTYPES, OPS, can_wrap
-from nvrar_bench.devices.cuda.problems import CFormula, ProblemKernels
+from nvrar_bench.devices.cuda.problems import CFormula
+
 from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.kernel import Elements
 from nvrar_bench.verify import Formula, Problem
 
 RANKS = [1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 16, 48, 130, 300]
@@ -20,7 +22,7 @@ LAST_BIT = 2.0**-52
 
 @pytest.fixture(scope="module")
 def libraries(kernel_cache):
-    kernels = [ProblemKernels(name) for name in DTYPES]
+    kernels = [Elements(name) for name in DTYPES]
     return dict(zip(DTYPES, map(host.load, host.build_all(kernels)), strict=True))
 
 
@@ -32,8 +34,9 @@ def made(libraries):
         choices = np.array(problem.formula.choices, np.uint64)
         formula = CFormula.of(problem.formula, choices.ctypes.data)
         words = [array.ctypes.data for array in arrays]
-        words += [len(arrays[0]), 1, ctypes.addressof(formula)]
-        words += [] if rank is None else [rank]
+        words += [len(arrays[0]), 1]
+        words += [] if rank is None else [arrays[0].nbytes, 1]  # one row
+        words += [ctypes.addressof(formula)] + ([] if rank is None else [rank])
         function = libraries[problem.dtype][f"nvrar_{name}_{problem.dtype}"]
         function.restype = None
         function(*map(ctypes.c_uint64, words))

@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.cuda.hold import GateKernels
-from nvrar_bench.devices.cuda.verify import VerificationKernels, check_entry, pattern_of
+from nvrar_bench.devices.cuda.verify import check_entry, pattern_of
 from nvrar_bench.toolchain import host
-from nvrar_bench.verify import Expected, Problem, check, poison
+from nvrar_bench.toolchain.kernel import CudaGate, Elements
+from nvrar_bench.verify import Expected, Problem, check, poison, write_canary
 
 COUNTS = [1, 2, 3, 7, 8, 9, 31, 64, 65, 255, 256, 257, 999, 1000]
 NONE = np.iinfo(np.uint64).max
+NOTHING_AROUND = (0, 0, 0)
 FLOATS = [name for name, row in DTYPES.items() if row.is_float]
 
 
 @pytest.fixture(scope="module")
 def library(kernel_cache):
-    return host.load(host.build(VerificationKernels()))
+    """`library(dtype)`: the kernels of that type."""
+    libraries = dict(zip(DTYPES, host.build_all([Elements(name) for name in DTYPES]), strict=True))
+    names = {row.numpy: name for name, row in DTYPES.items()}
+    return lambda dtype: host.load(libraries[names[dtype]])
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +32,14 @@ def found(library):
     """`found(seen, expected, tolerance)`: how many are wrong, and the first."""
 
     def run(seen: np.ndarray, expected: np.ndarray, tolerance: np.ndarray | None = None):
-        verdict = np.array([0, NONE], np.uint64)
+        verdict = np.zeros(3, np.uint64)
         known = [expected] if tolerance is None else [expected, tolerance]
-        words = [a.ctypes.data for a in (seen, *known)] + [len(seen), 1, verdict.ctypes.data]
-        function = library[check_entry(seen.dtype, tolerance is not None)]
+        words = [seen.ctypes.data, len(seen), 1, seen.nbytes, 1]
+        words += [*(a.ctypes.data for a in known), verdict.ctypes.data, *NOTHING_AROUND]
+        function = library(seen.dtype)[check_entry(seen.dtype, tolerance is not None)]
         function.restype = None
         function(*(ctypes.c_uint64(word) for word in words))
-        return int(verdict[0]), int(verdict[1])
+        return int(verdict[0]), int(~verdict[1])
 
     return run
 
@@ -117,12 +122,38 @@ def test_64_bit_integers_are_compared_in_full(found):
 
 
 def test_a_second_verdict_adds_to_the_first(library):
-    """Blocks and rows share one verdict: it is added to, and its index only falls."""
-    verdict = np.array([3, 2], np.uint64)
-    seen, expected = np.zeros(8, np.uint8), np.ones(8, np.uint8)
-    words = [seen.ctypes.data, expected.ctypes.data, 8, 1, verdict.ctypes.data]
-    library[check_entry(seen.dtype, False)](*(ctypes.c_uint64(word) for word in words))
-    assert verdict.tolist() == [11, 0]
+    """Blocks share the verdict of a row: it is added to, and its index only falls."""
+    verdicts = np.array([[3, ~np.uint64(2), 0], [0, 0, 0]], np.uint64)
+    seen, expected = np.zeros((2, 16), np.uint8), np.ones(8, np.uint8)
+    seen[1, :5] = 1
+    words = [seen.ctypes.data, 8, 1, 16, 2, expected.ctypes.data, verdicts.ctypes.data]
+    call(library, "nvrar_check_exact_uint8", *words, *NOTHING_AROUND)
+    assert verdicts[:, 0].tolist() == [11, 3]
+    assert (~verdicts[:, 1]).tolist() == [0, 5]
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 127])
+def test_what_was_written_around_an_output_is_counted_in_its_row(library, place):
+    memory = np.zeros((2, 64 + 8 + 64), np.uint8)
+    front, output, behind = (memory[:, at:].ctypes.data for at in (0, 64, 72))
+    around, rows = (front, behind, 64), (136, 2)
+    call(library, "nvrar_spoil", output, 8, 1, *rows, 0, *around)
+    canary = np.empty(64, np.uint8)
+    write_canary(canary)
+    assert np.array_equal(memory[1], [*canary, *[0] * 8, *canary])
+    memory[1, place + 8 * (place > 63)] ^= 1
+    verdicts, expected = np.zeros((2, 3), np.uint64), np.zeros(8, np.uint8)
+    known = expected.ctypes.data, verdicts.ctypes.data
+    call(library, "nvrar_check_exact_uint8", output, 8, 1, *rows, *known, *around)
+    assert verdicts.tolist() == [[0, 0, 0], [0, 0, 1]]
+    tolerance = np.zeros(8)
+    known = tolerance.ctypes.data, tolerance.ctypes.data, verdicts.ctypes.data
+    call(library, "nvrar_check_rounding_uint8", output, 8, 1, *rows, *known, *around)
+    assert verdicts.tolist() == [[0, 0, 0], [0, 0, 2]]
+
+
+def call(library, entry: str, *words: int) -> None:
+    library(np.dtype(np.uint8))[entry](*map(ctypes.c_uint64, words))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 33])
@@ -131,14 +162,14 @@ def test_the_fill_writes_what_poison_writes_and_nothing_behind_it(library, name,
     dtype = DTYPES[name].numpy
     poisoned, filled = np.zeros(count + 2, dtype), np.zeros(count + 2, dtype)
     poison(poisoned[1:-1])
-    words = [filled.ctypes.data + dtype.itemsize, count * dtype.itemsize, 1, pattern_of(dtype)]
-    library["nvrar_fill"](*(ctypes.c_uint64(word) for word in words))
+    words = [filled.ctypes.data + dtype.itemsize, count * dtype.itemsize, 1, 0, 1]
+    call(library, "nvrar_spoil", *words, pattern_of(dtype), *NOTHING_AROUND)
     assert filled.tobytes() == poisoned.tobytes()
 
 
 @pytest.fixture(scope="module")
 def hold(kernel_cache):
-    library = host.load(host.build(GateKernels()))
+    library = host.load(host.build(CudaGate()))
     library.nvrar_nothing()
 
     def run(words: np.ndarray, ticket: int, timeout_ns: int) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from nvrar_bench import __version__
 from nvrar_bench.report import compiled
-from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.toolchain.kernel import Elements, Kernel
 from nvrar_bench.toolchain.product import Delivery, Order
 from nvrar_bench.toolchain.resource_usage import ResourceUsage
 
@@ -62,7 +62,7 @@ def test_a_terminal():
 def test_json():
     document = json.loads(compiled.encode(REPORT))
     assert document["format"] == "nvrar-bench.compile"
-    assert document["format_version"] == "1.0"
+    assert document["format_version"] == "1.1"
     assert document["version"] == __version__
     assert document["compiler"] == {"nvrtc": "13.5", "nvshmem": "3.8.0"}
     assert document["kernels"][0] == {
@@ -72,3 +72,12 @@ def test_json():
         "constant_bytes": 1216, "cubin_bytes": 687696, "seconds": 2.346, "cached": False,
     }  # fmt: skip
     assert [kernel["cached"] for kernel in document["kernels"]] == [False, True]
+
+
+def test_a_module_of_several_kernels_has_a_type_alone():
+    elements = Delivery(Order("sm_90", Elements("int8")), PACKET.usage, 1.0, cached=False)
+    (one,) = compiled.Report({}, (elements,)).to_json()["kernels"]
+    assert one["name"] == "elements-int8"
+    assert [one[name] for name in ("fabric", "protocol", "dtype", "op")] == [
+        None, None, "int8", None,
+    ]  # fmt: skip

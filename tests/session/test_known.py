@@ -52,10 +52,10 @@ def test_inputs_and_results_are_those_of_the_problem():
             problem = Problem(case.dtype, case.op, 3, "exact", 7 * SETS + number)
             assert np.array_equal(call.inputs, problem.inputs(2, case.count))
             right = problem.expected(case.count).value
-            assert [result.status for result in call.check(right)] == ["passed"]
+            assert [result.status for result in call.check(right).results] == ["passed"]
             wrong = right.copy()
             wrong[-1] += 1
-            (result,) = call.check(wrong)
+            (result,) = call.check(wrong).results
             first = result.first_wrong
             assert (first["rank"], first["index"]) == (2, case.count - 1)
 
@@ -86,7 +86,7 @@ def test_virtual_ranks_have_a_row_each(alone):
     assert np.array_equal(call.inputs, [problem.inputs(rank, case.count) for rank in range(3)])
     received = np.stack([problem.expected(case.count).value] * 3)
     received[1, 4] += 1
-    results = call.check(received)
+    results = call.check(received).results
     assert [result.wrong for result in results] == [0, 1, 0]
     assert results[1].first_wrong["rank"] == 1
 
@@ -94,7 +94,7 @@ def test_virtual_ranks_have_a_row_each(alone):
 def test_without_results_nothing_is_checked():
     call = KnownInputs(PLAN, Memory(2, 0), 0, with_results=False).of(PLAN.cases[0])[0]
     assert call.expected is None
-    assert call.check(np.full(10, np.nan, np.float32)) == []
+    assert call.check(np.full(10, np.nan, np.float32)).results == []
 
 
 def test_leftovers_of_two_calls_before_belong_to_the_other_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -42,9 +43,13 @@ class Copying:
     def close(self) -> None: ...
 
 
-def soak(alone, *backends, seed: int = 1, limit: SoakLimit) -> tuple[dict, list]:
+def nothing(needs, dtypes) -> None:
+    """There is nothing to build."""
+
+
+def soak(alone, *backends, seed: int = 1, limit: SoakLimit, build=nothing) -> tuple[dict, list]:
     heard = []
-    one = Soak(CpuDevice(alone, 5.0), backends, seed, lambda: None)
+    one = Soak(CpuDevice(alone, 5.0), backends, seed, lambda: None, build)
     one.run(limit, heard.append)
     one.release()
     return one.facts(), heard
@@ -93,10 +98,35 @@ def test_one_wrong_element_ends_it_and_the_message_says_how_to_see_it_again(alon
     assert "'index': " in message
 
 
+def test_what_spells_need_is_built_ahead_more_each_time_and_takes_none_of_the_soaks_time(alone):
+    backend, heard = Copying(), []
+
+    def build(needs, dtypes):
+        ((whose, cases),) = needs
+        assert whose is backend
+        heard.append((len(backend.cases), {(case.dtype, case.op) for case in cases}, set(dtypes)))
+        time.sleep(0.2)
+
+    limit = SoakLimit(calls=4 * SPELL)
+    begun = time.monotonic()
+    facts, _ = soak(alone, backend, limit=limit, build=build)
+    assert facts["seconds"] < time.monotonic() - begun - 0.5
+    calls, kinds, dtypes = zip(*heard, strict=True)
+    assert len(kinds) == 3
+    assert calls[0] == 0
+    assert {(case.dtype, case.op) for case in backend.cases} == set().union(*kinds)
+    assert {case.dtype for case in backend.cases} <= set().union(*dtypes)
+    assert all(op != "prod" for of in kinds for _, op in of), "what it cannot do is not built"
+
+
 def test_nvrar_on_one_rank(alone):
     device = CpuDevice(alone, 5.0)
     backend = NvrarBackend(alone, HostEngine(device), 5.0)
-    one = Soak(device, [backend], 2, lambda: None)
+
+    def build(needs, dtypes):
+        backend.foresee(needs[0][1])
+
+    one = Soak(device, [backend], 2, lambda: None, build)
     one.run(SoakLimit(calls=2 * SPELL), lambda _: None)
     assert one.facts()["calls"] == 2 * SPELL
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import CompilerError, Interrupted, UsageError
-from nvrar_bench.toolchain import nvrtc, product
-from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.toolchain import cuda, nvrtc, product
+from nvrar_bench.toolchain.kernel import CudaGate, Elements, Kernel
 
 NOTHING: dict[str, tuple[str, ...]] = {"fabric": (), "protocol": (), "dtype": (), "op": ()}
 
@@ -66,6 +71,12 @@ def test_a_refused_kernel_ends_it(cache, tmp_path, monkeypatch):
     assert "not today" in str(caught.value)
 
 
+def test_a_run_takes_a_gate_and_elements_of_each_type_besides():
+    kernels = [Kernel(dtype, "sum", "signal", "loopback") for dtype in ("int8", "float32", "int8")]
+    sources = product.with_what_all_need(kernels)
+    assert sources == [CudaGate(), Elements("int8"), Elements("float32"), *kernels]
+
+
 class Deadly:
     """A kernel that ends the process which builds it."""
 
@@ -106,3 +117,57 @@ def test_deliveries_come_in_the_order_of_the_orders(cache):
     built = product.build_all(orders, lambda order: told.append(order.name))
     assert [delivery.order.name for delivery in built] == [order.name for order in orders]
     assert sorted(told) == [order.name for order in orders]
+
+
+def build_missing(sources) -> list[tuple[int, int]]:
+    """What is told meanwhile."""
+    told: list[tuple[int, int]] = []
+    cores = os.sched_getaffinity(0)
+    product.build_missing(sources, "sm_90", cores, lambda *of: told.append(of))
+    return told
+
+
+def test_what_the_cache_holds_is_not_built_again(cache, monkeypatch):
+    sources = [Tiny(f"tiny-{i}") for i in range(4)]
+    assert build_missing(sources[:3]) == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert all(cuda.is_built(source, "sm_90") for source in sources[:3])
+    monkeypatch.setattr(product, "build_all", None)  # neither none nor one takes a process
+    assert build_missing(sources[:3]) == []
+    assert build_missing(sources) == [(0, 1), (1, 1)]
+
+
+def test_processes_run_on_the_cores_that_are_named(cache, monkeypatch):
+    """A rank is bound to one core; the others of its machine sleep while it builds."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        with ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=product._begin_work, initargs=(mine,)
+        ) as pool:
+            assert pool.submit(os.sched_getaffinity, 0).result() == mine
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+_KILLED = """
+import os, signal, sys
+from nvrar_bench.toolchain import product
+from test_product import Tiny
+
+if __name__ == "__main__":
+    orders = [product.Order("sm_90", Tiny(f"tiny-{i}")) for i in range(500)]
+    product.build_all(orders, lambda order: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_compilers_end_with_a_parent_that_is_killed(cache, tmp_path):
+    (tmp_path / "killed.py").write_text(_KILLED)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "killed.py")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), *sys.path))},
+        stdout=subprocess.PIPE,  # held open by every process that lives
+        stderr=subprocess.STDOUT,
+        timeout=120,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stdout
+    assert len(list(cache.iterdir())) < 100

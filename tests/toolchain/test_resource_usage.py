@@ -80,15 +80,42 @@ def test_static_shared_memory_and_arguments_are_counted(arch, cache):
     assert f"Used {usage.registers} registers" in built.log
     assert (usage.shared, usage.stack) == (1024, 0)
     assert 8 <= usage.constant < 4096
-    with pytest.raises(CompilerError, match="no kernel other"):
-        built.resource_usage("other")
+
+
+def test_of_several_kernels_the_largest_of_each_number(cache):
+    both = Text(
+        'extern "C" __global__ void nvrar_wide(double* x) {\n'
+        "    double v[40];\n"
+        "    for (int i = 0; i < 40; ++i) v[i] = x[i * blockDim.x + threadIdx.x];\n"
+        "    __syncthreads();\n"
+        "    for (int i = 0; i < 40; ++i) x[v[39 - i] > 0 ? i : 0] = v[i] * v[39 - i];\n"
+        "}\n"
+        'extern "C" __global__ void nvrar_sharing(int* out, int more, int and_more) {\n'
+        "    __shared__ int all[256];\n"
+        "    all[threadIdx.x] = out[threadIdx.x];\n"
+        "    __syncthreads();\n"
+        "    out[threadIdx.x] = all[255 - threadIdx.x] + more + and_more;\n"
+        "}\n"
+    )
+    built = cuda.build(both, ARCH)
+    usage = built.resource_usage()
+    used = [int(number) for number in re.findall(r"Used (\d+) registers", built.log)]
+    assert len(used) == 2
+    assert usage.registers == max(used) > min(used)
+    assert usage.shared == 1024
 
 
 def test_what_is_no_cubin():
     with pytest.raises(CompilerError, match="cannot be read"):
-        read(b"not an ELF file, but as long as the header of one: " + bytes(64), "", "nvrar")
+        read(b"not an ELF file, but as long as the header of one: " + bytes(64), "")
     with pytest.raises(CompilerError, match="cannot be read"):
-        read(b"", "", "nvrar")
+        read(b"", "")
+
+
+def test_a_cubin_without_a_kernel(cache):
+    nothing = cuda.build(Text("__device__ int nvrar_word;\n"), ARCH)
+    with pytest.raises(CompilerError, match="holds no kernel"):
+        nothing.resource_usage()
 
 
 def test_spills_of_nvshmem_are_not_ours():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nvrar_bench.backends.base import Array, Operation
 from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout, describe
@@ -23,6 +24,7 @@ from nvrar_bench.world import World
 
 FLAG_SPAN = 1 << 32  # a packet's flag is the low half of the epoch
 _FAILURE_WORDS = len(CFailure._fields_)
+_TABLES_KEPT = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,8 @@ class NvrarBackend(Tunable):
         self.broken: TimedOut | None = None
         self.failures = engine.words(len(world.seats) * _FAILURE_WORDS)
         self.epochs = engine.words(len(world.seats) * engine.limits.max_blocks)
+        # Buffers stay where they are from case to case, so their tables do too.
+        self.table = lru_cache(_TABLES_KEPT)(self._make_table)
         self._write_epochs()
 
     def _doubts(self, maker: Maker) -> tuple[str, ...]:
@@ -71,9 +75,13 @@ class NvrarBackend(Tunable):
         require_table_within(table, self.engine.limits)
         return tuple(table.maker.doubts(maker))
 
+    def kernels(self, cases: Iterable[Case]) -> list[Kernel]:
+        """Return the kernels that run `cases`."""
+        return list(dict.fromkeys(map(self.kernel, cases)))
+
     def foresee(self, cases: Iterable[Case]) -> None:
-        """Build all kernels at once, with as many compilers as there are cores, and load them."""
-        self.engine.foresee(list(dict.fromkeys(map(self.kernel, cases))))
+        """Load all kernels; what is not built yet is built."""
+        self.engine.foresee(self.kernels(cases))
 
     def kernel(self, case: Case) -> Kernel:
         """Return the kernel that runs `case`."""
@@ -111,7 +119,7 @@ class NvrarBackend(Tunable):
         self._staging[protocol, schedule] = staging
         return staging
 
-    def table(self, addresses: Sequence[int]) -> Words:
+    def _make_table(self, addresses: tuple[int, ...]) -> Words:
         """Put pointers where the kernel reads them."""
         words = self.engine.words(len(addresses))
         words.write(addresses)
@@ -180,7 +188,7 @@ class _AllReduce(Operation):
         engine, launch = backend.engine, chosen.launch
         self.variant = kernel.protocol
         self.shape, self.tuned_at = chosen.shape, chosen.tuned_at
-        self.stream_ordered = engine.stream_ordered
+        self.stream_ordered = self.confirm_waits = engine.stream_ordered
         self.warnings = (*engine.warnings, *backend.doubts, *chosen.warnings)
         self._backend = backend
         self._buffers = send, recv  # their memory must outlive the call
@@ -245,7 +253,7 @@ class _AllReduce(Operation):
 
     def confirm(self) -> None:
         backend = self._backend
-        words = backend.failures.read()
+        words = backend.failures.read(self.variant)
         for seat, rank in enumerate(backend.world.seats):
             failure = CFailure(*words[_FAILURE_WORDS * seat : _FAILURE_WORDS * (seat + 1)])
             if failure.code:

@@ -29,7 +29,7 @@ class _CpuWords(Words):
     def write(self, values: Sequence[int]) -> None:
         self._words[:] = list(values)
 
-    def read(self) -> list[int]:
+    def read(self, behind: str = "") -> list[int]:  # noqa: ARG002 - nothing is queued
         return list(self._words)
 
 

@@ -44,12 +44,11 @@ class _GpuWords(Words):
         self.address = self._array.address
 
     def write(self, values: Sequence[int]) -> None:
-        values_there = self._device.keep(np.array(values, np.uint64))
-        self._device.copy(self._array, values_there)
-        self._device.drain("a copy on the GPU")
+        self._device.memory.write(self._array, np.array(values, np.uint64))
 
-    def read(self) -> list[int]:
-        return [int(word) for word in self._device.to_host(self._array)]
+    def read(self, behind: str = "what reads or writes its words") -> list[int]:
+        found: list[int] = self._device.to_host(self._array, behind).tolist()
+        return found
 
 
 class _CudaEngine(Engine):

@@ -32,8 +32,12 @@ class Words(ABC):
         """Set all of them, for every call that is launched later."""
 
     @abstractmethod
-    def read(self) -> list[int]:
-        """Return all of them, as the calls that were launched left them."""
+    def read(self, behind: str = "") -> list[int]:
+        """Return all of them, as the calls that were launched left them, which are `behind`.
+
+        Raises:
+            TimedOut: these did not end.
+        """
 
 
 class Engine(ABC):

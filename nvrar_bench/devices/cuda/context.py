@@ -40,6 +40,7 @@ class GpuContext:
         self._stream = calls.cuStreamCreate(calls.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._drained = calls.cuEventCreate(calls.CUevent_flags.CU_EVENT_DISABLE_TIMING)
         self._libraries: dict[bytes, Any] = {}  # by their code: a library has many kernels
+        self._resident: dict[tuple[LoadedKernel, int], int] = {}
 
     @property
     def stream_handle(self) -> int:
@@ -100,8 +101,11 @@ class GpuContext:
 
     def resident_blocks(self, kernel: LoadedKernel, threads: int) -> int:
         """How many blocks of `threads` threads the GPU runs at the same time."""
-        per_sm = self.calls.cuOccupancyMaxActiveBlocksPerMultiprocessor(kernel.function, threads, 0)
-        return int(per_sm) * self.gpu.sms
+        if (kernel, threads) not in self._resident:
+            ask = self.calls.cuOccupancyMaxActiveBlocksPerMultiprocessor
+            per_sm = ask(kernel.function, threads, 0)
+            self._resident[kernel, threads] = int(per_sm) * self.gpu.sms
+        return self._resident[kernel, threads]
 
     def require_resident(self, kernel: LoadedKernel, blocks: int, threads: int) -> None:
         """Refuse a grid whose blocks wait for each other and do not all run at once.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,12 @@ from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import Calls, load_calls
 from nvrar_bench.devices.cuda.context import GpuContext, LoadedKernel
-from nvrar_bench.devices.cuda.hold import GateKernels
+from nvrar_bench.devices.cuda.elements import ElementKernels
 from nvrar_bench.devices.cuda.memory import Block, GpuMemory, Heap
 from nvrar_bench.devices.cuda.placement import GpuPlacement
 from nvrar_bench.devices.cuda.problems import ProblemMaker
 from nvrar_bench.devices.cuda.timing import Timer
-from nvrar_bench.devices.cuda.verify import VerificationKernels, Verifier
+from nvrar_bench.devices.cuda.verify import Verifier
 from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import Unavailable
@@ -27,10 +27,13 @@ from nvrar_bench.measure.clocks import Clocks
 from nvrar_bench.measure.loop import Gate, Timings
 from nvrar_bench.toolchain import cuda as toolchain
 from nvrar_bench.toolchain.host import Source
-from nvrar_bench.verify import CheckResult, Expected, Problem
-from nvrar_bench.world import World
+from nvrar_bench.toolchain.kernel import CudaGate, Elements
+from nvrar_bench.toolchain.product import build_missing
+from nvrar_bench.verify import Expected, Findings, Problem
+from nvrar_bench.world import World, cores_of
 
 Build = Callable[[Source, str], bytes]
+BuildMissing = Callable[[Sequence[Source], str, Collection[int], Callable[[int, int], None]], None]
 
 
 def build_cubin(kernel: Source, arch: str) -> bytes:
@@ -61,18 +64,19 @@ class CudaDevice(Device):
         cold_cache: bool = False,
         calls: Calls | None = None,
         build: Build = build_cubin,
+        build_missing: BuildMissing = build_missing,
     ) -> None:
         super().__init__(world, timeout)
         self.placement, self.gpu, self._build = placement, placement.gpu, build
-        self._heap = heap
+        self._heap, self._build_missing = heap, build_missing
         who = f"rank {world.rank} on {world.host}"
         self._registered: set[int] = set()
         self.context = GpuContext(calls or load_calls(), self.gpu, who, timeout)
         self.memory = GpuMemory(self.context, len(world.seats), heap)
-        self._verifier = Verifier(self.context, self.memory, self.build(VerificationKernels()))
-        self._maker = ProblemMaker(self.context, self.memory, self.build)
-        gate_kernels = self.build(GateKernels())
-        self._timer = Timer(self.context, self.memory, gate_kernels, graph, cold_cache)
+        elements = ElementKernels(self.context, self.build)
+        self._verifier = Verifier(self.memory, elements, len(world.seats))
+        self._maker = ProblemMaker(self.memory, elements)
+        self._timer = Timer(self.context, self.memory, self.build(CudaGate()), graph, cold_cache)
 
     @property
     def calls(self) -> Calls:
@@ -128,9 +132,11 @@ class CudaDevice(Device):
         """Copy host values, shape (count,) or (rows, count), to memory that the array owns."""
         return self.memory.keep(values)
 
-    def to_host(self, array: DeviceArray) -> npt.NDArray[Any]:
-        """A copy in host memory, of the array's shape, when all before it has run."""
-        return self.memory.to_host(array)
+    def to_host(
+        self, array: DeviceArray, what: str = "what runs before a copy to the host"
+    ) -> npt.NDArray[Any]:
+        """A copy in host memory when all before it has run; see GpuMemory.to_host."""
+        return self.memory.to_host(array, what)
 
     def copy(self, target: DeviceArray, source: DeviceArray) -> None:
         """Copy on the GPU, in stream order; the shapes are equal."""
@@ -144,25 +150,29 @@ class CudaDevice(Device):
         """Make, on the GPU, what every rank must hold; in stream order. Collective."""
         return self._maker.expected(problem, count)
 
-    def poison(self, array: DeviceArray) -> None:
-        """Fill with what no exact result is, in stream order."""
-        self._verifier.poison(array)
+    def spoil(
+        self, output: DeviceArray, around: Sequence[DeviceArray] = (), *, poison: bool = True
+    ) -> None:
+        """Fill with what no exact result is, and the bytes around, in stream order."""
+        self._verifier.spoil(output, around, poison)
 
-    def write_canary(self, view: DeviceArray) -> None:
-        """Fill the bytes around an output with a known pattern, in stream order."""
-        self._verifier.write_canary(view)
-
-    def canary_intact(self, view: DeviceArray) -> bool:
-        """Say whether the bytes that `write_canary` wrote are still there."""
-        return self._verifier.canary_intact(view)
-
-    def check(self, received: DeviceArray, expected: Expected) -> list[CheckResult]:
+    def check(
+        self, received: DeviceArray, expected: Expected, around: Sequence[DeviceArray] = ()
+    ) -> Findings:
         """Compare on the GPU; `expected` holds arrays that `keep` returned."""
-        return self._verifier.check(received, expected, self.world.seats)
+        return self._verifier.check(received, expected, around, self.world.seats)
 
     def build(self, kernel: Source) -> bytes:
         """The cubin of `kernel` for this GPU, compiled once per machine. Collective."""
         return self.world.on_host_leader(lambda: self._build(kernel, self.arch))
+
+    def build_ahead(
+        self, dtypes: Collection[str], kernels: Sequence[Source], told: Callable[[int, int], None]
+    ) -> None:
+        """Compile side by side, on one rank of each machine and the cores of all. Collective."""
+        sources = [*map(Elements, dtypes), *kernels]
+        cores = cores_of(self.world.host_comm)
+        self.world.on_host_leader(lambda: self._build_missing(sources, self.arch, cores, told))
 
     def build_all(self, kernels: Sequence[Source]) -> list[bytes]:
         """As `build`, for several."""
@@ -220,7 +230,8 @@ class CudaDevice(Device):
         Raises:
             TimedOut: it did not end in time, or gave up.
         """
-        self.context.drain(operation.variant)
+        if not operation.confirm_waits:
+            self.context.drain(operation.variant)
         operation.confirm()
 
     def time_calls(
@@ -267,6 +278,7 @@ class CudaDevice(Device):
         """Give everything back, the heap too, at the end of a run that went well. Collective."""
         self._timer.close()
         self._verifier.close()
+        self._maker.close()
         self.memory.close()
         if self._heap is not None:
             self._heap.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 
 from nvrar_bench.devices.cuda.context import GpuContext
 from nvrar_bench.errors import TimedOut
@@ -11,14 +10,6 @@ from nvrar_bench.errors import TimedOut
 # The gate and the guard of the run come first: they know who is late.
 _EXTRA_S = 5.0
 _WORD_BYTES = 8
-
-
-@dataclass(frozen=True)
-class GateKernels:
-    """kernels/cuda_gate.cuh."""
-
-    name: str = "cuda-gate"
-    source: str = '#include "cuda_gate.cuh"\n'
 
 
 class Hold:

@@ -12,10 +12,14 @@ import numpy.typing as npt
 from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.devices.cuda.context import GpuContext
+from nvrar_bench.devices.cuda.staging import Staging
 from nvrar_bench.errors import Unavailable, UsageError
 
 # Rows and blocks start where every access of kernels is aligned, and a registration can begin.
 ALIGNMENT = 4096
+
+_MOST_PITCH = (1 << 31) - 1  # of a copy of rows: CU_DEVICE_ATTRIBUTE_MAX_PITCH
+_SMALL_BYTES = 1 << 20  # what may be wasted of memory that is used again
 
 
 class Heap(Protocol):
@@ -54,14 +58,16 @@ class Block:
 class GpuMemory:
     """The memory of one GPU that this rank takes. `rows` virtual ranks live in this process.
 
-    CUDA waits for the GPU, without a deadline, when it frees memory or copies to or from memory
-    that is not pinned. So a wait that has one comes first.
+    CUDA waits for the GPU, without a deadline, when it allocates or frees memory. So a wait that
+    has one comes first. Memory of arrays that have gone is used again: one stream orders all that
+    touches it.
     """
 
     def __init__(self, context: GpuContext, rows: int, heap: Heap | None) -> None:
         self._context, self._rows, self._heap = context, rows, heap
         self._blocks: list[Block] = []
-        self._garbage: list[int] = []
+        self._spare: list[tuple[int, int]] = []  # addresses and bytes of arrays that have gone
+        self._staging = Staging(context.calls)
 
     def allocate(self, nbytes: int, kind: str) -> Block:
         """Allocate at least `nbytes` zeroed bytes per row, `symmetric` or `private`. Collective.
@@ -82,10 +88,12 @@ class GpuMemory:
 
     def clear(self, block: Block) -> None:
         """Fill a block with zeros, and wait for it."""
-        self._context.calls.cuMemsetD8Async(
-            block.address, 0, block.pitch * block.rows, self._context.stream_handle
-        )
+        self.zero(block.address, block.pitch * block.rows)
         self._context.drain("clearing memory")
+
+    def zero(self, address: int, nbytes: int) -> None:
+        """Fill bytes with zeros, in stream order."""
+        self._context.calls.cuMemsetD8Async(address, 0, nbytes, self._context.stream_handle)
 
     def release(self, block: Block) -> None:
         """Give a block back when what uses it has run. Collective where it is symmetric."""
@@ -116,7 +124,7 @@ class GpuMemory:
             UsageError: the GPU has not that much memory left.
         """
         self._context.drain("what runs before memory is allocated")
-        self._free_garbage()
+        self._free_spare()
         try:
             return int(self._context.calls.cuMemAlloc(nbytes))
         except CudaError as error:
@@ -132,10 +140,11 @@ class GpuMemory:
         """Allocate memory that the array owns, shape (count,) or (rows, count); not zeroed."""
         kind = np.dtype(dtype)
         pitch = count * kind.itemsize
-        address = self.allocate_bytes(max(rows * pitch, 1))
+        nbytes = -(-max(rows * pitch, 1) // ALIGNMENT) * ALIGNMENT
+        address, room = self._take_spare(nbytes) or (self.allocate_bytes(nbytes), nbytes)
         owner = _Owner()
         # An array may go while the stream is held: its memory goes at the next allocation.
-        weakref.finalize(owner, self._garbage.append, address)
+        weakref.finalize(owner, self._spare.append, (address, room))
         return DeviceArray(address, count, kind, rows, pitch, owner)
 
     def keep(self, values: npt.NDArray[Any]) -> DeviceArray:
@@ -143,43 +152,71 @@ class GpuMemory:
         host = np.ascontiguousarray(values)
         rows, count = (1, host.shape[0]) if host.ndim == 1 else host.shape
         array = self.empty(count, host.dtype, rows)
-        if host.nbytes:
-            self._context.calls.cuMemcpyHtoDAsync(
-                array.address, host.ctypes.data, host.nbytes, self._context.stream_handle
-            )
-            self._context.drain("a copy to the GPU")
+        self.write(array, host)
         return array
 
-    def to_host(self, array: DeviceArray) -> npt.NDArray[Any]:
-        """A copy in host memory, of the array's shape, when all before it has run."""
-        host = np.empty((array.rows, array.count), array.dtype)
-        self._context.drain("what runs before a copy to the host")
+    def write(self, array: DeviceArray, values: npt.NDArray[Any]) -> None:
+        """Copy host values, of the array's shape and dtype, to an array whose rows are close."""
+        host = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        if not host.nbytes:
+            return
+        self._staged(host.nbytes)[:] = host
+        self._context.calls.cuMemcpyHtoDAsync(
+            array.address, self._staging.address, host.nbytes, self._context.stream_handle
+        )
+        self._context.drain("a copy to the GPU")
+
+    def to_host(
+        self, array: DeviceArray, what: str = "what runs before a copy to the host"
+    ) -> npt.NDArray[Any]:
+        """A copy in host memory, of the array's shape, when all before it has run, which is `what`.
+
+        Raises:
+            TimedOut: it did not run in time.
+        """
+        staged = self._staged(array.rows * array.nbytes)
         for row in array.rows_with_data():
             self._context.calls.cuMemcpyDtoHAsync(
-                host[row].ctypes.data, array.row(row), array.nbytes, self._context.stream_handle
-            )
-        self._context.drain("a copy from the GPU")
+                self._staging.address + row * array.nbytes, array.row(row), array.nbytes,
+                self._context.stream_handle,
+            )  # fmt: skip
+        self._context.drain(what)
+        host: npt.NDArray[Any] = staged.copy().view(array.dtype)
         return host.reshape(array.shape)
 
     def copy(self, target: DeviceArray, source: DeviceArray) -> None:
-        """Copy row by row, in stream order.
+        """Copy all rows, in stream order.
 
         Raises:
             UsageError: the shapes differ.
         """
         if (target.rows, target.nbytes) != (source.rows, source.nbytes):
             raise UsageError(f"a copy of shape {source.shape} does not fit {target.shape}")
+        if target.rows > 1 and target.count and max(target.pitch, source.pitch) <= _MOST_PITCH:
+            self._copy_rows(target, source)
+            return
         for row in target.rows_with_data():
             self._context.calls.cuMemcpyDtoDAsync(
                 target.row(row), source.row(row), target.nbytes, self._context.stream_handle
             )
+
+    def _copy_rows(self, target: DeviceArray, source: DeviceArray) -> None:
+        """In one call."""
+        cu = self._context.calls
+        how = cu.CUDA_MEMCPY2D()
+        how.srcMemoryType = how.dstMemoryType = cu.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        how.srcDevice, how.srcPitch = source.address, source.pitch
+        how.dstDevice, how.dstPitch = target.address, target.pitch
+        how.WidthInBytes, how.Height = target.nbytes, target.rows
+        cu.cuMemcpy2DAsync(how, self._context.stream_handle)
 
     def close(self) -> None:
         """Give back everything, blocks that were not released too. Collective."""
         for block in list(self._blocks):
             self.release(block)
         self._context.drain("what runs before memory is freed")
-        self._free_garbage()
+        self._free_spare()
+        self._staging.close()
 
     def _starts(self, block: Block) -> tuple[int, ...]:
         """Rows lie in one process, so each reaches the others in plain memory."""
@@ -202,9 +239,25 @@ class GpuMemory:
             f"of {total} are free; use a smaller --max, or end what else runs on that GPU"
         )
 
-    def _free_garbage(self) -> None:
-        while self._garbage:
-            self.free_bytes(self._garbage.pop())
+    def _staged(self, nbytes: int) -> npt.NDArray[Any]:
+        if not self._staging.holds(nbytes):
+            self._context.drain("what runs before host memory is allocated")
+            self._staging.grow(nbytes)
+        return self._staging.view(nbytes)
+
+    def _take_spare(self, nbytes: int) -> tuple[int, int] | None:
+        """The smallest that is large enough and wastes little."""
+        most = max(2 * nbytes, _SMALL_BYTES)
+        fitting = [one for one in self._spare if nbytes <= one[1] <= most]
+        if not fitting:
+            return None
+        found = min(fitting, key=lambda one: one[1])
+        self._spare.remove(found)
+        return found
+
+    def _free_spare(self) -> None:
+        while self._spare:
+            self.free_bytes(self._spare.pop()[0])
 
 
 class _Owner:

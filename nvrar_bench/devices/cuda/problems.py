@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import lru_cache
 
 import numpy as np
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.abi import POINTER, U64
 from nvrar_bench.devices.cuda.array import DeviceArray
-from nvrar_bench.devices.cuda.context import GpuContext
 from nvrar_bench.devices.cuda.elements import ElementKernels
 from nvrar_bench.devices.cuda.memory import GpuMemory
-from nvrar_bench.toolchain.host import Source
 from nvrar_bench.verify import Expected, Formula, Problem
 
 _DOUBLE = np.dtype(np.float64)
-
-
-@dataclass(frozen=True)
-class ProblemKernels:
-    """kernels/problem.cuh for one element type."""
-
-    dtype: str
-
-    @property
-    def name(self) -> str:
-        """What it is called in the cache."""
-        return f"problem-{self.dtype}"
-
-    @property
-    def source(self) -> str:
-        """C++ that includes the header and names the type."""
-        row = DTYPES[self.dtype]
-        return f'#include "problem.cuh"\nNVRAR_PROBLEM({row.name}, {row.cxx})\n'
+_FORMULAS_KEPT = 2  # inputs and results of a problem, one after the other
 
 
 class CFormula(ctypes.Structure):
@@ -61,23 +43,20 @@ class ProblemMaker:
     """Makes the elements of problems on one GPU, in stream order.
 
     They are those that `Problem` makes on the host; a float64 reference and its tolerance may
-    differ in the last bit. The kernels of a type are built for its first problem, by `build`.
+    differ in the last bit.
     """
 
-    def __init__(
-        self, context: GpuContext, memory: GpuMemory, build: Callable[[Source], bytes]
-    ) -> None:
-        self._context, self._memory, self._build = context, memory, build
-        self._of_types: dict[str, ElementKernels] = {}
+    def __init__(self, memory: GpuMemory, kernels: ElementKernels) -> None:
+        self._memory, self._kernels = memory, kernels
+        self._formula = lru_cache(_FORMULAS_KEPT)(self._make_formula)
 
     def inputs(self, problem: Problem, ranks: Sequence[int], count: int) -> DeviceArray:
-        """What each of `ranks` sends; shape (count,), or (rows, count)."""
+        """What each of `ranks` sends, which follow each other; shape (count,), or (rows, count)."""
         made = self._memory.empty(count, DTYPES[problem.dtype].numpy, len(ranks))
-        formula = self._formula(problem.formula)
-        for row in made.rows_with_data():
-            self._kernels(problem.dtype).launch(
-                f"nvrar_inputs_{problem.dtype}", count, made.row(row),
-                after=(formula.address, ranks[row]),
+        if count:
+            self._kernels.launch(
+                problem.dtype, f"nvrar_inputs_{problem.dtype}", count, made.address,
+                after=(made.pitch, made.rows, self._formula(problem.formula).address, ranks[0]),
             )  # fmt: skip
         return made
 
@@ -89,21 +68,20 @@ class ProblemMaker:
         entry = "reference" if tolerance else "expected"
         made = [value.address] + ([tolerance.address] if tolerance else [])
         if count:
-            formula = self._formula(problem.formula)
-            self._kernels(problem.dtype).launch(
-                f"nvrar_{entry}_{problem.dtype}", count, *made, after=(formula.address,)
-            )
+            self._kernels.launch(
+                problem.dtype, f"nvrar_{entry}_{problem.dtype}", count, *made,
+                after=(self._formula(problem.formula).address,),
+            )  # fmt: skip
         return Expected(value, tolerance, problem.mode_used)
 
-    def _kernels(self, dtype: str) -> ElementKernels:
-        if dtype not in self._of_types:
-            cubin = self._build(ProblemKernels(dtype))
-            self._of_types[dtype] = ElementKernels(self._context, cubin)
-        return self._of_types[dtype]
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._formula.cache_clear()
 
-    def _formula(self, formula: Formula) -> DeviceArray:
-        """A CFormula in GPU memory, which keeps its choices there too."""
-        choices = self._memory.keep(np.array(formula.choices, np.uint64))
-        there = bytes(CFormula.of(formula, choices.address))
-        kept = self._memory.keep(np.frombuffer(there, np.uint8))
-        return replace(kept, owner=(kept.owner, choices))
+    def _make_formula(self, formula: Formula) -> DeviceArray:
+        """A CFormula in GPU memory, with its choices behind it."""
+        choices = np.array(formula.choices, np.uint64).tobytes()
+        kept = self._memory.empty(ctypes.sizeof(CFormula) + len(choices), np.uint8)
+        there = bytes(CFormula.of(formula, kept.address + ctypes.sizeof(CFormula)))
+        self._memory.write(kept, np.frombuffer(there + choices, np.uint8))
+        return kept

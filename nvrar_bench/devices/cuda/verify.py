@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,13 @@ import numpy.typing as npt
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.array import DeviceArray
-from nvrar_bench.devices.cuda.context import GpuContext
 from nvrar_bench.devices.cuda.elements import ElementKernels
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.errors import UsageError
-from nvrar_bench.verify import CheckResult, Expected, check, poison, write_canary
-from nvrar_bench.verify import canary_intact as bytes_intact
+from nvrar_bench.verify import CheckResult, Expected, Findings, check, poison
 
 _PATTERN_BYTES = 8
-_VERDICT = np.dtype([("wrong", np.uint64), ("first", np.uint64)])
-
-
-@dataclass(frozen=True)
-class VerificationKernels:
-    """kernels/verification.cuh for all element types."""
-
-    name: str = "verification"
-
-    @property
-    def source(self) -> str:
-        """C++ that includes the header and names every type."""
-        rows = (f"NVRAR_VERIFICATION({row.name}, {row.cxx})\n" for row in DTYPES.values())
-        return '#include "verification.cuh"\n' + "".join(rows)
+_VERDICT = np.dtype([(field, np.uint64) for field in ("wrong", "nearest", "damaged")])
 
 
 def pattern_of(dtype: np.dtype[Any]) -> int:
@@ -45,68 +29,73 @@ def pattern_of(dtype: np.dtype[Any]) -> int:
 
 def check_entry(dtype: np.dtype[Any], tolerant: bool) -> str:
     """The name of the kernel that compares elements of `dtype`."""
-    name = next(row.name for row in DTYPES.values() if row.numpy == dtype)
-    return f"nvrar_check_{'rounding' if tolerant else 'exact'}_{name}"
+    return f"nvrar_check_{'rounding' if tolerant else 'exact'}_{_name_of(dtype)}"
 
 
 class Verifier:
-    """The verification kernels of `cubin` on one GPU."""
+    """Spoils and checks arrays of `rows` rows at most, on one GPU."""
 
-    def __init__(self, context: GpuContext, memory: GpuMemory, cubin: bytes) -> None:
-        self._memory = memory
-        self._kernels = ElementKernels(context, cubin)
-        self._canaries: dict[int, DeviceArray] = {}
-        self._verdict = memory.keep(np.zeros(1, _VERDICT))
-        self._blank = memory.keep(np.array([(0, np.iinfo(np.uint64).max)], _VERDICT))
+    def __init__(self, memory: GpuMemory, kernels: ElementKernels, rows: int) -> None:
+        self._memory, self._kernels = memory, kernels
+        self._verdicts = memory.keep(np.zeros(rows, _VERDICT))
 
-    def poison(self, array: DeviceArray) -> None:
-        """As verify.poison, in stream order."""
-        pattern = pattern_of(array.dtype)
-        for row in array.rows_with_data():
-            self._kernels.launch("nvrar_fill", array.nbytes, array.row(row), after=(pattern,))
-
-    def write_canary(self, view: DeviceArray) -> None:
-        """As verify.write_canary, in stream order."""
-        canary = self._canary(view.nbytes)
-        for row in view.rows_with_data():
-            self._memory.copy(_single_row(view, row), canary)
-
-    def canary_intact(self, view: DeviceArray) -> bool:
-        """As verify.canary_intact, when all before it has run."""
-        host = self._memory.to_host(view).reshape(view.rows, view.nbytes)
-        return all(bytes_intact(row) for row in host)
+    def spoil(self, output: DeviceArray, around: Sequence[DeviceArray], poison: bool) -> None:
+        """As verify.poison and verify.write_canary, in stream order."""
+        nbytes = output.nbytes if poison else 0
+        pattern = pattern_of(output.dtype)
+        self._kernels.launch(
+            _name_of(output.dtype), "nvrar_spoil", nbytes, output.address,
+            after=(output.pitch, output.rows, pattern, *_bytes_around(around)),
+        )  # fmt: skip
 
     def check(
-        self, received: DeviceArray, expected: Expected, ranks: Sequence[int]
-    ) -> list[CheckResult]:
-        """As verify.check, for the row of each of `ranks`, when all before it has run.
+        self,
+        received: DeviceArray,
+        expected: Expected,
+        around: Sequence[DeviceArray],
+        ranks: Sequence[int],
+    ) -> Findings:
+        """As verify.check and verify.canary_intact, in every row, when all before has run.
 
         Raises:
             UsageError: what is expected is shorter than what came, or of another dtype.
         """
         _demand_comparable(received, expected)
+        verdicts = self._judge(received, expected, around)
         rows = [_single_row(received, row) for row in range(received.rows)]
-        return [self._check_row(row, expected, rank) for row, rank in zip(rows, ranks, strict=True)]
+        results = [
+            self._result(row, expected, rank, verdict)
+            for row, rank, verdict in zip(rows, ranks, verdicts, strict=True)
+        ]
+        return Findings(results, not verdicts["damaged"].any())
 
-    def _check_row(self, received: DeviceArray, expected: Expected, rank: int) -> CheckResult:
-        count = received.count
-        wrong, index = self._count_wrong(received, expected) if count else (0, 0)
+    def _judge(
+        self, received: DeviceArray, expected: Expected, around: Sequence[DeviceArray]
+    ) -> npt.NDArray[Any]:
+        """All rows in one launch."""
+        known = [one for one in (expected.value, expected.tolerance) if one is not None]
+        verdicts = self._verdicts[: received.rows]
+        self._memory.zero(verdicts.address, verdicts.nbytes)
+        self._kernels.launch(
+            _name_of(received.dtype),
+            check_entry(received.dtype, expected.tolerance is not None), received.count,
+            received.address,
+            after=(
+                received.pitch, received.rows, *(_on_gpu(one).address for one in known),
+                verdicts.address, *_bytes_around(around),
+            ),
+        )  # fmt: skip
+        return self._memory.to_host(verdicts)
+
+    def _result(
+        self, received: DeviceArray, expected: Expected, rank: int, verdict: npt.NDArray[Any]
+    ) -> CheckResult:
+        count, wrong = received.count, int(verdict["wrong"])
         if not wrong:
             return CheckResult("passed", expected.mode, count, 0, None)
+        index = int(~verdict["nearest"])
         first = self._first_wrong(received, expected, index, rank)
         return CheckResult("failed", expected.mode, count, wrong, first)
-
-    def _count_wrong(self, received: DeviceArray, expected: Expected) -> tuple[int, int]:
-        """How many are wrong, and the first one's index."""
-        known = [one for one in (expected.value, expected.tolerance) if one is not None]
-        self._memory.copy(self._verdict, self._blank)
-        self._kernels.launch(
-            check_entry(received.dtype, expected.tolerance is not None), received.count,
-            received.address, *(_on_gpu(one).address for one in known),
-            after=(self._verdict.address,),
-        )  # fmt: skip
-        verdict = self._memory.to_host(self._verdict)[0]
-        return int(verdict["wrong"]), int(verdict["first"])
 
     def _first_wrong(
         self, received: DeviceArray, expected: Expected, index: int, rank: int
@@ -124,17 +113,21 @@ class Verifier:
     def _element(self, array: DeviceArray, index: int) -> npt.NDArray[Any]:
         return self._memory.to_host(array[index : index + 1])
 
-    def _canary(self, nbytes: int) -> DeviceArray:
-        if nbytes not in self._canaries:
-            host = np.empty(nbytes, np.uint8)
-            write_canary(host)
-            self._canaries[nbytes] = self._memory.keep(host)
-        return self._canaries[nbytes]
-
     def close(self) -> None:
         """Let go of the memory."""
-        self._canaries.clear()
-        del self._verdict, self._blank
+        del self._verdicts
+
+
+def _name_of(dtype: np.dtype[Any]) -> str:
+    return next(row.name for row in DTYPES.values() if row.numpy == dtype)
+
+
+def _bytes_around(around: Sequence[DeviceArray]) -> tuple[int, int, int]:
+    """What kernels are told of the views before and behind an output: addresses and length."""
+    if not around:
+        return 0, 0, 0
+    front, behind = around
+    return front.address, behind.address, front.nbytes
 
 
 def _single_row(array: DeviceArray, row: int) -> DeviceArray:

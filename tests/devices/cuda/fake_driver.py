@@ -2,7 +2,7 @@
 
 Work is queued and runs when somebody asks whether an event is done, as far as a hold lets it. The
 GPU has a clock of its own: every kernel takes `kernel_ns`, everything else nothing. `log` holds the
-names of the calls, and of the kernels as they run ("run nvrar_fill").
+names of the calls, and of the kernels as they run ("run nvrar_spoil").
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from nvrar_bench.toolchain import host
 _KERNELS = {
     "nvrar_hold": (4, None),
     "nvrar_nothing": (0, None),
-    "nvrar_fill": (4, 2),
-    "nvrar_check_exact": (5, 3),
-    "nvrar_check_rounding": (6, 4),
-    "nvrar_inputs": (5, 2),
+    "nvrar_spoil": (9, 2),
+    "nvrar_check_exact": (10, 2),
+    "nvrar_check_rounding": (11, 2),
+    "nvrar_inputs": (7, 2),
     "nvrar_expected": (4, 2),
     "nvrar_reference": (5, 3),
 }
@@ -67,6 +67,8 @@ class FakeDriver:
     CUevent_flags = SimpleNamespace(CU_EVENT_DEFAULT=0, CU_EVENT_DISABLE_TIMING=2)
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED=2)
     CU_MEMHOSTALLOC_DEVICEMAP = 2
+    CUmemorytype = SimpleNamespace(CU_MEMORYTYPE_DEVICE=2)
+    CUDA_MEMCPY2D = SimpleNamespace
 
     def __init__(self, gpus: int = 1, memory: int = 1 << 24, version: int = 13000) -> None:
         self.gpus, self.memory, self.version = gpus, memory, version
@@ -176,6 +178,13 @@ class FakeDriver:
         return self._enqueue(lambda: ctypes.memmove(target, source, nbytes))
 
     cuMemcpyDtoDAsync = cuMemcpyHtoDAsync = cuMemcpyDtoHAsync = _copy  # noqa: N815
+
+    def cuMemcpy2DAsync(self, how, stream):  # noqa: N802
+        assert how.WidthInBytes <= min(how.srcPitch, how.dstPitch), "CUDA refuses such rows"
+        assert how.srcMemoryType == how.dstMemoryType == self.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        for row in range(how.Height):
+            target, source = how.dstDevice + row * how.dstPitch, how.srcDevice + row * how.srcPitch
+            self._copy(target, source, how.WidthInBytes, stream)
 
     # ---- streams, events, graphs
 

@@ -116,6 +116,33 @@ STUB cuMemsetD8Async(Word target, unsigned char value, size_t bytes, void* strea
 STUB cuMemcpyDtoDAsync_v2(Word to, Word from, size_t bytes, void* stream) {
     return copy(to, from, bytes, stream);
 }
+struct Rows {  // CUDA_MEMCPY2D
+    size_t source_x, source_y;
+    int source_type;
+    const void* source_host;
+    Word source;
+    void* source_array;
+    size_t source_pitch;
+    size_t target_x, target_y;
+    int target_type;
+    void* target_host;
+    Word target;
+    void* target_array;
+    size_t target_pitch;
+    size_t width, height;
+};
+STUB cuMemcpy2DAsync_v2(const Rows* how, void* stream) {
+    const Rows r = *how;
+    const bool is_at_start = !r.source_x && !r.source_y && !r.target_x && !r.target_y;
+    const bool is_on_gpu = r.source_type == 2 && r.target_type == 2;
+    if (!is_at_start || !is_on_gpu || r.width > r.source_pitch || r.width > r.target_pitch)
+        return kInvalid;
+    for (size_t row = 0; row < r.height; ++row) {
+        const Word to = r.target + row * r.target_pitch, from = r.source + row * r.source_pitch;
+        if (const int refused = copy(to, from, r.width, stream)) return refused;
+    }
+    return kSuccess;
+}
 STUB cuMemcpyHtoDAsync_v2(Word to, Word from, size_t bytes, void* stream) {
     return copy(to, from, bytes, stream);
 }

@@ -42,11 +42,11 @@ struct Kernel {
 
 inline Kernel describe(const std::string& name, void* code) {
     if (name == "nvrar_hold") return {code, 4, -1, true, 0};
-    if (name == "nvrar_fill") return {code, 4, 2, false, 0};
+    if (name == "nvrar_spoil") return {code, 9, 2, false, 0};
     if (name == "nvrar_flag_latency") return {code, 6, -1, false, 0};
-    if (name.find("nvrar_check_exact") == 0) return {code, 5, 3, false, 0};
-    if (name.find("nvrar_check_rounding") == 0) return {code, 6, 4, false, 0};
-    if (name.find("nvrar_inputs") == 0) return {code, 5, 2, false, 0};
+    if (name.find("nvrar_check_exact") == 0) return {code, 10, 2, false, 0};
+    if (name.find("nvrar_check_rounding") == 0) return {code, 11, 2, false, 0};
+    if (name.find("nvrar_inputs") == 0) return {code, 7, 2, false, 0};
     if (name.find("nvrar_expected") == 0) return {code, 4, 2, false, 0};
     if (name.find("nvrar_reference") == 0) return {code, 5, 3, false, 0};
     if (name == "nvrar_launch") return {code, 1, -1, false, sizeof(nvrar::VirtualRanks)};
@@ -146,9 +146,10 @@ inline bool run(const Launch& launch, double* ms) {
         return true;
     }
     std::vector<Word> w = a;
-    w.resize(6);
-    using Code = void (*)(Word, Word, Word, Word, Word, Word);
-    reinterpret_cast<Code>(launch.kernel.code)(w[0], w[1], w[2], w[3], w[4], w[5]);
+    w.resize(11);
+    using Code = void (*)(Word, Word, Word, Word, Word, Word, Word, Word, Word, Word, Word);
+    reinterpret_cast<Code>(launch.kernel.code)(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8],
+                                               w[9], w[10]);
     return true;
 }
 

@@ -12,10 +12,11 @@ from fake_driver import CUresult
 
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.cuda import memory
 from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import CudaError
-from nvrar_bench.devices.cuda.hold import GateKernels
 from nvrar_bench.errors import TimedOut, Unavailable, UsageError
+from nvrar_bench.toolchain.kernel import CudaGate
 from nvrar_bench.verify import CANARY_BYTES, Expected, Problem, check, poison, write_canary
 
 BYTE = np.dtype(np.uint8)
@@ -96,6 +97,21 @@ def test_virtual_ranks_are_rows_that_all_reach(open_device):
     assert np.array_equal(device.to_host(part), values[:, :4])
 
 
+def test_all_rows_are_copied_in_one_call_unless_they_lie_too_far_apart(
+    open_device, driver, monkeypatch
+):
+    device = open_device(virtual_ranks=3)
+    values = np.arange(30, dtype=np.float32).reshape(3, 10)
+    source = device.keep(values)
+    for most, calls in ((1 << 20, ["cuMemcpy2DAsync"]), (1000, ["cuMemcpyDtoDAsync"] * 3)):
+        monkeypatch.setattr(memory, "_MOST_PITCH", most)
+        target = device.view(device.allocate(1000, "private"), 64, 40, np.dtype(np.float32))
+        driver.log.clear()
+        device.copy(target, source)
+        assert driver.log == calls
+        assert np.array_equal(device.to_host(target), values)
+
+
 def test_too_much_memory_names_what_is_asked_for_and_what_is_free(device, driver):
     free = device.available_memory()
     assert free < driver.memory
@@ -115,6 +131,7 @@ PROBLEMS = [
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_problems_are_made_on_the_gpu_for_all_rows(open_device, driver, problem, count):
     device = open_device(virtual_ranks=3)
+    driver.log.clear()
     inputs, expected = device.inputs(problem, count), device.expected(problem, count)
     on_host = problem.expected(count)
     rows = np.stack([problem.inputs(rank, count) for rank in range(3)])
@@ -125,7 +142,8 @@ def test_problems_are_made_on_the_gpu_for_all_rows(open_device, driver, problem,
         assert np.allclose(device.to_host(expected.tolerance), on_host.tolerance, rtol=1e-15)
     assert expected.mode == on_host.mode
     ran = [name for name in driver.log if name.startswith("run nvrar_")]
-    assert len(ran) == (4 if count else 0)
+    assert len(ran) == (2 if count else 0), "one launch for all rows"
+    assert driver.calls("cuMemcpyHtoDAsync") == ["cuMemcpyHtoDAsync"] * min(count, 1)
 
 
 @pytest.mark.parametrize("shape", [(5,), (1,), (0,), (3, 4)])
@@ -172,24 +190,33 @@ def test_poison_is_that_of_the_host(open_device, name):
     block = device.allocate(4096, "private")
     dtype = DTYPES[name].numpy
     array = device.view(block, 64, 100 * dtype.itemsize, dtype)
-    device.poison(array)
+    device.spoil(array)
     expected = np.zeros((2, block.pitch), np.uint8)
     poison(expected[:, 64 : 64 + array.nbytes].view(dtype))
     whole = device.to_host(device.view(block, 0, block.nbytes, BYTE))
     assert np.array_equal(whole, expected)
 
 
+@pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("place", [0, 17, CANARY_BYTES - 1])
-def test_a_broken_canary_is_seen_in_any_row(open_device, place):
+def test_a_broken_canary_is_seen_in_any_row(open_device, place, side):
     device = open_device(virtual_ranks=2)
-    view = device.view(device.allocate(1000, "private"), 100, CANARY_BYTES, BYTE)
-    device.write_canary(view)
-    assert device.canary_intact(view)
+    block = device.allocate(1000, "private")
+    output = device.view(block, 100 + CANARY_BYTES, 200, BYTE)
+    around = tuple(device.view(block, at, CANARY_BYTES, BYTE) for at in (100, 364))
+    before = device.keep(np.arange(400, dtype=np.uint8).reshape(2, 200))
+    device.copy(output, before)
+    device.spoil(output, around, poison=False)
     written = np.empty(CANARY_BYTES, np.uint8)
     write_canary(written)
-    assert np.array_equal(device.to_host(view)[1], written)
-    ctypes.memset(view.row(1) + place, 0, 1)
-    assert not device.canary_intact(view)
+    assert all(np.array_equal(device.to_host(view), [written] * 2) for view in around)
+    assert np.array_equal(device.to_host(output), device.to_host(before))
+    nothing = Expected(device.keep(np.zeros(200, np.uint8)), None)
+    assert device.check(output, nothing, around).intact
+    ctypes.memset(around[side].row(1) + place, 0, 1)
+    assert not device.check(output, nothing, around).intact
+    device.spoil(output, around)
+    assert device.check(output, nothing, around).intact
 
 
 @pytest.mark.parametrize("mode", ["exact", "rounding"])
@@ -208,14 +235,14 @@ def test_a_check_finds_what_the_hosts_check_finds(open_device, name, mode):
     rows = np.stack([right, right, right])[:, :700].copy()
     rows[1, [13, 14, 699]] = problem.inputs(0, 1000)[[13, 14, 699]]
     rows[2, 0] = 0
-    results = device.check(device.keep(rows), kept)
+    results = device.check(device.keep(rows), kept).results
     assert results == [check(row, expected, 700, rank) for rank, row in enumerate(rows)]
     assert [result.wrong > 0 for result in results] == [False, True, True]
 
 
 def test_a_check_of_nothing_passes(device):
     expected = Expected(device.keep(np.ones(4)), None)
-    assert device.check(device.keep(np.ones(0)), expected)[0].status == "passed"
+    assert device.check(device.keep(np.ones(0)), expected).results[0].status == "passed"
 
 
 def test_a_check_refuses_what_it_cannot_compare(device):
@@ -260,8 +287,9 @@ def test_a_wait_that_does_not_end_names_the_rank_and_the_host(open_device, drive
     ("action", "call"),
     [
         (lambda device, block, kept: device.allocate(1, "private"), "cuMemAlloc"),
-        (lambda device, block, kept: device.keep(np.ones(3)), "cuMemcpyHtoDAsync"),
-        (lambda device, block, kept: device.to_host(kept), "cuMemcpyDtoHAsync"),
+        (lambda device, block, kept: device.keep(np.ones(3)), "cuMemAlloc"),
+        (lambda device, block, kept: device.keep(np.ones(1 << 16)), "cuMemHostAlloc"),
+        (lambda device, block, kept: device.to_host(kept), "cuMemHostAlloc"),
         (lambda device, block, kept: device.release(block), "cuMemFree"),
     ],
 )
@@ -269,7 +297,7 @@ def test_what_waits_for_the_gpu_without_a_deadline_comes_after_a_wait_that_has_o
     open_device, driver, action, call
 ):
     device = open_device(timeout=0.02)
-    block, kept = device.allocate(100, "private"), device.keep(np.ones(3))
+    block, kept = device.allocate(100, "private"), device.memory.empty(1 << 17, np.uint8)
     driver.stuck = True
     driver.log.clear()
     with pytest.raises(TimedOut):
@@ -303,14 +331,14 @@ def test_a_launch_passes_integers_and_structures(device, driver, cooperative):
         return (CUresult.CUDA_SUCCESS,)
 
     driver.cuLaunchKernel = driver.cuLaunchCooperativeKernel = launched
-    kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+    kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
     device.launch(kernel, 3, 64, 1 << 60, Structure(1, 2), cooperative=cooperative)
     assert seen == [1 << 60, 2, (3, 1, 1, 64, 1, 1, 0)]
     assert ("cuLaunchCooperativeKernel" in driver.log) == cooperative
 
 
 def test_a_grid_that_does_not_run_at_once_is_refused_with_both_numbers(device):
-    kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+    kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
     device.require_resident(kernel, 8, 128)
     with pytest.raises(UsageError, match=r"9 blocks of 128 threads .* Fake GPU runs 8 of them"):
         device.require_resident(kernel, 9, 128)
@@ -360,7 +388,7 @@ def test_closing_gives_all_memory_back(open_device, driver):
 def test_a_heap_knows_each_library_once_and_is_closed_with_the_device(open_device):
     heap = Heap()
     device = open_device(heap=heap)
-    (cubin,) = device.build_all([GateKernels()])
+    (cubin,) = device.build_all([CudaGate()])
     kernels = [device.load(cubin, name) for name in ("nvrar_hold", "nvrar_nothing")]
     for kernel in kernels:
         device.register_with_heap(kernel)
@@ -372,7 +400,7 @@ def test_a_heap_knows_each_library_once_and_is_closed_with_the_device(open_devic
 
 
 def test_a_kernel_that_needs_a_heap_says_so_where_there_is_none(device):
-    kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+    kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
     with pytest.raises(Unavailable, match="nvrar_nothing needs NVSHMEM's heap"):
         device.register_with_heap(kernel)
 
@@ -389,7 +417,7 @@ def test_a_gate_for_one_rank_opens(device):
 
 
 def test_a_library_is_loaded_once_for_all_its_kernels(device, driver):
-    cubin = device.build(GateKernels())
+    cubin = device.build(CudaGate())
     driver.log.clear()
     first, second = (device.load(cubin, name) for name in ("nvrar_hold", "nvrar_nothing"))
     assert first.library == second.library

@@ -9,9 +9,9 @@ from fake_driver import CUresult
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.devices.cuda import timing
 from nvrar_bench.devices.cuda.calls import CudaError
-from nvrar_bench.devices.cuda.hold import GateKernels
 from nvrar_bench.errors import TimedOut, UsageError
 from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings
+from nvrar_bench.toolchain.kernel import CudaGate
 
 
 class Kernel(Operation):
@@ -22,7 +22,7 @@ class Kernel(Operation):
 
     def __init__(self, device, driver):
         self._device, self._log = device, driver.log
-        self._kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+        self._kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
 
     def launch(self):
         self._log.append("launch")
@@ -137,7 +137,7 @@ def test_nothing_of_a_call_runs_before_the_gate_opens(device, driver, time_calls
 
 def test_what_prepares_a_call_is_not_timed(device, driver, time_calls):
     array = device.keep(np.zeros(100))
-    samples, _ = time_calls(device, Kernel(device, driver), prepare=lambda: device.poison(array))
+    samples, _ = time_calls(device, Kernel(device, driver), prepare=lambda: device.spoil(array))
     assert samples == [2 * driver.kernel_ns] * 2
 
 
@@ -146,10 +146,10 @@ def test_what_prepares_a_call_has_run_when_the_gate_is_reached(device, driver, t
     array = device.keep(np.zeros(100))
 
     def gate():
-        assert driver.log.count("run nvrar_fill") == driver.log.count("launch")
+        assert driver.log.count("run nvrar_spoil") == driver.log.count("launch")
 
-    time_calls(device, Kernel(device, driver), gate=gate, prepare=lambda: device.poison(array))
-    assert driver.log.count("run nvrar_fill") == 2
+    time_calls(device, Kernel(device, driver), gate=gate, prepare=lambda: device.spoil(array))
+    assert driver.log.count("run nvrar_spoil") == 2
 
 
 def test_a_cold_cache_is_flushed_before_each_call(open_device, driver, time_calls):

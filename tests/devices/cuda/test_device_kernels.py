@@ -6,10 +6,9 @@ import pytest
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.device import build_cubin
-from nvrar_bench.devices.cuda.hold import GateKernels
-from nvrar_bench.devices.cuda.problems import ProblemKernels
-from nvrar_bench.devices.cuda.verify import VerificationKernels, check_entry
+from nvrar_bench.devices.cuda.verify import check_entry
 from nvrar_bench.toolchain import cuda
+from nvrar_bench.toolchain.kernel import CudaGate, Elements
 
 
 @pytest.fixture(autouse=True)
@@ -21,22 +20,19 @@ def _compiler():
 @pytest.mark.parametrize(
     ("kernels", "entries"),
     [
-        (GateKernels(), ["nvrar_hold", "nvrar_nothing"]),
+        (CudaGate(), ["nvrar_hold", "nvrar_nothing"]),
         (
-            VerificationKernels(),
-            ["nvrar_fill"]
-            + [check_entry(row.numpy, tolerant) for row in DTYPES.values() for tolerant in (0, 1)],
-        ),
-        (
-            ProblemKernels("float8_e5m2"),
-            [f"nvrar_{what}_float8_e5m2" for what in ("inputs", "expected", "reference")],
+            Elements("float8_e5m2"),
+            [f"nvrar_{what}_float8_e5m2" for what in ("inputs", "expected", "reference")]
+            + [check_entry(DTYPES["float8_e5m2"].numpy, tolerant) for tolerant in (False, True)]
+            + ["nvrar_spoil"],
         ),
     ],
-    ids=["gate", "verification", "problem"],
+    ids=["gate", "elements"],
 )
 def test_they_compile_and_have_every_entry_that_is_loaded(kernels, entries, arch):
     cubin = build_cubin(kernels, arch)
     assert cubin.startswith(b"\x7fELF")
     for entry in entries:
         assert b"\0" + entry.encode() + b"\0" in cubin
-    assert cuda.build(kernels, arch).resource_usage(entries[0]).spill_loads == 0
+    assert cuda.build(kernels, arch).resource_usage().spill_loads == 0

@@ -87,7 +87,7 @@ def test_a_damaged_result_is_seen(nvrar):
     wrong = backend.device.to_host(right.value)
     wrong[7] += 1
     received = backend.device.keep(np.stack([wrong] * 4))
-    results = backend.device.check(received, Expected(right.value, None))
+    results = backend.device.check(received, Expected(right.value, None)).results
     assert [(one.wrong, one.first_wrong["index"]) for one in results] == [(1, 7)] * 4
 
 

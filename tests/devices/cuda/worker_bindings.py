@@ -16,12 +16,12 @@ from nvrar_bench.backends.base import Operation  # noqa: E402
 from nvrar_bench.datatypes import DTYPES  # noqa: E402
 from nvrar_bench.devices.cuda import driver  # noqa: E402
 from nvrar_bench.devices.cuda.device import CudaDevice  # noqa: E402
-from nvrar_bench.devices.cuda.hold import GateKernels  # noqa: E402
 from nvrar_bench.devices.cuda.placement import place  # noqa: E402
 from nvrar_bench.errors import NvrarBenchError  # noqa: E402
 from nvrar_bench.measure.loop import Timings  # noqa: E402
 from nvrar_bench.toolchain import host  # noqa: E402
-from nvrar_bench.verify import Expected, Problem, check  # noqa: E402
+from nvrar_bench.toolchain.kernel import CudaGate  # noqa: E402
+from nvrar_bench.verify import Expected, Findings, Problem, check  # noqa: E402
 from nvrar_bench.world import World  # noqa: E402
 
 COUNT = 700
@@ -42,7 +42,7 @@ class Nothing(Operation):
 
     def __init__(self, device):
         self.device = device
-        self.kernel = device.load(device.build(GateKernels()), "nvrar_nothing")
+        self.kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
 
     def launch(self):
         for cooperative in (False, True):
@@ -54,20 +54,21 @@ def checks(device, name, mode):
     dtype = DTYPES[name].numpy
     expected = Problem(name, "sum", 3, mode, 4).expected(COUNT)
     tolerance = None if expected.tolerance is None else device.keep(expected.tolerance)
-    block = device.allocate(64 + COUNT * dtype.itemsize, "private")
+    block = device.allocate(128 + COUNT * dtype.itemsize, "private")
     output = device.view(block, 64, COUNT * dtype.itemsize, dtype)
     canary = device.view(block, 0, 64, BYTE)
-    device.write_canary(canary)
-    device.poison(output)
+    around = canary, device.view(block, 64 + output.nbytes, 64, BYTE)
+    device.spoil(output, around)
     rows = np.stack([expected.value.astype(dtype)] * len(device.world.seats))
     rows[-1][3] = 0 if rows[-1][3] else 1
     kept = Expected(device.keep(expected.value), tolerance, expected.mode)
-    poisoned = device.check(output, kept)
+    poisoned = device.check(output, kept, around)
     device.copy(output, device.keep(rows if len(rows) > 1 else rows[0]))
     right = [check(row, expected, COUNT, rank) for rank, row in enumerate(rows)]
-    same = device.check(output, kept) == right and device.canary_intact(canary)
+    found = device.check(output, kept, around)
     device.release(block)
-    return same and all(result.wrong > COUNT // 2 for result in poisoned)
+    is_spoilt = all(result.wrong > COUNT // 2 for result in poisoned.results)
+    return found == Findings(right, intact=True) and poisoned.intact and is_spoilt
 
 
 def refusals(device, operation):
