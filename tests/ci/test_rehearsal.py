@@ -198,17 +198,18 @@ def command(work, tmp_path):
 def test_what_compile_builds_is_all_that_a_run_takes(command, tmp_path):
     case = tmp_path / "case.toml"
     case.write_text('[[sweep]]\nname = "a"\ncounts = 9\nprotocol = ["signal", "packet"]\n')
-    check = ("check", "--device", "cuda", "--virtual-ranks", "2", "--case", str(case))
+    virtual = ("--fabric", "loopback", "--virtual-ranks", "2")
+    check = ("check", "--device", "cuda", *virtual, "--case", str(case))
     said = [line for line in command(*check) if "building" in line]
     assert said == ["building 3 kernels for sm_90"]
     shutil.rmtree(tmp_path / "kernels")
     command(
         "compile", "--arch", "sm_90", "--fabric", "loopback", "--dtype", "float32", "--op", "sum"
     )
-    built = set((tmp_path / "kernels").glob("*-sm_90-*"))
+    built = set((tmp_path / "kernels").glob("*/kernel.cubin"))
     assert len(built) == 4
     assert not [line for line in command(*check) if "building" in line]
-    assert set((tmp_path / "kernels").glob("*-sm_90-*")) == built
+    assert set((tmp_path / "kernels").glob("*/kernel.cubin")) == built
 
 
 def test_a_kernel_that_is_wrong_is_found(rehearsal, tmp_path):

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from stub import build
 
+from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.kernel import CudaGate, Elements
+
 HERE = Path(__file__).parent
 
 
@@ -18,6 +22,7 @@ HERE = Path(__file__).parent
 def stub(tmp_path_factory, kernel_cache):
     """The folder of a libcuda.so.1 that needs no GPU."""
     pytest.importorskip("cuda.bindings.driver")
+    host.build_all([CudaGate(), *map(Elements, DTYPES)])  # side by side: the worker takes them all
     return build(tmp_path_factory.mktemp("stub"))
 
 
