@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mounts import mounted
 
 from nvrar_bench.errors import CompilerError, Unavailable
 from nvrar_bench.toolchain import host
@@ -114,28 +114,16 @@ def test_a_file_is_at_no_moment_missing(cache: Path, monkeypatch: pytest.MonkeyP
 # ---- the file system ---------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _mounted(folder: Path, options: str) -> Iterator[Path]:
-    folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("needs to mount a file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.fixture
 def noexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with _mounted(tmp_path / "noexec", "noexec,size=4m") as folder:
+    with mounted(tmp_path / "noexec", "noexec,size=4m") as folder:
         monkeypatch.setenv("NVRAR_BENCH_CACHE", str(folder))
         yield folder
 
 
 @pytest.fixture
 def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with _mounted(tmp_path / "full", "size=64k") as folder:
+    with mounted(tmp_path / "full", "size=64k") as folder:
         (folder / "much").write_bytes(bytes(60 << 10))
         monkeypatch.setenv("NVRAR_BENCH_CACHE", str(folder))
         yield folder
