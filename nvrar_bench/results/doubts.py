@@ -17,8 +17,6 @@ from nvrar_bench.measure.student import NORMAL_975, t_975
 
 # How every doubt begins: a replay replaces these warnings alone.
 DOUBT = "statistics: "
-# Of fewer effective samples the interval covers clearly less than 95 %: ci/coverage.py.
-FEW_EFFECTIVE = 25
 # Chance of an alarm where nothing drifts. The second is nominal: the autocorrelation within halves
 # is known less well, and 1 in 100 is what comes of it.
 STARTUP_LEVEL = 0.01
@@ -179,7 +177,7 @@ def _critical_ratio(level: float) -> float:
 
 
 def _few_effective(launch: Launch, kept: float) -> Iterator[str]:
-    if launch.effective >= min(FEW_EFFECTIVE, launch.count):
+    if launch.effective >= min(ENOUGH, launch.count):
         return
     needed = _about(launch.count * ENOUGH / launch.effective / kept)
     yield (

@@ -46,6 +46,11 @@ def test_many_warnings_of_a_kind_are_one_note_with_the_most_that_is_advised() ->
     ]
 
 
+def test_samples_that_are_alike_are_no_note_where_they_tell_enough() -> None:
+    assert notes(record((FOLLOWS.format(60, 25, 130),), ())) == []
+    assert notes(record((FOLLOWS.format(60, 24, 130),), ())) != []
+
+
 @pytest.mark.parametrize(
     ("where", "said"),
     [
