@@ -117,6 +117,12 @@ def samples_us(device: CudaDevice, operation: Operation, count: int, batch: int)
     return [nanoseconds / 1e3 for nanoseconds in taken.durations.tolist()]
 
 
+def _batched_us(device: CudaDevice, operation: Operation, samples: int) -> float:
+    """The median, in batches as the sweeps that it is held against; of about `samples` calls."""
+    batch = device.batch_for(1)
+    return statistics.median(samples_us(device, operation, max(3, samples // batch), batch))
+
+
 def copies(device: CudaDevice, moved: Sequence[int], samples: int) -> list[dict[str, Any]]:
     """One entry for each number of moved bytes."""
     return [_copied(device, nbytes, samples) for nbytes in moved]
@@ -125,9 +131,7 @@ def copies(device: CudaDevice, moved: Sequence[int], samples: int) -> list[dict[
 def _copied(device: CudaDevice, moved: int, samples: int) -> dict[str, Any]:
     operation = Copy(device, moved // 2)
     try:
-        # In batches, as the sweeps that the floor is held against.
-        batch = device.batch_for(1)
-        median = statistics.median(samples_us(device, operation, samples, batch))
+        median = _batched_us(device, operation, samples)
     finally:
         operation.close()
     rate = moved / median / 1e3 if median else None  # shorter than an event resolves
@@ -140,13 +144,12 @@ def measure(
     """All of it, as floor.json holds it."""
     hops = samples_us(device, PingPong(device, rounds), samples, batch=1)
     flags = [us / (2 * rounds) for us in hops]
-    empty = samples_us(device, EmptyKernel(device), samples, device.batch_for(1))
     return {
         "ranks": ranks,
         "nodes": nodes,
         "copies": copies(device, moved_bytes(ranks, nodes), samples),
         "flag": {"one_way_us": statistics.median(flags), "rounds": rounds, "samples_us": flags},
-        "empty_kernel_us": statistics.median(empty),
+        "empty_kernel_us": _batched_us(device, EmptyKernel(device), samples),
         "environment": device.facts(),
     }
 
