@@ -187,7 +187,7 @@ _ALL_KEYS = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.dictionaries(_ALL_KEYS, _VALUES, max_size=8))
 def test_any_values_are_sweeps_or_a_case_file_error(tmp_path: Path, table: dict[str, str]) -> None:
     lines = [f"{key} = {value}" for key, value in table.items()]
@@ -198,7 +198,7 @@ def test_any_values_are_sweeps_or_a_case_file_error(tmp_path: Path, table: dict[
     assert len(sweep.plan) > 0
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=60))
 def test_any_bytes_are_sweeps_or_a_case_file_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "case.toml"

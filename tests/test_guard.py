@@ -34,7 +34,7 @@ def in_c():  # as in MPI_Barrier: a C function that lets other threads run and n
 HEARS_HANGUP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
 
 
-def run(body, timeout=20, before=""):
+def run(body, timeout=60, before=""):
     code = before + HEAD + textwrap.dedent(body)
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout
@@ -74,9 +74,9 @@ def test_watch_that_is_left_in_time():
     done = run(
         """
         for _ in range(20):
-            with guard.watch("a step", 0.5):
-                time.sleep(0.05)
-        time.sleep(0.8)
+            with guard.watch("a step", 2.0):
+                time.sleep(0.12)
+        time.sleep(2.2)
         guard.stop()
         print("done")
         """
@@ -101,9 +101,9 @@ def test_renewed_watch_starts_anew():
     done = run(
         """
         guard.renew()
-        with guard.watch("a step", 0.8):
+        with guard.watch("a step", 3.0):
             for _ in range(4):
-                time.sleep(0.4)
+                time.sleep(0.9)
                 guard.renew()
         guard.stop()
         """
@@ -164,7 +164,7 @@ def test_on_end_that_hangs_or_fails(body):
         in_c()
         """
     )
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 40
     assert (done.returncode, done.stderr) == (130, "")
 
 
@@ -174,7 +174,7 @@ def test_a_signal_that_was_ignored_stays_ignored():
         + HEAD
         + "os.kill(me, signal.SIGHUP); time.sleep(0.5); guard.stop(); print('alive')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "alive\n")
 
 
@@ -196,11 +196,11 @@ def test_shared_memory_is_unlinked(tmp_path):
 
 def test_a_watch_costs_little():
     guard = Guard(lambda error: None)
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(10_000):
         with guard.watch("a step", 30):
             pass
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_stop_without_start():

@@ -24,5 +24,5 @@ def test_a_program_that_cannot_run_says_nothing(tmp_path):
 def test_a_late_program_is_killed_and_its_child_is_not_waited_for():
     """A shell that is killed leaves the sleep behind, with the pipe in its hands."""
     began = time.monotonic()
-    assert answer(["sh", "-c", "echo early; sleep 8; echo late"], seconds=0.2) == ""
-    assert time.monotonic() - began < 6
+    assert answer(["sh", "-c", "echo early; sleep 60; echo late"], seconds=0.2) == ""
+    assert time.monotonic() - began < 40

@@ -188,7 +188,7 @@ def error_of(action: Callable[[], None]) -> str:
 
 def missing() -> str | None:
     """Rank 0 leaves out a call; the backend closes all the same."""
-    with nvrar_bench.open("nvrar", COMM, timeout=1.0) as backend:
+    with nvrar_bench.open("nvrar", COMM, timeout=4.0) as backend:
         array = np.ones(100, np.float32)
         backend.all_reduce(array, array.copy())
         return None if RANK == 0 else error_of(lambda: backend.all_reduce(array, array.copy()))

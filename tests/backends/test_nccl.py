@@ -94,9 +94,9 @@ def test_what_nccl_finds_out_later_is_raised_and_ends_in_an_abort(alone, library
 def test_a_rank_that_never_comes_is_a_timeout(alone, library):
     library.late = "connect"
     started = time.monotonic()
-    with pytest.raises(TimedOut, match=r"^rank 0 on here: waited 0.2 s in starting NCCL$"):
-        opened(alone, library, timeout=0.2)
-    assert time.monotonic() - started < 5
+    with pytest.raises(TimedOut, match=r"^rank 0 on here: waited 1 s in starting NCCL$"):
+        opened(alone, library, timeout=1.0)
+    assert time.monotonic() - started < 30
 
 
 def test_a_failed_start_is_unavailable_with_its_reason(alone, library):
@@ -132,7 +132,7 @@ def test_a_healthy_communicator_is_stopped_not_aborted_and_once(alone, library):
 
 
 def test_an_end_that_hangs_is_a_timeout_and_an_abort(alone, library):
-    backend = opened(alone, library, timeout=0.2)
+    backend = opened(alone, library, timeout=1.0)
     library.late = "stop"
     with pytest.raises(TimedOut, match="in stopping NCCL"):
         backend.close()
@@ -140,7 +140,7 @@ def test_an_end_that_hangs_is_a_timeout_and_an_abort(alone, library):
 
 
 def test_abort_is_bounded_and_does_not_raise(alone, library):
-    backend = opened(alone, library, timeout=0.2)
+    backend = opened(alone, library, timeout=1.0)
     library.late = "abort"
     backend.abort()
     library.release.set()
@@ -225,7 +225,7 @@ def test_a_window_that_another_rank_lacks_is_not_used(alone, library):
 
 
 def test_a_registration_that_hangs_is_a_timeout(alone, library):
-    backend = opened(alone, library, timeout=0.2)
+    backend = opened(alone, library, timeout=1.0)
     library.late = "register"
     home = block(4096)
     with pytest.raises(TimedOut, match="in registering a window with NCCL"):

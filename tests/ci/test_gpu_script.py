@@ -68,7 +68,7 @@ def run_script(tools, tmp_path):
         done = subprocess.run(
             ["bash", str(SCRIPT), str(tmp_path / "out")],
             env={**kept, "PATH": str(tools), **{k: str(v) for k, v in variables.items()}},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr, tmp_path / "out"
 

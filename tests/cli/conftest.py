@@ -112,7 +112,7 @@ class Job(Processes):
     def __init__(self, begin: Callable[..., Future[Any]], fake: str) -> None:
         super().__init__()
         environment = {**self.environment, "NVRAR_BENCH_FAKE": fake}
-        self._done = begin(environment=environment, timeout=90.0)
+        self._done = begin(environment=environment, timeout=200.0)
 
     def wait_for_results(self, path: Path, count: int) -> None:
         """Wait until the record at `path` holds `count` results."""
@@ -120,7 +120,7 @@ class Job(Processes):
         def there() -> bool:
             return self._done.done() or len(_results(path)) >= count
 
-        assert wait_until(there, 60.0), f"no {count} results in {path}"
+        assert wait_until(there, 150.0), f"no {count} results in {path}"
         assert not self._done.done(), self._done.result()
 
     def send(self, pid: int, number: signal.Signals) -> None:

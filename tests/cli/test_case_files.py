@@ -22,7 +22,8 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.resources import data_dir
 
 FUZZ = settings(
-    settings.get_profile("fuzz"), suppress_health_check=[HealthCheck.function_scoped_fixture]
+    settings.get_profile("fuzz"),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SHIPPED = [(data_dir("cases") / f"{name}.toml").read_bytes() for name in shipped_case_files()]
 

@@ -31,7 +31,8 @@ from nvrar_bench.measure.rules import Taken
 from nvrar_bench.session.settings import Settings
 
 FUZZ = settings(
-    settings.get_profile("fuzz"), suppress_health_check=[HealthCheck.function_scoped_fixture]
+    settings.get_profile("fuzz"),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

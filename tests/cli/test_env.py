@@ -229,7 +229,7 @@ def test_a_driver_that_hangs(stub, monkeypatch):
         ("nvrar-bench", "kernel sources"), "here"
     )
     assert (found[-1].device, found[-1].backend) == ("cuda", "fake")
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 200
 
 
 _LOADED = """

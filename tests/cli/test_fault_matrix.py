@@ -24,9 +24,9 @@ from output import messages, read
 
 SCRIPT = Path(__file__).with_name("broken.py")
 RANKS, AT_ONCE = 3, 4
-TIMEOUT_S = 8  # ranks of several runs start on few cores
-SOON_S = 10.0  # from the deadline to the end of everything
-STARTING_S = 10.0  # until ranks of so many runs have been loaded, and begin to wait for another
+TIMEOUT_S = 12  # ranks of several runs start on few cores
+SOON_S = 40.0  # from the deadline to the end of everything
+STARTING_S = 30.0  # until ranks of so many runs have been loaded, and begin to wait for another
 SWEEP = ["sweep", "--backend", "nvrar", "--device", "cpu", "-w", 0]
 CELLS = cells(FAULTS, os.environ.get("NVRAR_BENCH_TEST_FAULTS", ""))
 
@@ -68,7 +68,7 @@ def ends(
         jobs = new_jobs()
         environment = {**mpirun_environment(), **kernels, "BROKEN_AT": str(mark)}
         done = jobs.run(
-            [*whole[:4], str(SCRIPT), *map(str, words)], environment=environment, timeout=60.0
+            [*whole[:4], str(SCRIPT), *map(str, words)], environment=environment, timeout=150.0
         )
         jobs.check_nothing_left()
         ended = time.time()

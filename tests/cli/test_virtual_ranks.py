@@ -24,7 +24,9 @@ def test_a_sweep_of_virtual_ranks(run_command):
         assert result["backend"] == "nvrar"
         assert result["check"]["status"] == "passed"
         assert result["check"]["elements"] % (6 * result["count"]) == 0
-        assert result["warnings"] == [
+        # A busy machine adds doubts of the samples: late ones, and ones that follow each other.
+        told = [text for text in result["warnings"] if not text.startswith("statistics: ")]
+        assert told == [
             "virtual ranks are threads of one process: results count, times mean nothing"
         ]
     assert {skipped["backend"] for skipped in record["skipped"]} == {"nccl", "mpi"}

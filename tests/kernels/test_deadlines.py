@@ -57,7 +57,7 @@ def test_a_missing_rank_is_named(run_ranks, world, calls):
         assert [rank for rank in range(ranks) if outcomes[rank] is None] == [missing]
         for rank, (phase, peer, flag) in calls[call].items():
             error = outcomes[rank]["error"]
-            assert error.startswith(f"NVRAR gave up after 1 s on rank {rank} (")
+            assert error.startswith(f"NVRAR gave up after 4 s on rank {rank} (")
             assert error.endswith(
                 f": phase {phase}, step 0, waiting for rank {peer}, chunk 0, "
                 f"expected flag 3, saw {flag}"

@@ -32,7 +32,7 @@ def _found() -> tuple[str, str, dict[str, str]] | None:
     return tuple(json.loads(done.stdout)) if done.returncode == 0 else None
 
 
-def _wait_until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+def _wait_until(true: Callable[[], bool], seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
         time.sleep(0.05)
@@ -77,10 +77,10 @@ class Job:
         path = self.folder / f"pid-{rank}"
         return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 
-    def end(self, seconds: float = 40.0) -> int:
+    def end(self, seconds: float = 100.0) -> int:
         """Wait for the end, see that nothing is left, and return the exit code."""
         self.stderr = self.process.communicate(timeout=seconds)[1]
-        assert _wait_until(lambda: not self.alive(), 5.0), self.alive()
+        assert _wait_until(lambda: not self.alive(), 30.0), self.alive()
         return self.process.returncode
 
     def alive(self) -> list[str]:
