@@ -4,10 +4,11 @@
         the same sweep again and again, each compared with the one before: how many points
         `compare` calls faster or slower; and each with one whose MPI is slowed by 10 %, their
         launches in turns: in how many pairs it calls MPI slower, at one size or more, and how many
-        points of MPI in all. Launches of a run go on until so many share a state of the machine
+        points of MPI in all. Launches of a run go on until so many share a state of the machine,
+        and `compare` looks at samples of one state
     python ci/noise.py spread [--launches 10] [--load 2]
-        max / min over launches of the figure, and of the mean of the same samples; with --load
-        beside so many processes that work and sleep at random
+        max / min over launches of the figure, of one state of the machine, and of the mean of all
+        samples; with --load beside so many processes that work and sleep at random
     python ci/noise.py cost
         seconds of a sweep to 1 %, and what ended its points
 
@@ -46,6 +47,7 @@ MOST_SECONDS = 60.0
 SLOWER = 1.105
 SIZES = ("--sizes", "128K,512K,2M")
 PRECISE = ("--precision", "2%", "--max-time", "0.3")
+ONE_STATE = "--one-state"
 SLOWED = Path(__file__).with_name("slowed.py")
 LAUNCH = "import sys; from nvrar_bench.launch import launcher; " \
     "sys.exit(launcher.launch(2, sys.argv[1:]))"  # fmt: skip
@@ -63,7 +65,7 @@ def sweep(path: Path, *options: str) -> Record:
 
 def launch(part: Path, number: int, factor: float) -> None:
     """Launch number `number` of a run, with MPI slowed by `factor`."""
-    words = ["sweep", "--backend", "mpi,nvrar", "--json", str(part), *SIZES, *PRECISE]
+    words = ["sweep", "--backend", "mpi,nvrar", "--json", str(part), *SIZES, *PRECISE, ONE_STATE]
     own = {"NVRAR_BENCH_SLOWED": str(factor), "NVRAR_BENCH_LAUNCH": str(number)}
     run([sys.executable, "-c", LAUNCH, sys.executable, str(SLOWED), *words], own)
 
@@ -135,7 +137,8 @@ def verdicts(arguments: argparse.Namespace) -> bool:
 
 def compared(base: Path, new: Path) -> list[dict[str, Any]]:
     """The points of a comparison; a regression is no failure here."""
-    command = [sys.executable, "-m", "nvrar_bench", "compare", str(base), str(new), "--json", "-"]
+    words = ["compare", str(base), str(new), ONE_STATE, "--json", "-"]
+    command = [sys.executable, "-m", "nvrar_bench", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in (0, 6):
         sys.exit(f"compare ended with {done.returncode}: {done.stderr}")
@@ -152,7 +155,8 @@ def spread(arguments: argparse.Namespace) -> bool:
     """Figures of each launch of one run, and means of the same samples."""
     launches = arguments.launches or 10
     with Load(arguments.load):
-        record = sweep(arguments.out / "launches.json", "--launches", str(launches))
+        path = arguments.out / "launches.json"
+        record = sweep(path, "--launches", str(launches), ONE_STATE)
     ratios, states = [], []
     print("backend    size  figure  max/min  of      mean  max/min")
     for result in record["results"]:

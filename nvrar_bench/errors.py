@@ -13,6 +13,7 @@
     ├── Unavailable              5   a backend or device asked for by name is not there
     │   └── CompilerError        5   the kernel compiler is missing or failed
     ├── Regression               6   `compare` found a regression
+    │   └── Undecided            6   `compare --strict` could not decide a point
     └── Interrupted            130   Ctrl-C, SIGINT or SIGTERM ended the run
 
 A message names what was given and what is allowed, or what is missing and the command that fixes
@@ -100,6 +101,10 @@ class Regression(NvrarBenchError):
     """`compare` found a point that became slower."""
 
     exit_code = 6
+
+
+class Undecided(Regression):
+    """`compare --strict` found a point that could not be decided."""
 
 
 class Interrupted(NvrarBenchError):

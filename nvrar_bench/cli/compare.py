@@ -50,12 +50,21 @@ def compare(
             "guess.",
         ),
     ] = "30%",
-    any_state: Annotated[
+    one_state: Annotated[
         bool,
         typer.Option(
-            "--any-state",
-            help="Compare also launches for which a flag between ranks, in which no backend has a "
-            "part, took over 1.5 times as long as for others; else they are left out.",
+            "--one-state",
+            help="Compare only samples that found the machine in a state that both runs met, as a "
+            "yardstick between calls tells it. Default: the samples that the medians in the tables "
+            "of the runs are of.",
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="An undecided point is a failure too: exit code 6. The last line says how many "
+            "launches would decide.",
         ),
     ] = False,
     json: Annotated[
@@ -89,8 +98,8 @@ def compare(
 ) -> None:
     """Compare stored runs point by point: slower, faster, the same, or undecided.
 
-    Exit code 6 if any point is slower, 3 if a result is wrong, 2 if runs cannot be compared. Starts
-    no rank and needs no MPI.
+    Exit code 6 if any point is slower, or with --strict undecided; 3 if a result is wrong; 2 if
+    runs cannot be compared. Starts no rank and needs no MPI.
     """
     from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
@@ -103,7 +112,7 @@ def compare(
 
     terms = Terms(
         options.part("--threshold", threshold), options.part("--launch-spread", launch_spread),
-        any_state,
+        one_state,
     )  # fmt: skip
     options.require(0 <= seed < 2**63, "--seed", seed, "0 to 2**63 - 1")
     reads = [("BASE.json", base), *(("NEW.json", path) for path in new)]
@@ -114,6 +123,6 @@ def compare(
     write_text(markdown, comparison_markdown.encode(found), "--markdown")
     if STDOUT not in (json, markdown):
         table.write(found, console("stdout"))
-    error = comparison.outcome(found, allow_missing)
+    error = comparison.outcome(found, allow_missing, strict)
     if error is not None:
         raise error

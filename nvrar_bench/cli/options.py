@@ -163,9 +163,17 @@ MaxLaunches = Annotated[
     typer.Option(
         "--max-launches", metavar="N", parser=whole,
         help="Go on until --launches of them found the machine in one state at every point, but "
-        "not beyond so many. [--launches, whatever they found]",
+        "not beyond so many; asks for --one-state. [--launches, whatever they found]",
     ),
 ]  # fmt: skip
+OneState = Annotated[
+    bool,
+    typer.Option(
+        "--one-state",
+        help="Take medians only from samples that found the machine in one state, as a yardstick "
+        "between calls tells it. Default: from all samples that began in time.",
+    ),
+]
 Fabric = Annotated[
     str, typer.Option(
         "--fabric", metavar="auto|host|nvshmem|loopback",

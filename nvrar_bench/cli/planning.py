@@ -52,6 +52,7 @@ def settings_of(
     wish: Wish, *, backends: tuple[str, ...], device: str, stop_at: StopAt, warmup: int,
     check: bool, nodes: int | None, timeout: float, seed: int, ranks: int | None,
     launching: Launching | None = None, start: str = "auto", follow_table: bool = True,
+    one_state: bool = False,
 ) -> Settings:  # fmt: skip
     """Check everything that can be checked before the ranks meet.
 
@@ -69,7 +70,7 @@ def settings_of(
     chosen = (launching or Launching()).settings(device, ranks, nodes, follow_table)
     return Settings(
         sweeps=sweeps, backends=backends, device=device, stopping=stopping, start=start,
-        warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed,
+        warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed, one_state=one_state,
         wrap_asked="wrap" in names(wish.check_mode or ""), **chosen,
     )  # fmt: skip
 

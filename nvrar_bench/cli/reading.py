@@ -11,15 +11,15 @@ from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import encode
 
 
-def replayed(path: Path) -> RunRecord:
-    """Read the record at `path` and compute its figures anew.
+def replayed(path: Path, one_state: bool = False) -> RunRecord:
+    """Read the record at `path` and compute its figures anew; `one_state` as `figures.replay`.
 
     Raises:
         UsageError: it is no record, or its samples come to no figures that JSON can hold.
     """
     record = read_record(path)
     try:
-        record = replay(record)
+        record = replay(record, one_state)
         encode(record)
     except NvrarBenchError as error:
         raise UsageError(f"{path}: {error}") from error

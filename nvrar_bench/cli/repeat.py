@@ -95,10 +95,14 @@ def _start(ranks: int | None, words: list[str]) -> int:
     return launching.start(ranks, words, stdout)
 
 
-def _arguments(path: Path) -> list[str]:
-    """The command line of one launch, whose record goes to `path`."""
+def _arguments(path: Path, one_state: bool) -> list[str]:
+    """The command line of one launch, whose record goes to `path`.
+
+    `--max-launches` asks for one state, and is left out of it.
+    """
+    asked = ["--one-state"] if one_state else []
     command, *options = launching.without(sys.argv[1:], _OWN_OPTIONS)
-    return [command, "--json", str(path), *options]
+    return [command, "--json", str(path), *asked, *options]
 
 
 class _Repetition:
@@ -144,7 +148,7 @@ class _Repetition:
         self._announce(index)
         os.environ[LAUNCH] = str(index)
         path = self._folder / f"{index}.json"
-        code = start(_arguments(path))
+        code = start(_arguments(path, one_state=self._wanted.most is not None))
         if path.exists():
             self._add(_explained(read_record(path), code))
             path.unlink()

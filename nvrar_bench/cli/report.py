@@ -46,6 +46,7 @@ def report(
     ] = False,
     wide: options.Wide = False,
     verbose: options.Verbose = False,
+    one_state: options.OneState = False,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -68,4 +69,4 @@ def report(
     variants = [option for option, is_given in given.items() if is_given]
     wanted = Wanted(run, form, variants, output, json)
     wanted.require_sense()
-    wanted.write([replayed(path) for path in run])
+    wanted.write([replayed(path, one_state) for path in run])

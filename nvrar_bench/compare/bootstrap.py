@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, exp, log
+from math import ceil, exp, log, sqrt
 
 import numpy as np
 
 from nvrar_bench.compare.blocks import Blocks, blocks_of
-from nvrar_bench.compare.samples import Samples, centre, figure
+from nvrar_bench.compare.samples import Samples, centre, figure, medians_of
 from nvrar_bench.measure.student import NORMAL_975, t_975
 
 CONFIDENCE = 0.95
 REPLICATES = 2000
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 _POOL = 200  # resampled medians of a launch, at least
+# From so many launches on their medians tell alone: what samples leave open is in them.
+_MEDIANS_ALONE = 50
 _BATCH = 2_000_000  # samples drawn at a time
 _LARGEST = 690.0  # of a logarithm whose exponential a float holds
 
@@ -27,17 +29,19 @@ _LARGEST = 690.0  # of a logarithm whose exponential a float holds
 class Spread:
     """What chance does to the figure of a result.
 
-    `deviations`, shape (REPLICATES,), are those of the figure's logarithm; `freedom` is the degrees
-    of freedom on which they rest.
+    `figure` is the median that is shown, `centre` what the interval lies around; `deviations`,
+    shape (REPLICATES,), are those of the centre's logarithm; `freedom` is the degrees of freedom on
+    which they rest.
     """
 
     figure: float
+    centre: float
     deviations: Samples
     freedom: float
 
     @property
     def variance(self) -> float:
-        """Of the figure's logarithm."""
+        """Of the centre's logarithm."""
         return float(self.deviations.var())
 
 
@@ -52,20 +56,19 @@ class Estimate:
 
 def spread_of(launches: Sequence[Samples], generator: np.random.Generator) -> Spread:
     """Resample `launches`, each an array of positive samples, REPLICATES times."""
-    size = max(_POOL, REPLICATES // len(launches))
-    blocks = [blocks_of(samples) for samples in launches]
-    medians = np.log([float(np.median(samples)) for samples in launches])
-    pools = np.stack(
-        [
-            one.widening * (np.log(_resampled_medians(samples, one, size, generator)) - median)
-            for samples, one, median in zip(launches, blocks, medians, strict=True)
-        ]
-    )
+    medians = medians_of(launches)
+    shown, logs = figure(launches), np.log(medians)
     if len(launches) == 1:
-        drawn = len(launches[0]) / blocks[0].length
-        return Spread(figure(launches), pools[0], max(1.0, drawn - 1))
-    deviations = _between_and_within(medians, pools, generator)
-    return Spread(figure(launches), deviations, float(len(launches) - 1))
+        blocks = blocks_of(launches[0])
+        pool = _pool(launches[0], blocks, REPLICATES, generator)
+        return Spread(shown, shown, pool, max(1.0, len(launches[0]) / blocks.length - 1))
+    if len(launches) < _MEDIANS_ALONE:
+        size = max(_POOL, REPLICATES // len(launches))
+        pools = np.stack([_pool(one, blocks_of(one), size, generator) for one in launches])
+        deviations = _between_and_within(logs, pools, generator)
+    else:
+        deviations = _between(logs, generator)
+    return Spread(shown, exp(float(centre(logs))), deviations, float(len(launches) - 1))
 
 
 def ratio(base: Spread, new: Spread) -> Estimate:
@@ -76,19 +79,29 @@ def ratio(base: Spread, new: Spread) -> Estimate:
     a, b = base.variance, new.variance
     rest = a**2 / base.freedom + b**2 / new.freedom
     freedom = (a + b) ** 2 / rest if rest > 0 else np.inf
-    return _estimate(new.figure / base.figure, new.deviations - base.deviations, freedom)
+    around = log(new.centre) - log(base.centre)
+    return _estimate(new.figure / base.figure, around, new.deviations - base.deviations, freedom)
 
 
 def own_interval(spread: Spread) -> Estimate:
     """Return the figure of a run with its interval."""
-    return _estimate(spread.figure, spread.deviations, spread.freedom)
+    return _estimate(spread.figure, log(spread.centre), spread.deviations, spread.freedom)
 
 
-def _estimate(value: float, deviations: Samples, freedom: float) -> Estimate:
-    """Stretch the percentiles of `deviations` by how much wider t is than a normal variable."""
+def _estimate(value: float, around: float, deviations: Samples, freedom: float) -> Estimate:
+    """Stretch the percentiles of `deviations` by how much wider t is than a normal variable.
+
+    The interval lies around the logarithm `around`, and holds `value`.
+    """
     low, high = t_975(max(1.0, freedom)) / NORMAL_975 * np.quantile(deviations, _TAILS)
-    bounds = (log(value) + min(low, 0.0), log(value) + max(high, 0.0))
+    bounds = (min(around + low, log(value)), max(around + high, log(value)))
     return Estimate(value, *(exp(min(max(bound, -_LARGEST), _LARGEST)) for bound in bounds))
+
+
+def _pool(samples: Samples, blocks: Blocks, size: int, generator: np.random.Generator) -> Samples:
+    """Return how far the logarithms of `size` resampled medians lie from that of `samples`."""
+    medians = np.log(_resampled_medians(samples, blocks, size, generator))
+    return blocks.widening * (medians - log(float(np.median(samples))))
 
 
 def _resampled_medians(
@@ -134,4 +147,15 @@ def _between_and_within(
     launch = generator.integers(0, count, (REPLICATES, count))
     member = generator.integers(0, pools.shape[1], (REPLICATES, count))
     deviations: Samples = centre(around[launch] + pools[launch, member])
+    return deviations
+
+
+def _between(medians: Samples, generator: np.random.Generator) -> Samples:
+    """Draw launches alone; return deviations of the centre of `medians`, which are logarithms.
+
+    As `_between_and_within`, what is drawn has the variance with L - 1 in its denominator.
+    """
+    count = len(medians)
+    around = sqrt(count / (count - 1)) * (medians - centre(medians))
+    deviations: Samples = centre(around[generator.integers(0, count, (REPLICATES, count))])
     return deviations

@@ -11,9 +11,10 @@ from nvrar_bench.compare.facts import differences, disagreements
 from nvrar_bench.compare.notes import notes
 from nvrar_bench.compare.points import Key, points_of
 from nvrar_bench.compare.verdicts import Candidate, Pair, Terms, judge
-from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult
+from nvrar_bench.errors import NvrarBenchError, Regression, Undecided, UsageError, WrongResult
 from nvrar_bench.results.record import RunRecord
 
+_DIFFERING = ("slower", "faster", "undecided")
 _NAMED = 5  # points that a message names; the table has all
 Named = tuple[str, RunRecord]  # the file's name first
 
@@ -28,22 +29,26 @@ def compare(base: Named, news: Sequence[Named], terms: Terms, seed: int) -> Docu
     problems = [text for new in news for text in _incomparable(base, new)]
     if problems:
         raise UsageError("; ".join(problems))
-    bases = {key: Candidate(result, seed, 0) for key, result in points_of(base[1]).items()}
+    bases = _candidates(base[1], seed, 0)
     return Document(
-        __version__, terms.threshold, terms.launch_spread, terms.any_state, CONFIDENCE, REPLICATES,
+        __version__, terms.threshold, terms.launch_spread, terms.one_state, CONFIDENCE, REPLICATES,
         seed, _run_facts(base),
         tuple(_comparison(base, new, bases, terms, seed) for new in news),
     )  # fmt: skip
 
 
-def outcome(document: Document, allow_missing: bool) -> NvrarBenchError | None:
+def outcome(
+    document: Document, allow_missing: bool, strict: bool = False
+) -> NvrarBenchError | None:
     """Return the error that the command ends with: the worst over all runs; None if all is well.
 
-    Missing points are worse than wrong results, and those worse than slower points.
+    Missing points are worse than wrong results, those worse than slower points, and those, if it is
+    `strict`, than undecided ones.
     """
+    ignored = {UsageError: allow_missing, Undecided: not strict}
     for kind, find in _OUTCOMES:
         texts = [find(one) for one in document.comparisons]
-        if kind is UsageError and allow_missing:
+        if ignored.get(kind):
             continue
         if any(texts):
             return kind("; ".join(filter(None, texts)))
@@ -71,22 +76,32 @@ def _incomparable(base: Named, new: Named) -> Iterator[str]:
 def _comparison(
     base: Named, new: Named, bases: Mapping[Key, Candidate], terms: Terms, seed: int
 ) -> Comparison:
-    others = points_of(new[1])
+    others = _candidates(new[1], seed, 1)
+    same_run = base[1].run.id == new[1].run.id
     pairs = {
-        key: Pair.of(candidate, Candidate(others[key], seed, 1), terms.any_state)
+        key: Pair.of(candidate, others[key], one_state=terms.one_state, same_run=same_run)
         for key, candidate in bases.items()
         if key in others
     }
+    points = tuple(judge(key, pair, terms) for key, pair in pairs.items())
+    differing = [] if terms.one_state else [one.key for one in points if one.verdict in _DIFFERING]
     return Comparison(
         _run_facts(new),
-        tuple(judge(key, pair, terms) for key, pair in pairs.items()),
+        points,
         (
             *(Missing(key, "new") for key in bases if key not in others),
             *(Missing(key, "base") for key in others if key not in bases),
         ),
         differences(base[1], new[1]),
-        tuple(notes(base[1], new[1], pairs)),
+        tuple(notes(base[1], new[1], pairs, differing)),
     )
+
+
+def _candidates(record: RunRecord, seed: int, side: int) -> dict[Key, Candidate]:
+    return {
+        key: Candidate(result, seed, side, record.one_state)
+        for key, result in points_of(record).items()
+    }
 
 
 def _run_facts(named: Named) -> RunFacts:
@@ -111,6 +126,10 @@ def _slower(one: Comparison) -> str:
     return _with_verdict(one, "slower", "slower")
 
 
+def _undecided(one: Comparison) -> str:
+    return _with_verdict(one, "undecided", "undecided, which --strict does not allow")
+
+
 def _with_verdict(one: Comparison, verdict: str, said: str) -> str:
     points = [point for point in one.points if point.verdict == verdict]
     if not points:
@@ -128,4 +147,9 @@ def _some(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_NAMED]) + (f", and {more} more" if more > 0 else "")
 
 
-_OUTCOMES = ((UsageError, _missing), (WrongResult, _wrong), (Regression, _slower))
+_OUTCOMES = (
+    (UsageError, _missing),
+    (WrongResult, _wrong),
+    (Regression, _slower),
+    (Undecided, _undecided),
+)

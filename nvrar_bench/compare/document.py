@@ -12,7 +12,7 @@ from nvrar_bench.compare.points import Key
 from nvrar_bench.results.shapes import to_text
 
 FORMAT = "nvrar-bench.comparison"
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 Verdict = Literal["slower", "faster", "same", "undecided", "wrong"]
 VERDICTS: tuple[Verdict, ...] = ("slower", "faster", "same", "undecided", "wrong")
 SIDES = ("base", "new")
@@ -34,7 +34,8 @@ class RunFacts:
 class Measured:
     """One run's figure at a point: the median of its launches' medians, with its interval.
 
-    `left_out` counts samples that found the machine in another state; nothing here is of those.
+    `left_out` counts samples in time that found the machine in another state, where one state was
+    asked for; nothing here is of those.
     """
 
     median_us: float | None
@@ -47,7 +48,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Point:
-    """A point that both runs have; `ratio` is new / base, None where there is none to speak of."""
+    """A point that both runs have; `ratio` is new / base, None where there is none to speak of.
+
+    `launches_needed` is about how many launches of each run would decide what is undecided; None
+    where it is decided, or more than `needed.MOST` launches would be needed, or launches cannot.
+    """
 
     key: Key
     base: Measured
@@ -56,6 +61,7 @@ class Point:
     low: float | None
     high: float | None
     verdict: Verdict
+    launches_needed: int | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Document:
     version: str
     threshold: float
     launch_spread: float
-    any_state: bool
+    one_state: bool
     confidence: float
     replicates: int
     seed: int

@@ -43,6 +43,8 @@ _OF_POINTS = {
     "nodes", "start",
 }  # fmt: skip
 _JUDGED = {"start", "oversubscribed", "soak"}  # of the environment, under other names here
+# Written since 1.3; a record without it is of all samples.
+_ONE_STATE = "one_state"
 _MEASURED = {"clocks", "ruler", "launches", "tuning"}  # of each run anew
 
 
@@ -91,8 +93,9 @@ def _start(record: RunRecord) -> Any:
 def _may_differ(record: RunRecord) -> Iterator[tuple[str, Any]]:
     yield "nvrar-bench", record.run.version
     yield "hosts", ", ".join(dict.fromkeys(place.host for place in record.topology.placement))
+    yield _ONE_STATE, record.one_state
     for name, value in record.settings.items():
-        if name not in _CONDITIONS and name not in _OF_POINTS | {"batch"}:
+        if name not in _CONDITIONS and name not in _OF_POINTS | {"batch", _ONE_STATE}:
             yield name, value
     for name, value in record.environment.items():
         if name not in _JUDGED | _MEASURED:

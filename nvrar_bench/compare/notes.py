@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
 
 from nvrar_bench.compare.points import Key, points_of
 from nvrar_bench.compare.verdicts import Pair, Readings, Side
-from nvrar_bench.measure.states import YARDSTICKS
+from nvrar_bench.measure.states import YARDSTICKS, is_near
 from nvrar_bench.results.doubts import TOLERATED
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.units import format_size
@@ -20,11 +22,19 @@ ONE_LAUNCH = (
 )
 
 
-def notes(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
-    """Yield what weakens a verdict or takes its place, worst last."""
+def notes(
+    base: RunRecord, new: RunRecord, pairs: Pairs, differing: Collection[Key]
+) -> Iterator[str]:
+    """Yield what weakens a verdict or takes its place, worst last.
+
+    Of the points that are `differing`, the machine may be why.
+    """
+    others = {key: pair for key, pair in pairs.items() if not pair.is_itself}
+    if len(others) < len(pairs):
+        yield _itself(len(pairs) - len(others), len(pairs))
     sides = {
-        "base": {key: pair.base for key, pair in pairs.items()},
-        "new": {key: pair.new for key, pair in pairs.items()},
+        "base": {key: pair.base for key, pair in others.items()},
+        "new": {key: pair.new for key, pair in others.items()},
     }
     single = [name for name, of in sides.items() if any(one.has_one_launch for one in of.values())]
     if single:
@@ -32,11 +42,17 @@ def notes(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
     yield from _left_out(sides)
     yield from _few_launches(sides)
     yield from _apart(pairs)
+    yield from _other_state({key: others[key] for key in differing if key in others}, len(pairs))
     yield from _launched_otherwise(base, new, pairs)
     for name, run in (("base", base), ("new", new)):
         if run.run.status != "complete":
             yield f"{name} is not complete: {run.run.status}"
         yield from _of_points(name, sides[name], run)
+
+
+def _itself(points: int, of: int) -> str:
+    where = "" if points == of else f" at {points} of {of} points"
+    return f"new is the same run as base{where}: the samples are the same, and so is every figure"
 
 
 def _left_out(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
@@ -52,7 +68,7 @@ def _left_out(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
 
 def _few_launches(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
     for name, of in sides.items():
-        kept = [one.kept_launches for one in of.values()]
+        kept = [one.kept_launches for one in of.values() if one.measured.left_out]
         few = [(some, every) for some, every in kept if some < min(FEW_LAUNCHES, every)]
         if few:
             yield (
@@ -69,8 +85,26 @@ def _apart(pairs: Pairs) -> Iterator[str]:
         yield (
             f"at {len(apart)} of {len(pairs)} points the machine was in another state, by the "
             f"yardstick: {base} us in base, {new} us in new; measure again, or judge nevertheless "
-            "with --any-state"
+            "without --one-state"
         )
+
+
+def _other_state(pairs: Pairs, of: int) -> Iterator[str]:
+    """The yardstick tells, in which no backend is."""
+    differing = [pair.readings_us for pair in pairs.values() if _is_in_other_state(pair)]
+    if differing:
+        base, new = map(_reading, differing[0])
+        yield (
+            f"at {len(differing)} of {of} points that are not the same the machine itself ran at "
+            f"another speed, by the yardstick: {base} us in base, {new} us in new; --one-state "
+            "compares only samples of one state"
+        )
+
+
+def _is_in_other_state(pair: Pair) -> bool:
+    base, new = (np.array(us, np.float64) for us in pair.readings_us)
+    known = base.shape == new.shape == (len(YARDSTICKS),)
+    return known and not (is_near(base, new) or is_near(new, base))
 
 
 def _launched_otherwise(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:

@@ -45,7 +45,10 @@ _MEASURED = {
     "high_us": _said(_US, "of its 95 % interval; null without one"),
     "samples": _said(_COUNT, "that count: without late ones"),
     "launches": _said(_COUNT, "that are compared"),
-    "left_out": _said(_COUNT, "samples in time that found the machine in another state"),
+    "left_out": _said(
+        _COUNT,
+        "samples in time that found the machine in another state; 0 unless that was asked for",
+    ),
 }
 _POINT = {
     **_KEY,
@@ -55,6 +58,9 @@ _POINT = {
     "low": _said(_RATIO, "of the ratio's 95 % interval"),
     "high": _said(_RATIO, "of the ratio's 95 % interval"),
     "verdict": {"enum": list(VERDICTS)},
+    "launches_needed": _said(
+        {"type": ["integer", "null"], "minimum": 2}, "of each run, to decide what is undecided"
+    ),
 }
 _DIFFERENCE = {"fact": _TEXT, "base": _TEXT, "new": _TEXT}
 _COMPARISON = {
@@ -73,7 +79,7 @@ _DOCUMENT = {
     "version": _said(_TEXT, "of nvrar-bench, that compared"),
     "threshold": _said(_PART, "0.05 is 5 %"),
     "launch_spread": _said(_PART, "intervals are so much wider where a run has one launch"),
-    "any_state": _said({"type": "boolean"}, "judged across states of the machine"),
+    "one_state": _said({"type": "boolean"}, "of samples that found the machine in one state"),
     "confidence": _said(_PART, "of all intervals"),
     "replicates": _said(_POSITIVE, "of the bootstrap"),
     "seed": _said(_COUNT, "of the bootstrap"),

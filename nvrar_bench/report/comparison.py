@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from nvrar_bench.compare.document import VERDICTS, Comparison, Document, Point
+from nvrar_bench.compare.needed import MOST
 from nvrar_bench.report.grid import NOTHING, VERDICT, Grid, plain_columns
 from nvrar_bench.report.show import show
 from nvrar_bench.units import MICROSECOND, format_latency
@@ -40,6 +41,30 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     yield from (f"differs: {difference}" for difference in comparison.differences)
     yield from (f"missing: {missing}" for missing in comparison.missing)
     yield from comparison.notes
+    yield from undecided(comparison.points)
+
+
+def undecided(points: Sequence[Point]) -> Iterator[str]:
+    """Say what would decide the points that are undecided."""
+    open_points = [point for point in points if point.verdict == "undecided"]
+    needed = [point.launches_needed for point in open_points if point.launches_needed]
+    if not open_points:
+        return
+    of = f"undecided: {len(open_points)} of {len(points)} points"
+    if not needed:
+        yield f"{of}; {MOST} launches of each run would decide none of them: {_why(open_points)}"
+        return
+    what = "them" if len(needed) == len(open_points) else f"{len(needed)} of them"
+    yield (
+        f"{of}; about {max(needed)} launches of each run would decide {what}: "
+        f"sweep --launches {max(needed)}"
+    )
+
+
+def _why(points: Sequence[Point]) -> str:
+    if all(point.ratio is None for point in points):
+        return "there is no interval; take more samples"
+    return "they lie at the threshold, have no interval, or the machine was in another state"
 
 
 def groups(points: Sequence[Point]) -> Iterator[tuple[str, list[Point]]]:

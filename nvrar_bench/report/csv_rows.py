@@ -113,7 +113,7 @@ def _rows(record: RunRecord) -> Iterator[Row]:
 def _sample_rows(record: RunRecord) -> Iterator[Row]:
     for repeat, result in numbered(record.results, point_of):
         head = (record.run.id, *point_of(result), repeat)
-        counted, late, index = in_median(result).tolist(), set(result.late), 0
+        counted, late, index = in_median(result, record.one_state).tolist(), set(result.late), 0
         for launch, count in enumerate(result.launch_samples):
             for place in range(index, index + count):
                 sample = result.samples_us[place]

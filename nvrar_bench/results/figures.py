@@ -20,11 +20,11 @@ from nvrar_bench.measure.launches import (
     within,
 )
 from nvrar_bench.measure.states import (
-    Common,
     Masks,
     Stretches,
     common_state,
     cut_launches,
+    everything,
     samples_of,
 )
 from nvrar_bench.measure.statistics import Summary, algbw, busbw, summarize
@@ -63,14 +63,15 @@ def figures(
     late: Sequence[int],
     target: float | None,
     stretches: Sequence[Stretch] = (),
+    one_state: bool = False,
 ) -> Figures:
     """Return the figures of `samples_us`, launch after launch, without those at the places `late`.
 
     `launch_samples` says how many samples each launch took, `stretches` what the yardstick said
     beside them, empty where that is unknown; either adds up to all. `target` is the precision asked
-    for, or None. The median is of the fastest state of the machine that nearly all launches were
-    in; a launch without a sample of that state, in time, is left out. Where that would leave
-    nothing, late samples are in the figures, and a doubt says so.
+    for, or None. With `one_state` the median is of the fastest state of the machine that nearly all
+    launches were in; a launch without a sample of that state, in time, is left out. Where nothing
+    would be left, late samples are in the figures, and a doubt says so.
 
     Raises:
         UsageError: launches, late samples or stretches that these samples do not have.
@@ -78,12 +79,12 @@ def figures(
     samples = np.asarray(samples_us, np.float64)
     launches = _stretches(launch_samples, stretches)
     in_time = _in_time(len(samples), launch_samples, late)
-    common = common_state(launches)
+    parts_chosen, is_restless = _chosen(launches, one_state)
     doubts = list(of_time(launch_samples, in_time))
-    in_time, chosen = _never_none(in_time, samples_of(launches, common.chosen[0]))
-    doubts += of_state(launch_samples, chosen, common.apart)
+    in_time, chosen = _never_none(in_time, samples_of(launches, parts_chosen))
+    doubts += of_state(launch_samples, chosen, is_restless)
     summary = summarize(samples[in_time] / _MICRO)
-    state = _state(launches, common, int(np.sum(in_time & ~chosen)))
+    state = _state(launches, parts_chosen, int(np.sum(in_time & ~chosen)))
     parts = cut(samples, launch_samples, in_time & chosen)
     part_kept = float(np.mean(chosen[in_time]))
     return _figures(summary, parts, target, state, doubts, part_kept)
@@ -94,16 +95,17 @@ def stretches_of(result: Result) -> list[Stretches]:
     return _stretches(result.launch_samples, result.stretches)
 
 
-def in_median(result: Result) -> Masks:
-    """Say of each sample, shape (n,), whether the median of `result` is of it."""
+def in_median(result: Result, one_state: bool) -> Masks:
+    """Say of each sample, shape (n,), whether the median is of it; `one_state` as in `figures`."""
     launches = stretches_of(result)
     in_time = _in_time(len(result.samples_us), result.launch_samples, result.late)
-    in_time, chosen = _never_none(in_time, samples_of(launches, common_state(launches).chosen[0]))
+    chosen = samples_of(launches, _chosen(launches, one_state)[0])
+    in_time, chosen = _never_none(in_time, chosen)
     return in_time & chosen
 
 
 def launches_in_state(result: Result) -> int:
-    """How many launches the median of `result` is of; 0 if none was in any state for long."""
+    """How many launches the median of `result`, of one state, is of; 0 if none was in any."""
     is_restless = common_state(stretches_of(result)).apart
     return 0 if is_restless else len(result.launches.medians_us)
 
@@ -116,6 +118,14 @@ def _stretches(launch_samples: Sequence[int], stretches: Sequence[Stretch]) -> l
         return cut_launches([s.samples for s in stretches], readings, launch_samples)
     except ValueError as error:
         raise UsageError(f"stretches: {error}; allowed: parts of the launches") from error
+
+
+def _chosen(launches: Sequence[Stretches], one_state: bool) -> tuple[Sequence[Masks], bool]:
+    """Choose stretches: those of one state, or all; and whether there is no state for long."""
+    if not one_state:
+        return everything(launches)[0], False
+    common = common_state(launches)
+    return common.chosen[0], common.apart
 
 
 def _in_time(samples: int, counts: Sequence[int], late: Sequence[int]) -> Masks:
@@ -137,11 +147,12 @@ def _never_none(in_time: Masks, chosen: Masks) -> tuple[Masks, Masks]:
     return in_time, chosen if (in_time & chosen).any() else everything
 
 
-def _state(launches: Sequence[Stretches], common: Common, left_out: int) -> State:
-    if common.centre_us is None:
+def _state(launches: Sequence[Stretches], chosen: Sequence[Masks], left_out: int) -> State:
+    met = [s.readings_us[mask] for s, mask in zip(launches, chosen, strict=True)]
+    readings = np.concatenate(met)
+    if not len(readings) or np.isnan(readings).any():
         return State(None, None, None, left_out)
-    met = [s.readings_us[mask] for s, mask in zip(launches, common.chosen[0], strict=True)]
-    flag, copy, work = np.median(np.concatenate(met), axis=0).tolist()
+    flag, copy, work = np.median(readings, axis=0).tolist()
     return State(_digits(flag), _digits(copy), _digits(work), left_out)
 
 
@@ -197,10 +208,12 @@ def _reached(median: float, interval: Interval | None) -> float | None:
 
 def make_result(
     *, ranks: int, samples_us: tuple[float, ...], launch_samples: tuple[int, ...],
-    late: tuple[int, ...], target: float | None, warnings: tuple[str, ...], **facts: Any,
+    late: tuple[int, ...], target: float | None, warnings: tuple[str, ...],
+    one_state: bool = False, **facts: Any,
 ) -> Result:  # fmt: skip
     """Return a result of `facts`, the fields of Result that are not computed from its samples."""
-    found = figures(samples_us, launch_samples, late, target, facts.get("stretches", ()))
+    stretches = facts.get("stretches", ())
+    found = figures(samples_us, launch_samples, late, target, stretches, one_state)
     seconds = found.latency_us.median / _MICRO
     return Result(
         **facts,
@@ -225,14 +238,22 @@ _COMPUTED = (
 )  # fmt: skip
 
 
-def replay(record: RunRecord) -> RunRecord:
-    """Compute all figures of a record anew from its samples."""
+def replay(record: RunRecord, one_state: bool = False) -> RunRecord:
+    """Compute all figures of a record anew from its samples.
+
+    The medians are of one state of the machine with `one_state`, or where the run asked for it.
+    """
+    if one_state:
+        record = replace(record, settings={**record.settings, "one_state": True})
     return replace(record, results=tuple(_replayed(r, record) for r in record.results))
 
 
 def _replayed(result: Result, record: RunRecord) -> Result:
     raw = {f.name: getattr(result, f.name) for f in fields(Result) if f.name not in _COMPUTED}
-    return make_result(ranks=record.topology.ranks, target=result.precision.target, **raw)
+    return make_result(
+        ranks=record.topology.ranks, target=result.precision.target, one_state=record.one_state,
+        **raw,
+    )  # fmt: skip
 
 
 def _latency(summary: Summary) -> Latency:

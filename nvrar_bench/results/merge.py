@@ -48,7 +48,7 @@ def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> R
         run=_run([record.run for record in records]),
         settings={**first.settings, "launches": launches},
         environment=combined([launch for each in facts for launch in each]),
-        results=tuple(merged(group, launches, first.topology.ranks) for group in groups),
+        results=tuple(merged(group, launches, first) for group in groups),
         skipped=_skipped(records),
         errors=tuple(_errors(records, counts)),
     )

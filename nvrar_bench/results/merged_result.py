@@ -38,8 +38,8 @@ def matched(records: Sequence[RunRecord], names: Sequence[str]) -> list[list[Par
     return list(found.values())
 
 
-def merged(parts: Sequence[Part], launches: int, ranks: int) -> Result:
-    """Return the result of all `parts`, for a record of `launches` launches on `ranks` ranks.
+def merged(parts: Sequence[Part], launches: int, first: RunRecord) -> Result:
+    """Return the result of all `parts`, for a record of `launches` launches like `first`.
 
     Raises:
         UsageError: a result contradicts itself, or another one.
@@ -49,15 +49,16 @@ def merged(parts: Sequence[Part], launches: int, ranks: int) -> Result:
         _require_same_terms(parts[0], part)
     results = [part.result for part in parts]
     try:
-        return _joined(results, launches, ranks)
+        return _joined(results, launches, first)
     except NvrarBenchError as error:
         raise UsageError(f"{_where(parts[0])}: {error}") from error
 
 
-def _joined(results: Sequence[Result], launches: int, ranks: int) -> Result:
+def _joined(results: Sequence[Result], launches: int, run: RunRecord) -> Result:
     first = results[0]
     return make_result(
-        ranks=ranks,
+        ranks=run.topology.ranks,
+        one_state=run.one_state,
         samples_us=tuple(chain.from_iterable(r.samples_us for r in results)),
         launch_samples=tuple(chain.from_iterable(r.launch_samples for r in results)),
         late=_late(results),

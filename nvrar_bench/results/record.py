@@ -14,10 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
-import numpy as np
-
 from nvrar_bench.errors import UsageError
-from nvrar_bench.measure.states import is_near
 from nvrar_bench.results.older import of_another_version, upgraded
 from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION, first_problem
 from nvrar_bench.results.shapes import parse_json
@@ -137,25 +134,16 @@ class Stretch:
 
 @dataclass(frozen=True)
 class State:
-    """The state of the machine that the figures are of: what the yardstick said in it.
+    """What the yardstick said beside the samples that the median is of.
 
-    Medians of its stretches; None where unknown. `left_out` counts samples, in time, of others.
+    Medians of their stretches; None where unknown. `left_out` counts samples, in time, that the
+    median is not of because they found the machine in another state: 0 unless that was asked for.
     """
 
     flag_us: float | None
     copy_us: float | None
     work_us: float | None
     left_out: int
-
-    def is_like(self, other: State) -> bool:
-        """Say whether figures of the two can be compared; so it is where one is unknown."""
-        mine, others = (
-            np.array([state.flag_us, state.copy_us, state.work_us], np.float64)
-            for state in (self, other)
-        )
-        if np.isnan([mine, others]).any():
-            return True
-        return bool(is_near(mine, others) or is_near(others, mine))
 
 
 @dataclass(frozen=True)
@@ -282,6 +270,11 @@ class RunRecord:
             FORMAT, FORMAT_VERSION, run, dict(settings), topology, environment=dict(environment)
         )
 
+    @property
+    def one_state(self) -> bool:
+        """Whether medians are of samples that found the machine in one state; else of all."""
+        return self.settings.get("one_state") is True
+
     def with_result(self, result: Result) -> RunRecord:
         """Add a result."""
         return replace(self, results=(*self.results, result))
@@ -361,6 +354,8 @@ def _convert(kind: Any, value: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return _convert_union(arguments, value)
+    if origin is tuple and arguments[0] in (int, float):  # of which there may be millions
+        return tuple(map(arguments[0], value))
     if origin is tuple:
         return tuple(_convert(arguments[0], item) for item in value)
     if is_dataclass(kind):

@@ -42,9 +42,26 @@ def problems(value: Any, schema: Schema, where: str) -> Iterator[str]:
         yield from _out_of_bounds(value, schema, place)
     if isinstance(value, dict):
         yield from _in_object(value, schema, where)
-    if isinstance(value, list) and "items" in schema:
+    if isinstance(value, list) and "items" in schema and not _fit(value, schema["items"]):
         for i, item in enumerate(value):
             yield from problems(item, schema["items"], f"{where}[{i}]")
+
+
+_PLAIN_WORDS = {"type", "minimum", "maximum", "description"}
+_PLAIN: dict[str, set[type]] = {"number": {int, float}, "integer": {int}}
+
+
+def _fit(values: list[Any], schema: Schema) -> bool:
+    """Say whether `values` are numbers that fit `schema`, without a look at each in Python.
+
+    A record of many launches has millions. False says that they have to be looked at one by one.
+    """
+    kinds = _PLAIN.get(str(schema.get("type")), set())
+    if not (values and _PLAIN_WORDS.issuperset(schema) and kinds.issuperset(map(type, values))):
+        return False
+    most = min(schema.get("maximum", sys.float_info.max), sys.float_info.max)
+    least: float = schema.get("minimum", -sys.float_info.max)
+    return bool(least <= min(values) and max(values) <= most)
 
 
 def _is_number(value: Any) -> bool:

@@ -40,7 +40,7 @@ class Block:
     """The collective work of a block; every rank does the same.
 
     `watch` bounds the time spent on one case, `alive` says that there was progress, `told` hears of
-    every round how many of the points are done.
+    every round how many of the points are done. `one_state` is that of the points.
     """
 
     def __init__(
@@ -50,10 +50,12 @@ class Block:
         watch: Callable[[Case], AbstractContextManager[object]],
         alive: Callable[[], None],
         told: Callable[[int, int], None] = lambda *_: None,
+        one_state: bool = False,
     ) -> None:
         self._device, self._world = device, device.world
         self._start, self._gate = start, start.gate
         self._watch, self._alive, self._told = watch, alive, told
+        self._one_state = one_state
         self._last: Nanoseconds | None = None  # what the yardstick said behind the turn before
         self.points: list[Point] = []
 
@@ -64,7 +66,10 @@ class Block:
         """Prepare a point for each of the backends, with `batch` calls a sample; collective."""
         for backend in backends:
             operation = backend.prepare(case, buffers.send, buffers.recv)
-            point = Point(backend.name, case, operation, buffers, known, rule(), batch=batch)
+            point = Point(
+                backend.name, case, operation, buffers, known, rule(), batch=batch,
+                one_state=self._one_state,
+            )  # fmt: skip
             self.add_point(point)
 
     def add_point(self, point: Point) -> None:

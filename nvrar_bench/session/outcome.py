@@ -103,6 +103,7 @@ def result_of(
         launch_samples=(len(samples),),
         late=point.late,
         target=point.rule.target(),
+        one_state=point.one_state,
         warnings=(*device.warnings(), *point.operation.warnings, *_of_batch(point)),
         backend=point.backend,
         variant=point.operation.variant + suffix,

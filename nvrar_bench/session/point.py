@@ -38,7 +38,8 @@ class Turn:
 class Point:
     """A backend's operation at a case, its rule, its turns and its checks on this rank.
 
-    `batch`: calls of a sample, which follow each other.
+    `batch`: calls of a sample, which follow each other. With `one_state` the figures are of samples
+    that found the machine in one state.
     """
 
     backend: str
@@ -53,6 +54,7 @@ class Point:
     seconds: float = 0.0
     stop_reason: str = "unfinished"
     batch: int = 1
+    one_state: bool = False
 
     @property
     def durations(self) -> Nanoseconds:
@@ -93,12 +95,14 @@ class Point:
         return calls
 
     def _counting(self) -> Nanoseconds:
-        """Return the samples that are in the figures: in time, and of one state of the machine."""
-        stretches = self.stretches
-        ((chosen,),) = common_state([stretches]).chosen
-        counts = stretches.of_samples(chosen)
+        """Return the samples that the median is of."""
+        durations, stretches = self.durations, self.stretches
+        counts = np.ones(len(durations), bool)
+        if self.one_state:
+            ((chosen,),) = common_state([stretches]).chosen
+            counts = stretches.of_samples(chosen)
         counts[list(self.late)] = False
-        return self.durations[counts]
+        return durations[counts]
 
     def wrong(self) -> int:
         """Count what was wrong on this rank: elements, and memory around the output."""

@@ -239,7 +239,7 @@ class Session:
         return Block(
             self._device, self._start,
             lambda case: self._watch(f"the case {describe(case, stage)}"),
-            self._guard.renew, told,
+            self._guard.renew, told, self._settings.one_state,
         )  # fmt: skip
 
     def _run_block(

@@ -36,6 +36,7 @@ class Settings:
     graph: int = 1
     cold_cache: bool = False
     share_gpu: bool = False
+    one_state: bool = False  # medians are of samples that found the machine in one state
     soak: SoakLimit | None = None
     tune: Tune | None = None
     launches: int = 1  # that the record holds: a run is one, and merging counts them
@@ -82,6 +83,7 @@ class Settings:
             "cold_cache": self.cold_cache,
             "share_gpu": self.share_gpu,
             "mapped_nodes": self.tuning.mapped_nodes,
+            "one_state": self.one_state,
             "soak": self._soak(),
             "first_epoch": self.tuning.first_epoch,
             "launches": self.launches,

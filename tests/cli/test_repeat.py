@@ -131,6 +131,7 @@ def test_as_many_launches_as_share_a_state(run_command: Any, tmp_path: Path):
     assert (done.code, "[1/3] launch\n" in done.stderr) == (0, True)
     # One launch of a restless machine may have been in no state for long.
     assert re.search(r"s left; [01] of 2 in one state so far\n", done.stderr)
+    assert read(path)["settings"]["one_state"] is True
     (result,) = read(path)["results"]
     taken, shared = len(result["launch_samples"]), len(result["launches"]["medians_us"])
     told = any("--launches 2 were asked for" in text for text in result["warnings"])
@@ -277,13 +278,13 @@ def test_what_ended_is_kept_when_a_launch_cannot_start(
     assert [each["message"] for each in record["errors"]] == ["the run ended after launch 1: no"]
 
 
-def _launches(*work_us: float | None) -> list[tuple[int, RunRecord | None]]:
+def _launches(*work_us: float | None, one_state: bool = True) -> list[tuple[int, RunRecord | None]]:
     """Launches of two points; the yardstick of the first differs, that of the second does not."""
     times = [[10.0] * 30]
     points = [[samples.result(times, stretches=samples.states(times, us))] for us in work_us]
     calm = samples.result(times, 8192, stretches=samples.states(times, 3.0))
     return [
-        (0, samples.record(*point, calm, run_id=f"{number:032x}"))
+        (0, samples.record(*point, calm, run_id=f"{number:032x}", one_state=one_state))
         for number, point in enumerate(points)
     ]
 
@@ -321,7 +322,9 @@ def test_states_are_not_asked_for_without_a_maximum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = tmp_path / "all.json"
-    assert _repeated(path, 3, _start(*_launches(CALM, BUSY, 7.0)), monkeypatch) == 0
+    assert (
+        _repeated(path, 3, _start(*_launches(CALM, BUSY, 7.0, one_state=False)), monkeypatch) == 0
+    )
     assert "were asked for" not in path.read_text()
 
 
@@ -332,7 +335,7 @@ def test_no_state_for_long_is_no_state(tmp_path: Path, monkeypatch: pytest.Monke
     for number in range(3):
         stretches = samples.states(times, *(3.0 * 1.2 ** (i + 10 * number) for i in range(10)))
         restless = samples.result([[10.0] * 100], stretches=stretches)
-        ends.append((0, samples.record(restless, run_id=f"{number:032x}")))
+        ends.append((0, samples.record(restless, run_id=f"{number:032x}", one_state=True)))
     assert _repeated(path, 2, _start(*ends), monkeypatch, most=3) == 0
     (result,) = read(path)["results"]
     assert "launches: 0 of 3 found the machine in one state" in "".join(result["warnings"])

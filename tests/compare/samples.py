@@ -50,9 +50,9 @@ def states(launches: Sequence[Sequence[float]], *work_us: float | None) -> tuple
     )
 
 
-def pair_of(base: Result, new: Result, any_state: bool = False) -> Pair:
-    """Two results at one point, with seed 0."""
-    return Pair.of(Candidate(base, 0, 0), Candidate(new, 0, 1), any_state)
+def pair_of(base: Result, new: Result, one_state: bool = False) -> Pair:
+    """Two results of two runs at one point, with seed 0."""
+    return Pair.of(Candidate(base, 0, 0), Candidate(new, 0, 1), one_state=one_state)
 
 
 def record(*results: Result, run_id: str = "a" * 32, **changes: Any) -> RunRecord:
@@ -91,7 +91,7 @@ def known() -> Document:
     base = [steady, steady, *(result(TWICE, size) for size in sizes), result(TWICE, 8)]
     changed: list[Result] = [
         result(SLOW), steady, result([[8.0] * 10] * 2, 8192), result([[10.4] * 10] * 2, 16384),
-        result([[10.0] * 9, [11.0] * 9], 32768, stop_reason="unfinished"),
+        result([[10.0] * 9, [10.6] * 9], 32768, stop_reason="unfinished"),
         result(TWICE, 65536, check=FAILED), result([[10.0] * 5], 16),
     ]  # fmt: skip
     new = record(*changed, run_id="b" * 32, iters=100)

@@ -75,8 +75,10 @@ def test_several_launches_are_what_loops_give(between: float) -> None:
     found = spread_of(runs, seeded())
     expected = spread_in_loops([[float(x) for x in run] for run in runs], seeded())
     assert found.deviations == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    figure = exp(centre_in_loops([log(median(run)) for run in runs]))
-    assert (found.figure, found.freedom) == (pytest.approx(figure, rel=1e-12), 2.0)
+    medians = [median(run) for run in runs]
+    middle = exp(centre_in_loops([log(one) for one in medians]))
+    assert (found.figure, found.freedom) == (median(medians), 2.0)
+    assert found.centre == pytest.approx(middle, rel=1e-12)
 
 
 def test_many_samples_are_drawn_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +115,8 @@ def test_percentiles_are_those_of_scipys_bootstrap() -> None:
     theirs = stats.bootstrap(
         (samples,), np.median, n_resamples=20000, method="percentile", rng=1, batch=2000
     ).confidence_interval
-    ours = own_interval(Spread(median(samples), spread_of([samples], seeded()).deviations, np.inf))
+    middle, deviations = median(samples), spread_of([samples], seeded()).deviations
+    ours = own_interval(Spread(middle, middle, deviations, np.inf))
     width = theirs.high - theirs.low
     assert ours.low == pytest.approx(theirs.low, abs=0.1 * width)
     assert ours.high == pytest.approx(theirs.high, abs=0.1 * width)
@@ -148,7 +151,7 @@ def test_launches_that_agree_too_well_vary_as_their_samples_do() -> None:
 
 def test_an_interval_is_stretched_by_t() -> None:
     deviations = np.linspace(-0.01, 0.03, 4001)
-    found = own_interval(Spread(8.0, deviations, 2.0))
+    found = own_interval(Spread(8.0, 8.0, deviations, 2.0))
     k = stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975)
     assert found.low == pytest.approx(8 * exp(-0.009 * k), rel=1e-9)
     assert found.high == pytest.approx(8 * exp(0.029 * k), rel=1e-9)
@@ -157,7 +160,7 @@ def test_an_interval_is_stretched_by_t() -> None:
 def test_the_degrees_of_freedom_of_a_ratio_are_welchs() -> None:
     generator = seeded(9)
     a, b = generator.normal(0, 0.01, SIZE), generator.normal(0, 0.02, SIZE)
-    found = ratio(Spread(10.0, a, 2.0), Spread(12.0, b, 9.0))
+    found = ratio(Spread(10.0, 10.0, a, 2.0), Spread(12.0, 12.0, b, 9.0))
     va, vb = float(a.var()), float(b.var())
     freedom = (va + vb) ** 2 / (va**2 / 2 + vb**2 / 9)
     low, high = np.quantile(b - a, [0.025, 0.975])
@@ -168,11 +171,19 @@ def test_the_degrees_of_freedom_of_a_ratio_are_welchs() -> None:
 
 
 def test_the_interval_holds_the_figure_and_is_finite() -> None:
-    skew = Spread(1.0, np.full(SIZE, 0.5), 1.0)
+    skew = Spread(1.0, 1.0, np.full(SIZE, 0.5), 1.0)
     assert own_interval(skew).low == 1.0
-    wild = Spread(1e12, np.linspace(-99, 99, SIZE), 1.0)
+    wild = Spread(1e12, 1e12, np.linspace(-99, 99, SIZE), 1.0)
     found = ratio(wild, wild)
     assert 0 < found.low <= 1 <= found.high < np.inf
+
+
+def test_the_interval_lies_around_the_centre_and_holds_the_figure() -> None:
+    deviations = np.linspace(-0.01, 0.01, 4001)
+    k = stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975)
+    found = own_interval(Spread(8.0, 8.2, deviations, 4.0))
+    assert (found.value, found.low) == (8.0, pytest.approx(8.0, rel=1e-12))
+    assert found.high == pytest.approx(8.2 * exp(0.0095 * k), rel=1e-9)
 
 
 def test_equal_samples_have_an_interval_of_no_width() -> None:

@@ -128,11 +128,30 @@ def stretches(*states: tuple[int, tuple[float, float, float]]) -> tuple[Stretch,
     return tuple(Stretch(samples, *readings) for samples, readings in states)
 
 
-def test_the_median_is_of_the_fastest_state_and_percentiles_are_of_all() -> None:
+def of_states(
+    *states: tuple[int, tuple[float, float, float]],
+) -> tuple[tuple[Stretch, ...], bool]:
+    """Stretches, and that one state is asked for."""
+    return stretches(*states), True
+
+
+def test_all_samples_in_time_count_whatever_the_machine_did() -> None:
+    calm, busy = normal(100), normal(300, 2, mean=150.0)
+    states = stretches((100, CALM), (300, BUSY))
+    found = figures(calm + busy, (400,), (0, 200), None, states)
+    plain = figures(calm + busy, (400,), (0, 200), None)
+    assert found == replace(plain, state=State(0.1, 2.4, 3.75, 0))  # the middle of its stretches
+    restless = stretches(*[(4, (0.1, 2.0, 3.0 * 1.2**i)) for i in range(100)])
+    assert figures(calm + busy, (400,), (0, 200), None, restless).doubts == plain.doubts
+    launches = figures(calm + busy, (100, 300), (), None, states).launches
+    assert len(launches.medians_us) == launches.count == 2
+
+
+def test_with_one_state_the_median_is_of_the_fastest_and_percentiles_are_of_all() -> None:
     calm, busy = normal(100), normal(300, 2, mean=150.0)
     found = figures(
         calm[:50] + busy + calm[50:], (400,), (0, 60), None,
-        stretches((50, CALM), (300, BUSY), (50, CALM)),
+        stretches((50, CALM), (300, BUSY), (50, CALM)), one_state=True,
     )  # fmt: skip
     alone, everything = of(calm[1:]), of(calm[1:50] + busy[:10] + busy[11:] + calm[50:])
     latency = everything.latency_us
@@ -150,20 +169,21 @@ def test_the_median_is_of_the_fastest_state_and_percentiles_are_of_all() -> None
 def test_who_needs_more_samples_of_a_state_has_to_take_more_of_all() -> None:
     follow = RECORDED["follow"]
     others = [2 * sample for sample in follow] * 2
-    found = figures(follow + others, (900,), (), None, stretches((300, CALM), (600, BUSY)))
+    found = figures(follow + others, (900,), (), None, *of_states((300, CALM), (600, BUSY)))
     assert "these 300 tell as much of the median as 15 independent ones" in the_doubt(found)
     assert "raise --iters to 3000" in the_doubt(found)  # 900 x 50 / 15.2, rounded up
     samples = normal(100)
     reached = of(samples).precision.reached or 0.0
     both = samples + [2 * sample for sample in samples]
-    missed = figures(both, (200,), (), 0.51 * reached, stretches((100, CALM), (100, BUSY)))
+    missed = figures(both, (200,), (), 0.51 * reached, *of_states((100, CALM), (100, BUSY)))
     assert "allow about 770 samples" in missed.doubts[0]
 
 
 def test_launches_that_were_in_another_state_are_told() -> None:
     runs = [normal(100), normal(100, 2), normal(100, 3, mean=150.0)]
     samples = [sample for run in runs for sample in run]
-    found = figures(samples, (100,) * 3, (), None, stretches((100, CALM), (100, CALM), (100, BUSY)))
+    asked = of_states((100, CALM), (100, CALM), (100, BUSY))
+    found = figures(samples, (100,) * 3, (), None, *asked)
     plain = figures(samples[:200], (100,) * 2, (), None)
     assert found.latency_us.median == plain.latency_us.median
     assert found.launches == replace(plain.launches, count=3)
@@ -177,16 +197,16 @@ def test_launches_that_were_in_another_state_are_told() -> None:
 @pytest.mark.parametrize(("samples", "is_told"), [(100, True), (99, False)])
 def test_a_machine_that_stays_in_no_state_is_told(samples: int, is_told: bool) -> None:
     states = [(1, (0.1, 2.0, 3.0 * 1.2**i)) for i in range(samples)]
-    found = figures(normal(samples), (samples,), (), None, stretches(*states))
+    found = figures(normal(samples), (samples,), (), None, *of_states(*states))
     plain = of(normal(samples))
-    assert replace(found, doubts=()) == replace(plain, doubts=())
+    assert replace(found, doubts=(), state=plain.state) == replace(plain, doubts=())
     said = "the machine was in no state for long, and the figures are of all its states"
     assert any(said in doubt for doubt in found.doubts) == is_told
 
 
 def test_where_the_state_has_late_samples_alone_all_in_time_count() -> None:
     samples = normal(60)
-    found = figures(samples, (60,), range(30), None, stretches((30, CALM), (30, BUSY)))
+    found = figures(samples, (60,), range(30), None, *of_states((30, CALM), (30, BUSY)))
     assert found.latency_us == of(samples[30:]).latency_us
     assert found.state.left_out == 0
 
@@ -207,9 +227,11 @@ def test_which_samples_the_median_is_of(late, work_us, counted) -> None:
     result = replace(
         RESULT, samples_us=samples, launch_samples=(4,), late=late, stretches=stretches
     )
-    assert in_median(result).tolist() == [bool(each) for each in counted]
-    found = figures(samples, (4,), late, None, stretches)
-    assert found.latency_us.median == np.median(np.array(samples)[in_median(result)])
+    assert in_median(result, one_state=True).tolist() == [bool(each) for each in counted]
+    for one_state in (False, True):
+        found = figures(samples, (4,), late, None, stretches, one_state)
+        chosen = np.array(samples)[in_median(result, one_state)]
+        assert found.latency_us.median == np.median(chosen)
 
 
 def test_stretches_that_are_no_parts_of_launches() -> None:
@@ -327,6 +349,20 @@ def test_replay_reproduces_a_record_to_the_digit() -> None:
     assert any(result.warnings[1:] for result in record.results)
     assert replay(record) == record
     assert replay(RunRecord.from_json(json.dumps(record.to_json()))) == record
+
+
+def test_a_replay_takes_all_samples_unless_the_run_or_its_reader_asks_for_one_state() -> None:
+    asked, calm, busy = of_states((100, CALM), (100, BUSY)), normal(100), normal(100, 2, 150.0)
+    samples = tuple(calm + busy)
+    record = recorded_run()
+    one = replace(
+        record.results[0], samples_us=samples, launch_samples=(200,), late=(), stretches=asked[0]
+    )
+    record = replace(record, results=(one,))
+    assert replay(record).results[0].latency_us.median == round(float(np.median(samples)), 4)
+    in_state = replay(record, one_state=True)
+    assert in_state.results[0].latency_us.median == round(float(np.median(calm)), 4)
+    assert (in_state.settings["one_state"], replay(in_state)) == (True, in_state)
 
 
 def test_replay_corrects_figures_and_keeps_other_warnings() -> None:

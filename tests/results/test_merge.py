@@ -65,9 +65,10 @@ def test_each_launch_keeps_its_stretches() -> None:
 def test_the_figure_is_of_the_state_that_launches_have_in_common() -> None:
     """Of three launches two were in the fast state, and the slow one's other half is left out."""
     calm, busy = Stretch(20, 0.1, 2.0, 3.0), Stretch(20, 0.1, 2.0, 4.0)
-    one = record(result(*[1.0] * 20, *[9.0] * 20, stretches=(calm, busy)))
-    other = record(result(*[2.0] * 20, *[9.0] * 20, late=(1,), stretches=(calm, busy)))
-    slow = record(result(*[9.0] * 40, stretches=(busy, busy)))
+    asked = {"settings": {"one_state": True}}
+    one = record(result(*[1.0] * 20, *[9.0] * 20, stretches=(calm, busy)), **asked)
+    other = record(result(*[2.0] * 20, *[9.0] * 20, late=(1,), stretches=(calm, busy)), **asked)
+    slow = record(result(*[9.0] * 40, stretches=(busy, busy)), **asked)
     (merged,) = merge([one, other, slow]).results
     assert (merged.latency_us.median, merged.latency_us.max) == (1.5, 9.0)
     assert merged.launches.medians_us == (1.0, 2.0)

@@ -162,9 +162,18 @@ def test_samples_that_a_rank_began_late_are_named_and_left_out(alone):
     assert (result.latency_us.median, result.latency_us.max) == (1.5, 2.0)
 
 
-def test_samples_of_another_state_of_the_machine_are_told_and_left_out(alone):
+@pytest.mark.parametrize(
+    ("one_state", "median", "state", "counted"),
+    [
+        (False, 2.0, State(0.1, 2.8, 3.6, 0), [1e-6] * 20 + [5e-6] * 20 + [2e-6] * 40),
+        (True, 1.0, State(0.1, 2.0, 2.3, 60), [1e-6] * 20),
+    ],
+)
+def test_samples_of_another_state_of_the_machine_are_left_out_if_asked_for(
+    alone, one_state, median, state, counted
+):
     calm, busy = (100, 2000, 2300), (100, 2800, 3600)
-    one = measured(samples=())
+    one = replace(measured(samples=()), one_state=one_state)
     on_time = np.zeros(40, np.int64)
     one.turns = [
         turn(np.array([1000] * 20 + [5000] * 20), on_time, calm, busy),
@@ -174,11 +183,11 @@ def test_samples_of_another_state_of_the_machine_are_told_and_left_out(alone):
     assert result.stretches == (
         Stretch(20, 0.1, 2.0, 2.3), Stretch(20, 0.1, 2.8, 3.6), Stretch(40, 0.1, 2.8, 3.6)
     )  # fmt: skip
-    assert (result.latency_us.median, result.latency_us.max) == (1.0, 5.0)
-    assert result.state == State(0.1, 2.0, 2.3, 60)
+    assert (result.latency_us.median, result.latency_us.max) == (median, 5.0)
+    assert result.state == state
     one.rule = Seen()
     one.next_turn()
-    assert (one.rule.taken.samples.tolist(), one.rule.taken.calls) == ([1e-6] * 20, 80)
+    assert (one.rule.taken.samples.tolist(), one.rule.taken.calls) == (counted, 80)
 
 
 class Seen(Iterations):
