@@ -6,10 +6,10 @@ are GB/s here, because the record is an edge: people and scripts read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import uuid4
@@ -19,6 +19,7 @@ from nvrar_bench.results.older import of_another_version, upgraded
 from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION, first_problem
 from nvrar_bench.results.shapes import parse_json
 
+_Converter = Callable[[Any], Any]
 Status = Literal["complete", "failed", "interrupted"]
 CheckStatus = Literal["passed", "failed", "skipped"]
 
@@ -118,7 +119,7 @@ class Arrival:
     max_us: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # of many launches there are 100,000
 class Stretch:
     """Samples between two readings of the yardstick, in order, and what it said.
 
@@ -340,31 +341,44 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _converters(kind: Any) -> dict[str, _Converter]:
+    """What makes each field of a dataclass."""
+    return {name: _converter(hint) for name, hint in get_type_hints(kind).items()}
 
 
 def _build(kind: Any, value: Any) -> Any:
     """Make a dataclass of a dict that has passed the schema."""
-    hints = _hints(kind)
-    return kind(**{key: _convert(hints[key], item) for key, item in value.items()})
+    converters = _converters(kind)
+    return kind(**{key: converters[key](item) for key, item in value.items()})
 
 
-def _convert(kind: Any, value: Any) -> Any:
+@cache
+def _converter(kind: Any) -> _Converter:
+    """Return what makes a `kind` of what JSON has; there may be millions of them in a record."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return _convert_union(arguments, value)
-    if origin is tuple and arguments[0] in (int, float):  # of which there may be millions
-        return tuple(map(arguments[0], value))
+        return _union_converter(arguments)
     if origin is tuple:
-        return tuple(_convert(arguments[0], item) for item in value)
+        return partial(_tuple_of, _converter(arguments[0]))
     if is_dataclass(kind):
-        return _build(kind, value)
-    return kind(value) if kind in (int, float) else value
+        return partial(_build, kind)
+    return kind if kind in (int, float) else _as_it_is
 
 
-def _convert_union(kinds: tuple[Any, ...], value: Any) -> Any:
+def _union_converter(kinds: tuple[Any, ...]) -> _Converter:
     """`X | None`, or `float | str`, where an integer stays the integer it is."""
-    if value is None or NoneType not in kinds:
-        return value
-    return _convert(next(kind for kind in kinds if kind is not NoneType), value)
+    if NoneType not in kinds:
+        return _as_it_is
+    return partial(_unless_none, _converter(next(kind for kind in kinds if kind is not NoneType)))
+
+
+def _tuple_of(convert: _Converter, items: Any) -> Any:
+    return tuple(map(convert, items))
+
+
+def _unless_none(convert: _Converter, value: Any) -> Any:
+    return None if value is None else convert(value)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

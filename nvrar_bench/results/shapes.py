@@ -48,20 +48,35 @@ def problems(value: Any, schema: Schema, where: str) -> Iterator[str]:
 
 
 _PLAIN_WORDS = {"type", "minimum", "maximum", "description"}
-_PLAIN: dict[str, set[type]] = {"number": {int, float}, "integer": {int}}
+_PLAIN: dict[str, set[type]] = {"number": {int, float}, "integer": {int}, "null": {type(None)}}
 
 
 def _fit(values: list[Any], schema: Schema) -> bool:
-    """Say whether `values` are numbers that fit `schema`, without a look at each in Python.
+    """Say whether `values` fit `schema`, without a look at each in Python.
 
-    A record of many launches has millions. False says that they have to be looked at one by one.
+    A record of many launches has millions of numbers. False says that they have to be looked at one
+    by one, and is the answer for all but numbers and closed objects of them.
     """
-    kinds = _PLAIN.get(str(schema.get("type")), set())
-    if not (values and _PLAIN_WORDS.issuperset(schema) and kinds.issuperset(map(type, values))):
+    if schema.get("type") == "object":
+        return _objects_fit(values, schema)
+    types = schema.get("type", [])
+    kinds = [_PLAIN.get(name, set()) for name in ([types] if isinstance(types, str) else types)]
+    if not (_PLAIN_WORDS.issuperset(schema) and set().union(*kinds).issuperset(map(type, values))):
         return False
+    numbers = [value for value in values if value is not None]
     most = min(schema.get("maximum", sys.float_info.max), sys.float_info.max)
     least: float = schema.get("minimum", -sys.float_info.max)
-    return bool(least <= min(values) and max(values) <= most)
+    return not numbers or bool(least <= min(numbers) and max(numbers) <= most)
+
+
+def _objects_fit(values: list[Any], schema: Schema) -> bool:
+    fields = schema.get("properties", {})
+    names = fields.keys()
+    if schema.get("additionalProperties", True) or set(schema.get("required", [])) != set(names):
+        return False
+    if not all(isinstance(value, dict) and value.keys() == names for value in values):
+        return False
+    return all(_fit([value[name] for value in values], of) for name, of in fields.items())
 
 
 def _is_number(value: Any) -> bool:

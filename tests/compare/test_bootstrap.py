@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from itertools import combinations_with_replacement
 from math import ceil, comb, exp, log, sqrt
@@ -14,7 +15,7 @@ from scipy import stats
 from nvrar_bench.compare import bootstrap
 from nvrar_bench.compare.blocks import Blocks, blocks_of
 from nvrar_bench.compare.bootstrap import Estimate, Spread, own_interval, ratio, spread_of
-from nvrar_bench.compare.samples import centre
+from nvrar_bench.compare.samples import MOST_PAIRS, _pairs, centre
 
 from .samples import launches
 
@@ -225,3 +226,33 @@ def test_the_interval_covers(
     kind = {"noise": 0.02, "between": between, "correlation": correlation}
     found = [trial(generator, counts, **kind) for _ in range(100)]
     assert np.mean([one.low <= 1 <= one.high for one in found]) >= least
+
+
+def test_a_thousand_launches_take_little_memory() -> None:
+    """All pairs of launches in all replicates would be 8 GB, and minutes."""
+    runs = launches(seeded(1), 1000, 20, between=0.1)
+    tracemalloc.start()
+    spread = spread_of(runs, seeded())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200e6
+    expected = np.pi / 2 / 1000 * 0.1**2  # of a median; the centre varies less
+    assert 0.5 * expected < spread.variance < 1.1 * expected
+
+
+def test_a_centre_of_many_values_takes_some_of_their_pairs_each_as_often() -> None:
+    for count in (90, 91, 200, 1000, 5000):
+        first, second = _pairs(count)
+        assert len(first) <= max(MOST_PAIRS, count)
+        assert set(Counter(np.concatenate([first, second]).tolist()).values()) == {
+            2 * len(first) // count if count > 90 else count + 1
+        }
+    drawn = np.random.default_rng(7).standard_normal((3000, 200))
+    assert float(centre(drawn).var() / drawn.mean(axis=1).var()) < 1.25
+
+
+@pytest.mark.parametrize("between", [0.0, 0.03])
+def test_the_interval_of_many_launches_covers(between: float) -> None:
+    generator = np.random.default_rng(11)
+    found = [trial(generator, (55, 60), length=20, between=between) for _ in range(60)]
+    assert np.mean([one.low <= 1 <= one.high for one in found]) >= 0.9

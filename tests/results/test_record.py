@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nvrar_bench.errors import UsageError
+from nvrar_bench.results import shapes
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.schema import first_problem
 
@@ -105,6 +106,25 @@ def test_numbers_come_back_in_the_type_of_their_field() -> None:
     result = RunRecord.from_json(value).results[0]
     numbers = (*result.samples_us, result.count, result.latency_us.ci95_low)
     assert [type(number) for number in numbers] == [float, float, int, float]
+
+
+def test_numbers_of_many_launches_are_not_looked_at_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    value, looks = full().to_json(), []
+    is_number = shapes._is_number
+    monkeypatch.setattr(shapes, "_is_number", lambda one: looks.append(one) or is_number(one))
+    assert first_problem(value) is None
+    few = len(looks)
+    for result in value["results"]:
+        result["samples_us"] = [2.0] * 10_000
+        result["stretches"] = [{"samples": 1, "flag_us": None, "copy_us": 2.0, "work_us": 1}] * 500
+    looks.clear()
+    assert first_problem(value) is None
+    assert len(looks) <= few
+    wrong = {**value["results"][1]["stretches"][499], "samples": -1}
+    value["results"][1]["stretches"] = [*value["results"][1]["stretches"][:499], wrong]
+    assert first_problem(value) == "results[1].stretches[499].samples is -1; allowed: 0 and more"
 
 
 def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
