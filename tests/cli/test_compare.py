@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +25,7 @@ from nvrar_bench.results.writer import encode
 FILES: dict[str, RunRecord] = {
     "a.json": record(result(TWICE), result(TWICE, 8)),
     "same.json": record(result(TWICE), result(TWICE, 8)),
+    "noisy.json": record(result(TWICE), result([[10.0] * 10, [13.0] * 10], 8), run_id="c" * 32),
     "slow.json": record(result(TWICE), result(SLOW, 8)),
     "wrong.json": record(result(TWICE), result(TWICE, 8, check=FAILED)),
     "short.json": record(result(TWICE)),
@@ -56,6 +58,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         ("a.json slow.json --threshold 25%", 0),
         ("a.json slow.json --threshold 0.25", 0),
         ("a.json wrong.json", 3),
+        ("a.json noisy.json", 0),
+        ("a.json noisy.json --strict", 6),
+        ("a.json same.json --strict", 0),
         ("a.json short.json", 2),
         ("a.json short.json --allow-missing", 0),
         ("a.json same.json slow.json same.json", 6),
@@ -103,6 +108,35 @@ def test_a_mistake_gives_one_message_and_nothing_else(
     done = run("compare", *words.split())
     assert (done.code, done.out) == (2, "")
     assert [text for text in texts if text not in done.message()] == []
+
+
+def test_the_last_line_says_what_would_decide(run: Stored) -> None:
+    done = run("compare", "a.json", "noisy.json", "--strict")
+    last = done.out.splitlines()[-1]
+    found = re.fullmatch(
+        r"# undecided: 1 of 2 points; about (\d+) launches of each run would decide them: "
+        r"sweep --launches \1",
+        last,
+    )
+    assert found, last
+    assert "noisy.json: 1 of 2 points undecided, which --strict does not allow" in done.message()
+    said = json.loads(run("compare", "a.json", "noisy.json", "--json", "-").out)
+    needed = [point["launches_needed"] for point in said["comparisons"][0]["points"]]
+    assert needed == [None, int(found[1])]
+
+
+def test_what_is_slower_is_told_before_what_is_undecided(run: Stored) -> None:
+    done = run("compare", "a.json", "noisy.json", "slow.json", "--strict")
+    assert done.code == 6
+    assert "slow.json: 1 of 2 points slower" in done.message()
+    assert "undecided" not in done.message()
+
+
+def test_a_record_beside_itself_is_the_same(run: Stored) -> None:
+    done = run("compare", "noisy.json", "noisy.json", "--strict")
+    assert (done.code, done.error) == (0, "")
+    assert "2 points at a threshold of 5 %: 2 same" in done.out
+    assert "new is the same run as base" in done.out
 
 
 def test_json_alone_on_standard_output(run: Stored) -> None:
