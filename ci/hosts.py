@@ -142,6 +142,7 @@ def _connect(one: Host, rate: str | None, delay: str | None) -> None:
 
 def _keep(name: str) -> int:
     """Start the process that holds the namespaces: number 1 in them, so all end with it."""
+    (STATE / name).mkdir(exist_ok=True)
     ready = STATE / f"{name}.ready"
     ready.unlink(missing_ok=True)
     inside = (
@@ -194,7 +195,9 @@ def _end(one: Host) -> None:
 def entering(one: Host) -> list[str]:
     """Return the words in front of a command that run it on a host."""
     spaces = ["--net", "--uts", "--ipc", "--mount", "--pid"]
-    return ["nsenter", "--target", str(one.keeper), *spaces, "taskset", "-c", one.cores]
+    # Launchers name folders by process numbers, of which every host has its own.
+    own = f"TMPDIR={STATE / one.name}"
+    return ["nsenter", f"--target={one.keeper}", *spaces, "env", own, "taskset", "-c", one.cores]
 
 
 def agent(words: Sequence[str]) -> int:

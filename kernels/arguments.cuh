@@ -18,6 +18,8 @@ struct Failure {
     u64 seen;
 };
 
+struct Transport;  // of messages to other machines: fabric/hosts.cuh
+
 enum Phase : u64 { kReduceScatter = 1, kExchange = 2, kAllGather = 3 };
 
 // Staging memory of one rank, the same on every rank. Offsets and sizes are bytes.
@@ -89,6 +91,7 @@ struct Arguments {
     void* const* node_recv;     // [ranks_per_node] likewise
     void* const* rank_staging;  // [ranks] where each rank's staging memory is mapped here, or null
     Failure* failure;
+    Transport* transport;  // null where all puts are stores, or NVSHMEM's
 };
 
 }  // namespace nvrar

@@ -41,16 +41,21 @@ struct Packet : Cells {
    private:
     // A thread that gives up stays with its block until the end: all meet at every barrier.
     NVRAR_DEVICE bool run_window(const Window& window) {
+        if constexpr (Fabric::kSendsMessages)
+            expect_messages(window, [&](const Chunk& chunk) { return cells_of_chunk(chunk); });
         scatter(window);
         bool well = true;
         const u32 stages = count_stages();
         NVRAR_ROLLED
         for (u32 s = 0; s < stages; ++s) {
             const Stage stage = stage_at(window, s, s + 1 == stages);
+            if constexpr (Fabric::kSendsMessages) well = well && await_messages(window, stage);
             well = well && combine(window, stage);
             well = depart(window, stage, well);
         }
         if (schedule.is_folded()) well = well && take_from_fold(window);
+        if constexpr (Fabric::kSendsMessages)
+            well = well && (arguments.nodes == 1 || await_all_puts(window));
         return block_all(well && all_gather(window));
     }
 
@@ -92,6 +97,7 @@ struct Packet : Cells {
         u32 operands;
         u32 own_index;
         bool is_dense;  // no region is left out for one's own
+        u32 first_slot;  // of those that lie one behind the other
         Place first;    // the peer of operand 0
         u32 peer_stride;
         Onward onward;
@@ -126,6 +132,7 @@ struct Packet : Cells {
         stage.operands = static_cast<u32>(group_size);
         stage.own_index = static_cast<u32>(local);
         stage.is_dense = false;
+        stage.first_slot = 0;
         stage.first = Place(kReduceScatter, 0, node * group_size, 0);
         stage.peer_stride = 1;
         return stage;
@@ -137,6 +144,7 @@ struct Packet : Cells {
         stage.operands = 2;
         stage.own_index = 0;
         stage.is_dense = true;
+        stage.first_slot = static_cast<u32>(schedule.fold_slot());
         stage.first = fold_place();
         stage.peer_stride = 0;
         return stage;
@@ -145,7 +153,8 @@ struct Packet : Cells {
     NVRAR_DEVICE Stage step_stage(const Window& window, u64 step) const {
         const Group group = schedule.group(step);
         Stage stage;
-        stage.cells = own_region(window, layout.slots, schedule.slot(step, group.radix, 0));
+        stage.first_slot = static_cast<u32>(schedule.slot(step, group.radix, 0));
+        stage.cells = own_region(window, layout.slots, stage.first_slot);
         stage.operands = static_cast<u32>(group.radix);
         stage.own_index = static_cast<u32>(group.digit);
         stage.is_dense = true;
@@ -157,6 +166,25 @@ struct Packet : Cells {
     NVRAR_DEVICE const u64* cells_of(const Stage& stage, u32 i, const Piece& piece) const {
         const u32 region = i - (stage.is_dense && i > stage.own_index ? 1 : 0);
         return cell(stage.cells + region * (layout.region_bytes / kCellBytes), piece, 0);
+    }
+
+    // A message may land in pieces that cut a cell: none is looked at before all of it is there.
+    NVRAR_DEVICE bool await_messages(const Window& window, const Stage& stage) const {
+        for (u32 i = 0; i < stage.operands; ++i) {
+            Place place = stage.first;
+            place.peer += i * stage.peer_stride;
+            const u32 slot = stage.first_slot + i - (i > stage.own_index ? 1 : 0);
+            if (stage.arrives(i) && !await_messages_of(window, place, slot)) return false;
+        }
+        return true;
+    }
+
+    NVRAR_DEVICE bool await_messages_of(const Window& window, Place place, u64 slot) const {
+        if (fabric.is_mapped(place.peer)) return true;
+        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            place.chunk = static_cast<u32>(chunk.index);
+            return fabric.await_message(place, arrival_flag(window, slot, chunk.index), window.epoch);
+        });
     }
 
     // One's own combined with what arrives.
@@ -275,11 +303,17 @@ struct Packet : Cells {
 
     NVRAR_DEVICE void put(const Window& window, u64 rank, u64 target, u64 source) {
         for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            const u64 first = first_unit(chunk) * kUnitBytes * kExpansion;
-            const u64 bytes = units_of(chunk) * kUnitBytes * kExpansion;
-            fabric.put(rank, target + first, fabric.own_staging() + source + first, bytes);
+            const Bounds cells = cells_of_chunk(chunk);
+            fabric.put(rank, target + cells.begin, fabric.own_staging() + source + cells.begin,
+                       cells.bytes);
             return true;
         });
+    }
+
+    // In a region, in bytes.
+    NVRAR_DEVICE Bounds cells_of_chunk(const Chunk& chunk) const {
+        constexpr u64 unit = kUnitBytes * kExpansion;
+        return {first_unit(chunk) * unit, units_of(chunk) * unit};
     }
 
     NVRAR_DEVICE u64 outgoing(const Window& window, const Stage& stage) const {
@@ -287,6 +321,8 @@ struct Packet : Cells {
     }
 
     NVRAR_DEVICE bool take_from_fold(const Window& window) {
+        if constexpr (Fabric::kSendsMessages)
+            if (!await_messages_of(window, fold_place(), schedule.unfold_slot())) return false;
         return for_own_pieces(window.slice_bytes(local), [&](const Piece& piece) {
             Place place = fold_place();
             place.chunk = piece.chunk;

@@ -38,6 +38,8 @@ struct Signal : Standing {
 
    private:
     NVRAR_DEVICE bool run_window(const Window& window) {
+        if constexpr (Fabric::kSendsMessages)
+            expect_messages(window, [](const Chunk& c) { return Bounds{c.begin, c.bytes}; });
         return enter(window) && reduce_scatter(window) && exchange(window) && all_gather(window);
     }
 
@@ -86,6 +88,12 @@ struct Signal : Standing {
 
     NVRAR_DEVICE bool exchange(const Window& window) {
         if (arguments.nodes == 1) return true;
+        if (!exchange_all(window)) return false;
+        if constexpr (Fabric::kSendsMessages) return await_all_puts(window);
+        return true;
+    }
+
+    NVRAR_DEVICE bool exchange_all(const Window& window) {
         if (schedule.is_folded()) return give_to_fold(window) && take_from_fold(window);
         u64 level = 0;
         if (schedule.has_folded() && !combine_fold(window, level++)) return false;
@@ -120,12 +128,26 @@ struct Signal : Standing {
                     !arrived(window, step, group.node(digit),
                              schedule.slot(step, group.digit, digit), chunk))
                     return false;
+            if (is_final && !release_input(window, chunk)) return false;
             const Arrived<T> sources{own_region(window, layout.slots, first_slot) + chunk.begin,
                                      layout.region_bytes, group.radix,
                                      partial(window, level, chunk), group.digit};
             combine(window, sources, chunk, is_final, level);
             return true;
         });
+    }
+
+    // In place, the result goes where a message may still be read from: those of the first step.
+    NVRAR_DEVICE bool release_input(const Window& window, const Chunk& chunk) const {
+        if constexpr (Fabric::kSendsMessages) {
+            if (!input_is_partial() || arguments.send != arguments.recv || schedule.has_folded())
+                return true;
+            const Group group = schedule.group(0);
+            const u64 partner = group.node(around(group.digit + 1, group.radix)) * group_size + local;
+            return fabric.await_puts(chunk.index * (group.radix - 1), group.radix - 1,
+                                     Place{kExchange, 0, partner, chunk.index}, window.epoch);
+        }
+        return true;
     }
 
     NVRAR_DEVICE bool combine_fold(const Window& window, u64 level) {
@@ -179,6 +201,8 @@ struct Signal : Standing {
             if (!arrived(window, schedule.steps(), schedule.fold_partner(), schedule.unfold_slot(),
                          chunk))
                 return false;
+            if constexpr (Fabric::kSendsMessages)
+                if (!await_all_puts(window)) return false;
             const Targets<T> targets = result(window, chunk);
             NVRAR_ROLLED
             for (u64 i = 0; i < targets.count; ++i)
@@ -248,12 +272,6 @@ struct Signal : Standing {
 
     // Flags
 
-    NVRAR_DEVICE u64 arrival_flag(const Window& window, u64 slot, u64 chunk) const {
-        const u64 slots = schedule.unfold_slot() + 1;
-        const u64 index = (window.parity * slots + slot) * layout.chunks_per_region + chunk;
-        return layout.arrival_flags + index * sizeof(u64);
-    }
-
     NVRAR_DEVICE void put(const Window& window, u64 to_node, u64 slot, const Chunk& chunk,
                           const T* source) const {
         fabric.put_signal(to_node * group_size + local,
@@ -265,9 +283,12 @@ struct Signal : Standing {
                               const Chunk& chunk) const {
         const u64 from = from_node * group_size + local;
         const u64 flag = arrival_flag(window, slot, chunk.index);
+        const Place place{kExchange, step, from, chunk.index};
+        if constexpr (Fabric::kSendsMessages)
+            if (!fabric.is_mapped(from)) return fabric.await_message(place, flag, window.epoch);
         bool seen = true;
         if (thread_index() == 0) {
-            seen = await(Place{kExchange, step, from, chunk.index}, flag, window.epoch);
+            seen = await(place, flag, window.epoch);
             if (seen) fabric.settle(from, flag, window.epoch);
         }
         return block_all(seen);

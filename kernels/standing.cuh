@@ -43,6 +43,34 @@ struct Standing {
         return window.first + window.slice_begin(slice) + begin;
     }
 
+    NVRAR_DEVICE u64 arrival_flag(const Window& window, u64 slot, u64 chunk) const {
+        const u64 slots = schedule.unfold_slot() + 1;
+        const u64 index = (window.parity * slots + slot) * layout.chunks_per_region + chunk;
+        return layout.arrival_flags + index * sizeof(u64);
+    }
+
+    // Messages, of fabrics that send them. Expected before anything is sent, they go straight to their
+    // place; `span` says which bytes of a region a chunk is.
+
+    template <typename Span>
+    NVRAR_DEVICE void expect_messages(const Window& window, Span span) const {
+        for_senders([&](u64 from, u64 slot) {
+            if (fabric.is_mapped(from)) return;
+            for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+                const Bounds bounds = span(chunk);
+                fabric.expect(from, region(window, layout.slots, slot) + bounds.begin, bounds.bytes,
+                              arrival_flag(window, slot, chunk.index));
+                return true;
+            });
+        });
+    }
+
+    // What is not yet sent when the phase ends is waited for here: its source may be written again.
+    NVRAR_DEVICE bool await_all_puts(const Window& window) const {
+        return fabric.await_all_puts(Place{kExchange, schedule.steps(), arguments.rank, 0},
+                                     window.epoch);
+    }
+
     template <typename Body>
     NVRAR_DEVICE bool for_windows(u64 message_bytes, Body body) const {
         if (first_epoch == kGaveUp) return false;
@@ -55,6 +83,23 @@ struct Standing {
     }
 
    private:
+    // Calls body(rank, slot) for everybody who puts something here in a window.
+    template <typename Body>
+    NVRAR_DEVICE void for_senders(Body body) const {
+        const auto visit = [&](u64 from_node, u64 slot) { body(from_node * group_size + local, slot); };
+        if (schedule.is_folded()) {
+            visit(schedule.fold_partner(), schedule.unfold_slot());
+            return;
+        }
+        if (schedule.has_folded()) visit(schedule.fold_partner(), schedule.fold_slot());
+        for (u64 step = 0; step < schedule.steps(); ++step) {
+            const Group group = schedule.group(step);
+            for (u64 digit = 0; digit < group.radix; ++digit)
+                if (digit != group.digit)
+                    visit(group.node(digit), schedule.slot(step, group.digit, digit));
+        }
+    }
+
     // In place of an epoch: a wait was in vain. Calls that are queued already must not run: they would
     // use epochs again under which peers may have seen something else.
     static constexpr u64 kGaveUp = 0;

@@ -6,6 +6,11 @@
 
 namespace nvrar {
 
+// What a fabric whose transport moves nothing by itself does in every wait.
+#if !defined(NVRAR_MAKES_PROGRESS)
+NVRAR_DEVICE void make_progress(const Arguments&) {}
+#endif
+
 // Where a wait stands, for the report.
 struct Place {
     u32 phase;
@@ -36,6 +41,7 @@ struct Waiter {
             const u64 seen = look<Order>(address);
             if (seen >> Shift == expected) return seen;
             relax();
+            if (i % kPollsPerProgress == kPollsPerProgress - 1) make_progress(arguments);
         }
         return wait_yielding<Order, Shift>(arguments, address, expected, place);
     }
@@ -45,7 +51,26 @@ struct Waiter {
         return cuda::atomic_ref<u64, cuda::thread_scope_system>(*const_cast<u64*>(address)).load(Order);
     }
 
+    // Polls `done` until it holds. False if the wait was in vain.
+    template <typename Done>
+    static NVRAR_DEVICE bool until(const Arguments& arguments, const Place& place, u64 expected,
+                                   Done done) {
+        for (u64 i = 0; i < arguments.spin; ++i) {
+            if (done()) return true;
+            relax();
+        }
+        const u64 start = now_ns();
+        while (now_ns() - start < arguments.timeout_ns && !has_failed(arguments)) {
+            if (done()) return true;
+            yield();
+        }
+        report(arguments, place, expected, 0);
+        return false;
+    }
+
    private:
+    static constexpr u64 kPollsPerProgress = 64;
+
     template <cuda::memory_order Order, int Shift>
     static NVRAR_DEVICE u64 wait_yielding(const Arguments& arguments, const u64* address,
                                           u64 expected, const Place& place) {
@@ -57,6 +82,7 @@ struct Waiter {
             for (int i = 0; i < 8; ++i) {
                 seen = look<Order>(address);
                 if (seen >> Shift == expected) return seen;
+                make_progress(arguments);
                 is_long ? doze() : yield();
             }
             waited = now_ns() - start;

@@ -46,6 +46,11 @@ struct Chunk {
     u64 bytes;
 };
 
+struct Bounds {
+    u64 begin;
+    u64 bytes;
+};
+
 NVRAR_DEVICE Chunk chunk_at(const Arguments& arguments, u64 slice_bytes, u64 index) {
     const u64 begin = smaller(index * arguments.chunk_bytes, slice_bytes);
     return {index, begin, smaller(arguments.chunk_bytes, slice_bytes - begin)};

@@ -35,6 +35,7 @@ struct MappedFabric {
 // All ranks are mapped.
 struct LocalFabric : MappedFabric {
     static constexpr bool kPutsFromStaging = false;
+    static constexpr bool kSendsMessages = false;
 
     NVRAR_DEVICE bool is_mapped(u64) const { return true; }
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-from functools import cache
 from typing import Any
 
 from mpi4py import MPI
 
 from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.devices.native import address_of
+from nvrar_bench.devices.native import address_of, mpi_library
 from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.plan import Case
 
@@ -37,7 +35,7 @@ class MpiBackend(Backend):
             in_place = case.placement == "in_place"
             source = int(MPI.IN_PLACE) % 2**64 if in_place else send.ctypes.data
             words = (source, recv.ctypes.data, case.count, *self._handles(case))
-            operation.native = NativeCall(address_of(_library().MPI_Allreduce), words)
+            operation.native = NativeCall(address_of(mpi_library().MPI_Allreduce), words)
         return operation
 
     def bind(self, case: Case, send: Any, recv: Any) -> Operation:
@@ -53,12 +51,6 @@ class MpiBackend(Backend):
     def _handles(self, case: Case) -> tuple[int, ...]:
         """Datatype, operation and communicator, as C has them."""
         return tuple(MPI._handleof(each) for each in (*self._types(case), self.world.comm))
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    """The MPI library that mpi4py is linked with: a handle finds what it depends on, too."""
-    return ctypes.CDLL(MPI.__file__)
 
 
 class _Allreduce(Operation):

@@ -63,11 +63,6 @@ def _nvrar_lacks(device: str) -> str | None:
 def _nvrar_missing(world: World, device: Device) -> str | None:
     if device.heap_problem:
         return device.heap_problem
-    if world.machines > 1 and device.name == "cpu":
-        return (
-            f"on the cpu device NVRAR reaches the ranks of one machine, and this job runs on "
-            f"{world.machines}; between machines it needs the cuda device"
-        )
     if list(world.node_of) != sorted(world.node_of):
         return (
             "the ranks of a node must follow one another, and this launcher dealt them out in "

@@ -38,7 +38,8 @@ SPIN_OVERSUBSCRIBED = 0
 class Block:
     """Some bytes of memory, page-aligned, shape (n,) or (seats, n).
 
-    `peers` holds where each rank's bytes are mapped here; it is empty for private memory.
+    `peers` holds where each rank's bytes are mapped here, 0 for ranks of other machines; it is empty
+    for private memory.
     """
 
     bytes: npt.NDArray[np.uint8]
@@ -69,7 +70,7 @@ class CpuDevice(Device):
             block = _of_all_seats(len(self.world.seats), rounded, kind)
         elif kind == "symmetric":
             shared = allocate(self.world.host_comm, rounded)
-            block = Block(shared.bytes(), shared.addresses, shared)
+            block = Block(shared.bytes(), _by_rank(self.world, shared.addresses), shared)
         else:
             block = Block(_pages(rounded), ())
         self._blocks.append(block)
@@ -184,6 +185,13 @@ class CpuDevice(Device):
     def processor(self) -> tuple[str, str]:
         """The CPU's name and architecture."""
         return cpu_model(), platform.machine()
+
+
+def _by_rank(world: World, addresses: Sequence[int]) -> tuple[int, ...]:
+    """Spread the addresses of this machine's ranks over all ranks; 0 for those of other machines."""
+    here = iter(addresses)
+    mine = world.machine_of[world.rank]
+    return tuple(next(here) if machine == mine else 0 for machine in world.machine_of)
 
 
 def _pages(nbytes: int) -> npt.NDArray[np.uint8]:

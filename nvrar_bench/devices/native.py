@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cache
+
+from mpi4py import MPI
 
 from nvrar_bench.devices.abi import CCall
 from nvrar_bench.devices.gate import SharedGate, load_library
@@ -53,6 +56,12 @@ class CallTimer:
             self._time(None, call)
 
         return time_call
+
+
+@cache
+def mpi_library() -> ctypes.CDLL:
+    """The MPI library that mpi4py is linked with: a handle finds what it depends on, too."""
+    return ctypes.CDLL(MPI.__file__)
 
 
 def address_of(function: object) -> int:

@@ -48,7 +48,7 @@ def stages(settings: Settings, world: World) -> list[Stage]:
         _stage(settings, sweep, world, nodes)
         for sweep in settings.sweeps
         for nodes in _wanted(settings, sweep, world)
-        if settings.nodes or world.size % nodes == 0
+        if settings.nodes or _fits(world, nodes)
     ]
     if not found:
         raise UsageError("--case: " + "; ".join(left_out(settings, world)))
@@ -58,10 +58,10 @@ def stages(settings: Settings, world: World) -> list[Stage]:
 def left_out(settings: Settings, world: World) -> list[str]:
     """What of the case file does not run with this number of ranks, and why."""
     return [
-        f"sweep {sweep.name} at {nodes} nodes: {world.size} ranks cannot be split into {nodes}"
+        f"sweep {sweep.name} at {nodes} nodes: {_why_not(world, nodes)}"
         for sweep in settings.sweeps
         for nodes in _wanted(settings, sweep, world)
-        if not settings.nodes and world.size % nodes
+        if not settings.nodes and not _fits(world, nodes)
     ]
 
 
@@ -72,6 +72,17 @@ def case_count(settings: Settings, world: World) -> int:
 
 def _wanted(settings: Settings, sweep: Sweep, world: World) -> tuple[int, ...]:
     return (settings.nodes,) if settings.nodes else sweep.nodes or (world.nodes,)
+
+
+def _fits(world: World, nodes: int) -> bool:
+    """Virtual nodes split the ranks of one machine alone."""
+    return nodes == world.machines or (world.machines == 1 and world.size % nodes == 0)
+
+
+def _why_not(world: World, nodes: int) -> str:
+    if world.machines > 1:
+        return f"this job runs on {world.machines} machines, and each is a node"
+    return f"{world.size} ranks cannot be split into {nodes}"
 
 
 def _stage(settings: Settings, sweep: Sweep, world: World, nodes: int) -> Stage:

@@ -68,6 +68,7 @@ class CArguments(ctypes.Structure):
         ("node_recv", POINTER),
         ("rank_staging", POINTER),
         ("failure", POINTER),
+        ("transport", POINTER),
     ]
 
     def set_rank(self, rank: int, ranks_per_node: int, schedule: Schedule) -> None:

@@ -22,6 +22,10 @@ def engine_for(world: World, device: Device, mapped_nodes: bool = False) -> Engi
     if isinstance(device, CpuDevice):
         from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
 
+        if world.machines > 1:
+            from nvrar_bench.backends.nvrar.hosts import HostsEngine
+
+            return HostsEngine(device)
         return EmulatedEngine(device) if world.virtual_ranks else HostEngine(device)
     from nvrar_bench.backends.nvrar.cuda import LoopbackEngine, NvshmemEngine
 
