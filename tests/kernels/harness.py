@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
-from nvrar_bench.backends.nvrar.cpu import HostEngine
+from nvrar_bench.backends.nvrar.engines import engine_for
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
@@ -36,6 +36,7 @@ from nvrar_bench.verify import (
     poison,
     write_canary,
 )
+from nvrar_bench.world import World
 
 # More than the two parities of staging memory: leftovers belong to another seed.
 SEEDS = 3
@@ -89,6 +90,16 @@ class Call:
     around: list[np.ndarray]
 
 
+def on_machines(world: World, count: int) -> World:
+    """The same ranks, which take equal shares of themselves for those of so many machines."""
+    if count == 1:
+        return world
+    machine_of = tuple(rank // (world.size // count) for rank in range(world.size))
+    host_comm = world.comm.Split(machine_of[world.rank], world.rank)
+    hosts = tuple(f"host{machine}" for machine in machine_of)
+    return replace(world, host_comm=host_comm, hosts=hosts, machine_of=machine_of, nodes=count)
+
+
 @dataclass(eq=False)
 class Ranks:
     """The ranks of this worker; `problems` collects what went wrong on this one."""
@@ -97,10 +108,11 @@ class Ranks:
     seed: int = 0
     epoch: int = 1
     lateness: float = 0.0  # how often a rank oversleeps before a call
+    machines: int = 1  # that the ranks take this one for
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.world = join_world()
+        self.world = on_machines(join_world(), self.machines)
         self.device = CpuDevice(self.world, TIMEOUT_S)
         self._memory = {
             (kind, end): Memory(self.device, self.nbytes, kind)
@@ -115,7 +127,7 @@ class Ranks:
     def backend(self, nodes: int) -> NvrarBackend:
         return NvrarBackend(
             self.world.with_nodes(nodes),
-            HostEngine(self.device),
+            engine_for(self.world, self.device),
             TIMEOUT_S,
             Tuning(first_epoch=self.epoch),
         )

@@ -1,6 +1,7 @@
 """Every awkward count, kind of buffer and protocol, at all numbers of nodes that divide the ranks.
 
-worker_shapes.py [NODES ...]
+worker_shapes.py [NODES ...]          ranks of one machine
+worker_shapes.py --machines NODES     ranks of so many machines
 
 Beyond eight ranks the counts are few: there it is the schedule between nodes that matters.
 """
@@ -14,20 +15,24 @@ from itertools import product
 from harness import Ranks, Shape
 
 from nvrar_bench.backends.nvrar.cpu import HostEngine
+from nvrar_bench.backends.nvrar.hosts import HostsEngine
 from nvrar_bench.datatypes import DTYPES
 
 PROTOCOLS = ("signal", "packet")
 OTHERS = ("float64", "bfloat16", "int8")  # a dtype of each other size
-WINDOW_BYTES = HostEngine.limits.window_bytes
-CHUNK_BYTES = HostEngine.limits.max_chunk_bytes
+APART = "--machines" in sys.argv
+LIMITS = (HostsEngine if APART else HostEngine).limits
+WINDOW_BYTES = LIMITS.window_bytes
+CHUNK_BYTES = LIMITS.max_chunk_bytes
 LONGEST = 2 * WINDOW_BYTES["signal"] + 64
 MANY = 8
 
 
 def main() -> None:
-    ranks = Ranks(LONGEST)
+    wanted = [int(text) for text in sys.argv[1:] if text.isdecimal()]
+    ranks = Ranks(LONGEST, machines=wanted[0] if APART else 1)
     size = ranks.world.size
-    wanted = [int(text) for text in sys.argv[1:]] or range(1, size + 1)
+    wanted = wanted or list(range(1, size + 1))
     plans = {
         nodes: list(shapes(size // nodes, size > MANY)) for nodes in wanted if size % nodes == 0
     }
