@@ -46,6 +46,7 @@ def check(
     nodes: options.Nodes = None,
     mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
+    launcher: options.Launcher = None,
     json: options.Json = None,
     timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
@@ -86,4 +87,6 @@ def check(
         return replace(planned, sweeps=short, stop_at_wrong=False, interleave=False, batch=1)
 
     reads = run_reads(case, tuning)
-    execute(settings, ranks=ranks, json=json, shown=Shown("summary"), reads=reads)
+    execute(
+        settings, ranks=ranks, launcher=launcher, json=json, shown=Shown("summary"), reads=reads
+    )

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 
 def execute(
-    make_settings: Callable[[], Settings], *, ranks: int | None, json: Path | None, shown: Shown,
-    reads: Sequence[Named] = (), writes: Sequence[Named] = (),
+    make_settings: Callable[[], Settings], *, ranks: int | None, launcher: str | None,
+    json: Path | None, shown: Shown, reads: Sequence[Named] = (), writes: Sequence[Named] = (),
     launches: int = 1, max_launches: int | None = None,
 ) -> None:  # fmt: skip
-    """Run `make_settings()` on `ranks` new ranks, or as a rank of the job this is part of.
+    """Run `make_settings()` on new ranks, or as a rank of the job this is part of.
+
+    New are `ranks` of this machine, or those that the command `launcher` starts.
 
     `reads` and `writes` are the files of the command, less `json`, the only one that may be `-`.
     `shown` is what to show of the record.
@@ -30,22 +32,31 @@ def execute(
         NvrarBenchError: what ended the run, on every rank; the record holds it too.
     """
     from nvrar_bench import launch
+    from nvrar_bench.cli.options import command
     from nvrar_bench.cli.places import require_places
+    from nvrar_bench.errors import UsageError
     from nvrar_bench.launch.initialize import load_mpi
+    from nvrar_bench.launch.launcher import Starter
 
     def require_own_places() -> None:
         only_files = [option for option, _ in writes]
         require_places([("--json", json), *writes], reads, only_files=only_files)
 
+    if ranks is not None and launcher:
+        raise UsageError(
+            f"--ranks {ranks} and --launcher exclude each other: the command says how many ranks "
+            "it starts"
+        )
+    starter = Starter(ranks, command("--launcher", launcher))
     if launches != 1 or max_launches is not None:
         from nvrar_bench.cli.launch_count import Wanted
         from nvrar_bench.cli.repeat import repeat
 
         require_own_places()
         raise typer.Exit(
-            repeat(make_settings(), Wanted(launches, max_launches), ranks, json, shown)
+            repeat(make_settings(), Wanted(launches, max_launches), starter, json, shown)
         )
-    if ranks is None:
+    if not starter:
         launch.supervise()  # before NumPy and MPI: a fork copies no thread and no connection
         if launch.rank(os.environ) == 0:
             require_own_places()
@@ -60,4 +71,4 @@ def execute(
     require_own_places()
     make_settings()  # a mistake is found before any rank starts
     announce_terminal()
-    raise typer.Exit(launch.start(ranks, sys.argv[1:]))
+    raise typer.Exit(launch.start(starter, sys.argv[1:]))

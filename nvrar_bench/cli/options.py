@@ -7,6 +7,8 @@ accepted beside ours. What it has and we have not is in nccl_tests.py.
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,11 +153,20 @@ Ranks = Annotated[
         "Default: run under the mpirun that started this.",
     ),
 ]  # fmt: skip
+Launcher = Annotated[
+    str | None,
+    typer.Option(
+        "--launcher", metavar="CMD",
+        help="Start the ranks by this command, on any machines: 'mpirun --hostfile hosts -n 16', "
+        "'srun -N 4 -n 16 --mpi=pmix'.",
+    ),
+]  # fmt: skip
 Launches = Annotated[
     int,
     typer.Option(
         "--launches", metavar="N", parser=whole,
-        help="With --ranks or --virtual-ranks: launch N times, and make one record of it all. [1]",
+        help="With --ranks, --launcher or --virtual-ranks: launch N times, and make one record of "
+        "it all. [1]",
     ),
 ]  # fmt: skip
 MaxLaunches = Annotated[
@@ -317,6 +328,24 @@ Seed = Annotated[
         "--seed", metavar="N", parser=whole, help="Of the verified inputs and of the order."
     ),
 ]
+
+
+def command(option: str, text: str | None) -> tuple[str, ...]:
+    """Split a command into words, as a shell does; nothing given is an empty tuple.
+
+    Raises:
+        UsageError: it is none, or its program is not on PATH.
+    """
+    if text is None:
+        return ()
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: {error}; allowed: a command") from None
+    program = words[0] if words else ""
+    is_there = shutil.which(program) is not None
+    require(is_there, option, repr(text), f"a command; {program!r} is no program on PATH")
+    return words
 
 
 def names(text: str | None) -> tuple[str, ...]:

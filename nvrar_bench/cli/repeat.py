@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nvrar_bench.session.settings import Settings
 
 _COUNT = "NVRAR_BENCH_LAUNCHES"  # how many there will be: set where another process reports
-_OWN_OPTIONS = ("--ranks", "--launches", "--max-launches", "--json")
+_OWN_OPTIONS = (*launching.OPTIONS, "--launches", "--max-launches", "--json")
 _ERRORS: dict[int, type[NvrarBenchError]] = {4: LostRank, 130: Interrupted}
 
 
@@ -43,7 +43,7 @@ def reports_elsewhere(environ: Mapping[str, str]) -> bool:
 
 
 def repeat(
-    settings: Settings, wanted: Wanted, ranks: int | None, json: Path | None, shown: Shown
+    settings: Settings, wanted: Wanted, starter: launching.Starter, json: Path | None, shown: Shown
 ) -> int:
     """Launch this command as often as `wanted`, write and print one record; return the exit code.
 
@@ -53,27 +53,38 @@ def repeat(
         UsageError: the launches cannot be started from here.
     """
     wanted.check()
-    _require_repeatable(wanted.launches, ranks, settings.virtual_ranks)
+    _require_repeatable(wanted.launches, starter, settings.virtual_ranks)
     writer = Writer(json)
     announce_terminal()
     os.environ[_COUNT] = str(wanted.last)
-    with TemporaryDirectory(prefix="nvrar-bench-") as folder, _held() as stopped:
+    with (
+        TemporaryDirectory(prefix="nvrar-bench-", dir=_shared(starter)) as folder,
+        _held() as stopped,
+    ):
         repetition = _Repetition(wanted, writer, Path(folder), shown)
         with repetition.closing():
-            return repetition.run(lambda words: _start(ranks, words), stopped)
+            return repetition.run(lambda words: _start(starter, words), stopped)
 
 
-def _require_repeatable(launches: int, ranks: int | None, virtual_ranks: int | None) -> None:
+def _shared(starter: launching.Starter) -> str | None:
+    """A folder in which rank 0 writes, wherever it runs: clusters share the current one."""
+    return "." if starter.command else None
+
+
+def _require_repeatable(
+    launches: int, starter: launching.Starter, virtual_ranks: int | None
+) -> None:
     row = launcher(os.environ)
-    if row is not None and not (ranks and expected_ranks(os.environ) == 1):
+    if row is not None and not (starter and expected_ranks(os.environ) == 1):
         raise UsageError(
             f"--launches {launches} repeats mpirun, but {row.name} has started this process: "
             "repeat that, as in `for i in 1 2 3; do mpirun ... --json run$i.json; done`, then "
             "`nvrar-bench merge run1.json run2.json run3.json`"
         )
-    if ranks is None and virtual_ranks is None:
+    if not starter and virtual_ranks is None:
         raise UsageError(
-            f"--launches {launches} needs --ranks N, to start mpirun itself, or --virtual-ranks N"
+            f"--launches {launches} needs --ranks N or --launcher CMD, to start the ranks itself, "
+            "or --virtual-ranks N"
         )
 
 
@@ -87,12 +98,12 @@ def _held() -> Iterator[Callable[[], bool]]:
         signals.close()
 
 
-def _start(ranks: int | None, words: list[str]) -> int:
+def _start(starter: launching.Starter, words: list[str]) -> int:
     """Launch once. Hydra prints of a launch that ends badly to stdout, which is the record's."""
     stdout = sys.stderr.fileno()
-    if ranks is None:
+    if not starter:
         return launching.alone(words, stdout)
-    return launching.start(ranks, words, stdout)
+    return launching.start(starter, words, stdout)
 
 
 def _arguments(path: Path, one_state: bool) -> list[str]:
@@ -154,7 +165,8 @@ class _Repetition:
             path.unlink()
         elif code == 0:
             raise NvrarBenchError(
-                f"launch {index + 1} left no record in {self._folder}: rank 0 must run on this host"
+                f"launch {index + 1} left no record in {self._folder}: rank 0 must "
+                "write to a folder that this host sees"
             )
         elif self._records:
             self._add(_without_record(self._records[0], code))

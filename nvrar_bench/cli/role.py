@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-_STARTS_RANKS = ("--ranks", "--launches", "--max-launches")
+_STARTS_RANKS = ("--ranks", "--launcher", "--launches", "--max-launches")
 
 
 def command_name(words: Sequence[str]) -> str:

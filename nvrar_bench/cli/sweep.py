@@ -108,6 +108,7 @@ def sweep(
     nodes: options.Nodes = None,
     mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
+    launcher: options.Launcher = None,
     launches: options.Launches = 1,
     max_launches: options.MaxLaunches = None,
     one_state: options.OneState = False,
@@ -154,6 +155,6 @@ def sweep(
             seed=seed, ranks=ranks, launching=launching,
             one_state=one_state or max_launches is not None,
         ),
-        ranks=ranks, json=json, shown=Shown("table", wide, verbose), launches=launches,
-        max_launches=max_launches, reads=run_reads(case, tuning),
+        ranks=ranks, launcher=launcher, json=json, shown=Shown("table", wide, verbose),
+        launches=launches, max_launches=max_launches, reads=run_reads(case, tuning),
     )  # fmt: skip

@@ -89,6 +89,7 @@ def tune(
     nodes: options.Nodes = None,
     mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
+    launcher: options.Launcher = None,
     json: options.Json = None,
     timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
@@ -110,5 +111,6 @@ def tune(
             search, wish, launching, device=device, nodes=nodes, ranks=ranks, timeout=timeout,
             seed=seed,
         ),
-        ranks=ranks, json=json, shown=Shown("tuning"), writes=[("--output", output)],
+        ranks=ranks, launcher=launcher, json=json, shown=Shown("tuning"),
+        writes=[("--output", output)],
     )  # fmt: skip

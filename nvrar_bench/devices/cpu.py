@@ -38,8 +38,8 @@ SPIN_OVERSUBSCRIBED = 0
 class Block:
     """Some bytes of memory, page-aligned, shape (n,) or (seats, n).
 
-    `peers` holds where each rank's bytes are mapped here, 0 for ranks of other machines; it is empty
-    for private memory.
+    `peers` holds where each rank's bytes are mapped here, 0 for ranks of other machines; it is
+    empty for private memory.
     """
 
     bytes: npt.NDArray[np.uint8]
@@ -188,7 +188,7 @@ class CpuDevice(Device):
 
 
 def _by_rank(world: World, addresses: Sequence[int]) -> tuple[int, ...]:
-    """Spread the addresses of this machine's ranks over all ranks; 0 for those of other machines."""
+    """Spread the addresses of this machine's ranks over all ranks; others' are 0."""
     here = iter(addresses)
     mine = world.machine_of[world.rank]
     return tuple(next(here) if machine == mine else 0 for machine in world.machine_of)

@@ -1,4 +1,4 @@
-"""`--ranks N`: starts the launcher that belongs to the MPI library mpi4py loads."""
+"""`--ranks N` starts the launcher that belongs to the MPI library; `--launcher CMD` any command."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from nvrar_bench.errors import EXIT_CODES, Interrupted, LostRank, Unavailable, UsageError
@@ -36,10 +37,25 @@ _GRACE_S = 8.0
 _PRINTED_S = 2.0  # for standard output to take what the ranks of an interrupted run have printed
 _ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
 _NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
+_UNKNOWN = Flavour("unknown", "", "", (), "")
 
 
-def start(ranks: int, arguments: list[str], stdout: int | None = None) -> int:
-    """Run `nvrar-bench` with `arguments`, less --ranks, on `ranks` ranks; return its exit code.
+OPTIONS = ("--ranks", "--launcher")
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Who starts ranks: mpirun, with `ranks` of this machine, or the user's `command`."""
+
+    ranks: int | None = None
+    command: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.ranks is not None or bool(self.command)
+
+
+def start(starter: Starter, arguments: list[str], stdout: int | None = None) -> int:
+    """Run `nvrar-bench` with `arguments`, less OPTIONS, on new ranks; return its exit code.
 
     `stdout` is a file descriptor for what they and the launcher print; None: this process's, which
     then gets all of it or an error, for launchers drop what theirs does not take.
@@ -50,7 +66,18 @@ def start(ranks: int, arguments: list[str], stdout: int | None = None) -> int:
     Raises UsageError inside mpirun and for fewer than one rank, Unavailable where no launcher
     belongs to the MPI library, OutputError where the ranks ended well and not all was printed.
     """
-    return launch(ranks, [*again.command(), *without(arguments, ("--ranks",))], stdout)
+    command = [*again.command(), *without(arguments, OPTIONS)]
+    if starter.ranks is not None:
+        return launch(starter.ranks, command, stdout)
+    _refuse_within("--launcher")
+    flavour = flavour_of(starter.command[0]) or _UNKNOWN
+    return _run([*starter.command, *_passed_on(), *command], flavour, dict(os.environ), stdout)
+
+
+def _passed_on() -> list[str]:
+    """Our own variables, as words: a launcher need not give its environment to other machines."""
+    ours = (f"{name}={value}" for name, value in os.environ.items() if name.startswith("NVRAR_"))
+    return ["env", *ours]
 
 
 def alone(arguments: list[str], stdout: int | None = None) -> int:
@@ -60,20 +87,20 @@ def alone(arguments: list[str], stdout: int | None = None) -> int:
 
 def launch(ranks: int, command: list[str], stdout: int | None = None) -> int:
     """Run `command` on `ranks` ranks; as `start` in all else."""
-    _check(ranks)
+    if ranks < 1:
+        raise UsageError(f"--ranks {ranks}: the number of ranks is at least 1")
+    _refuse_within(f"--ranks {ranks}")
     flavour, program = find()
     whole = [program, *flavour.flags, "-n", str(ranks), *command]
     with _own_folder(flavour) as own:
         return _run(whole, flavour, own | _environment(flavour, program, ranks), stdout)
 
 
-def _check(ranks: int) -> None:
-    if ranks < 1:
-        raise UsageError(f"--ranks {ranks}: the number of ranks is at least 1")
+def _refuse_within(option: str) -> None:
     row = launcher_of(os.environ)
     if row is not None and (expected_ranks(os.environ) or 1) > 1:
         raise UsageError(
-            f"--ranks {ranks} starts mpirun itself, but {row.name} has started this process "
+            f"{option} starts mpirun itself, but {row.name} has started this process "
             "already: leave out one of the two"
         )
 

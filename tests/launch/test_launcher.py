@@ -13,6 +13,7 @@ from nvrar_bench import errors
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.launch import launcher, start
 from nvrar_bench.launch.flavours import FLAVOURS, of_launcher, of_library
+from nvrar_bench.launch.launcher import Starter
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -65,14 +66,16 @@ def test_arguments_without_ranks(given, kept):
 @pytest.mark.parametrize("ranks", [0, -1])
 def test_too_few_ranks(ranks):
     with pytest.raises(UsageError, match=rf"--ranks {ranks}.*at least 1"):
-        start(ranks, [])
+        start(Starter(ranks), [])
 
 
 def test_inside_mpirun(monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
     with pytest.raises(UsageError, match=r"--ranks 2 .*mpirun of Open MPI has started"):
-        start(2, [])
+        start(Starter(2), [])
+    with pytest.raises(UsageError, match=r"--launcher .*mpirun of Open MPI has started"):
+        start(Starter(command=("srun",)), [])
 
 
 @pytest.mark.parametrize(
