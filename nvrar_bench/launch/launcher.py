@@ -35,7 +35,14 @@ from nvrar_bench.programs import answer
 # supervisor waits up to three for the others.
 _GRACE_S = 8.0
 _PRINTED_S = 2.0  # for standard output to take what the ranks of an interrupted run have printed
+# From a rank's message of how the run ended until the launcher, which may reach no rank, is killed.
+_UNREACHED_S = 8.0
 _ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
+_TOLD = b"nvrar-bench: error: "  # how such a message begins
+_LEFT_BEHIND = (
+    b"nvrar-bench: the launcher did not end after that and was killed: ranks that it no longer "
+    b"reaches end by their own deadline, --timeout\n"
+)
 _NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
 _UNKNOWN = Flavour("unknown", "", "", (), "")
 
@@ -71,7 +78,8 @@ def start(starter: Starter, arguments: list[str], stdout: int | None = None) -> 
         return launch(starter.ranks, command, stdout)
     _refuse_within("--launcher")
     flavour = flavour_of(starter.command[0]) or _UNKNOWN
-    return _run([*starter.command, *_passed_on(), *command], flavour, dict(os.environ), stdout)
+    whole = [*starter.command, *_passed_on(), *command]
+    return _run(whole, flavour, dict(os.environ), stdout, _UNREACHED_S)
 
 
 def _passed_on() -> list[str]:
@@ -218,8 +226,9 @@ def _own_folder(flavour: Flavour) -> Iterator[dict[str, str]]:
 
 
 def _run(
-    command: list[str], flavour: Flavour, environment: dict[str, str], stdout: int | None
-) -> int:
+    command: list[str], flavour: Flavour, environment: dict[str, str], stdout: int | None,
+    unreached_s: float = float("inf"),
+) -> int:  # fmt: skip
     signals = Signals([*STOPS, signal.SIGCHLD])
     adopt_orphans()
     try:
@@ -234,7 +243,7 @@ def _run(
             preexec_fn=_die_with_parent,
         )
         printed = Passage(process.stdout) if process.stdout else None
-        stopped = _wait(process, signals, flavour)
+        stopped = _wait(process, signals, flavour, unreached_s)
         _wait_for_orphans(signals)
         if sys.stderr.isatty() and expected_ranks(os.environ) is None:
             _write_stderr(b"\x1b[?25h")
@@ -264,9 +273,12 @@ def _write_stderr(data: bytes) -> None:
 
 
 def _wait(
-    process: subprocess.Popen[bytes], signals: Signals, flavour: Flavour
+    process: subprocess.Popen[bytes], signals: Signals, flavour: Flavour, unreached_s: float
 ) -> signal.Signals | None:
-    """Wait for the launcher and pass its stderr on; return the signal that ended it early."""
+    """Wait for the launcher and pass its stderr on; return the signal that ended it early.
+
+    It has `unreached_s` to end after a rank's message of how the run ended badly.
+    """
     stopped, kill_at = None, float("inf")
     stderr = _Stderr(process, flavour)
     while process.poll() is None:
@@ -279,6 +291,11 @@ def _wait(
         elif asked or time.monotonic() >= kill_at:
             _kill([process.pid, *descendants(process.pid)])
             process.wait()
+            if stopped is None:
+                _write_stderr(_LEFT_BEHIND)
+                process.returncode = LostRank.exit_code
+        if stderr.has_told and kill_at == float("inf"):
+            kill_at = time.monotonic() + unreached_s
     stderr.close()
     return stopped
 
@@ -315,11 +332,13 @@ class _Stderr:
 
     def __init__(self, process: subprocess.Popen[bytes], flavour: Flavour) -> None:
         self.open: list[Readable] = [process.stderr] if process.stderr else []
+        self.has_told = False  # a rank's message of how the run ended went by
         self._filter = BannerFilter(flavour.banner, _write_stderr) if flavour.banner else None
 
     def read(self, ready: list[Readable]) -> None:
         for each in ready:
             data = os.read(each.fileno(), 65536)
+            self.has_told |= _TOLD in data
             if not data:
                 self.open = []
             elif self._filter:
