@@ -6,7 +6,7 @@
 
 #define NVRAR_MAKES_PROGRESS
 
-#include "mapped.cuh"
+#include "../arguments.cuh"
 
 namespace nvrar {
 
@@ -38,7 +38,7 @@ inline void make_progress(const Arguments& arguments) {
 
 }  // namespace nvrar
 
-#include "../wait.cuh"
+#include "mapped.cuh"
 
 namespace nvrar {
 

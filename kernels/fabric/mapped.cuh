@@ -1,8 +1,8 @@
 // What fabrics share where a rank's memory is mapped here: a put is a copy and a signal a store.
 #pragma once
 
-#include "../arguments.cuh"
 #include "../vector.cuh"
+#include "../wait.cuh"
 
 namespace nvrar {
 
@@ -10,6 +10,13 @@ using Flag = cuda::atomic_ref<u64, cuda::thread_scope_system>;
 
 struct MappedFabric {
     const Arguments& arguments;
+
+    // Whether a put is a message that its receiver has to expect: fabric/hosts.cuh says more.
+    static constexpr bool kSendsMessages = false;
+    NVRAR_DEVICE void expect(u64, u64, u64, u64) const {}
+    NVRAR_DEVICE bool await_message(const Place&, u64, u64) const { return true; }
+    NVRAR_DEVICE bool await_puts(u64, u64, const Place&, u64) const { return true; }
+    NVRAR_DEVICE bool await_all_puts(const Place&, u64) const { return true; }
 
     NVRAR_DEVICE u8* staging(u64 rank) const {
         return static_cast<u8*>(arguments.rank_staging[rank]);
@@ -35,7 +42,6 @@ struct MappedFabric {
 // All ranks are mapped.
 struct LocalFabric : MappedFabric {
     static constexpr bool kPutsFromStaging = false;
-    static constexpr bool kSendsMessages = false;
 
     NVRAR_DEVICE bool is_mapped(u64) const { return true; }
 

@@ -10,7 +10,6 @@ namespace nvrar {
 struct Fabric : MappedFabric {
     // The network reads a source after the put has returned, and reads registered memory alone.
     static constexpr bool kPutsFromStaging = true;
-    static constexpr bool kSendsMessages = false;
 
     NVRAR_DEVICE bool is_mapped(u64 rank) const { return arguments.rank_staging[rank] != nullptr; }
 
