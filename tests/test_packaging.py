@@ -143,7 +143,7 @@ def test_sweep_from_the_wheel(
     command = [str(python.with_name("nvrar-bench")), "sweep", "--ranks", "2", *words.split()]
     done = run_words([*command, "--json", "-"], environment=_environment())
     assert done.code == 0, done.stderr
-    assert Path(done.record()["run"]["command"][0]).is_relative_to(python.parents[1])
+    assert done.record()["run"]["command"][0] == "nvrar-bench"
     results = done.record()["results"]
     assert {result["backend"] for result in results} == {"mpi", "nvrar"}
     assert {result["check"]["status"] for result in results} == {"passed"}

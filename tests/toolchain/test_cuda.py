@@ -66,7 +66,7 @@ def _broken_cells(ptx: str) -> list[str]:
     return wrong + [f"no {what}" for what in ("ld", "st") if what not in pairs]
 
 
-# Each would lose data or never see it: what takes the place of what in portability.cuh.
+# Each would lose data or never see it: what takes the place of what in platform/gpu.cuh.
 BROKEN_CELLS = {
     "written without order": ("st.relaxed.sys.global.v2.u64", "st.global.v2.u64"),
     "read without order": ("ld.relaxed.sys.global.v2.u64", "ld.global.v2.u64"),
@@ -91,7 +91,7 @@ def test_a_packet_is_one_access_of_64_bits_that_all_gpus_see():
 
 @pytest.mark.parametrize(("whole", "broken"), BROKEN_CELLS.values(), ids=BROKEN_CELLS.keys())
 def test_broken_packets_are_noticed(whole, broken, sources):
-    header = sources / "portability.cuh"
+    header = sources / "platform" / "gpu.cuh"
     text = header.read_text()
     assert text.count(whole) == 1
     header.write_text(text.replace(whole, broken))
@@ -100,7 +100,7 @@ def test_broken_packets_are_noticed(whole, broken, sources):
 
 @pytest.mark.parametrize("what", IN_QUARTERS)
 def test_packets_in_pieces_are_noticed(what, sources):
-    header = sources / "portability.cuh"
+    header = sources / "platform" / "gpu.cuh"
     whole = rf'asm volatile\("{what}\.relaxed\.sys.*?\);'
     text, replaced = re.subn(whole, IN_QUARTERS[what], header.read_text(), flags=re.DOTALL)
     assert replaced == 1
