@@ -252,6 +252,7 @@ nccl() { # where NCCL refuses ranks that share a GPU: alone with one rank, and t
 
 # perf NAME OPTIONS...: all_reduce_perf on two ranks that share the GPU; what it prints is NAME.txt, too.
 perf() {
+    # shellcheck disable=SC2016 # for the shell that it starts
     try "$1" 20 sh -c '"$@" >"$0"; code=$?; cat "$0"; exit $code' "$1.txt" "${theirs[@]}" "${@:2}"
 }
 
