@@ -1,4 +1,4 @@
-"""What is missing or wrong and what mends it: one text for people, two for who needs them apart."""
+"""What is missing or wrong and what fixes it: one text for people, two for who needs them apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nvrar-bench env`: what is here, what is missing, and what mends it."""
+"""`nvrar-bench env`: what is here, what is missing, and what fixes it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def env(
         ),
     ] = None,
 ) -> None:
-    """Show what this machine has for a run, what is missing or wrong, and what mends it.
+    """Show what this machine has for a run, what is missing or wrong, and what fixes it.
 
     Starts no rank, does not initialise MPI, and needs neither a GPU nor a driver.
     """

@@ -1,4 +1,4 @@
-"""What is here, what is missing, and what mends it: the facts of `env`.
+"""What is here, what is missing, and what fixes it: the facts of `env`.
 
     probe       the seam: one thing to look for, and what is said of it
     package, mpi, cpu, cuda, libraries, network, launchers

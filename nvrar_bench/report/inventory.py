@@ -122,7 +122,7 @@ def _table(lines: list[_Line], widths: list[int], encoding: str) -> Table:
 
 
 def _write_below(line: _Line, console: Console) -> None:
-    """What is wrong, and what mends it; the terminal wraps it, so that it can be copied."""
+    """What is wrong, and what fixes it; the terminal wraps it, so that it can be copied."""
     for text in line.below:
         said = Text(printable(f"{line.name}: {text}", console.encoding))
         said.stylize(_STYLES.get(line.status, ""))

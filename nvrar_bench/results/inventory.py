@@ -64,7 +64,7 @@ class Ability:
 
     @property
     def problem(self) -> str | None:
-        """The reason and what mends it, in one text."""
+        """The reason and what fixes it, in one text."""
         return ": ".join(filter(None, (self.reason, self.fix))) or None
 
 
