@@ -13,11 +13,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import TextIO
 
-from nvrar_bench.casefile import find_case_file
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.results.files import STDOUT, require_writable
 from nvrar_bench.streams import results
-from nvrar_bench.tuning.reader import named_table
+from nvrar_bench.tuning import named_table
 
 Named = tuple[str, Path | None]  # an option or argument, and the path that it has; None: not given
 
@@ -52,8 +51,12 @@ def run_reads(case: str | None, tuning: Path | None) -> list[Named]:
 
 
 def _case_path(case: str | None) -> Path | None:
+    if case is None:
+        return None
+    from nvrar_bench.casefile import find_case_file  # it loads NumPy
+
     try:
-        return None if case is None else find_case_file(case)
+        return find_case_file(case)
     except CaseFileError:
         return None  # who reads it says so
 

@@ -13,10 +13,9 @@ from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.results.files import reason_of
 from nvrar_bench.results.shapes import parse_json
+from nvrar_bench.tuning import VARIABLE, named_table
 from nvrar_bench.tuning.document import FORMAT, FORMAT_VERSION, Choice, Document
 from nvrar_bench.tuning.schema import first_problem
-
-VARIABLE = "NVRAR_BENCH_TUNING"
 
 
 def table_for(
@@ -31,12 +30,6 @@ def table_for(
     if named is None:
         return None
     return read_table(named, f"{option} {path}" if path is not None else f"{VARIABLE}={named}")
-
-
-def named_table(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return `path`, or else what $NVRAR_BENCH_TUNING names; None where nobody names a table."""
-    named = environ.get(VARIABLE) if path is None else path
-    return Path(named) if named else None
 
 
 def read_table(path: Path, source: str) -> TuningTable:
