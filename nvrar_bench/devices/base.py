@@ -112,6 +112,13 @@ class Device(ABC):
         block. Without `poison` the output is left as it is.
         """
 
+    def read(self, output: Array) -> bool:  # noqa: ARG002 - see there
+        """Read every byte of `output`, as the program that wanted it does.
+
+        False where that makes no difference to the next call: nothing is read there.
+        """
+        return False
+
     @abstractmethod
     def check(self, received: Array, expected: Expected, around: Sequence[Array] = ()) -> Findings:
         """Compare what each seat received with `expected`, as `self.expected` made it.

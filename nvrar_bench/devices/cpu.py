@@ -28,6 +28,7 @@ from nvrar_bench.world import World
 Array = npt.NDArray[Any]
 
 PAGE_BYTES = 4096
+_WORD = np.dtype(np.uint64)
 # Polls before a waiter gives up its core. With more ranks than cores the rank waited for may need
 # this very core, so every poll is wasted; one look is kept because the answer is often there.
 SPIN = 4000
@@ -116,6 +117,13 @@ class CpuDevice(Device):
         for view in around:
             for row in _rows(view):
                 verify.write_canary(row)
+
+    def read(self, output: Array) -> bool:
+        """Take its bytes into this core's cache: peers have written them from theirs."""
+        for row in _rows(output):
+            words = row.view(np.uint8)[: row.nbytes // _WORD.itemsize * _WORD.itemsize]
+            np.bitwise_or.reduce(words.view(_WORD), initial=0)
+        return True
 
     def check(self, received: Array, expected: Expected, around: Sequence[Array] = ()) -> Findings:
         """As verify.check and verify.canary_intact, for every seat."""

@@ -185,10 +185,8 @@ class Block:
         return [point for point, is_wrong in zip(self.points, wrong, strict=True) if is_wrong]
 
     def _renew(self, point: Point) -> None:
-        """In place, the call before has consumed its input."""
         self._alive()
-        if point.buffers.recv is point.buffers.send:
-            point.buffers.restore(point.known[0].inputs)
+        point.buffers.renew(point.known[0].inputs)
 
     def _untimed_call(self, point: Point) -> None:
         self._renew(point)

@@ -66,6 +66,32 @@ def test_spoiling_in_place_leaves_the_input(device):
     assert np.array_equal(buffers.recv, np.arange(100))
 
 
+class Still(CpuDevice):
+    """As a device on which reading an output makes no difference."""
+
+    def read(self, output):
+        return False
+
+
+@pytest.mark.parametrize("kind", [CpuDevice, Still])
+@pytest.mark.parametrize("placement", ["in_place", "out_of_place"])
+def test_the_input_is_written_anew_where_peers_may_keep_it(alone, kind, placement):
+    device = kind(alone, 1.0)
+    buffers = SweepBuffers(device, LONGEST, "private").of(a_case(400, placement))
+    buffers.send.fill(7)
+    buffers.renew(np.arange(100, dtype=np.float32))
+    is_new = kind is CpuDevice or placement == "in_place"
+    assert np.array_equal(buffers.send, np.arange(100) if is_new else np.full(100, 7))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "bfloat16", "float64"])
+def test_an_output_of_any_type_and_length_can_be_read(device, dtype):
+    for nbytes in (8, 24, 400):
+        buffers = SweepBuffers(device, LONGEST, "private").of(a_case(nbytes, dtype=dtype))
+        assert device.read(buffers.recv)
+        assert device.read(buffers.recv[:1])
+
+
 def intact(device: CpuDevice, buffers: CaseBuffers) -> bool:
     return device.check(buffers.recv, Expected(buffers.recv, None), buffers.around).intact
 
