@@ -13,6 +13,7 @@
 #     NVRAR_GPU_SLOW     so many times as long for all that has a limit             1
 #     NVRAR_GPU_STEPS    the steps to run, by name                                 all
 #     NVRAR_GPU_ITERS    timed calls per case                                      200
+#     NVRAR_GPU_BATCH    calls per sample of virtual ranks without a graph         the product's
 #     NVRAR_GPU_JOBS     correctness runs at a time                                4
 #     NVRAR_GPU_ROUNDS   rounds beside nccl-tests, of which the best counts        3
 #     NVRAR_GPU_MPIRUN   of the MPI that nccl-tests was built with                 mpirun, or the one beside PYTHON
@@ -35,6 +36,7 @@ chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl nccltest
 jobs=${NVRAR_GPU_JOBS:-4}
 iters=${NVRAR_GPU_ITERS:-200}
 few=$((iters < 20 ? iters : 20)) # of warm-up; and where ranks take turns on the GPU
+batch=(${NVRAR_GPU_BATCH:+--batch "$NVRAR_GPU_BATCH"})
 number=0 step="" step_end=0 planned=0
 
 note() { printf '%s\t%s\t%s\t%s\n' "$step" "$1" "$2" "$3" >>commands.tsv; }
@@ -280,7 +282,7 @@ timings() {
     local all=(--dtype "float32,bfloat16" --protocol "signal,packet,auto") blocks ranks most fitting=
     local nodes=(sweep "${shared[@]}" --ranks 4 --nodes 2 --backend nvrar --protocol "signal,packet"
         --timeout 10 -n "$few" -w "$few") # reached by puts, and by loads and stores
-    nvrar sweep-loopback 30 sweep "${eight[@]}" "${all[@]}"
+    nvrar sweep-loopback 30 sweep "${eight[@]}" "${all[@]}" "${batch[@]}"
     nvrar sweep-loopback-graph 30 sweep "${eight[@]}" "${all[@]}" --graph 10
     nvrar sweep-loopback-cold 30 sweep "${eight[@]}" "${all[@]}" --cold-cache
     most=$(timeout 20 "$python" -c "$blocks_of_eight")
@@ -290,12 +292,12 @@ timings() {
             continue
         }
         nvrar "sweep-blocks-$blocks" 15 sweep "${eight[@]}" --sizes 128K,512K,2M \
-            --protocol signal,packet --blocks "$blocks"
+            --protocol signal,packet --blocks "$blocks" "${batch[@]}"
         fitting+=${fitting:+,}$blocks
     done
     nvrar tune-loopback 20 tune "${loopback[@]}" --virtual-ranks 8 --nodes 2 --sizes 512K \
         --blocks "${fitting:-1}" --threads 128,256 --chunk 4K,16K --max-time 5 --timeout 20 \
-        --output tune-loopback.table
+        --output tune-loopback.table "${batch[@]}"
     start_mps
     for ranks in 2 4 $(eight); do
         nvrar "sweep-nvshmem-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --backend nvrar \

@@ -85,6 +85,7 @@ def tune(
     device: options.Device = "auto",
     fabric: options.Fabric = "auto",
     virtual_ranks: options.VirtualRanks = None,
+    batch: options.Batch = None,
     share_gpu: options.ShareGpu = False,
     nodes: options.Nodes = None,
     mapped_nodes: options.MappedNodes = False,
@@ -105,7 +106,9 @@ def tune(
 
     search = Search(output, json, backend, protocol, blocks, threads, chunk, radix, max_time)
     wish = Wish(minimum, maximum, factor, step, sizes, dtype=dtype, op=op, buffers=buffers)
-    launching = Launching(fabric, virtual_ranks, share_gpu=share_gpu, mapped_nodes=mapped_nodes)
+    launching = Launching(
+        fabric, virtual_ranks, batch=batch, share_gpu=share_gpu, mapped_nodes=mapped_nodes
+    )
     execute(
         lambda: tune_settings(
             search, wish, launching, device=device, nodes=nodes, ranks=ranks, timeout=timeout,

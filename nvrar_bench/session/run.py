@@ -152,7 +152,13 @@ class Session:
         """At each size a race of launches; the table is written after each."""
         with self._watch("opening the backends"):
             (backend,) = self._open(stage)
-            tuner = Tuner(self._device, backend, tune, facts.made_on(stage.world, self._device))
+            tuner = Tuner(
+                self._device,
+                backend,
+                tune,
+                facts.made_on(stage.world, self._device),
+                self._settings.batch,
+            )
         plan = stage.sweep.plan
         self._build([(backend, tuner.kernels(plan))], dict.fromkeys(case.dtype for case in plan))
         known, buffers = self._known(stage), dict[str, SweepBuffers]()

@@ -34,14 +34,21 @@ from nvrar_bench.tuning.document import Choice, Document, MadeOn, Measured, enco
 class Tuner:
     """What the races of all sizes have in common, and the table so far."""
 
-    def __init__(self, device: Device, backend: Backend, tune: Tune, made_on: MadeOn) -> None:
-        """Begin an empty table.
+    def __init__(
+        self,
+        device: Device,
+        backend: Backend,
+        tune: Tune,
+        made_on: MadeOn,
+        batch: int | None = None,
+    ) -> None:
+        """Begin an empty table; `batch` is calls per sample, None: as the device has it.
 
         Raises:
             UsageError: a launch is listed that is not allowed here.
         """
         self.backend = cast(Tunable, backend)  # cli/tune.py offers no other
-        self.world, self.tune = device.world, tune
+        self.world, self.tune, self._batch = device.world, tune, batch
         tune.space.require_within(self.backend.chooser.limits)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._document = Document(
@@ -56,6 +63,10 @@ class Tuner:
     def candidates(self, case: Case) -> tuple[Shape, ...]:
         """Return the launches to try, first what `auto` chooses without a table."""
         return self.tune.space.candidates(self.backend.chooser, self.world.nodes, case)
+
+    def batch_for(self, nbytes: int) -> int:
+        """How many calls a sample is, as in a sweep."""
+        return self._batch or self.backend.device.batch_for(nbytes)
 
     def keep(self, choice: Choice) -> dict[str, Any]:
         """Add a choice, and write the table; return it as JSON."""
@@ -102,7 +113,7 @@ class Heat:
         for number, (shape, operation) in enumerate(operations.items()):
             case, rule = _named(self._case, shape.protocol), self._race.rule(number)
             name = self._tuner.backend.name
-            batch = self._tuner.backend.device.batch_for(case.size_bytes)
+            batch = self._tuner.batch_for(case.size_bytes)
             block.add_point(Point(name, case, operation, buffers, known, rule, batch=batch))
 
     def judge(self, *_: int) -> None:

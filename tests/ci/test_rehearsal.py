@@ -24,7 +24,12 @@ from nvrar_bench.results.schema import schema
 
 K128, M2 = 128 << 10, 2 << 20
 SMS = 32  # of the stub: 4 blocks for each of 8 ranks
-ONE_OF_EACH = {"NVRAR_GPU_ITERS": "1", "NVRAR_GPU_SLOW": "20", "NVRAR_GPU_JOBS": "2"}
+ONE_OF_EACH = {
+    "NVRAR_GPU_ITERS": "1",
+    "NVRAR_GPU_SLOW": "20",
+    "NVRAR_GPU_JOBS": "2",
+    "NVRAR_GPU_BATCH": "2",
+}
 BINDINGS = ("nccl", "nvshmem")
 RANKS = (2, 3, 4, 6, 8, 12, 16)
 
