@@ -4,11 +4,14 @@
     python tests/exploration/explore.py --job JOB --seconds 60   # one job
     python tests/exploration/explore.py --job JOB --settings 0,0,1,1 --schedule 17:2,45:1
 
-A job is `RANKSxNODES FABRIC [epoch=N] [radix=N] [absent=RANK] [window=BYTES] | CALL | ...`, a call
-is `PROTOCOL:COUNT:BLOCKSxTHREADS:CHUNK:direct|staged:PLACEMENT[+SHIFT][:DTYPE:OP]`. FABRIC is
-`mapped` or `network`, where puts to other nodes are on their way for as long as the scheduler
-likes. A rank has two buffers: `out` goes from the first to the second, `back` the other way, `in`
-and `over` stay in the first and the second; messages start SHIFT elements behind a buffer's start.
+A job is `RANKSxNODES FABRIC [OPTION=NUMBER ...] | CALL | ...`, with the options epoch, radix,
+absent (a rank), window (bytes) and lazy (1); a call is
+`PROTOCOL:COUNT:BLOCKSxTHREADS:CHUNK:direct|staged:PLACEMENT[+SHIFT][:DTYPE:OP]`. FABRIC is
+`mapped`; or `network`, where puts to other nodes are on their way for as long as the scheduler
+likes; or `messages`, where nodes are machines and a put to another one is a message of MPI, which
+moves when the scheduler likes, or if `lazy` only while both of its ranks call MPI. A rank has two
+buffers: `out` goes from the first to the second, `back` the other way, `in` and `over` stay in the
+first and the second; messages start SHIFT elements behind a buffer's start.
 The last form is what a failure prints: settings and deviations from the default schedule.
 """
 
@@ -71,6 +74,7 @@ class CJob(ctypes.Structure):
         ("staging_bytes", U64 * 2),
         ("first_epoch", U64),
         ("epoch_slots", U64),
+        ("is_lazy", U64),
         ("absent", U64),
     ]
 
@@ -157,6 +161,7 @@ class Job:
     radix: int = 2
     absent: int = -1
     window: int = WINDOW_BYTES
+    lazy: int = 0
 
     def windows(self, call: Call) -> int:
         """Epochs that the backend reserves for `call`."""
@@ -211,7 +216,7 @@ class Checker:
     @property
     def source(self) -> str:
         """C++ that instantiates both protocols."""
-        define = "#define NVRAR_CHECKING_NETWORK\n" if self.fabric == "network" else ""
+        define = f"#define NVRAR_CHECKING_{self.fabric.upper()}\n"
         return (
             f"// {sources_digest(CHECKER)}\n"  # the cache knows a source by its text alone
             f'{define}#define NVRAR_PLATFORM "{CHECKER}/platform.cuh"\n'
@@ -307,6 +312,7 @@ def c_job(job: Job, rows: Sequence[tuple[str, str]]) -> CJob:
         staging_bytes=(U64 * 2)(*(layouts[p].nbytes for p in PROTOCOLS)),
         first_epoch=job.epoch,
         epoch_slots=MAX_BLOCKS,
+        is_lazy=job.lazy,
         absent=job.absent + 1,
     )
 
@@ -338,7 +344,7 @@ def _arguments(job: Job, call: Call, layout: Layout, schedule: Schedule) -> CArg
         blocks=call.blocks,
         staged=call.buffers == "staged",
         chunk_bytes=call.chunk_bytes,
-        spin=1 if job.absent >= 0 else 1 << 62,
+        spin=_spin(job),
         timeout_ns=2_000_000_000,
         layout=CLayout.of(layout),
     )
@@ -347,6 +353,13 @@ def _arguments(job: Job, call: Call, layout: Layout, schedule: Schedule) -> CArg
     if call.nbytes:
         arguments.set_windows(call.nbytes, call.nbytes if is_unbounded else job.window)
     return arguments
+
+
+def _spin(job: Job) -> int:
+    """Polls before a wait looks at the clock; from then on each of them makes MPI progress."""
+    if job.fabric == "messages":
+        return 0
+    return 1 if job.absent >= 0 else 1 << 62
 
 
 def explore(
@@ -402,6 +415,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--share", default="0/1", help="I/N: of all jobs every Nth, from I on")
     parser.add_argument("--wide", action="store_true", help="every edge with every type as well")
     parser.add_argument("--types", action="store_true", help="jobs of several types alone")
+    parser.add_argument("--fabric", help="jobs of this one alone")
     parser.add_argument("--hunt", action="store_true", help="all jobs in turn; --seconds in all")
     parser.add_argument("--settings", help="of a schedule to replay")
     parser.add_argument("--schedule", help="deviations to replay")
@@ -418,7 +432,8 @@ def main() -> int:
     if options.job:
         jobs = [Job.parse(text) for text in options.job]
     first, every = map(int, options.share.split("/"))
-    jobs = [job for job in jobs if len(job.rows) > 1 or not options.types][first::every]
+    jobs = [job for job in jobs if len(job.rows) > 1 or not options.types]
+    jobs = [job for job in jobs if options.fabric in (None, job.fabric)][first::every]
     if options.hunt:
         caught = hunt(jobs, options.seconds)
         if caught:

@@ -30,6 +30,20 @@ _ONES = "signal:1:1x1:16:direct:in | signal:1:1x1:16:staged:in | packet:1:1x1:16
 _AGAIN = " | ".join(["signal:3:1x1:16:direct:in"] * 5)
 _AGAIN_STAGED = " | ".join(["signal:3:1x1:16:staged:out"] * 5)
 _AGAIN_PACKET = " | ".join(["packet:3:1x1:16:direct:in"] * 5)
+# Of messages: a machine's rank is one block of one thread, and may be alone there.
+_SENT = "signal:33:1x1:16:direct:in | signal:70:1x1:16:direct:out | signal:9:1x1:32:direct:over"
+_SENT_STAGED = (
+    "signal:70:1x1:16:staged:in | signal:5:1x1:16:staged:out | signal:40:1x1:32:staged:in"
+)
+_SENT_PACKETS = (
+    "packet:70:1x1:16:direct:in | packet:1:1x1:16:staged:out | packet:40:1x1:32:direct:in"
+)
+_SENT_MIXED = "signal:40:1x1:16:direct:in | packet:33:1x1:16:staged:in | signal:33:1x1:16:staged:in"
+_SENT_TYPES = (
+    "signal:70:1x1:16:direct:in:bfloat16:avg | packet:33:1x1:16:direct:in+1:int8:min"
+    " | signal:17:1x1:16:staged:back:float64:avg | packet:17:1x1:16:direct:over:float64:avg"
+    " | signal:131:1x1:32:direct:over+1:int8:min"
+)
 _SHRINKING = "packet:64:1x1:16:direct:out | packet:1:1x1:16:direct:out | packet:64:3x1:16:direct:in"
 
 _TEXTS = [
@@ -87,6 +101,36 @@ _TEXTS = [
     f"11x11 mapped | {_DIRECT}",
     f"11x11 network | {_MIXED}",
     f"11x11 mapped | {_AGAIN_PACKET}",
+    # Nodes that are machines: what is between them is a message.
+    f"2x2 messages | {_SENT}",
+    f"2x2 messages | {_SENT_STAGED}",
+    f"2x2 messages | {_SENT_PACKETS}",
+    f"2x2 messages | {_AGAIN}",
+    f"2x2 messages | {_AGAIN_PACKET}",
+    f"2x2 messages | {_SENT_TYPES}",
+    f"2x2 messages lazy=1 | {_SENT}",
+    f"2x2 messages lazy=1 | {_SENT_PACKETS}",
+    f"3x3 messages | {_SENT}",
+    f"3x3 messages | {_SENT_PACKETS}",
+    f"4x4 messages | {_SENT_MIXED}",
+    f"4x4 messages radix=4 | {_SENT}",
+    f"4x4 messages radix=4 | {_SENT_PACKETS}",
+    f"4x4 messages radix=4 lazy=1 | {_SENT_MIXED}",
+    f"6x6 messages | {_SENT_MIXED}",
+    f"4x2 messages | {_SENT}",
+    f"4x2 messages | {_SENT_STAGED}",
+    f"4x2 messages | {_SENT_PACKETS}",
+    f"4x2 messages | {_SENT_TYPES}",
+    f"4x2 messages lazy=1 | {_SENT_MIXED}",
+    f"4x2 messages lazy=1 | {_SENT_STAGED}",
+    f"6x2 messages | {_SENT_MIXED}",
+    f"6x3 messages | {_SENT}",
+    f"6x3 messages | {_SENT_PACKETS}",
+    f"9x3 messages lazy=1 | {_SENT_MIXED}",
+    f"8x4 messages radix=4 | {_SENT_MIXED}",
+    f"11x11 messages | {_SENT}",
+    f"11x11 messages | {_SENT_PACKETS}",
+    f"11x11 messages lazy=1 | {_SENT_STAGED}",
     # Alone.
     f"1x1 mapped | {_BLOCKS}",
     f"1x1 mapped | {_PACKETS}",
@@ -94,6 +138,7 @@ _TEXTS = [
     f"2x2 mapped epoch={FLAG_SPAN - 2} | {_MIXED}",
     f"4x2 network epoch={FLAG_SPAN - 1} | {_LONG}",
     f"2x1 mapped epoch={3 * FLAG_SPAN - 2} | {_TURNS}",
+    f"4x2 messages epoch={FLAG_SPAN - 2} | {_SENT_MIXED}",
     # A rank that never comes: every other one gives up, and does nothing afterwards.
     f"2x1 mapped absent=1 | {_MIXED}",
     f"2x2 mapped absent=0 | {_PACKET}",
@@ -101,6 +146,9 @@ _TEXTS = [
     f"4x2 network absent=1 | {_PACKETS}",
     f"4x2 network absent=3 | {_DIRECT}",
     f"4x1 mapped absent=0 | {_STAGED}",
+    f"2x2 messages absent=1 | {_SENT_MIXED}",
+    f"4x2 messages absent=2 | {_SENT_PACKETS}",
+    f"3x3 messages absent=0 | {_SENT}",
     "4x2 mapped absent=3 | packet:3:1x3:16:direct:out | packet:3:1x3:16:direct:out",
     "2x2 network absent=0 | packet:3:1x3:16:direct:out | packet:3:1x3:16:direct:out",
 ]

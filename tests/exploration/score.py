@@ -49,7 +49,7 @@ SECONDS_PER_JOB = 0.5
 class Mutant:
     """One replacement of text in one file; `survives` tells why nobody can see it.
 
-    `types`: what one type cannot show.
+    `types`: what one type cannot show. `fabric`: the only one in which it can be seen.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Mutant:
     new: str
     survives: str = ""
     types: bool = False
+    fabric: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def judge(mutant: Mutant, limit: float = LIMIT_S) -> Verdict:
         }
         command = [sys.executable, str(EXPLORE), "--hunt", "--seconds", str(limit)]
         command += ["--types"] if mutant.types else []
+        command += ["--fabric", mutant.fabric] if mutant.fabric else []
         with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
             run = subprocess.Popen(command, env=os.environ | variables, stdout=out, stderr=err)
             prlimit(run.pid, RLIMIT_CPU, (int(limit) + 10, int(limit) + 20))

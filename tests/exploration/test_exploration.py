@@ -26,6 +26,8 @@ CHOSEN = [
     "flags are stored relaxed",
     "empty units are left out",
     "packets leave before all threads have written theirs",
+    "in place, the result is stored over what still leaves",
+    "chunks are expected in another order than they are put",
 ]
 
 

@@ -1,7 +1,7 @@
 // What the checker runs on: every thread of every rank is a fiber of one OS thread, and
 // whatever another rank can see is a point at which a scheduler chooses who goes on. Three models:
 //
-// - Order: at a point any fiber may go on, or any put on its way may deliver a piece.
+// - Order: at a point any fiber may go on, or anything on its way may move by a piece.
 // - Late stores: where `late_stores`, what a fiber writes to plain memory is seen by others only after
 //   it has released something. Flags and cells are seen at once, and so overtake what came first.
 // - Happened before: vector clocks follow release, acquire, barriers and fences. Two accesses to plain
@@ -62,6 +62,7 @@ struct Fiber {
     int call = 0;
     bool is_done = false;
     bool is_awake = false;           // its deadline may have passed: it looks again
+    bool is_in_library = false;      // it calls MPI, now or in what it polls
     const Word* polled = nullptr;    // it waits for this word to differ from `seen`
     Word seen = 0;
     const Word* last_address = nullptr;  // its latest load
@@ -83,8 +84,17 @@ struct Barrier {
     Clock gathered, passed;
 };
 
+// What moves by itself, a step at a time, when the scheduler says so.
+struct Mover {
+    Word priority = 0;
+
+    virtual ~Mover() = default;
+    virtual bool may_move() const { return true; }
+    virtual bool move() = 0;  // whether nothing is left to do
+};
+
 // What left through the network: pieces of 8 bytes arrive in any order, then the signal.
-struct Put {
+struct Put : Mover {
     int rank;
     Byte* target;
     const Byte* source;
@@ -94,8 +104,8 @@ struct Put {
     Word value;
     bool is_plain;  // not cells
     Clock clock, fenced;
-    std::uint32_t tick;
-    Word priority;
+
+    bool move() override;
 };
 
 struct Access {
@@ -128,6 +138,7 @@ class Engine {
     Word pieces_at_once = 1;
     std::function<Word(Word step, Word choices)> choose;
     std::function<void(Fiber&)> life;
+    std::function<void(const Byte*, Word, bool is_write)> watch;  // sees what fibers access; or none
 
     // What came of the latest run.
     std::string failure;
@@ -135,11 +146,11 @@ class Engine {
     std::vector<Deviation> taken;
 
     std::vector<Fiber> fibers;
-    std::vector<Put> puts;
+    std::vector<std::unique_ptr<Mover>> movers;
     Fiber* now = nullptr;
     std::mt19937_64 random;
     Word clock_ns = 0;
-    std::vector<int> candidates;  // of the choice at hand: fibers, and behind them puts
+    std::vector<int> candidates;  // of the choice at hand: fibers, and behind them movers
 
     void arrange(int count) {
         if (static_cast<int>(fibers.size()) != count) fibers = std::vector<Fiber>(count);
@@ -168,7 +179,7 @@ class Engine {
         failure.clear();
         widths.clear();
         taken.clear();
-        puts.clear();
+        movers.clear();
         released.clear();
         arrived.clear();
         random.seed(seed);
@@ -204,6 +215,7 @@ class Engine {
         now->seen = seen;
         point();
         now->polled = nullptr;
+        now->is_in_library = false;
     }
 
     bool meet(Barrier& barrier, int members, bool mine) {
@@ -231,6 +243,7 @@ class Engine {
 
     Word load(const Word* address, bool acquires, bool is_point) {
         if (is_point && fine) point();
+        look_at(address, sizeof *address, false);
         const Word value = *address;
         now->last_address = address;
         now->last_value = value;
@@ -241,6 +254,7 @@ class Engine {
 
     void store(Word* address, Word value, bool releases, bool is_point) {
         if (is_point) point();
+        look_at(address, sizeof *address, true);
         if (releases) {
             flush();
             released[address] = now->clock;
@@ -267,6 +281,7 @@ class Engine {
     // Plain memory
 
     void note_write(void* to, Word bytes) {
+        look_at(to, bytes, true);
         record(to, bytes, true, now->id, now->clock);
         if (!late_stores) return;
         Byte* target = static_cast<Byte*>(to);
@@ -278,23 +293,71 @@ class Engine {
             now->late.push_back(store);
         }
     }
-    void note_read(const void* from, Word bytes) { record(from, bytes, false, now->id, now->clock); }
+    void note_read(const void* from, Word bytes) {
+        look_at(from, bytes, false);
+        record(from, bytes, false, now->id, now->clock);
+    }
 
     // The network
 
     void put(int rank, void* target, const void* source, Word bytes, Word* flag, Word value) {
         point();
-        Put made{rank, static_cast<Byte*>(target), static_cast<const Byte*>(source), {}, bytes, flag,
-                 value, flag != nullptr, now->clock, now->fenced, ++network_ticks[rank], random()};
-        made.clock.at[kMaxFibers + rank] = made.tick;
-        for (Word at = 0; at < bytes; at += 8) made.pieces.push_back(at);
-        std::shuffle(made.pieces.begin(), made.pieces.end(), random);
+        auto made = std::make_unique<Put>();
+        made->rank = rank;
+        made->target = static_cast<Byte*>(target);
+        made->source = static_cast<const Byte*>(source);
+        made->bytes = bytes;
+        made->flag = flag;
+        made->value = value;
+        made->is_plain = flag != nullptr;
+        made->clock = leave(rank);
+        made->fenced = now->fenced;
+        made->priority = random();
+        for (Word at = 0; at < bytes; at += 8) made->pieces.push_back(at);
+        std::shuffle(made->pieces.begin(), made->pieces.end(), random);
         flush();  // what the source holds was written, and the block has met
+        movers.push_back(std::move(made));
+    }
+
+    // What the network of `rank` knows of that leaves it now.
+    Clock leave(int rank) {
+        Clock clock = now->clock;
+        clock.at[kMaxFibers + rank] = ++network_ticks[rank];
         ++now->clock.at[now->id];
-        puts.push_back(std::move(made));
+        return clock;
+    }
+
+    // What the network itself does, which has seen `clock`.
+    void network_accesses(const void* address, Word bytes, bool is_write, int rank, const Clock& clock) {
+        record(address, bytes, is_write, kMaxFibers + rank, clock);
+    }
+
+    // What the fiber that runs has written there is in memory now.
+    void expose(const void* from, Word bytes) {
+        const Byte* first = static_cast<const Byte*>(from);
+        std::vector<LateStore>& late = now->late;
+        late.erase(std::remove_if(late.begin(), late.end(),
+                                  [&](const LateStore& store) {
+                                      return store.target < first + bytes &&
+                                             first < store.target + store.bytes;
+                                  }),
+                   late.end());
+    }
+
+    // What an address is of.
+    std::string place(const void* address) const {
+        const Byte* at = static_cast<const Byte*>(address);
+        if (at < arena.data() || at >= arena.data() + arena.size()) return "a barrier or a request";
+        const Word offset = static_cast<Word>(at - arena.data());
+        for (const Block& block : blocks)
+            if (offset >= block.first && offset < block.first + block.bytes)
+                return block.name + "+" + std::to_string(offset - block.first);
+        return "memory of nobody";
     }
 
    private:
+    friend struct Put;
+
     std::vector<Byte> arena;
     std::vector<Shadow> shadow;
     std::vector<Word> touched;
@@ -306,7 +369,7 @@ class Engine {
     ucontext_t main_context;
 
     void start(Fiber& fiber) {
-        fiber.is_done = fiber.is_awake = false;
+        fiber.is_done = fiber.is_awake = fiber.is_in_library = false;
         fiber.polled = fiber.last_address = nullptr;
         fiber.call = 0;
         fiber.clock = Clock{};
@@ -353,7 +416,8 @@ class Engine {
         const int first = now ? now->id : 0;
         for (int i = 0; i < count; ++i)
             if (is_ready(fibers[(first + i) % count])) candidates.push_back((first + i) % count);
-        for (Word p = 0; p < puts.size(); ++p) candidates.push_back(count + static_cast<int>(p));
+        for (Word m = 0; m < movers.size(); ++m)
+            if (movers[m]->may_move()) candidates.push_back(count + static_cast<int>(m));
     }
 
     // The fiber that goes on, or none: the run has ended.
@@ -369,7 +433,8 @@ class Engine {
                 fibers[chosen].is_awake = false;
                 return &fibers[chosen];
             }
-            deliver(chosen - static_cast<int>(fibers.size()));
+            const auto mover = movers.begin() + (chosen - static_cast<int>(fibers.size()));
+            if ((*mover)->move()) movers.erase(mover);
         }
     }
 
@@ -402,30 +467,13 @@ class Engine {
         return false;
     }
 
-    void deliver(Word index) {
-        Put& put = puts[index];
-        for (Word n = 0; n < pieces_at_once && !put.pieces.empty(); ++n) {
-            const Word at = put.pieces.back();
-            put.pieces.pop_back();
-            const Word bytes = std::min<Word>(8, put.bytes - at);
-            const int actor = kMaxFibers + put.rank;
-            if (put.is_plain) record(put.source + at, bytes, false, actor, put.clock);
-            if (put.is_plain) record(put.target + at, bytes, true, actor, put.clock);
-            memcpy(put.target + at, put.source + at, bytes);
-            if (!put.is_plain) released[reinterpret_cast<Word*>(put.target + at)] = put.fenced;
-        }
-        if (!put.pieces.empty()) return;
-        if (put.flag) {
-            *put.flag = put.value;
-            released.erase(put.flag);
-            arrived[put.flag] = put.clock;
-        }
-        puts.erase(puts.begin() + static_cast<long>(index));
-    }
-
     // What was not ordered before `actor`, which has seen `clock`.
     static bool is_unordered(const Access& access, int actor, const Clock& clock) {
         return access.actor >= 0 && access.actor != actor && access.tick > clock.at[access.actor];
+    }
+
+    void look_at(const void* address, Word bytes, bool is_write) const {
+        if (watch && !has_deadlines) watch(static_cast<const Byte*>(address), bytes, is_write);
     }
 
     void record(const void* address, Word bytes, bool is_write, int actor, const Clock& clock) {
@@ -469,16 +517,6 @@ class Engine {
         return &fiber == now ? name + " call " + std::to_string(fiber.call) : name;
     }
 
-    std::string place(const void* address) const {
-        const Byte* at = static_cast<const Byte*>(address);
-        if (at < arena.data() || at >= arena.data() + arena.size()) return "a barrier";
-        const Word offset = static_cast<Word>(at - arena.data());
-        for (const Block& block : blocks)
-            if (offset >= block.first && offset < block.first + block.bytes)
-                return block.name + "+" + std::to_string(offset - block.first);
-        return "memory of nobody";
-    }
-
     void race(Word granule, const Access& earlier, const char* did, int actor, bool is_write) {
         fail("%s %s %s, which %s has %s, and nothing orders the two", actor_name(actor).c_str(),
              is_write ? "writes" : "reads", place(arena.data() + granule * kGranule).c_str(),
@@ -487,6 +525,25 @@ class Engine {
 };
 
 inline Engine engine;
+
+inline bool Put::move() {
+    for (Word n = 0; n < engine.pieces_at_once && !pieces.empty(); ++n) {
+        const Word at = pieces.back();
+        pieces.pop_back();
+        const Word size = std::min<Word>(8, bytes - at);
+        if (is_plain) engine.network_accesses(source + at, size, false, rank, clock);
+        if (is_plain) engine.network_accesses(target + at, size, true, rank, clock);
+        memcpy(target + at, source + at, size);
+        if (!is_plain) engine.released[reinterpret_cast<Word*>(target + at)] = fenced;
+    }
+    if (!pieces.empty()) return false;
+    if (flag) {
+        *flag = value;
+        engine.released.erase(flag);
+        engine.arrived[flag] = clock;
+    }
+    return true;
+}
 
 inline void Engine::begin() {
     Fiber& fiber = *engine.now;

@@ -1,5 +1,5 @@
 // Explorers over the checker. A schedule is what it does otherwise than the default, in which
-// a fiber goes on as long as it can, then the next in turn, and a put arrives when nobody can go on.
+// a fiber goes on as long as it can, then the next in turn; what is on its way moves when nobody can.
 #pragma once
 
 #include "runner.cuh"
@@ -142,7 +142,7 @@ class Explorer {
         u64 lowest = 1000;
         const auto of = [&priority](int candidate) -> u64& {
             const int fibers = static_cast<int>(priority.size());
-            return candidate < fibers ? priority[candidate] : engine.puts[candidate - fibers].priority;
+            return candidate < fibers ? priority[candidate] : engine.movers[candidate - fibers]->priority;
         };
         engine.choose = [&](Word step, Word choices) {
             const auto best = [&] {

@@ -33,7 +33,8 @@ struct Job {
     u64 staging_bytes[2];  // by protocol
     u64 first_epoch;
     u64 epoch_slots;
-    u64 absent;  // 0, or 1 + the rank that makes no call: then every wait must end in a failure
+    u64 is_lazy;  // messages move only while their ranks call MPI
+    u64 absent;   // 0, or 1 + the rank that makes no call: then every wait must end in a failure
 };
 
 // What differs from rank to rank of what a launch is told, but for addresses.

@@ -1,11 +1,19 @@
 // The fabric of the checker: all ranks, blocks and threads of a job are fibers of one OS thread, and a
 // scheduler chooses the order of all that they see of each other. The kernel is the very source that
 // runs elsewhere; so are the fabrics: with NVRAR_CHECKING_NETWORK that of NVSHMEM, whose puts are on
-// their way as long as the scheduler likes, else that of memory that is mapped.
+// their way as long as the scheduler likes, with NVRAR_CHECKING_MESSAGES that of CPU ranks on several
+// machines, each a node, over an MPI of the checker, else that of memory that is mapped.
 //
 // A job makes several calls with nothing between them, so ranks run ahead of each other by whole calls.
 // When a call returns on a rank, that rank checks its result, bit by bit, and writes over its buffers.
 #pragma once
+
+#if defined(NVRAR_CHECKING_MESSAGES)
+#include "fabric/hosts.cuh"
+#undef NVRAR_ENTRY
+
+#include "messages.cuh"
+#endif
 
 #include "fabric/mapped.cuh"
 #include "portability.cuh"
@@ -28,7 +36,7 @@ extern "C" inline void nvrar_put_signal(void* target, const void* source, unsign
 extern "C" inline void nvrar_settle(unsigned long* flag, unsigned long) {
     nvrar::checking::engine.settle(flag);
 }
-#else
+#elif !defined(NVRAR_CHECKING_MESSAGES)
 namespace nvrar {
 using Fabric = LocalFabric;
 }
@@ -48,7 +56,7 @@ inline Barrier of_rank[kMaxRanks], of_world;
 // Where everything of one rank lies in the engine's memory.
 struct Seat {
     Arguments arguments;
-    u64 buffer[2], staging[2], epochs, failure;
+    u64 buffer[2], staging[2], epochs, failure, requests;
 };
 
 class Jobs {
@@ -69,8 +77,14 @@ class Jobs {
         for (Barrier& barrier : of_rank) barrier = Barrier{};
         of_world = Barrier{};
         for (int i = 0; i < kMaxFibers; ++i) block_barriers[i] = Barrier{};
+#if defined(NVRAR_CHECKING_MESSAGES)
+        library.start_over(job.is_lazy);
+#endif
         for (u64 rank = 0; rank < job.ranks; ++rank) set_up(rank);
         engine.run();
+#if defined(NVRAR_CHECKING_MESSAGES)
+        if (!job.absent) library.require_empty();
+#endif
         if (engine.failure.empty()) check_staging_guards();
     }
 
@@ -104,6 +118,9 @@ class Jobs {
     std::vector<Block> names;
     u64 end = 0;
     bool is_named = false;
+#if defined(NVRAR_CHECKING_MESSAGES)
+    Transport transports[kMaxRanks];
+#endif
 
     // Before the first run
 
@@ -125,7 +142,18 @@ class Jobs {
             seat.staging[1] = place(job.staging_bytes[1], rank, "staging of packet");
             seat.epochs = place(job.epoch_slots * sizeof(u64), rank, "epochs");
             seat.failure = place(sizeof(Failure), rank, "failure");
+            seat.requests = place(2 * request_bytes(), rank, "requests");
         }
+    }
+
+    // Of those that are expected in a window, or sent: as nvrar_bench/backends/nvrar/hosts.py has it.
+    u64 request_bytes() const {
+        u64 count = 0;
+        for (u64 c = 0; c < job.call_count; ++c) {
+            const Arguments& arguments = job.calls[c].arguments;
+            count = std::max(count, 2 * (arguments.slots + 2) * arguments.layout.chunks_per_region);
+        }
+        return count * sizeof(u64);
     }
 
     void name_memory() {
@@ -151,10 +179,19 @@ class Jobs {
             fiber.rank = static_cast<int>(rank);
             fiber.index = static_cast<int>(i);
         }
+#if defined(NVRAR_CHECKING_MESSAGES)
+        u64* requests = reinterpret_cast<u64*>(engine.memory(seat.requests));
+        u64* const sent = requests + request_bytes() / sizeof(u64);
+        library.keep_handles(static_cast<int>(rank), requests, sent + request_bytes() / sizeof(u64));
+        transports[rank] = {
+            reinterpret_cast<u64>(&mpi_isend), reinterpret_cast<u64>(&mpi_irecv),
+            reinterpret_cast<u64>(&mpi_test), reinterpret_cast<u64>(&mpi_iprobe),
+            0, 0, 0, 0, requests, sent, 0};
+#endif
     }
 
     bool is_mapped(u64 from, u64 rank) const {
-#if defined(NVRAR_CHECKING_NETWORK)
+#if defined(NVRAR_CHECKING_NETWORK) || defined(NVRAR_CHECKING_MESSAGES)
         return from / job.ranks_per_node == rank / job.ranks_per_node;
 #else
         return from < job.ranks && rank < job.ranks;
@@ -222,6 +259,9 @@ class Jobs {
         arguments.failure = reinterpret_cast<Failure*>(engine.memory(seat.failure));
         arguments.staging = engine.memory(seat.staging[call.protocol]);
         arguments.rank_staging = staging_tables[call.protocol][rank];
+#if defined(NVRAR_CHECKING_MESSAGES)
+        arguments.transport = &transports[rank];
+#endif
         const u64 first = rank - arguments.local;
         arguments.node_send = message_tables[0][rank];
         arguments.node_recv = message_tables[1][rank];
@@ -252,6 +292,9 @@ class Jobs {
             write(seat.buffer[b], job.buffer_bytes + kGuardBytes, 0xEE);
         }
         check_epochs(seat, rank, c);
+#if defined(NVRAR_CHECKING_MESSAGES)
+        library.require_over(rank);
+#endif
     }
 
     void look(u64 buffer, const std::vector<u8>& expected, int rank, u64 c, const char* what) {
