@@ -178,9 +178,11 @@ kernels() { # all at once, on all cores; the runs find them in the cache
     local arch
     arch=$(timeout 20 "$python" -c "$architecture")
     try kernels-nvshmem 60 "$python" -m nvrar_bench compile --arch "$arch" --fabric nvshmem \
-        --dtype float32,bfloat16 --op sum
+        --dtype float32,bfloat16 --op sum --threads 256
     try kernels-loopback 90 "$python" -m nvrar_bench compile --arch "$arch" --fabric loopback \
-        --dtype all --op all
+        --dtype all --op all --threads 256
+    try kernels-wide 30 "$python" -m nvrar_bench compile --arch "$arch" --fabric loopback \
+        --dtype float32,bfloat16 --op sum --threads 512
 }
 
 loopback=(--device cuda --fabric loopback)
@@ -296,7 +298,7 @@ timings() {
         fitting+=${fitting:+,}$blocks
     done
     nvrar tune-loopback 20 tune "${loopback[@]}" --virtual-ranks 8 --nodes 2 --sizes 512K \
-        --blocks "${fitting:-1}" --threads 128,256 --chunk 4K,16K --max-time 5 --timeout 20 \
+        --blocks "${fitting:-1}" --threads 256,512 --chunk 4K,16K --max-time 5 --timeout 20 \
         --output tune-loopback.table "${batch[@]}"
     start_mps
     for ranks in 2 4 $(eight); do

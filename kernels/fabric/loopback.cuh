@@ -64,7 +64,7 @@ NVRAR_DEVICE const Arguments& own_rank(const VirtualRanks& all) { return all.ran
     }
 #else
 #define NVRAR_ENTRY(T, OP, PROTOCOL)                                                               \
-    NVRAR_KERNEL __launch_bounds__(256, 1) nvrar_all_reduce(                                       \
+    NVRAR_KERNEL __launch_bounds__(NVRAR_LAUNCH_CLASS, 1) nvrar_all_reduce(                        \
         const __grid_constant__ nvrar::VirtualRanks all) {                                         \
         nvrar::all_reduce<T, nvrar::OP, nvrar::PROTOCOL>(nvrar::own_rank(all));                    \
     }

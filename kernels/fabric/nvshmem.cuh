@@ -44,7 +44,7 @@ struct Fabric : MappedFabric {
 }  // namespace nvrar
 
 #define NVRAR_ENTRY(T, OP, PROTOCOL)                                                               \
-    NVRAR_KERNEL __launch_bounds__(256, 1) nvrar_all_reduce(                                       \
+    NVRAR_KERNEL __launch_bounds__(NVRAR_LAUNCH_CLASS, 1) nvrar_all_reduce(                        \
         const __grid_constant__ nvrar::Arguments arguments) {                                      \
         nvrar::all_reduce<T, nvrar::OP, nvrar::PROTOCOL>(arguments);                               \
     }

@@ -5,7 +5,10 @@ namespace nvrar {
 
 constexpr int kVectorBytes = 16;      // the widest load of one thread
 constexpr int kVectorAlignment = 16;  // which such a load demands
-constexpr int kInFlight = 4;          // loads that a thread issues before it waits for the first
+#if !defined(NVRAR_IN_FLIGHT)
+#define NVRAR_IN_FLIGHT 4
+#endif
+constexpr int kInFlight = NVRAR_IN_FLIGHT;  // loads that a thread issues before it waits for the first
 constexpr bool kWaitsForBatches = true;
 
 NVRAR_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }

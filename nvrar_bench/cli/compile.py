@@ -39,6 +39,14 @@ def compile_kernels(
         str | None,
         typer.Option("--protocol", metavar="LIST", help="signal, packet, or all. [all]"),
     ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            "--threads",
+            metavar="LIST",
+            help="Launch classes: threads of a multiprocessor, 256, 512, or all. [all]",
+        ),
+    ] = None,
     everything: Annotated[
         bool,
         typer.Option("--all", help="All values of the options that name none, except --arch."),
@@ -65,14 +73,15 @@ def compile_kernels(
     from nvrar_bench.results.files import STDOUT, write_text
     from nvrar_bench.toolchain import cuda, product
 
-    wanted = {"fabric": fabric, "protocol": protocol, "dtype": dtype, "op": op}
+    wanted = {
+        "fabric": fabric, "protocol": protocol, "dtype": dtype, "op": op, "threads": threads,
+    }  # fmt: skip
     names = {option: options.names(text) for option, text in wanted.items()}
     kernels = product.choose_kernels(names, everything)
     require_places([("--json", json)])
     compiler = cuda.versions(kernels)
     architectures = product.choose_architectures(options.names(arch))
-    sources = product.with_what_all_need(kernels)
-    orders = [product.Order(each, source) for each in architectures for source in sources]
+    orders = product.orders(architectures, kernels)
     with CaseProgress(len(orders), console("stderr")) as progress:
         built = product.build_all(orders, lambda order: progress.begin(order.name))
     report = compiled.Report(compiler, tuple(built))

@@ -14,9 +14,10 @@ from nvrar_bench.results.shapes import to_text
 from nvrar_bench.toolchain.product import Delivery
 
 FORMAT = "nvrar-bench.compile"
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 
 _CACHED = "cached"
+_KEYS = ("fabric", "protocol", "dtype", "op", "launch_class")  # null where a source has none
 _TITLES = (
     "arch", "kernel", "registers", "spill stores", "spill loads", "stack", "shared", "constant",
     "cubin", "seconds",
@@ -58,7 +59,7 @@ def _as_json(one: Delivery) -> dict[str, Any]:
     return {
         "arch": one.order.arch,
         "name": kernel.name,
-        **{name: getattr(kernel, name, None) for name in ("fabric", "protocol", "dtype", "op")},
+        **{name: getattr(kernel, name, None) for name in _KEYS},
         "registers": usage.registers,
         "spill_store_bytes": usage.spill_stores,
         "spill_load_bytes": usage.spill_loads,

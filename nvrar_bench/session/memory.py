@@ -33,8 +33,8 @@ def symmetric_bytes(todo: Iterable[Stage], radices_of: Callable[[int], Collectio
     for stage in todo:
         world = stage.world
         staging = staging_bytes(
-            world.nodes, world.ranks_per_node, radices_of(world.nodes), gpu_limits(MOST_BLOCKS),
-            all_mapped=False,
+            world.nodes, world.ranks_per_node, radices_of(world.nodes),
+            gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90"), all_mapped=False,
         )  # fmt: skip
         largest = max(case.size_bytes for case in stage.sweep.plan)
         needs.append(2 * (largest + _AROUND_BYTES) + staging)

@@ -15,30 +15,75 @@ from nvrar_bench.resources import data_dir
 KERNELS_VARIABLE = "NVRAR_BENCH_KERNELS"
 PROTOCOLS = {"signal": "Signal", "packet": "Packet"}
 
+# Launch classes of a GPU's kernels: how many threads, of one block or of several, a multiprocessor
+# is sure to hold. Its 65,536 registers leave a thread 255 of them in class 256, 128 in class 512
+# and 64 in class 1024. No kernel that spills is built: in 64 all do, in 128 `packet` over NVSHMEM,
+# and all for architectures from sm_100 on.
+_NARROW, _WIDE = 256, 512
+CLASSES = (_NARROW, _WIDE)
+_WIDE_ARCHITECTURES = ("sm_80", "sm_90")
+_WIDE_KERNELS = (("nvshmem", "signal"), ("loopback", "signal"), ("loopback", "packet"))
+
+
+def launch_classes(fabric: str, arch: str) -> dict[str, tuple[int, ...]]:
+    """Those that kernels of `fabric` are built for, by protocol, smallest first."""
+    return {
+        protocol: CLASSES
+        if arch in _WIDE_ARCHITECTURES and (fabric, protocol) in _WIDE_KERNELS
+        else (_NARROW,)
+        for protocol in PROTOCOLS
+    }
+
 
 @dataclass(frozen=True)
 class Kernel:
-    """One specialisation of the all-reduce: names as on the command line."""
+    """One specialisation of the all-reduce: names as on the command line.
+
+    `launch_class` is one of `launch_classes`, and None for CPUs.
+    """
 
     dtype: str
     op: str
     protocol: str
     fabric: str
+    launch_class: int | None = None
 
     @property
     def name(self) -> str:
-        """A readable name, such as `float32-sum-signal-host`."""
-        return f"{self.dtype}-{self.op}-{self.protocol}-{self.fabric}"
+        """A readable name, such as `int8-sum-signal-host` or `int8-sum-signal-nvshmem-256`."""
+        bound = "" if self.launch_class is None else f"-{self.launch_class}"
+        return f"{self.dtype}-{self.op}-{self.protocol}-{self.fabric}{bound}"
 
     @property
     def source(self) -> str:
         """C++ that includes the fabric and instantiates this specialisation."""
         entry = f"{DTYPES[self.dtype].cxx}, {OPS[self.op].cxx}, {PROTOCOLS[self.protocol]}"
         return (
+            f"{self._bounds}"
             f'#include "fabric/{self.fabric}.cuh"\n'
             '#include "all_reduce.cuh"\n'
             f"NVRAR_ENTRY({entry})\n"
         )
+
+    @property
+    def _bounds(self) -> str:
+        if self.launch_class is None:
+            return ""
+        return (
+            f"#define NVRAR_LAUNCH_CLASS {self.launch_class}\n"
+            f"#define NVRAR_IN_FLIGHT {self._in_flight}\n"
+        )
+
+    @property
+    def _in_flight(self) -> int:
+        """Loads that a thread issues before it waits for the first: each holds registers.
+
+        In 128 registers, four fit beside what float32 and integers take to accumulate; wider
+        accumulators and NVSHMEM's calls leave room for two.
+        """
+        row = DTYPES[self.dtype]
+        is_tight = self.fabric == "nvshmem" or (row.is_float and row.itemsize < 4)
+        return 2 if self.launch_class == _WIDE and is_tight else 4
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,18 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import CompilerError, Interrupted, UsageError
 from nvrar_bench.toolchain import cuda, nvrtc
 from nvrar_bench.toolchain.host import Source
-from nvrar_bench.toolchain.kernel import PROTOCOLS, CudaGate, Elements, Kernel
+from nvrar_bench.toolchain.kernel import (
+    CLASSES,
+    PROTOCOLS,
+    CudaGate,
+    Elements,
+    Kernel,
+    launch_classes,
+)
 from nvrar_bench.toolchain.resource_usage import ResourceUsage
 
 FABRICS = ("nvshmem", "loopback")
+_THREADS = tuple(map(str, CLASSES))
 # One of each kind of GPU that people run this on: A100, H100 and H200, B200, RTX 50.
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
 
@@ -54,6 +62,7 @@ AXES = {
     "protocol": Axis("--protocol", tuple(PROTOCOLS), tuple(PROTOCOLS)),
     "dtype": Axis("--dtype", tuple(DTYPES), ("float32", "bfloat16", "float8_e4m3", "int64")),
     "op": Axis("--op", tuple(OPS), ("sum", "avg")),
+    "threads": Axis("--threads", _THREADS, _THREADS),
 }
 
 
@@ -88,8 +97,8 @@ def choose_kernels(wanted: Mapping[str, Sequence[str]], everything: bool) -> lis
     """
     chosen = {name: axis.choose(wanted[name], everything) for name, axis in AXES.items()}
     return [
-        Kernel(dtype, op, protocol, fabric)
-        for fabric, protocol, dtype, op in product(*chosen.values())
+        Kernel(dtype, op, protocol, fabric, int(threads))
+        for fabric, protocol, dtype, op, threads in product(*chosen.values())
     ]
 
 
@@ -97,6 +106,30 @@ def with_what_all_need(kernels: Sequence[Kernel]) -> list[Source]:
     """Add what else a run takes: what holds the stream, what makes and checks elements."""
     dtypes = dict.fromkeys(kernel.dtype for kernel in kernels)
     return [CudaGate(), *map(Elements, dtypes), *kernels]
+
+
+def orders(architectures: Sequence[str], kernels: Sequence[Kernel]) -> list[Order]:
+    """Return what to build: of `kernels` those that do not spill, and what else a run takes.
+
+    Raises:
+        UsageError: all would spill.
+    """
+    found = [
+        Order(arch, source)
+        for arch in architectures
+        for source in with_what_all_need([one for one in kernels if _fits(one, arch)])
+    ]
+    if not any(isinstance(order.kernel, Kernel) for order in found):
+        classes = ",".join(dict.fromkeys(str(one.launch_class) for one in kernels))
+        raise UsageError(
+            f"--threads {classes}: these kernels would spill for {', '.join(architectures)}; "
+            f"allowed: {min(CLASSES)}"
+        )
+    return found
+
+
+def _fits(kernel: Kernel, arch: str) -> bool:
+    return kernel.launch_class in launch_classes(kernel.fabric, arch)[kernel.protocol]
 
 
 def choose_architectures(given: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from nvrar_bench.toolchain import cuda, wheels
 from nvrar_bench.toolchain.kernel import kernels_dir
 
 ONE = ("compile", "--arch", "sm_90", "--fabric", "loopback", "--protocol", "signal")
-ONE += ("--dtype", "float32", "--op", "sum")
+ONE += ("--dtype", "float32", "--op", "sum", "--threads", "256")
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,10 @@ def test_a_table_and_a_file(run_command: Callable[..., Any], cache, tmp_path: Pa
     path = tmp_path / "compile.json"
     done = run_command(*ONE, "--json", str(path), environment=cache)
     assert done.code == 0, done.stderr
-    assert re.search(r"^  sm_90  float32-sum-signal-loopback +\d+ +0 +0 ", done.stdout, re.M)
+    assert re.search(r"^  sm_90  float32-sum-signal-loopback-256 +\d+ +0 +0 ", done.stdout, re.M)
     gate, elements, kernel = json.loads(path.read_text())["kernels"]
     assert (kernel["arch"], kernel["spill_store_bytes"]) == ("sm_90", 0)
+    assert (kernel["launch_class"], elements["launch_class"]) == (256, None)
     assert kernel["registers"] > 16
     assert re.search(r"^  sm_90 +elements-float32 +\d+ +0 +0 ", done.stdout, re.M)
     assert (elements["name"], elements["dtype"], elements["fabric"]) == (
@@ -62,6 +63,7 @@ def test_json_alone_on_standard_output(run_command: Callable[..., Any], cache):
         ("--protocol", "auto", "packet"),
         ("--dtype", "float31", "bfloat16"),
         ("--op", "mean", "avg"),
+        ("--threads", "1024", "512"),
         ("--json", "/no/such/folder/x", "existing folder"),
     ],
 )
@@ -81,7 +83,7 @@ def test_a_refused_kernel(run_command: Callable[..., Any], cache, tmp_path: Path
     environment = {**cache, "NVRAR_BENCH_KERNELS": str(kernels)}
     done = run_command(*ONE, environment=environment)
     assert (done.code, done.stdout) == (5, "")
-    assert "the compiler refused kernel float32-sum-signal-loopback for sm_90:" in done.stderr
+    assert "the compiler refused kernel float32-sum-signal-loopback-256 for sm_90:" in done.stderr
     assert "not today" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -14,13 +14,13 @@ from nvrar_bench.toolchain.product import Delivery, Order
 from nvrar_bench.toolchain.resource_usage import ResourceUsage
 
 PACKET = Delivery(
-    Order("sm_90", Kernel("float32", "sum", "packet", "nvshmem")),
+    Order("sm_90", Kernel("float32", "sum", "packet", "nvshmem", 256)),
     ResourceUsage(255, 16, 24, 608, 0, 1216, 687696),
     seconds=2.3456,
     cached=False,
 )
 SIGNAL = Delivery(
-    Order("sm_100", Kernel("bfloat16", "avg", "signal", "loopback")),
+    Order("sm_100", Kernel("bfloat16", "avg", "signal", "loopback", 512)),
     ResourceUsage(64, 0, 0, 8, 1024, 928, 99000),
     seconds=0.0004,
     cached=True,
@@ -32,9 +32,9 @@ PLAIN = f"""\
 # compiler: nvrtc 13.5, nvshmem 3.8.0
 #
 # 2 kernels, 1 of them cached, 1 with spills; bytes
-#   arch                        kernel  registers  spill stores  spill loads  stack  shared  constant   cubin  seconds
-   sm_90    float32-sum-packet-nvshmem        255            16           24    608       0      1216  687696      2.3
-  sm_100  bfloat16-avg-signal-loopback         64             0            0      8    1024       928   99000   cached
+#   arch                            kernel  registers  spill stores  spill loads  stack  shared  constant   cubin  seconds
+   sm_90    float32-sum-packet-nvshmem-256        255            16           24    608       0      1216  687696      2.3
+  sm_100  bfloat16-avg-signal-loopback-512         64             0            0      8    1024       928   99000   cached
 """  # noqa: E501
 
 
@@ -54,7 +54,7 @@ def test_a_terminal():
     assert lines[:2] == [f"# nvrar-bench {__version__}", "# compiler: nvrtc 13.5, nvshmem 3.8.0"]
     (row,) = (line for line in lines if "bfloat16" in line)
     assert row.split() == [
-        "sm_100", "bfloat16-avg-signal-loopback", "64", "0", "0", "8", "1024", "928", "99000",
+        "sm_100", "bfloat16-avg-signal-loopback-512", "64", "0", "0", "8", "1024", "928", "99000",
         "cached",
     ]  # fmt: skip
 
@@ -62,14 +62,15 @@ def test_a_terminal():
 def test_json():
     document = json.loads(compiled.encode(REPORT))
     assert document["format"] == "nvrar-bench.compile"
-    assert document["format_version"] == "1.1"
+    assert document["format_version"] == "1.2"
     assert document["version"] == __version__
     assert document["compiler"] == {"nvrtc": "13.5", "nvshmem": "3.8.0"}
     assert document["kernels"][0] == {
-        "arch": "sm_90", "name": "float32-sum-packet-nvshmem", "fabric": "nvshmem",
-        "protocol": "packet", "dtype": "float32", "op": "sum", "registers": 255,
-        "spill_store_bytes": 16, "spill_load_bytes": 24, "stack_bytes": 608, "shared_bytes": 0,
-        "constant_bytes": 1216, "cubin_bytes": 687696, "seconds": 2.346, "cached": False,
+        "arch": "sm_90", "name": "float32-sum-packet-nvshmem-256", "fabric": "nvshmem",
+        "protocol": "packet", "dtype": "float32", "op": "sum", "launch_class": 256,
+        "registers": 255, "spill_store_bytes": 16, "spill_load_bytes": 24, "stack_bytes": 608,
+        "shared_bytes": 0, "constant_bytes": 1216, "cubin_bytes": 687696, "seconds": 2.346,
+        "cached": False,
     }  # fmt: skip
     assert [kernel["cached"] for kernel in document["kernels"]] == [False, True]
 

@@ -16,7 +16,7 @@ from nvrar_bench.errors import CompilerError, UsageError
 from nvrar_bench.toolchain import cuda, nvrtc, wheels
 from nvrar_bench.toolchain.kernel import Kernel, kernels_dir, sources_digest
 
-PACKET = Kernel("float32", "sum", "packet", "loopback")
+PACKET = Kernel("float32", "sum", "packet", "loopback", 256)
 REFUSED = Text("int no semicolon\n", "refused")
 
 

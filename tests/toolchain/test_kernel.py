@@ -23,6 +23,32 @@ def test_a_kernel_asks_for_its_specialisation(kernel, entry):
     assert kernel.name == f"{kernel.dtype}-{kernel.op}-{kernel.protocol}-host"
 
 
+def test_a_kernel_for_gpus_is_bounded_to_its_launch_class():
+    kernel = Kernel("float32", "sum", "signal", "loopback", 512)
+    assert kernel.name == "float32-sum-signal-loopback-512"
+    assert kernel.source == (
+        "#define NVRAR_LAUNCH_CLASS 512\n#define NVRAR_IN_FLIGHT 4\n"
+        '#include "fabric/loopback.cuh"\n#include "all_reduce.cuh"\n'
+        "NVRAR_ENTRY(float, Sum, Signal)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fabric", "launch_class", "in_flight"),
+    [
+        ("bfloat16", "loopback", 256, 4),
+        ("bfloat16", "loopback", 512, 2),
+        ("float8_e5m2", "loopback", 512, 2),
+        ("int8", "loopback", 512, 4),
+        ("float32", "nvshmem", 256, 4),
+        ("float32", "nvshmem", 512, 2),
+    ],
+)
+def test_where_registers_are_few_less_is_in_flight(dtype, fabric, launch_class, in_flight):
+    kernel = Kernel(dtype, "sum", "signal", fabric, launch_class)
+    assert f"#define NVRAR_IN_FLIGHT {in_flight}\n" in kernel.source
+
+
 def test_the_start_gate_is_built_like_a_kernel():
     assert StartGate().source == '#include "fabric/host_gate.cuh"\n'
     assert StartGate().name == "start-gate-host"

@@ -18,19 +18,42 @@ from nvrar_bench.errors import CompilerError, Interrupted, UsageError
 from nvrar_bench.toolchain import cuda, nvrtc, product
 from nvrar_bench.toolchain.kernel import CudaGate, Elements, Kernel
 
-NOTHING: dict[str, tuple[str, ...]] = {"fabric": (), "protocol": (), "dtype": (), "op": ()}
+NOTHING: dict[str, tuple[str, ...]] = {
+    "fabric": (),
+    "protocol": (),
+    "dtype": (),
+    "op": (),
+    "threads": (),
+}
 
 
 def test_everything_is_the_full_product():
     kernels = product.choose_kernels(NOTHING, everything=True)
-    assert len(set(kernels)) == len(kernels) == 2 * 2 * len(DTYPES) * len(OPS)
+    assert len(set(kernels)) == len(kernels) == 2 * 2 * 2 * len(DTYPES) * len(OPS)
+
+
+def test_classes_that_would_spill_are_not_built():
+    wide = {**NOTHING, "threads": ("512",)}
+    built = product.orders(("sm_90", "sm_100"), product.choose_kernels(wide, everything=False))
+    kernels = [(one.arch, one.kernel) for one in built if isinstance(one.kernel, Kernel)]
+    assert {kernel.launch_class for _, kernel in kernels} == {512}
+    assert {(arch, kernel.fabric, kernel.protocol) for arch, kernel in kernels} == {
+        ("sm_90", "nvshmem", "signal"), ("sm_90", "loopback", "signal"),
+        ("sm_90", "loopback", "packet"),
+    }  # fmt: skip
+    with pytest.raises(UsageError) as caught:
+        product.orders(("sm_100",), product.choose_kernels(wide, everything=False))
+    assert str(caught.value) == (
+        "--threads 512: these kernels would spill for sm_100; allowed: 256"
+    )
 
 
 def test_the_default_has_every_fabric_and_protocol_but_not_every_type():
     kernels = product.choose_kernels(NOTHING, everything=False)
     assert {kernel.fabric for kernel in kernels} == {"nvshmem", "loopback"}
     assert {kernel.protocol for kernel in kernels} == {"signal", "packet"}
-    assert 4 * 2 <= len(kernels) <= 32
+    assert {kernel.launch_class for kernel in kernels} == {256, 512}
+    assert 4 * 2 <= len(kernels) <= 64
 
 
 def test_what_is_given_is_taken_once_and_all_fills_the_rest():
@@ -38,12 +61,19 @@ def test_what_is_given_is_taken_once_and_all_fills_the_rest():
     kernels = product.choose_kernels(wanted, everything=True)
     assert {kernel.dtype for kernel in kernels} == {"int8"}
     assert {kernel.fabric for kernel in kernels} == {"loopback"}
-    assert len(kernels) == 2 * len(OPS)
+    assert len(kernels) == 2 * 2 * len(OPS)
 
 
 @pytest.mark.parametrize(
     ("axis", "value"),
-    [("fabric", "host"), ("protocol", "auto"), ("dtype", "float31"), ("op", "mean"), ("op", "")],
+    [
+        ("fabric", "host"),
+        ("protocol", "auto"),
+        ("dtype", "float31"),
+        ("op", "mean"),
+        ("op", ""),
+        ("threads", "1024"),
+    ],
 )
 def test_a_value_that_is_not_allowed(axis, value):
     with pytest.raises(UsageError) as caught:
@@ -65,14 +95,16 @@ def test_a_refused_kernel_ends_it(cache, tmp_path, monkeypatch):
     (tmp_path / "fabric").mkdir()
     (tmp_path / "fabric" / "loopback.cuh").write_text("#error not today\n")
     monkeypatch.setenv("NVRAR_BENCH_KERNELS", str(tmp_path))
-    kernels = [Kernel("float32", op, "signal", "loopback") for op in OPS]
+    kernels = [Kernel("float32", op, "signal", "loopback", 256) for op in OPS]
     with pytest.raises(CompilerError, match="refused kernel float32-") as caught:
         product.build_all([product.Order("sm_90", kernel) for kernel in kernels], lambda _: None)
     assert "not today" in str(caught.value)
 
 
 def test_a_run_takes_a_gate_and_elements_of_each_type_besides():
-    kernels = [Kernel(dtype, "sum", "signal", "loopback") for dtype in ("int8", "float32", "int8")]
+    kernels = [
+        Kernel(dtype, "sum", "signal", "loopback", 256) for dtype in ("int8", "float32", "int8")
+    ]
     sources = product.with_what_all_need(kernels)
     assert sources == [CudaGate(), Elements("int8"), Elements("float32"), *kernels]
 

@@ -88,7 +88,8 @@ class NvrarBackend(Tunable):
         return self._kernel(self.chooser.choose(self.tuning, case), case)
 
     def _kernel(self, chosen: Chosen, case: Case) -> Kernel:
-        return Kernel(case.dtype, case.op, chosen.shape.protocol, self.engine.fabric)
+        protocol, launch_class = chosen.shape.protocol, chosen.launch.launch_class
+        return Kernel(case.dtype, case.op, protocol, self.engine.fabric, launch_class)
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Fill in the arguments of the kernel, which is built if it was not foreseen."""

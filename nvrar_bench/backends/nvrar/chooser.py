@@ -53,10 +53,10 @@ class Chooser:
             UsageError: the user fixed something that the limits do not allow.
         """
         if tuning.table is None:
-            return self._of(tuning, case, self._protocol(case))
+            return self._of(tuning, case, self._protocol(tuning, case))
         row = tuning.table.row(case)
         if row is None:
-            chosen = self._of(tuning, case, self._protocol(case))
+            chosen = self._of(tuning, case, self._protocol(tuning, case))
             return replace(chosen, warnings=(NOTHING_NEAR,))
         if case.protocol not in ("auto", row.shape.protocol):
             text = (
@@ -82,12 +82,17 @@ class Chooser:
         shape = Shape(protocol, launch.blocks, launch.threads, launch.chunk_bytes, radix)
         return Chosen(shape, launch)
 
-    def _protocol(self, case: Case) -> str:
-        """`auto` is what the engine is faster with for slices of this size."""
+    def _protocol(self, tuning: Tuning, case: Case) -> str:
+        """`auto` is what the engine is faster with for slices of this size.
+
+        It is `signal` where packets have no kernel for the threads that the user fixed.
+        """
         if case.protocol != "auto":
             return case.protocol
         slice_bytes = -(-case.size_bytes // self.group)
-        return "packet" if slice_bytes <= self.packets_up_to else "signal"
+        is_small = slice_bytes <= self.packets_up_to
+        fits = self.limits.holds("packet", tuning.blocks or 1, tuning.threads or 1)
+        return "packet" if is_small and fits else "signal"
 
 
 # What of a shape the user may fix, and the option that does.
@@ -127,6 +132,7 @@ def require_table_within(table: TuningTable, limits: Limits) -> None:
     for row in table.rows:
         try:
             require_within(fixed(row.shape), limits)
+            limits.launch_class(row.shape.protocol, row.shape.blocks, row.shape.threads)
         except UsageError as error:
             raise UsageError(
                 f"{table.source}: the choice at {row.size_bytes} bytes ({row.shape}) cannot be "

@@ -11,7 +11,7 @@ import numpy as np
 
 from nvrar_bench.backends.nvrar.arguments import MAX_VIRTUAL_RANKS, CArguments, CVirtualRanks
 from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
-from nvrar_bench.backends.nvrar.sizes import MOST_BLOCKS, gpu_limits
+from nvrar_bench.backends.nvrar.sizes import gpu_limits, packets_up_to
 from nvrar_bench.backends.nvrar.tuning import Launch
 from nvrar_bench.devices.cuda.context import LoadedKernel
 from nvrar_bench.devices.cuda.device import CudaDevice
@@ -54,7 +54,6 @@ class _GpuWords(Words):
 class _CudaEngine(Engine):
     device: CudaDevice
     stream_ordered = True
-    packets_up_to = 64 << 10
     spin = 4096
 
     def __init__(self, device: CudaDevice) -> None:
@@ -87,11 +86,16 @@ class _CudaEngine(Engine):
         return _GpuWords(self.device, count)
 
     def _bound(
-        self, kernel: Kernel, arguments: ctypes.Structure, launch: Launch, rows: int = 1
+        self,
+        kernel: Kernel,
+        arguments: ctypes.Structure,
+        launch: Launch,
+        rows: int = 1,
+        ranks: int = 1,
     ) -> Callable[[], Any]:
-        """Refuse what would hang or fault, before it is launched."""
+        """Refuse what would hang or fault, before it is launched; `ranks` launch on this GPU."""
         loaded, grid = self.kernel(kernel), (launch.blocks, rows)
-        self.device.require_resident(loaded, launch.blocks * rows, launch.threads)
+        self.device.require_resident(loaded, launch.blocks * max(rows, ranks), launch.threads)
         return partial(self.device.launch, loaded, grid, launch.threads, arguments)
 
 
@@ -109,8 +113,9 @@ class NvshmemEngine(_CudaEngine):
         """Share each GPU's multiprocessors among its ranks; all ranks have as many blocks."""
         super().__init__(device)
         self._puts_between_nodes = device.world.virtual_nodes and not mapped_nodes
-        fit = min(MOST_BLOCKS, device.gpu.sms // device.ranks_sharing)
-        self.limits = gpu_limits(max(1, min(device.world.comm.allgather(fit))))
+        share = min(device.world.comm.allgather(device.gpu.sms // device.ranks_sharing))
+        self.limits = gpu_limits(share, self.fabric, device.gpu.arch)
+        self.packets_up_to = packets_up_to(self.limits, self.fabric, device.world.nodes)
 
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Compile, load, and make NVSHMEM known to them."""
@@ -123,7 +128,7 @@ class NvshmemEngine(_CudaEngine):
     ) -> Callable[[], Any]:
         """Bind the one rank's arguments; they go with the launch."""
         _require_aligned(seats)
-        return self._bound(kernel, seats[0], launch)
+        return self._bound(kernel, seats[0], launch, ranks=self.device.ranks_sharing)
 
     def allocate(self, nbytes: int) -> Memory:
         """Allocate in NVSHMEM's heap; what is to be reached by puts counts as not mapped."""
@@ -160,7 +165,8 @@ class LoopbackEngine(_CudaEngine):
         ranks = len(device.world.seats)
         if ranks > MAX_VIRTUAL_RANKS:
             raise UsageError(f"--virtual-ranks {ranks}: allowed: 1 to {MAX_VIRTUAL_RANKS}")
-        self.limits = gpu_limits(max(1, min(MOST_BLOCKS, device.gpu.sms // ranks)))
+        self.limits = gpu_limits(device.gpu.sms // ranks, self.fabric, device.gpu.arch)
+        self.packets_up_to = packets_up_to(self.limits, self.fabric, device.world.nodes)
 
     def bind(
         self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch

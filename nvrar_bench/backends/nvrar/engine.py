@@ -46,7 +46,7 @@ class Engine(ABC):
     fabric: ClassVar[str]
     stream_ordered: ClassVar[bool] = False
     all_mapped: ClassVar[bool] = True  # every rank's memory is mapped by every other
-    packets_up_to: ClassVar[int] = 0  # `auto`: bytes of a slice; above it, `signal`
+    packets_up_to: int = 0  # `auto`: bytes of a slice; above it, `signal`
     warnings: ClassVar[tuple[str, ...]] = ()  # what makes its figures hard to compare
     limits: Limits
     spin: int  # polls before a waiter looks at the clock and gives up its core

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from nvrar_bench.backends.nvrar.layout import plan_layout
 from nvrar_bench.backends.nvrar.schedule import plan_steps
 from nvrar_bench.backends.nvrar.tuning import Limits
+from nvrar_bench.toolchain.kernel import launch_classes
 
-MOST_BLOCKS = 64
+MOST_BLOCKS = 64  # of a rank, where nobody asks for more; a second one beside each is allowed
+_SIDE_BY_SIDE = 2  # blocks on a multiprocessor
 
 # Windows so large that a sweep's messages are one each; staging memory grows with them.
 _WINDOW_BYTES = {"signal": 4 << 20, "packet": 2 << 20}
-_MAX_THREADS = 256  # __launch_bounds__ of kernels/fabric/
+_THREADS = 256
+_WIDE_THREADS = 512
 _MIN_THREADS = 32  # NVSHMEM's block-wide calls count on a whole warp
 
 # One 16-byte load for each thread of a block, or a unit of packets of every slice for every second
@@ -21,13 +24,40 @@ _MIN_THREADS = 32  # NVSHMEM's block-wide calls count on a whole warp
 _SLICE_PER_BLOCK = {"signal": 4 << 10, "packet": 1 << 10}
 
 
-def gpu_limits(blocks: int) -> Limits:
-    """Limits of a rank that may have `blocks` blocks."""
+def gpu_limits(multiprocessors: int, fabric: str, arch: str) -> Limits:
+    """Limits of a rank whose share of a GPU is `multiprocessors`, which may be 0.
+
+    512 threads have been measured on loopback and sm_90 alone: only there are they chosen unasked.
+    """
+    share = max(1, multiprocessors)
+    blocks = min(MOST_BLOCKS, share)
+    classes = launch_classes(fabric, arch)
+    is_measured = (fabric, arch) == ("loopback", "sm_90")
     return Limits(
-        max_blocks=blocks, max_threads=_MAX_THREADS, threads=_MAX_THREADS, min_chunk_bytes=1 << 10,
-        max_chunk_bytes=256 << 10, window_bytes=_WINDOW_BYTES, slice_per_block=_SLICE_PER_BLOCK,
-        min_threads=_MIN_THREADS,
+        max_blocks=_SIDE_BY_SIDE * blocks, max_threads=max(map(max, classes.values())),
+        threads=_THREADS, min_chunk_bytes=1 << 10, max_chunk_bytes=256 << 10,
+        window_bytes=_WINDOW_BYTES, slice_per_block=_SLICE_PER_BLOCK, min_threads=_MIN_THREADS,
+        blocks=blocks, wide_threads=_WIDE_THREADS if is_measured else None,
+        multiprocessors=share, classes=classes,
     )  # fmt: skip
+
+
+# Up to which `auto` takes packets: 2K of a slice are a unit for each of a block's 256 threads.
+_PACKET_BLOCK_BYTES = 2 << 10
+_PACKET_SLICE_BYTES = 64 << 10
+_PACKET_SLICE_BYTES_OF_A_NODE = 8 << 10
+
+
+def packets_up_to(limits: Limits, fabric: str, nodes: int) -> int:
+    """Up to which slice `auto` takes packets, in bytes.
+
+    On an H200 packets won while a block had 2K of a slice, up to slices of 64K, save in one node
+    over NVSHMEM: there they lost at every slice that was measured, from 16K on. docs/tuning.md has
+    the points.
+    """
+    if fabric == "nvshmem" and nodes == 1:
+        return _PACKET_SLICE_BYTES_OF_A_NODE
+    return min(_PACKET_SLICE_BYTES, _PACKET_BLOCK_BYTES * (limits.blocks or limits.max_blocks))
 
 
 def staging_bytes(

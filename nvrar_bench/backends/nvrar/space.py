@@ -5,6 +5,7 @@ Left out are, with their reasons:
 - blocks that find less than the smallest chunk of a slice: they would only send flags;
 - threads that find nothing in a chunk: less than a 16-byte load of a slice, or, by packets, than a
   unit;
+- launches that no kernel is built for: more threads on a multiprocessor than spare them registers;
 - chunks larger than a block's share of a slice: they are the same launch as one chunk for it;
 - more than MOST_CHUNKS chunks for a block: each costs a flag and a put, one behind the other;
 - a direct exchange of more than MOST_DIRECT nodes: staging memory and puts grow with every node;
@@ -18,15 +19,20 @@ from dataclasses import dataclass, replace
 
 from nvrar_bench.backends.nvrar.chooser import Chooser
 from nvrar_bench.backends.nvrar.schedule import plan_steps
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, DEFAULT_RADIX, Limits, require_within
+from nvrar_bench.backends.nvrar.tuning import (
+    AUTOMATIC,
+    BYTES_PER_THREAD,
+    DEFAULT_RADIX,
+    Limits,
+    require_within,
+)
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.plan import Case
 
 PROTOCOLS = ("signal", "packet")
 MOST_CHUNKS = 16
 MOST_DIRECT = 16
-_LOAD_BYTES = 16
-_BYTES_PER_THREAD = {"signal": _LOAD_BYTES, "packet": 8}
+_ALIGNMENT = 16  # of a chunk
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,11 @@ class Space:
             window = chooser.limits.window_bytes[protocol]
             slice_bytes = -(-min(case.size_bytes, window) // chooser.group)
             for blocks, threads, chunk in self._launches(
-                chooser.limits, slice_bytes, _BYTES_PER_THREAD[protocol]
+                chooser.limits, slice_bytes, BYTES_PER_THREAD[protocol]
             ):
-                for radix in radices:
-                    yield Shape(protocol, blocks, threads, chunk, radix)
+                if chooser.limits.holds(protocol, blocks, threads):
+                    for radix in radices:
+                        yield Shape(protocol, blocks, threads, chunk, radix)
 
     def _launches(
         self, limits: Limits, slice_bytes: int, bytes_per_thread: int
@@ -84,7 +91,10 @@ class Space:
 
 
 def _blocks(limits: Limits, slice_bytes: int) -> list[int]:
-    return _powers(1, slice_bytes // limits.min_chunk_bytes, limits.max_blocks)
+    """Up to one for each multiprocessor, and further, up to two."""
+    useful = slice_bytes // limits.min_chunk_bytes
+    usual = limits.blocks or limits.max_blocks
+    return sorted({*_powers(1, useful, usual), *_powers(1, useful, limits.max_blocks)})
 
 
 def _threads(limits: Limits, busy: int) -> list[int]:
@@ -93,7 +103,7 @@ def _threads(limits: Limits, busy: int) -> list[int]:
 
 def _chunks(limits: Limits, share: int) -> list[int]:
     """One chunk for the whole share of a block, and powers of two below it."""
-    whole = -(-share // _LOAD_BYTES) * _LOAD_BYTES
+    whole = -(-share // _ALIGNMENT) * _ALIGNMENT
     largest = max(limits.min_chunk_bytes, min(whole, limits.max_chunk_bytes))
     smaller = _powers(limits.min_chunk_bytes, largest, limits.max_chunk_bytes)
     return sorted({largest, *(size for size in smaller if size * MOST_CHUNKS >= share)})

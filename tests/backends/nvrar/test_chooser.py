@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR, Chooser, require_table_within
-from nvrar_bench.backends.nvrar.sizes import gpu_limits
+from nvrar_bench.backends.nvrar.sizes import gpu_limits, packets_up_to
 from nvrar_bench.backends.nvrar.table import MadeFor, Maker, Row, TuningTable
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Plan
 
-LIMITS = gpu_limits(32)
+LIMITS = gpu_limits(16, "loopback", "sm_90")
 CHOOSER = Chooser(LIMITS, 4, packets_up_to=64 << 10)
 HERE = MadeFor("cuda", "sm_90", "nvshmem", 4, 4, False, 1)
 MAKER = Maker("NVIDIA H100", "abc")
@@ -98,3 +98,41 @@ def test_a_row_that_cannot_be_launched_here_is_named():
         "--tuning t.json: the choice at 128 bytes (signal, 64 x 128 threads, chunks of 4K, radix "
         "4) cannot be launched here: --blocks 64: allowed here: 1 to 32"
     )
+
+
+@pytest.mark.parametrize(
+    ("fabric", "ranks", "nodes", "size", "protocol"),
+    [
+        ("loopback", 2, 1, 128 << 10, "packet"),
+        ("loopback", 2, 1, 512 << 10, "signal"),
+        ("loopback", 8, 2, 128 << 10, "packet"),
+        ("loopback", 8, 2, 256 << 10, "signal"),
+        ("nvshmem", 2, 1, 128 << 10, "signal"),
+        ("nvshmem", 4, 1, 128 << 10, "signal"),
+        ("nvshmem", 8, 1, 128 << 10, "signal"),
+        ("nvshmem", 4, 2, 128 << 10, "packet"),
+        ("nvshmem", 4, 2, 256 << 10, "signal"),
+        ("nvshmem", 8, 4, 128 << 10, "signal"),
+    ],
+)
+def test_auto_takes_the_protocol_that_an_h200_was_faster_with(fabric, ranks, nodes, size, protocol):
+    """docs/tuning.md has the points; all ranks shared the GPU and its 132 multiprocessors."""
+    limits = gpu_limits(132 // ranks, fabric, "sm_90")
+    chooser = Chooser(limits, ranks // nodes, packets_up_to(limits, fabric, nodes))
+    assert chooser.choose(AUTOMATIC, a_case(size)).shape.protocol == protocol
+
+
+def test_auto_keeps_to_what_has_a_kernel_for_the_threads_that_are_fixed():
+    limits = gpu_limits(16, "nvshmem", "sm_90")
+    chooser = Chooser(limits, 4, packets_up_to=64 << 10)
+    assert chooser.choose(Tuning(threads=256), a_case(4096)).shape.protocol == "packet"
+    assert chooser.choose(Tuning(threads=512), a_case(4096)).shape.protocol == "signal"
+
+
+def test_a_row_that_no_kernel_is_built_for_is_named():
+    table = a_table(a_row(128, shape=Shape("packet", 8, 512, 4096, 2)))
+    require_table_within(table, LIMITS)
+    with pytest.raises(UsageError) as caught:
+        require_table_within(table, gpu_limits(16, "nvshmem", "sm_90"))
+    assert str(caught.value).startswith("--tuning t.json: the choice at 128 bytes (packet, 8 x 512")
+    assert str(caught.value).endswith("allowed with --blocks 8: up to 256")

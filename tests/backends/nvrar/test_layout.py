@@ -33,7 +33,7 @@ def test_regions_and_flags_lie_apart(protocol, window):
 
 
 def test_every_schedule_has_staging_memory_of_its_own():
-    limits = gpu_limits(64)
+    limits = gpu_limits(64, "nvshmem", "sm_90")
 
     def needed(nodes: int, *radices: int) -> int:
         return staging_bytes(nodes, 4, radices, limits, all_mapped=False)

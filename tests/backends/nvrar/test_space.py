@@ -15,7 +15,7 @@ from nvrar_bench.backends.nvrar.tuning import AUTOMATIC
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Plan
 
-GPU = gpu_limits(64)
+GPU = gpu_limits(64, "loopback", "sm_90")
 
 
 def a_case(nbytes: int):
@@ -57,9 +57,34 @@ def test_on_cpu_ranks_protocol_chunk_and_radix_are_left():
 
 
 def test_on_gpus_blocks_and_threads_are_powers_of_two_up_to_the_most():
-    shapes = [shape for shape in tried(gpu_limits(48), 2 << 20, 4) if shape.protocol == "signal"]
-    assert {shape.blocks for shape in shapes} == {1, 2, 4, 8, 16, 32, 48, 64} - {64}
-    assert {shape.threads for shape in shapes} == {32, 64, 128, 256}
+    shapes = [
+        shape
+        for shape in tried(gpu_limits(48, "loopback", "sm_90"), 2 << 20, 4)
+        if shape.protocol == "signal"
+    ]
+    assert {shape.blocks for shape in shapes} == {1, 2, 4, 8, 16, 32, 48, 64, 96}
+    assert {shape.threads for shape in shapes} == {32, 64, 128, 256, 512}
+
+
+def test_two_blocks_on_a_multiprocessor_have_half_the_threads_each():
+    shapes = tried(gpu_limits(16, "loopback", "sm_90"), 2 << 20, 4)
+    assert max(shape.threads for shape in shapes if shape.blocks <= 16) == 512
+    assert {shape.blocks for shape in shapes if shape.blocks > 16} == {32}
+    assert max(shape.threads for shape in shapes if shape.blocks > 16) == 256
+
+
+def test_launches_that_would_spill_are_not_tried():
+    shapes = tried(gpu_limits(16, "nvshmem", "sm_90"), 2 << 20, 4)
+    most = {
+        (protocol, blocks): max(
+            s.threads for s in shapes if (s.protocol, s.blocks) == (protocol, blocks)
+        )
+        for protocol in ("signal", "packet")
+        for blocks in (16, 32)
+    }
+    assert most == {
+        ("signal", 16): 512, ("signal", 32): 256, ("packet", 16): 256, ("packet", 32): 128,
+    }  # fmt: skip
 
 
 def test_blocks_and_threads_without_work_are_left_out():
@@ -106,8 +131,8 @@ def test_what_is_listed_is_searched_exactly():
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (Space(blocks=(1, 65)), "--blocks 65: allowed here: 1 to 64"),
-        (Space(threads=(16,)), "--threads 16: allowed here: 32 to 256"),
+        (Space(blocks=(1, 129)), "--blocks 129: allowed here: 1 to 128"),
+        (Space(threads=(16,)), "--threads 16: allowed here: 32 to 512"),
         (Space(chunk_bytes=(1 << 20,)), "--chunk 1048576: allowed here: 1024 to 262144"),
     ],
 )

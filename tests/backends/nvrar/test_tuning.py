@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
+from nvrar_bench.backends.nvrar.sizes import gpu_limits
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Limits, Tuning, choose, require_within
 from nvrar_bench.errors import UsageError
 
@@ -63,3 +64,73 @@ def test_what_does_not_fit_is_refused(tuning, limits, message):
     with pytest.raises(UsageError) as caught:
         require_within(tuning, limits)
     assert str(caught.value) == message
+
+
+LOOPBACK, NVSHMEM = gpu_limits(16, "loopback", "sm_90"), gpu_limits(16, "nvshmem", "sm_90")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "nbytes", "blocks", "threads"),
+    [
+        ("signal", 128 << 10, 8, 256),
+        ("signal", 256 << 10, 16, 256),
+        ("signal", 512 << 10, 16, 512),
+        ("signal", 2 << 20, 16, 512),
+        ("packet", 128 << 10, 16, 256),
+        ("packet", 256 << 10, 16, 512),
+        ("packet", 512 << 10, 16, 512),
+        ("packet", 2 << 20, 16, 512),
+    ],
+)
+def test_threads_are_those_that_an_h200_was_faster_with(protocol, nbytes, blocks, threads):
+    """Of 8 ranks in 2 nodes: docs/measurements/2026-11-27-h200/variants, k-base and k-t512."""
+    launch = choose(AUTOMATIC, LOOPBACK, protocol, nbytes, 4)
+    assert (launch.blocks, launch.threads) == (blocks, threads)
+    assert launch.launch_class == threads
+
+
+def test_over_nvshmem_nothing_wide_is_chosen_unasked():
+    """Nothing was measured there with more than 256 threads."""
+    for protocol in ("signal", "packet"):
+        assert choose(AUTOMATIC, NVSHMEM, protocol, 2 << 20, 4).threads == 256
+
+
+@pytest.mark.parametrize(
+    ("blocks", "threads", "launch_class"),
+    [(1, 32, 256), (16, 256, 256), (16, 257, 512), (17, 128, 256), (17, 160, 512), (32, 256, 512)],
+)
+def test_a_launch_runs_in_the_smallest_class_that_holds_it(blocks, threads, launch_class):
+    launch = choose(Tuning(blocks, threads), NVSHMEM, "signal", 1 << 20, 4)
+    assert launch.launch_class == launch_class
+
+
+def test_blocks_that_share_a_multiprocessor_share_its_threads():
+    assert choose(Tuning(blocks=32), LOOPBACK, "signal", 2 << 20, 4).threads == 256
+    assert choose(Tuning(blocks=32), NVSHMEM, "packet", 2 << 20, 4).threads == 128
+
+
+@pytest.mark.parametrize(
+    ("tuning", "protocol", "message"),
+    [
+        (
+            Tuning(32, 512),
+            "signal",
+            "--threads 512: signal runs at most 512 threads on a multiprocessor; "
+            "allowed with --blocks 32: up to 256",
+        ),
+        (
+            Tuning(8, 512),
+            "packet",
+            "--threads 512: packet runs at most 256 threads on a multiprocessor; "
+            "allowed with --blocks 8: up to 256",
+        ),
+    ],
+)
+def test_what_no_kernel_is_built_for_is_refused(tuning, protocol, message):
+    with pytest.raises(UsageError) as caught:
+        choose(tuning, NVSHMEM, protocol, 1 << 20, 4)
+    assert str(caught.value) == message
+
+
+def test_cpu_ranks_have_no_class():
+    assert choose(AUTOMATIC, HostEngine.limits, "signal", 1 << 20, 4).launch_class is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,10 +120,41 @@ def _launch(operation):
 
 
 def test_the_multiprocessors_are_shared_among_the_ranks(nvrar, driver):
-    assert nvrar(ranks=2, nodes=1).engine.limits.max_blocks == 2  # of 4 multiprocessors
-    assert nvrar(ranks=8, nodes=1).engine.limits.max_blocks == 1
-    with pytest.raises(UsageError, match=r"^--threads 16: allowed here: 32 to 256$"):
+    assert nvrar(ranks=2, nodes=1).engine.limits.blocks == 2  # of 4 multiprocessors
+    assert nvrar(ranks=2, nodes=1).engine.limits.max_blocks == 4  # two on each
+    assert nvrar(ranks=8, nodes=1).engine.limits.blocks == 1
+    with pytest.raises(UsageError, match=r"^--threads 16: allowed here: 32 to 512$"):
         nvrar(tuning=Tuning(threads=16))
+
+
+def test_a_launch_runs_the_kernel_of_its_class(nvrar):
+    backend = nvrar(ranks=4, nodes=1, tuning=Tuning())
+    chosen = {
+        size: backend.chooser.choose(backend.tuning, one)
+        for size in (4 << 10, 64 << 10)
+        for one in Plan.build((size,), protocols=("signal",))
+    }
+    assert [one.shape.threads for one in chosen.values()] == [256, 512]
+    (case,) = Plan.build((64 << 10,), protocols=("signal",))
+    assert backend.kernel(case).launch_class == 512
+    (case,) = Plan.build((64 << 10,), protocols=("packet",))
+    assert replace(backend.kernel(case), launch_class=256) in backend.kernels(
+        Plan.build((4 << 10,), protocols=("packet",))
+    )
+
+
+def test_two_blocks_share_a_multiprocessor(nvrar, driver):
+    """The GPU holds two of class 512; what it does not hold is refused though limits allow it."""
+    backend = nvrar(ranks=2, nodes=1, tuning=Tuning(blocks=4, threads=32))
+    (case,) = Plan.build(counts=(COUNT,), protocols=("signal",))
+    driver.blocks_per_sm = 2
+    measured = run(backend, case, iters=1)
+    assert {check.wrong for check in measured.checks} == {0}
+    driver.blocks_per_sm = 1
+    backend = nvrar(ranks=2, nodes=1, tuning=Tuning(blocks=4, threads=32))
+    buffers = SweepBuffers(backend.device, case.size_bytes, "symmetric").of(case)
+    with pytest.raises(UsageError, match="8 blocks of 32 threads wait for each other"):
+        backend.prepare(case, buffers.send, buffers.recv)
 
 
 def test_a_launch_that_the_gpu_cannot_hold_is_refused(nvrar, driver):

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from nvrar_bench.backends.nvrar.arguments import CArguments
 from nvrar_bench.backends.nvrar.backend import require_mapped
 from nvrar_bench.backends.nvrar.cuda import NvshmemEngine
 from nvrar_bench.backends.nvrar.engines import engine_for
+from nvrar_bench.backends.nvrar.tuning import Launch
+from nvrar_bench.toolchain.kernel import Kernel
 
 RANKS, RANK = 6, 3
 MAPPED = tuple(range(0x1000, 0x1000 * (RANKS + 1), 0x1000))
@@ -27,7 +30,7 @@ class Comm:
 class Device:
     """Symmetric memory that all ranks of a machine map; `peers` says where."""
 
-    ranks_sharing, gpu = RANKS, SimpleNamespace(sms=132)
+    ranks_sharing, gpu = RANKS, SimpleNamespace(sms=132, arch="sm_90")
 
     def __init__(self, world, peers=MAPPED):
         self.world, self.peers = world, peers
@@ -40,6 +43,19 @@ class Device:
 
     def peer_addresses(self, block):
         return self.peers
+
+
+def test_ranks_that_share_a_gpu_all_have_to_run_at_once(engine, monkeypatch):
+    made, asked = engine(1), []
+    monkeypatch.setattr(made, "kernel", lambda _: "kernel")
+    monkeypatch.setattr(
+        made.device, "require_resident", lambda *what: asked.append(what), raising=False
+    )
+    monkeypatch.setattr(made.device, "launch", print, raising=False)
+    seat = CArguments(send=4096, recv=8192)
+    made.bind(Kernel("float32", "sum", "signal", "nvshmem", 512), [seat], Launch(44, 256, 0, 0))
+    assert asked == [("kernel", RANKS * 44, 256)]
+    assert (made.limits.blocks, made.limits.max_blocks, made.limits.max_threads) == (22, 44, 512)
 
 
 @pytest.fixture
