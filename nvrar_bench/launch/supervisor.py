@@ -37,7 +37,7 @@ _HOLD_S = _PATIENCE_S + GRACE_S + 2.0
 # ends early, which the kernel reports too, and that must not look like a request to stop.
 _PARENT_ENDED = signal.SIGUSR2
 _RETRY_S = 0.1
-_ALIKE_S = 0.5  # for ranks that fail for the same reason to say so
+_ALIKE_S = 2.0  # for lower ranks, which may start late, to fail for the same reason and say so
 _ALL_STARTED_S = 10.0  # where the launcher does not say how many ranks this host has
 
 _channel: socket.socket | None = None
@@ -266,12 +266,11 @@ class _Supervisor:
 
         Ranks often fail alike, within moments: the lowest of them speaks.
         """
-        reached = self._siblings.tell(replace(notice, kind="failed"))
-        deadline = time.monotonic() + (
-            _ALIKE_S if min(reached, default=self._rank) < self._rank else 0
-        )
+        failed, reached = replace(notice, kind="failed"), set[int]()
+        deadline = time.monotonic() + (_ALIKE_S if self._rank > 0 else 0)
         while not (is_said := self._is_said(notice)) and (left := deadline - time.monotonic()) > 0:
-            self._signals.wait(left, [self._siblings.socket])
+            reached |= self._siblings.tell(failed, reached)
+            self._signals.wait(min(left, _RETRY_S), [self._siblings.socket])
             for heard in self._siblings.hear():
                 self._note_end(heard)
         if not is_said:
