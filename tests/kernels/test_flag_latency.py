@@ -72,5 +72,5 @@ def test_it_compiles_for_gpus(kernel_cache, arch):
         pytest.skip("cuda-bindings is not installed")
     from nvrar_bench.toolchain import cuda
 
-    usage = cuda.build(FlagLatency(), arch).resource_usage("nvrar_flag_latency")
+    usage = cuda.build(FlagLatency(), arch).resource_usage()
     assert (usage.spill_stores, usage.spill_loads) == (0, 0)
