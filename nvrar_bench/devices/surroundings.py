@@ -46,9 +46,8 @@ def _apart(world: World) -> str | None:
     size = PROBED_BYTES >> 10
     return (
         f"{world.host}: a core writes {size}K that another core has read in {shared / 1e3:.0f} us, "
-        f"its own in {own / 1e3:.1f} us: MPI pays for that in every call and NVRAR hardly, so the "
-        "speed-up is larger than on closer cores; repeat the run later, or on cores that share a "
-        "cache"
+        f"its own in {own / 1e3:.1f} us: these cores are far apart, which every backend pays for; "
+        "repeat the run later, or on cores that share a cache"
     )
 
 
