@@ -38,25 +38,16 @@ command line asks for it, and are `skipped` elsewhere. A sweep is one `plan.Plan
 
 from __future__ import annotations
 
-import codecs
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nvrar_bench import tomlfile
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.plan import AXES, Plan, sizes_from_range
 from nvrar_bench.resources import data_dir
 from nvrar_bench.units import parse_size
-
-# By name, because type checkers for 3.10 look for tomli, which newer Pythons do not install.
-_toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-
-
-# The parser's time grows with the square of a dotted key's length.
-MAX_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ def read_case_file(source: str | Path) -> tuple[Sweep, ...]:
 
     """
     path = find_case_file(source)
-    document = _load(path)
+    document = tomlfile.load(path, CaseFileError)
     tables = document.pop("sweep", None)
     if document:
         raise CaseFileError(f"{path}: unknown key {next(iter(document))!r}; allowed: [[sweep]]")
@@ -119,28 +110,6 @@ def find_case_file(source: str | Path) -> Path:
             f"or a path such as ./{source}.toml"
         )
     return data_dir("cases") / f"{source}.toml"
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise CaseFileError(f"{path}: is too long; allowed: up to {MAX_BYTES} bytes")
-        document: dict[str, Any] = _toml.loads(_text(content))
-    except OSError as error:
-        raise CaseFileError(f"{path}: cannot be read: {error.strerror}") from error
-    # Not only TOMLDecodeError: bad UTF-8 and endless digits are other ValueErrors, and endless
-    # nesting ends in a RecursionError.
-    except (ValueError, RecursionError) as error:
-        raise CaseFileError(f"{str(path)!r}: is not TOML: {error}") from error
-    return document
-
-
-def _text(content: bytes) -> str:
-    """Editors may begin a file with a byte-order mark, or save it as UTF-16."""
-    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
 class _Keys:
