@@ -1,4 +1,4 @@
-"""Files that ship with the package but are not Python: kernel sources and case files."""
+"""Files that ship with the package but are not Python: kernel sources, case files, networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def data_dir(name: str) -> Path:
-    """Find the folder `name` ("kernels" or "cases"), in a wheel or in a checkout.
+    """Find the folder `name` ("kernels", "cases" or "networks"), in a wheel or in a checkout.
 
     The wheel's own copy comes first: beside an installed package lies all of site-packages, where
     a folder of that name belongs to somebody else.

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DATA = {"kernels": "*.cuh", "cases": "*.toml"}
+DATA = {"kernels": "*.cuh", "cases": "*.toml", "networks": "*.toml"}
 
 
 def _pip(*words: object) -> None:

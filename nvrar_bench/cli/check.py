@@ -47,6 +47,7 @@ def check(
     mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
     launcher: options.Launcher = None,
+    network: options.Network = None,
     json: options.Json = None,
     timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
@@ -78,7 +79,7 @@ def check(
         planned = settings_of(
             Wish(case=case or "correctness"), backends=options.names(backend), device=device,
             stop_at=StopAt(1), warmup=0, check=True, nodes=nodes, timeout=timeout, seed=seed,
-            ranks=ranks, launching=launching,
+            ranks=ranks, launching=launching, network=network,
         )  # fmt: skip
         if soak is not None:
             return soak_settings(planned, soak, case, check_mode)
@@ -86,7 +87,7 @@ def check(
         short = tuple(replace(sweep, iters=1, warmup=0) for sweep in planned.sweeps)
         return replace(planned, sweeps=short, stop_at_wrong=False, interleave=False, batch=1)
 
-    reads = run_reads(case, tuning)
+    reads = run_reads(case, tuning, network)
     execute(
         settings, ranks=ranks, launcher=launcher, json=json, shown=Shown("summary"), reads=reads
     )

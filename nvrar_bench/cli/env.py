@@ -28,6 +28,15 @@ def env(
             "take: exit code 5, with the reason, if one cannot run here.",
         ),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            metavar="NAME|FILE",
+            help="Show what this network needs, slingshot, infiniband, roce, tcp, a file, or auto, "
+            "the one found: exit code 5, with the fix, if something is missing.",
+        ),
+    ] = None,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -44,11 +53,12 @@ def env(
     """
     from nvrar_bench.backends import names as backends
     from nvrar_bench.cli.console import console
+    from nvrar_bench.cli.network import chosen
     from nvrar_bench.cli.places import require_places, run_reads
     from nvrar_bench.devices import names as devices
     from nvrar_bench.inventory import survey
-    from nvrar_bench.inventory.tables import STEPS
-    from nvrar_bench.inventory.wanted import require
+    from nvrar_bench.inventory.tables import steps
+    from nvrar_bench.inventory.wanted import require, require_network
     from nvrar_bench.report import inventory as table
     from nvrar_bench.report.progress import CaseProgress
     from nvrar_bench.results.files import STDOUT, write_text
@@ -57,10 +67,13 @@ def env(
     wanted = options.names(backend)
     devices.require_known(device)
     backends.require_known(wanted)
-    require_places([("--json", json)], run_reads(None, None))
-    with CaseProgress(len(STEPS), console("stderr")) as progress:
-        found = survey.take(progress.begin)
+    asked = None if network is None else chosen(network)
+    require_places([("--json", json)], run_reads(None, None, network))
+    with CaseProgress(len(steps(asked)), console("stderr")) as progress:
+        found = survey.take(progress.begin, asked)
     write_text(json, encode(found), "--json")
     if json != STDOUT:
         table.write(found, console("stdout"))
     require(found, device, wanted)
+    if asked:
+        require_network(found, asked.name)

@@ -32,6 +32,7 @@ def execute(
         NvrarBenchError: what ended the run, on every rank; the record holds it too.
     """
     from nvrar_bench import launch
+    from nvrar_bench.cli.network import with_network
     from nvrar_bench.cli.options import command
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.errors import UsageError
@@ -61,6 +62,7 @@ def execute(
         if launch.rank(os.environ) == 0:
             require_own_places()
         settings = make_settings()  # a mistake is found before MPI starts
+        settings = with_network(settings)  # before a library is loaded that reads variables
         load_mpi()  # the guard, not the import, starts MPI: the wait for other ranks has a deadline
         from nvrar_bench.cli.as_rank import run_as_rank
 

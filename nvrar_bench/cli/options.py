@@ -185,6 +185,15 @@ OneState = Annotated[
         "between calls tells it. Default: from all samples that began in time.",
     ),
 ]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        "--network", metavar="NAME|FILE",
+        help="Set what libraries need on this network, or are faster with: slingshot, infiniband, "
+        "roce, tcp, or a file; auto: the network found, and only what is needed to run. What you "
+        "have set stays. [nothing is set]",
+    ),
+]  # fmt: skip
 Fabric = Annotated[
     str, typer.Option(
         "--fabric", metavar="auto|host|nvshmem|loopback",

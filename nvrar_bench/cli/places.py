@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from nvrar_bench.errors import CaseFileError, UsageError
+from nvrar_bench.networks.table import file_of
 from nvrar_bench.results.files import STDOUT, require_writable
 from nvrar_bench.streams import results
 from nvrar_bench.tuning import named_table
@@ -45,9 +46,13 @@ def require_places(
             _require_apart(one, _identity(one, results()), other, _identity(other, sys.stdin))
 
 
-def run_reads(case: str | None, tuning: Path | None) -> list[Named]:
-    """What a run reads: its case file and its tuning table, as written or by environment."""
-    return [("--case", _case_path(case)), ("--tuning", named_table(tuning))]
+def run_reads(case: str | None, tuning: Path | None, network: str | None = None) -> list[Named]:
+    """What a run reads: its case file, its tuning table, its network, as written or by default."""
+    return [
+        ("--case", _case_path(case)),
+        ("--tuning", named_table(tuning)),
+        ("--network", None if network is None else file_of(network)),
+    ]
 
 
 def _case_path(case: str | None) -> Path | None:

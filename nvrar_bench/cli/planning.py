@@ -9,6 +9,7 @@ from nvrar_bench.backends.names import require_known
 from nvrar_bench.casefile import Sweep, read_case_file
 from nvrar_bench.cli.launching import Launching
 from nvrar_bench.cli.nccl_tests import OUR_NAMES
+from nvrar_bench.cli.network import require_network
 from nvrar_bench.cli.options import names, require, require_common
 from nvrar_bench.cli.stopping import MAX_CALLS, StopAt
 from nvrar_bench.errors import CaseFileError, UsageError
@@ -52,7 +53,7 @@ def settings_of(
     wish: Wish, *, backends: tuple[str, ...], device: str, stop_at: StopAt, warmup: int,
     check: bool, nodes: int | None, timeout: float, seed: int, ranks: int | None,
     launching: Launching | None = None, start: str = "auto", follow_table: bool = True,
-    one_state: bool = False,
+    one_state: bool = False, network: str | None = None,
 ) -> Settings:  # fmt: skip
     """Check everything that can be checked before the ranks meet.
 
@@ -66,11 +67,13 @@ def settings_of(
     require(start in STARTS, "--start", start, ", ".join(STARTS))
     require(0 <= seed < 2**31, "--seed", seed, "0 to 2147483647")
     require_known(backends)
+    require_network(network)
     sweeps = _sweeps(wish)
     chosen = (launching or Launching()).settings(device, ranks, nodes, follow_table)
     return Settings(
         sweeps=sweeps, backends=backends, device=device, stopping=stopping, start=start,
         warmup=warmup, check=check, nodes=nodes, timeout=timeout, seed=seed, one_state=one_state,
+        network=network,
         wrap_asked="wrap" in names(wish.check_mode or ""), **chosen,
     )  # fmt: skip
 

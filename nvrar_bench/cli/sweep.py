@@ -109,6 +109,7 @@ def sweep(
     mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
     launcher: options.Launcher = None,
+    network: options.Network = None,
     launches: options.Launches = 1,
     max_launches: options.MaxLaunches = None,
     one_state: options.OneState = False,
@@ -153,8 +154,8 @@ def sweep(
             wish, backends=options.names(backend), device=device, stop_at=stop_at, start=start,
             warmup=warmup, check=checked(check, check_flag), nodes=nodes, timeout=timeout,
             seed=seed, ranks=ranks, launching=launching,
-            one_state=one_state or max_launches is not None,
+            one_state=one_state or max_launches is not None, network=network,
         ),
         ranks=ranks, launcher=launcher, json=json, shown=Shown("table", wide, verbose),
-        launches=launches, max_launches=max_launches, reads=run_reads(case, tuning),
+        launches=launches, max_launches=max_launches, reads=run_reads(case, tuning, network),
     )  # fmt: skip

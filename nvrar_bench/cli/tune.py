@@ -91,6 +91,7 @@ def tune(
     mapped_nodes: options.MappedNodes = False,
     ranks: options.Ranks = None,
     launcher: options.Launcher = None,
+    network: options.Network = None,
     json: options.Json = None,
     timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
@@ -101,6 +102,7 @@ def tune(
     wrong result ends the search with exit code 3.
     """
     from nvrar_bench.cli.launching import Launching
+    from nvrar_bench.cli.places import run_reads
     from nvrar_bench.cli.planning import Wish
     from nvrar_bench.cli.tuning import Search, tune_settings
 
@@ -112,8 +114,8 @@ def tune(
     execute(
         lambda: tune_settings(
             search, wish, launching, device=device, nodes=nodes, ranks=ranks, timeout=timeout,
-            seed=seed,
+            seed=seed, network=network,
         ),
         ranks=ranks, launcher=launcher, json=json, shown=Shown("tuning"),
-        writes=[("--output", output)],
+        reads=run_reads(None, None, network), writes=[("--output", output)],
     )  # fmt: skip

@@ -12,7 +12,10 @@ _BETWEEN = ("several machines",)
 _ADAPTERS = Path("/sys/class/infiniband")
 _SLINGSHOT = Path("/sys/class/cxi")
 _DEVICES = Path("/dev")
+_INTERFACES = Path("/sys/class/net")
 _ACTIVE = "ACTIVE"
+_LOOPBACK = "772"  # ARPHRD_LOOPBACK
+_KINDS = {"InfiniBand": "infiniband", "Ethernet": "roce"}  # by link layer
 
 
 def _networks() -> Finding | list[Finding]:
@@ -25,13 +28,55 @@ def _networks() -> Finding | list[Finding]:
     return missing(Problem(what, fix))
 
 
+def kinds() -> dict[str, list[Finding]]:
+    """The adapters of this machine by the network that they are for; those in use, and others."""
+    found: dict[str, list[Finding]] = {}
+    for folder in _folders(_SLINGSHOT):
+        found.setdefault("slingshot", []).append(_cassini(folder.name))
+    for folder in _folders(_ADAPTERS):
+        kind = _KINDS.get(_layer(folder))
+        if kind:
+            found.setdefault(kind, []).append(_adapter(folder))
+    return found
+
+
+def _layer(folder: Path) -> str:
+    """The link layer of an adapter's first port that is active, or else of its first."""
+    ports = sorted(_folders(folder / "ports"), key=lambda port: not _is_active(port))
+    return _read(ports[0] / "link_layer") if ports else ""
+
+
+def _is_active(port: Path) -> bool:
+    return _state(port) == _ACTIVE
+
+
+def _state(port: Path) -> str:
+    return _read(port / "state").rpartition(":")[2].strip()
+
+
+def roce_v2() -> list[Path]:
+    """The entries of all active ports' tables of addresses that are of RoCE v2."""
+    types = _ADAPTERS.glob("*/ports/*/gid_attrs/types/*")
+    return [one for one in sorted(types) if _read(one) == "RoCE v2" and _is_active(one.parents[2])]
+
+
+def interfaces() -> list[str]:
+    """The network interfaces that are up, less the loopback, with their speed."""
+    found = []
+    for folder in _folders(_INTERFACES):
+        if _read(folder / "type") != _LOOPBACK and _read(folder / "carrier") == "1":
+            speed = _read(folder / "speed")
+            found.append(f"{folder.name} {speed} Mbit/s" if speed.isdigit() else folder.name)
+    return found
+
+
 def _folders(root: Path) -> list[Path]:
     return sorted(root.iterdir()) if root.is_dir() else []
 
 
 def _adapter(folder: Path) -> Finding:
     ports = _folders(folder / "ports")
-    states = [_read(port / "state").rpartition(":")[2].strip() for port in ports]
+    states = [_state(port) for port in ports]
     detail = "; ".join(map(_port, ports, states))
     return Finding(
         status="wrong" if (problem := _adapter_problem(folder, states)) else "here",
@@ -63,7 +108,7 @@ def _cassini(name: str) -> Finding:
     return Finding(version="Slingshot", path=path, name=name)
 
 
-def _locked_memory() -> Finding | list[Finding]:
+def locked_memory() -> Finding | list[Finding]:
     """Adapters reach locked memory alone; without an adapter it does not matter."""
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     if not (_folders(_ADAPTERS) or _folders(_SLINGSHOT)):
@@ -86,5 +131,5 @@ def _read(path: Path) -> str:
 
 PROBES = (
     Probe("network", "adapters", _BETWEEN, _networks),
-    Probe("network", "locked memory", _BETWEEN, _locked_memory),
+    Probe("network", "locked memory", _BETWEEN, locked_memory),
 )

@@ -17,8 +17,9 @@ from types import TracebackType
 import nvrar_bench
 from nvrar_bench import variables
 from nvrar_bench.inventory import worker
-from nvrar_bench.inventory.tables import STEPS, Step
+from nvrar_bench.inventory.tables import Step, steps
 from nvrar_bench.launch import again
+from nvrar_bench.networks.table import Network
 from nvrar_bench.problem import Problem
 from nvrar_bench.results.inventory import Ability, Inventory, Row, settled
 
@@ -33,9 +34,10 @@ class _Gone(Exception):
     """The worker said nothing more; the text says what it did."""
 
 
-def take(begin: Callable[[str], None]) -> Inventory:
-    """Look at this machine; `begin` hears the name of what is looked at next."""
-    found = list(results(STEPS, _COMMAND, begin))
+def take(begin: Callable[[str], None], network: Network | None = None) -> Inventory:
+    """Look at this machine, and for what `network` needs; `begin` hears what is looked at next."""
+    command = (*_COMMAND, network.name) if network else _COMMAND
+    found = list(results(steps(network), command, begin))
     return Inventory(
         version=nvrar_bench.__version__,
         host=platform.node(),
@@ -47,29 +49,29 @@ def take(begin: Callable[[str], None]) -> Inventory:
 
 
 def results(
-    steps: Sequence[Step], command: Sequence[str], begin: Callable[[str], None]
+    todo: Sequence[Step], command: Sequence[str], begin: Callable[[str], None]
 ) -> Iterator[Row | Ability]:
-    """What comes of all steps; `command` and the number of the first one start a worker."""
+    """What comes of all of `todo`; `command` and the number of the first one start a worker."""
     done = 0
-    while done < len(steps):
+    while done < len(todo):
         with _Worker([*command, str(done)]) as looking:
-            problem = looking.problem()
+            problem = looking.problem(_retry(command, 0))
             if problem:
-                yield from (step.failed(problem) for step in steps[done:])
+                yield from (step.failed(problem) for step in todo[done:])
                 return
-            for step in steps[done:]:
+            for step in todo[done:]:
                 begin(step.name)
                 done += 1
                 try:
                     yield from looking.next(step.limit)
                 except _Gone as gone:
-                    yield step.failed(Problem(f"looking for it {gone}", _retry(done - 1)))
+                    yield step.failed(Problem(f"looking for it {gone}", _retry(command, done - 1)))
                     break
 
 
-def _retry(index: int) -> str:
+def _retry(command: Sequence[str], index: int) -> str:
     """How to see more of a step that the worker died of."""
-    python, *worker = _COMMAND
+    python, *worker = command
     return f"see where: {shlex.join([python, '-X', 'faulthandler', *worker, str(index)])}"
 
 
@@ -88,12 +90,12 @@ class _Worker:
     def __enter__(self) -> _Worker:
         return self
 
-    def problem(self) -> str | None:
-        """Why it does not begin; None as soon as it does."""
+    def problem(self, fix: str) -> str | None:
+        """Why it does not begin, and how to see more; None as soon as it does."""
         try:
             self._line(_READY_S)
         except _Gone as gone:
-            return Problem(f"the process that looks {gone}", _retry(0))
+            return Problem(f"the process that looks {gone}", fix)
         return None
 
     def next(self, limit: float) -> Results:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from nvrar_bench.backends import names as backends
 from nvrar_bench.devices import names as devices
+from nvrar_bench.errors import Unavailable
+from nvrar_bench.inventory.needs import group
+from nvrar_bench.problem import Problem
 from nvrar_bench.results.inventory import Inventory
 
 
@@ -27,3 +30,16 @@ def require(inventory: Inventory, device: str, wanted: Sequence[str]) -> None:
         problem = inventory.ability(chosen, name).problem
         if problem:
             raise backends.unavailable(name, problem)
+
+
+def require_network(inventory: Inventory, name: str) -> None:
+    """Refuse a network that this machine lacks something for.
+
+    Raises:
+        Unavailable: with the first thing that is missing or wrong, and its fix.
+    """
+    for row in inventory.rows:
+        if row.group == group(name) and row.status != "here":
+            problem = row.problem or row.status
+            told = Problem(problem, row.fix) if row.fix else problem
+            raise Unavailable(f"--network {name}: {row.name}: {told}")

@@ -26,6 +26,8 @@ _FACTS = {
     "cpu": "CPU",
     "compiler": "kernel compiler",
     "host": "host",
+    "network": "settings of the network",
+    "network_settings": "variables",
 }
 _SIZE, _COUNT = Column("size", "B"), Column("count")
 _SHORT = (columns.TIME, columns.SURE, columns.BUSBW)

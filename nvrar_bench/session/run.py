@@ -83,7 +83,7 @@ class Session:
         """
         todo = stages(self._settings, self._world)
         with self._watch("the agreement of all ranks"):
-            self._world.require_agreement(facts.must_agree(self._settings.to_json()))
+            self._world.require_agreement(self._must_agree())
         self._open_device(todo)
         memory.require_enough([stage.sweep.plan for stage in todo], self._device)
         if self._world.rank == 0:
@@ -106,6 +106,11 @@ class Session:
         if self._wrong:
             raise self._wrong[0]
 
+    def _must_agree(self) -> dict[str, Any]:
+        applied = self._settings.applied
+        settings = facts.must_agree(self._settings.to_json())
+        return {**settings, **(applied.must_agree() if applied else {})}
+
     def _open_device(self, todo: list[Stage]) -> None:
         settings = self._settings
         with self._guard.watch("opening the device", _LOCAL_WORK_LIMIT_S):
@@ -121,7 +126,11 @@ class Session:
             version=nvrar_bench.__version__,
             settings={**self._settings.to_json(), "batch": self._batch_asked_for()},
             topology=facts.topology(world, self._device.name),
-            environment={**facts.environment(self._world), **self._device.facts()},
+            environment={
+                **facts.environment(self._world),
+                **(self._settings.applied.to_json() if self._settings.applied else {}),
+                **self._device.facts(),
+            },
         )
 
     def _batch_asked_for(self) -> int | None:

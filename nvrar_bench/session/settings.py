@@ -9,6 +9,7 @@ from typing import Any
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.casefile import Sweep
 from nvrar_bench.measure.rules import Stopping
+from nvrar_bench.networks.applied import Applied
 from nvrar_bench.session.soak_plan import SoakLimit
 from nvrar_bench.session.tune_plan import Tune
 
@@ -39,6 +40,8 @@ class Settings:
     one_state: bool = False  # medians are of samples that found the machine in one state
     soak: SoakLimit | None = None
     tune: Tune | None = None
+    network: str | None = None  # as asked for: a name, a file, or auto
+    applied: Applied | None = None  # what was set for it
     launches: int = 1  # that the record holds: a run is one, and merging counts them
 
     def radices(self, nodes: int) -> tuple[int, ...]:
@@ -85,6 +88,7 @@ class Settings:
             "mapped_nodes": self.tuning.mapped_nodes,
             "one_state": self.one_state,
             "soak": self._soak(),
+            "network": self.network,
             "first_epoch": self.tuning.first_epoch,
             "launches": self.launches,
         }

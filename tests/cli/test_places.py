@@ -18,7 +18,7 @@ from nvrar_bench.cli.app import app
 from nvrar_bench.cli.places import require_places
 from nvrar_bench.errors import UsageError
 
-READING = ("--case", "--tuning")
+READING = ("--case", "--tuning", "--network")
 SAME, TEXT = "same.json", "precious"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nvrar_bench.inventory import network
+
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent / "devices" / "cuda")]
 
@@ -24,3 +26,12 @@ def program(tmp_path: Path) -> Callable[..., Path]:
         return path.parent
 
     return make
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    """A folder in the place of /sys/class and /dev."""
+    monkeypatch.setattr(network, "_ADAPTERS", tmp_path / "infiniband")
+    monkeypatch.setattr(network, "_SLINGSHOT", tmp_path / "cxi")
+    monkeypatch.setattr(network, "_DEVICES", tmp_path / "dev")
+    return tmp_path

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from adapters import adapter, reachable
 
 from nvrar_bench.inventory import network
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    """A folder in the place of /sys/class and /dev."""
-    monkeypatch.setattr(network, "_ADAPTERS", tmp_path / "infiniband")
-    monkeypatch.setattr(network, "_SLINGSHOT", tmp_path / "cxi")
-    monkeypatch.setattr(network, "_DEVICES", tmp_path / "dev")
-    return tmp_path
-
-
-def adapter(root: Path, name: str, *states: str) -> None:
-    folder = root / "infiniband" / name
-    folder.mkdir(parents=True)
-    (folder / "hca_type").write_text("MT4129\n")
-    for number, state in enumerate(states, 1):
-        port = folder / "ports" / str(number)
-        port.mkdir(parents=True)
-        (port / "state").write_text(f"{state}\n")
-        (port / "rate").write_text("400 Gb/sec (4X NDR)\n")
-        (port / "link_layer").write_text("InfiniBand\n")
-
-
-def reachable(root: Path) -> None:
-    (root / "dev" / "infiniband").mkdir(parents=True)
-    (root / "dev" / "infiniband" / "uverbs0").touch()
 
 
 def test_no_adapter(root):
     found = network._networks()
     assert found.status == "missing"
     assert "no InfiniBand, RoCE or Slingshot adapter" in found.problem
-    assert network._locked_memory() == []
+    assert network.locked_memory() == []
 
 
 def test_adapters_with_their_ports(root):
@@ -92,6 +65,6 @@ def test_slingshot(root):
 def test_adapters_need_locked_memory(root, monkeypatch, limit, status):
     adapter(root, "mlx5_0", "4: ACTIVE")
     monkeypatch.setattr(network.resource, "getrlimit", lambda what: (limit, limit))
-    found = network._locked_memory()
+    found = network.locked_memory()
     assert found.status == status
     assert status == "here" or found.problem.startswith("at most 64 KiB may be locked")

@@ -11,7 +11,6 @@ from worker_broken import STEPS
 
 from nvrar_bench.inventory import survey
 from nvrar_bench.inventory.probe import Finding, Probe
-from nvrar_bench.launch import again
 from nvrar_bench.results.inventory import Ability, Row
 
 WORKER = Path(__file__).with_name("worker_broken.py")
@@ -53,10 +52,7 @@ def test_a_step_that_takes_the_worker_along_is_wrong_and_says_how_to_see_more(fo
     one = row(found, name)
     number = [step.name for step in STEPS].index(name)
     assert (one.status, one.problem) == ("wrong", problem)
-    assert one.fix == (
-        f"see where: {sys.executable} -X faulthandler {again.__file__} "
-        f"nvrar_bench.inventory.worker {number}"
-    )
+    assert one.fix == f"see where: {sys.executable} -X faulthandler {WORKER} {number}"
 
 
 def test_what_a_step_raises_is_its_problem(found):

@@ -57,6 +57,8 @@ def test_every_option_as_resolved():
         "share_gpu": False,
         "mapped_nodes": False,
         "soak": None,
+        "network": None,
+        "one_state": False,
         "first_epoch": 1,
         "launches": 1,
     }
