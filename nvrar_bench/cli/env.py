@@ -67,8 +67,8 @@ def env(
     wanted = options.names(backend)
     devices.require_known(device)
     backends.require_known(wanted)
-    asked = None if network is None else chosen(network)
     require_places([("--json", json)], run_reads(None, None, network))
+    asked = None if network is None else chosen(network)
     with CaseProgress(len(steps(asked)), console("stderr")) as progress:
         found = survey.take(progress.begin, asked)
     write_text(json, encode(found), "--json")
