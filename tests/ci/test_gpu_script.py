@@ -159,8 +159,9 @@ def test_every_command_of_every_step_is_one_that_the_product_takes(
     words = [shlex.split(line) for line in lines.read_text().splitlines()]
     products = [line[2:] for line in words if line[:2] == ["-m", "nvrar_bench"]]
     assert [" ".join(line) for line in products if line[0] == "compile"] == [
-        "compile --arch sm_90 --fabric nvshmem --dtype float32,bfloat16 --op sum",
-        "compile --arch sm_90 --fabric loopback --dtype all --op all",
+        "compile --arch sm_90 --fabric nvshmem --dtype float32,bfloat16 --op sum --threads 256",
+        "compile --arch sm_90 --fabric loopback --dtype all --op all --threads 256",
+        "compile --arch sm_90 --fabric loopback --dtype float32,bfloat16 --op sum --threads 512",
     ]
     for line in products:
         if line[0] != "compile":
