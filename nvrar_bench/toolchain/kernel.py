@@ -17,20 +17,17 @@ PROTOCOLS = {"signal": "Signal", "packet": "Packet"}
 
 # Launch classes of a GPU's kernels: how many threads, of one block or of several, a multiprocessor
 # is sure to hold. Its 65,536 registers leave a thread 255 of them in class 256, 128 in class 512
-# and 64 in class 1024. No kernel that spills is built: in 64 all do, in 128 `packet` over NVSHMEM,
-# and all for architectures from sm_100 on.
+# and 64 in class 1024. No kernel that spills is built: _WIDE_KERNELS are those that do not in 128.
 _NARROW, _WIDE = 256, 512
 CLASSES = (_NARROW, _WIDE)
-_WIDE_ARCHITECTURES = ("sm_80", "sm_90")
-_WIDE_KERNELS = (("nvshmem", "signal"), ("loopback", "signal"), ("loopback", "packet"))
+_LOOPBACK = (("loopback", "signal"), ("loopback", "packet"))
+_WIDE_KERNELS = {"sm_80": _LOOPBACK, "sm_90": (*_LOOPBACK, ("nvshmem", "signal"))}
 
 
 def launch_classes(fabric: str, arch: str) -> dict[str, tuple[int, ...]]:
     """Those that kernels of `fabric` are built for, by protocol, smallest first."""
     return {
-        protocol: CLASSES
-        if arch in _WIDE_ARCHITECTURES and (fabric, protocol) in _WIDE_KERNELS
-        else (_NARROW,)
+        protocol: CLASSES if (fabric, protocol) in _WIDE_KERNELS.get(arch, ()) else (_NARROW,)
         for protocol in PROTOCOLS
     }
 

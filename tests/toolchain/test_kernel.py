@@ -8,7 +8,13 @@ import pytest
 
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.resources import data_dir
-from nvrar_bench.toolchain.kernel import Kernel, StartGate, kernels_dir, sources_digest
+from nvrar_bench.toolchain.kernel import (
+    Kernel,
+    StartGate,
+    kernels_dir,
+    launch_classes,
+    sources_digest,
+)
 
 
 @pytest.mark.parametrize(
@@ -98,3 +104,11 @@ def test_the_digest_sees_names_and_contents_of_all_sources(tmp_path):
     assert len(set(digests)) == len(variants)
     same = folder_with(tmp_path / "same", **variants[0], notes="of no concern")
     assert sources_digest(same) == digests[0]
+
+
+def test_over_nvshmem_sm_80_has_no_wide_kernels():
+    """float8_e4m3 spills there, as everything does from sm_100 on."""
+    assert launch_classes("nvshmem", "sm_80") == {"signal": (256,), "packet": (256,)}
+    assert launch_classes("loopback", "sm_80") == {"signal": (256, 512), "packet": (256, 512)}
+    assert launch_classes("nvshmem", "sm_90") == {"signal": (256, 512), "packet": (256,)}
+    assert launch_classes("loopback", "sm_120") == {"signal": (256,), "packet": (256,)}
