@@ -202,6 +202,7 @@ class Explorer {
     }                                                                                              \
     extern "C" void nvrar_open(const nvrar::checking::Job* job) {                                  \
         delete checked_jobs;                                                                       \
+        nvrar::checking::engine.watch = nullptr; /* one engine for all libraries of a process */   \
         checked_jobs = new nvrar::checking::Jobs(*job, checked_rows);                              \
         nvrar::checking::engine.has_deadlines = job->absent != 0;                                  \
     }                                                                                              \
