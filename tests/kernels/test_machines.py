@@ -16,8 +16,8 @@ KERNELS = [
 ]
 
 
-# One and two ranks on each; 3 nodes are one step of three; 5 and 7 fold none, 11 does.
-@pytest.mark.parametrize(("ranks", "machines"), [(2, 2), (4, 2), (3, 3), (6, 3), (4, 4), (11, 11)])
+# One and two ranks on each; 3 nodes are one step of three; of 11 some are folded in.
+@pytest.mark.parametrize(("ranks", "machines"), [(2, 2), (6, 3), (11, 11)])
 def test_every_count_is_reduced_right(run_ranks, compile_all, ranks, machines):
     compile_all(KERNELS)
     done = run_ranks(ranks, HERE / "worker_shapes.py", "--machines", machines, timeout=280)
