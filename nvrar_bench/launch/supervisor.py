@@ -246,8 +246,8 @@ class _Supervisor:
         if code not in EXIT_CODES and code > 0 and not self._cause and not self._stopped:
             message = f"{where} was ended by a library, with exit code {code}; see what that said"
             lost = Notice("killed", self._rank, LostRank.exit_code, message)
-            self._say_once(lost)
-            return lost
+            # `killed` tells the others that it was said.
+            return lost if self._say_once(lost) else replace(lost, kind="finished")
         if code >= 0:
             ended = self._cause.exit_code if code and self._cause else code
             return Notice("finished", self._rank, ended, f"{where} ended with exit code {code}")
@@ -261,10 +261,11 @@ class _Supervisor:
         _print(message)
         return Notice("killed", self._rank, LostRank.exit_code, message)
 
-    def _say_once(self, notice: Notice) -> None:
+    def _say_once(self, notice: Notice) -> bool:
         """Print the end of the rank, unless another rank of this host says the same of its own.
 
-        Ranks often fail alike, within moments: the lowest of them speaks.
+        Ranks often fail alike, within moments: the lowest of them speaks. Return whether it is
+        this one.
         """
         failed, reached = replace(notice, kind="failed"), set[int]()
         deadline = time.monotonic() + (_ALIKE_S if self._rank > 0 else 0)
@@ -276,6 +277,7 @@ class _Supervisor:
         if not is_said:
             _print(f"nvrar-bench: error: {notice.message}")
             self._siblings.tell(replace(notice, kind="killed"))
+        return not is_said
 
     def _is_said(self, notice: Notice) -> bool:
         """Whether another rank has said the same, or a lower one is about to."""

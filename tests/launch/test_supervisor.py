@@ -66,7 +66,7 @@ def test_a_library_ends_the_process(job, ranks, who, via):
 def test_a_library_ends_all_ranks(job):
     it = job(3, "agree=14")
     assert it.end() == 4
-    assert len(lines(it, "was ended by a library, with exit code 14")) == 1
+    assert len(lines(it, "was ended by a library, with exit code 14")) == 1, it.stderr
 
 
 @VIA
