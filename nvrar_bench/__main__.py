@@ -14,6 +14,7 @@ from nvrar_bench import streams
 from nvrar_bench.cli.app import app
 from nvrar_bench.cli.role import becomes_rank, command_name
 from nvrar_bench.errors import (
+    SPOKEN,
     TRACEBACK,
     CompilerError,
     Interrupted,
@@ -100,7 +101,7 @@ def _explained(error: Exception) -> str:
 def _say(message: str, everywhere: bool = False) -> None:
     """Print to stderr; of ranks rank 0 speaks for all, unless `everywhere`."""
     if everywhere or rank(os.environ) == 0 or not becomes_rank(app, sys.argv[1:]):
-        sys.stderr.write(f"nvrar-bench: error: {message}\n")
+        sys.stderr.write(f"{SPOKEN}{message}\n")
         sys.stderr.flush()
     elif supervisor.channel() is None:
         # Nobody watches over this job yet, and a launcher ends all ranks with the first that fails:

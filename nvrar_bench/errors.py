@@ -24,6 +24,7 @@ from __future__ import annotations
 
 EXIT_CODES = (0, 1, 2, 3, 4, 5, 6, 130)
 TRACEBACK = "NVRAR_BENCH_TRACEBACK"
+SPOKEN = "nvrar-bench: error: "  # what a message on standard error begins with
 
 
 class NvrarBenchError(Exception):

@@ -14,7 +14,7 @@ from nvrar_bench import launch, streams
 from nvrar_bench.cli.console import console
 from nvrar_bench.cli.repeat import reports_elsewhere
 from nvrar_bench.cli.shown import Shown
-from nvrar_bench.errors import NvrarBenchError, ReaderGone, TimedOut, Unexpected
+from nvrar_bench.errors import SPOKEN, NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.report.progress import CaseProgress, NoProgress
 from nvrar_bench.results.record import RunRecord
@@ -115,7 +115,7 @@ def _where() -> str:
 def print_error(error: NvrarBenchError) -> None:
     """Print the one message of a run that ends badly, on the rank that speaks for all."""
     if launch.rank(os.environ) == 0 and not isinstance(error, ReaderGone):
-        sys.stderr.write(f"nvrar-bench: error: {error}\n")
+        sys.stderr.write(f"{SPOKEN}{error}\n")
 
 
 def _run(settings: Settings, journal: Journal, guard: Guard) -> None:

@@ -9,15 +9,24 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from nvrar_bench.devices.names import require_known
 from nvrar_bench.errors import UsageError
 
+_T = TypeVar("_T")
 _PART = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})( ?%)?", re.ASCII)
+
+
+def _converted(convert: Callable[[str], _T], text: str, allowed: str) -> _T:
+    try:
+        return convert(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: allowed: {allowed}") from None
 
 
 def whole(text: str) -> int:
@@ -26,10 +35,7 @@ def whole(text: str) -> int:
     Raises:
         typer.BadParameter: Typer adds the option's name.
     """
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: allowed: a whole number") from None
+    return _converted(int, text, "a whole number")
 
 
 def graph(text: str) -> int:
@@ -47,10 +53,7 @@ def number(text: str) -> float:
     Raises:
         typer.BadParameter: Typer adds the option's name.
     """
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: allowed: a number") from None
+    return _converted(float, text, "a number")
 
 
 def ranks(text: str) -> int:
@@ -63,10 +66,7 @@ def ranks(text: str) -> int:
         from nvrar_bench.devices.machine import usable_cores
 
         return max(2, usable_cores())
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: allowed: a whole number, or auto") from None
+    return _converted(int, text, "a whole number, or auto")
 
 
 def place(text: str) -> Path:

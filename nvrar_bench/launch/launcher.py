@@ -16,7 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvrar_bench.errors import EXIT_CODES, Interrupted, LostRank, Unavailable, UsageError
+from nvrar_bench.errors import (
+    EXIT_CODES,
+    SPOKEN,
+    Interrupted,
+    LostRank,
+    Unavailable,
+    UsageError,
+)
 from nvrar_bench.launch import again
 from nvrar_bench.launch.banner import BannerFilter
 from nvrar_bench.launch.deaths import killed
@@ -38,7 +45,6 @@ _PRINTED_S = 2.0  # for standard output to take what the ranks of an interrupted
 # From a rank's message of how the run ended until the launcher, which may reach no rank, is killed.
 _UNREACHED_S = 8.0
 _ORPHANS_S = 4.0  # from the launcher's end until the ranks that it left behind are killed
-_TOLD = b"nvrar-bench: error: "  # how such a message begins
 _LEFT_BEHIND = (
     b"nvrar-bench: the launcher did not end after that and was killed: ranks that it no longer "
     b"reaches end by their own deadline, --timeout\n"
@@ -338,7 +344,7 @@ class _Stderr:
     def read(self, ready: list[Readable]) -> None:
         for each in ready:
             data = os.read(each.fileno(), 65536)
-            self.has_told |= _TOLD in data
+            self.has_told |= SPOKEN.encode() in data
             if not data:
                 self.open = []
             elif self._filter:
@@ -364,5 +370,5 @@ def _exit_code(code: int, program: str) -> int:
     else:  # 128 + a signal of a rank that nobody watched over yet, or a launcher's own number
         message = f"{who} ended with exit code {code}; what it said of that is above"
     message += batch_hint(os.environ)
-    _write_stderr(f"nvrar-bench: error: {message}\n".encode())
+    _write_stderr(f"{SPOKEN}{message}\n".encode())
     return LostRank.exit_code

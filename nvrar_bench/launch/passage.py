@@ -6,7 +6,7 @@ import sys
 from threading import Thread
 from typing import IO
 
-from nvrar_bench.errors import OutputError, ReaderGone
+from nvrar_bench.errors import SPOKEN, OutputError, ReaderGone
 
 _CHUNK = 1 << 16
 
@@ -35,7 +35,7 @@ class Passage:
         if code == 0:
             raise self._error
         if not isinstance(self._error, ReaderGone):
-            sys.stderr.write(f"nvrar-bench: error: {self._error}\n")
+            sys.stderr.write(f"{SPOKEN}{self._error}\n")
 
     def _run(self) -> None:
         while data := self._pipe.read(_CHUNK):

@@ -19,7 +19,7 @@ import sys
 import time
 from dataclasses import replace
 
-from nvrar_bench.errors import EXIT_CODES, Interrupted, LostRank
+from nvrar_bench.errors import EXIT_CODES, SPOKEN, Interrupted, LostRank
 from nvrar_bench.launch import hydra, progress
 from nvrar_bench.launch.deaths import killed
 from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
@@ -275,7 +275,7 @@ class _Supervisor:
             for heard in self._siblings.hear():
                 self._note_end(heard)
         if not is_said:
-            _print(f"nvrar-bench: error: {notice.message}")
+            _print(f"{SPOKEN}{notice.message}")
             self._siblings.tell(replace(notice, kind="killed"))
         return not is_said
 

@@ -169,10 +169,12 @@ class NvrarBackend(Tunable):
         return self.engine.facts()
 
     def close(self) -> None:
-        """Free the staging memory."""
+        """Free the staging memory, and what the engine holds."""
         for staging in self._staging.values():
             self.engine.release(staging.memory)
         self._staging.clear()
+        if self.broken is None:  # else a peer may be gone, and closing is collective
+            self.engine.close()
 
 
 class _AllReduce(Operation):

@@ -78,6 +78,9 @@ class Engine(ABC):
         """Give it back."""
         self.device.release(memory.block)
 
+    def close(self) -> None:  # noqa: B027 - most hold nothing but memory
+        """Give back what the constructor took. Collective."""
+
     @abstractmethod
     def words(self, count: int) -> Words:
         """Make `count` words, all 0."""

@@ -15,7 +15,6 @@ from nvrar_bench.backends.nvrar.tuning import Launch, Limits
 from nvrar_bench.devices.abi import POINTER, U64
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.native import address_of, mpi_library
-from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain.kernel import Kernel
 
 _FUNCTIONS = ("Isend", "Irecv", "Test", "Iprobe")
@@ -66,11 +65,6 @@ class HostsEngine(HostEngine):
         self._reach(seats[0])
         return super().bind(kernel, seats, launch)
 
-    def native(self, kernel: Kernel, seats: Sequence[CArguments]) -> NativeCall:
-        """Return the kernel's entry, of the one rank's arguments."""
-        self._reach(seats[0])
-        return super().native(kernel, seats)
-
     def _reach(self, arguments: CArguments) -> None:
         """No call is under way when one is bound: all requests are complete, and may move."""
         wanted = PARITIES * (arguments.slots + 2) * arguments.layout.chunks_per_region
@@ -78,3 +72,7 @@ class HostsEngine(HostEngine):
             self._requests = [(U64 * wanted)(), (U64 * wanted)()]
             self._transport.expected, self._transport.sent = map(ctypes.addressof, self._requests)
         arguments.transport = ctypes.addressof(self._transport)
+
+    def close(self) -> None:
+        """Free the communicator. Collective."""
+        self._comm.Free()
