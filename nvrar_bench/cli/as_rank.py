@@ -19,11 +19,11 @@ from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.report.progress import CaseProgress, NoProgress
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import STDOUT, Writer
-from nvrar_bench.session.journal import Journal
-from nvrar_bench.session.run import Session
-from nvrar_bench.session.settings import Settings
-from nvrar_bench.session.stages import case_count
-from nvrar_bench.session.start import join_world
+from nvrar_bench.run.journal import Journal
+from nvrar_bench.run.session import Session
+from nvrar_bench.run.settings import Settings
+from nvrar_bench.run.stages import case_count
+from nvrar_bench.run.start import join_world
 
 # Where no watch says how long to wait: those things are short, but may touch much memory.
 _EXTRA_S = 2.0

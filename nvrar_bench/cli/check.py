@@ -60,7 +60,7 @@ def check(
     from nvrar_bench.cli.places import run_reads
     from nvrar_bench.cli.planning import Wish, checked_by, settings_of, soak_settings
     from nvrar_bench.cli.stopping import StopAt
-    from nvrar_bench.session.settings import Settings
+    from nvrar_bench.run.settings import Settings
 
     launching = Launching(
         fabric,

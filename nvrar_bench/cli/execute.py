@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from nvrar_bench.cli.places import Named
     from nvrar_bench.cli.shown import Shown
-    from nvrar_bench.session.settings import Settings
+    from nvrar_bench.run.settings import Settings
 
 
 def execute(

@@ -14,8 +14,8 @@ from nvrar_bench.cli.options import names, require, require_common
 from nvrar_bench.cli.stopping import MAX_CALLS, StopAt
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.plan import AXES, Plan, nothing_wraps, sizes_from_range
-from nvrar_bench.session.settings import Settings
-from nvrar_bench.session.soak_plan import SoakLimit, soak_plan
+from nvrar_bench.run.settings import Settings
+from nvrar_bench.run.soak_plan import SoakLimit, soak_plan
 from nvrar_bench.units import parse_size
 
 DEFAULT_MIN = "128K"

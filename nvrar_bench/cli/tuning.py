@@ -12,8 +12,8 @@ from nvrar_bench.cli.options import names, require, wholes
 from nvrar_bench.cli.planning import Wish, settings_of
 from nvrar_bench.cli.stopping import StopAt
 from nvrar_bench.results.files import STDOUT
-from nvrar_bench.session.settings import Settings
-from nvrar_bench.session.tune_plan import Tune
+from nvrar_bench.run.settings import Settings
+from nvrar_bench.run.tune_plan import Tune
 from nvrar_bench.units import parse_size
 
 WARMUP = 20

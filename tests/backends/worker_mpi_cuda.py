@@ -12,7 +12,7 @@ import numpy as np
 
 from nvrar_bench.backends.mpi_cuda import LoadedExtension, MpiCudaBackend, Support
 from nvrar_bench.plan import Plan
-from nvrar_bench.session.start import join_world
+from nvrar_bench.run.start import join_world
 from nvrar_bench.verify import Problem, check
 
 COUNT = 103

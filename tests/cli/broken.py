@@ -57,9 +57,9 @@ def at_start_up(act: Callable[[], object]) -> None:
 
 
 def at_opening(act: Callable[[], object]) -> None:
-    from nvrar_bench.session import run
+    from nvrar_bench.run import session
 
-    run.open_backends = _before(run.open_backends, act)
+    session.open_backends = _before(session.open_backends, act)
 
 
 def in_the_timed_loop(act: Callable[[], object]) -> None:

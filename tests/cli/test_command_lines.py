@@ -28,7 +28,7 @@ from output import ERROR
 
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.measure.rules import Taken
-from nvrar_bench.session.settings import Settings
+from nvrar_bench.run.settings import Settings
 
 FUZZ = settings(
     settings.get_profile("fuzz"),

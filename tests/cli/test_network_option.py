@@ -17,7 +17,7 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.inventory import needs
 from nvrar_bench.inventory import network as adapters
 from nvrar_bench.inventory.probe import Finding
-from nvrar_bench.session.settings import Settings
+from nvrar_bench.run.settings import Settings
 
 Run = Callable[..., Any]
 QUICK = ("--backend", "fake", "--sizes", "64", "--iters", "6")

@@ -18,7 +18,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.measure.clocks import Clocks, relate
 from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings
-from nvrar_bench.session.start import join_world
+from nvrar_bench.run.start import join_world
 from nvrar_bench.world import World
 
 ROUNDS, MPI_ROUNDS = 60, 20  # MPI polls without a pause, whoever else needs the core

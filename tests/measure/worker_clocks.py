@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nvrar_bench.measure.clocks import Clocks, relate
-from nvrar_bench.session.start import join_world
+from nvrar_bench.run.start import join_world
 from nvrar_bench.world import World
 
 SECOND = 10**9

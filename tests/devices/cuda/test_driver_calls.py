@@ -19,11 +19,11 @@ from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Case, Plan
-from nvrar_bench.session.block import Block
-from nvrar_bench.session.buffers import SweepBuffers
-from nvrar_bench.session.known import KnownInputs
-from nvrar_bench.session.soak import Soak
-from nvrar_bench.session.starts import Start
+from nvrar_bench.run.block import Block
+from nvrar_bench.run.buffers import SweepBuffers
+from nvrar_bench.run.known import KnownInputs
+from nvrar_bench.run.soak import Soak
+from nvrar_bench.run.starts import Start
 
 RANKS = 8
 MEMORY_AND_MODULES = (

@@ -16,10 +16,10 @@ from nvrar_bench.errors import TimedOut, UsageError
 from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Plan
-from nvrar_bench.session.block import Block
-from nvrar_bench.session.buffers import SweepBuffers
-from nvrar_bench.session.known import KnownInputs
-from nvrar_bench.session.starts import Start
+from nvrar_bench.run.block import Block
+from nvrar_bench.run.buffers import SweepBuffers
+from nvrar_bench.run.known import KnownInputs
+from nvrar_bench.run.starts import Start
 from nvrar_bench.verify import Expected
 
 TUNING = Tuning(threads=32)

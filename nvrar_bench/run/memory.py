@@ -9,7 +9,7 @@ from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
-from nvrar_bench.session.stages import Stage
+from nvrar_bench.run.stages import Stage
 from nvrar_bench.units import format_size
 
 STAGING_BYTES = 64 << 20  # at most, per rank, over all protocols: it does not grow with the message

@@ -20,9 +20,9 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.plan import AXES, Case, Plan
-from nvrar_bench.session.buffers import SweepBuffers
-from nvrar_bench.session.known import KnownCall, KnownInputs
-from nvrar_bench.session.soak_plan import SoakLimit, longest_counts
+from nvrar_bench.run.buffers import SweepBuffers
+from nvrar_bench.run.known import KnownCall, KnownInputs
+from nvrar_bench.run.soak_plan import SoakLimit, longest_counts
 
 SPELL = 250  # calls
 Build = Callable[[Sequence[tuple[Backend, Sequence[Case]]], Collection[str]], None]

@@ -22,8 +22,8 @@ from nvrar_bench.results.record import (
     RunRecord,
     Topology,
 )
-from nvrar_bench.session import journal as module
-from nvrar_bench.session.journal import Journal
+from nvrar_bench.run import journal as module
+from nvrar_bench.run.journal import Journal
 
 RESULT = Result(
     backend="fake", variant="fake", device="cpu", buffers="private", dtype="int8", op="max",

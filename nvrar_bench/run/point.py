@@ -12,8 +12,8 @@ from nvrar_bench.measure.loop import Nanoseconds
 from nvrar_bench.measure.rules import StoppingRule, Taken
 from nvrar_bench.measure.states import YARDSTICKS, Stretches, common_state
 from nvrar_bench.plan import Case
-from nvrar_bench.session.buffers import CaseBuffers
-from nvrar_bench.session.known import KnownCall
+from nvrar_bench.run.buffers import CaseBuffers
+from nvrar_bench.run.known import KnownCall
 from nvrar_bench.verify import CheckResult
 
 

@@ -16,14 +16,14 @@ from nvrar_bench.plan import Plan
 from nvrar_bench.results.figures import DOUBT
 from nvrar_bench.results.record import Arrival, Check, FirstWrong, Latency, State, Stretch
 from nvrar_bench.results.record import Shape as RecordedShape
-from nvrar_bench.session.outcome import (
+from nvrar_bench.run.outcome import (
     arrivals_of,
     combined_check,
     provisional_check,
     require_right,
     result_of,
 )
-from nvrar_bench.session.point import Point, Turn
+from nvrar_bench.run.point import Point, Turn
 from nvrar_bench.verify import CheckResult
 
 (CASE,) = Plan.build((4096,), placements=("in_place",))

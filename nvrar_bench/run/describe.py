@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nvrar_bench.plan import Case
-from nvrar_bench.session.stages import Stage
+from nvrar_bench.run.stages import Stage
 from nvrar_bench.units import format_size
 
 

@@ -19,10 +19,10 @@ from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import StoppingRule
 from nvrar_bench.measure.rules.iterations import Iterations
 from nvrar_bench.plan import Case
-from nvrar_bench.session.buffers import CaseBuffers
-from nvrar_bench.session.known import KnownCall
-from nvrar_bench.session.point import Point, Turn
-from nvrar_bench.session.starts import UNKNOWN, Start
+from nvrar_bench.run.buffers import CaseBuffers
+from nvrar_bench.run.known import KnownCall
+from nvrar_bench.run.point import Point, Turn
+from nvrar_bench.run.starts import UNKNOWN, Start
 
 # Which set of known inputs each verifying call gets. Memory is reused after two calls, so a call's
 # leftovers are those of two calls before: with this order they always belong to the other set.

@@ -11,7 +11,7 @@ import pytest
 import nvrar_bench
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.results.record import RankPlace, Topology
-from nvrar_bench.session import facts
+from nvrar_bench.run import facts
 
 KEYS = {
     "host", "os", "machine", "cpu", "cores", "oversubscribed", "mpi_library", "compiler",

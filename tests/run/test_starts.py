@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nvrar_bench.measure.loop import Gate, Timings
-from nvrar_bench.session.starts import Start
+from nvrar_bench.run.starts import Start
 
 
 class Clocks:

@@ -15,16 +15,16 @@ from nvrar_bench.measure.order import Order
 from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.measure.rules.iterations import TURNS
 from nvrar_bench.plan import Plan
-from nvrar_bench.session.block import (
+from nvrar_bench.run.block import (
     LEAST_PASSES,
     MOST_OF_STRETCH,
     MOST_PASSES,
     VERIFY_ORDER,
     Block,
 )
-from nvrar_bench.session.buffers import SweepBuffers
-from nvrar_bench.session.known import KnownInputs
-from nvrar_bench.session.starts import Start
+from nvrar_bench.run.buffers import SweepBuffers
+from nvrar_bench.run.known import KnownInputs
+from nvrar_bench.run.starts import Start
 
 COUNT = 50
 

@@ -12,8 +12,8 @@ from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import WrongResult
-from nvrar_bench.session.soak import SPELL, Soak
-from nvrar_bench.session.soak_plan import SoakLimit, longest_counts, soak_plan
+from nvrar_bench.run.soak import SPELL, Soak
+from nvrar_bench.run.soak_plan import SoakLimit, longest_counts, soak_plan
 
 
 class Copying:

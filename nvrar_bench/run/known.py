@@ -9,7 +9,7 @@ from nvrar_bench.devices.base import Array, Device
 from nvrar_bench.plan import Case
 from nvrar_bench.verify import Expected, Findings, Problem
 
-# Two sets, used in an order (session/block.py) in which whatever a call may wrongly find left over
+# Two sets, used in an order (run/block.py) in which whatever a call may wrongly find left over
 # from an earlier one belongs to the other set.
 SETS = 2
 

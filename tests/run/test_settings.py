@@ -5,7 +5,7 @@ from __future__ import annotations
 from nvrar_bench.casefile import Sweep
 from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Plan
-from nvrar_bench.session.settings import Settings
+from nvrar_bench.run.settings import Settings
 
 
 def test_every_option_as_resolved():

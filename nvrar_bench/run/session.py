@@ -17,14 +17,14 @@ from nvrar_bench.measure.loop import MONOTONIC
 from nvrar_bench.measure.order import Order
 from nvrar_bench.plan import Case
 from nvrar_bench.results.record import Check, Result, RunRecord
-from nvrar_bench.session import facts, memory
-from nvrar_bench.session.able import refusal
-from nvrar_bench.session.block import Block
-from nvrar_bench.session.buffers import SweepBuffers
-from nvrar_bench.session.describe import describe, describe_block
-from nvrar_bench.session.journal import Journal
-from nvrar_bench.session.known import KnownInputs
-from nvrar_bench.session.outcome import (
+from nvrar_bench.run import facts, memory
+from nvrar_bench.run.able import refusal
+from nvrar_bench.run.block import Block
+from nvrar_bench.run.buffers import SweepBuffers
+from nvrar_bench.run.describe import describe, describe_block
+from nvrar_bench.run.journal import Journal
+from nvrar_bench.run.known import KnownInputs
+from nvrar_bench.run.outcome import (
     Arrivals,
     arrivals_of,
     combined_check,
@@ -32,14 +32,14 @@ from nvrar_bench.session.outcome import (
     require_right,
     result_of,
 )
-from nvrar_bench.session.point import Point
-from nvrar_bench.session.settings import Settings
-from nvrar_bench.session.soak import Soak
-from nvrar_bench.session.soak_plan import SoakLimit
-from nvrar_bench.session.stages import MOST_TOGETHER, Stage, left_out, stages
-from nvrar_bench.session.starts import Start
-from nvrar_bench.session.tune_plan import Tune
-from nvrar_bench.session.tuner import Heat, Tuner
+from nvrar_bench.run.point import Point
+from nvrar_bench.run.settings import Settings
+from nvrar_bench.run.soak import Soak
+from nvrar_bench.run.soak_plan import SoakLimit
+from nvrar_bench.run.stages import MOST_TOGETHER, Stage, left_out, stages
+from nvrar_bench.run.starts import Start
+from nvrar_bench.run.tune_plan import Tune
+from nvrar_bench.run.tuner import Heat, Tuner
 from nvrar_bench.world import World
 
 # The kernel's own deadline comes first: it knows more about what it waits for than the guard does.

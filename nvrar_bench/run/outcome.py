@@ -19,7 +19,7 @@ from nvrar_bench.results.record import (
     Shape,
     Stretch,
 )
-from nvrar_bench.session.point import Point
+from nvrar_bench.run.point import Point
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
 
