@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -64,3 +65,16 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
     while not true() and time.monotonic() < end:
         time.sleep(0.05)
     return true()
+
+
+GOLDEN = Path(__file__).parent / "golden"
+# The session's own variables (NVRAR_BENCH_*) are put aside before a test runs.
+_WRITE = os.environ.get("NVRAR_BENCH_GOLDEN") == "write"
+
+
+def require_golden(name: str, text: str) -> None:
+    """Compare `text` with the file, or write it where that was asked for."""
+    path = GOLDEN / name
+    if _WRITE:
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")

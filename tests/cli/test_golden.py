@@ -7,19 +7,15 @@ purpose, NVRAR_BENCH_GOLDEN=write in the environment writes the files anew: read
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from output import messages, read, valid
+from output import messages, read, require_golden, valid
 
 from nvrar_bench import __version__
 
-GOLDEN = Path(__file__).parent / "golden"
-# The session's own variables (NVRAR_BENCH_*) are put aside before a test runs.
-WRITE = os.environ.get("NVRAR_BENCH_GOLDEN") == "write"
 SWEEP = (
     "sweep", "--backend", "fake", "--ranks", 2, "--sizes", "4,1000,64K,256K",
     "--dtype", "float32,bfloat16", "--iters", 100, "--warmup", 3, "--timeout", 120,
@@ -27,13 +23,6 @@ SWEEP = (
 UTF8 = {"PYTHONUTF8": "1"}
 _MACHINE = re.compile(r"^# (MPI library|CPU|kernel compiler|host): .*$", re.MULTILINE)
 _NOTES = re.compile(r"^#\n# note.*\Z", re.MULTILINE | re.DOTALL)  # with fewer than 2 cores
-
-
-def _same(name: str, text: str) -> None:
-    path = GOLDEN / name
-    if WRITE:
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
 
 
 def _masked_table(text: str) -> str:
@@ -65,15 +54,15 @@ def test_table_and_record_in_a_file(run_command: Callable[..., Any], tmp_path: P
     path = tmp_path / "run.json"
     done = run_command(*SWEEP, "--json", path, environment=UTF8)
     assert (done.code, messages(done.stderr)) == (0, [])
-    _same("sweep.txt", _masked_table(done.stdout))
-    _same("sweep.json", _lines(_masked_record(read(path))))
+    require_golden("sweep.txt", _masked_table(done.stdout))
+    require_golden("sweep.json", _lines(_masked_record(read(path))))
     assert [each.name for each in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_record_alone_on_stdout(run_command: Callable[..., Any]):
     done = run_command(*SWEEP, "--json", "-", environment=UTF8)
     assert (done.code, messages(done.stderr)) == (0, [])
-    _same("sweep.json", _lines(_masked_record(valid(json.loads(done.stdout)))))
+    require_golden("sweep.json", _lines(_masked_record(valid(json.loads(done.stdout)))))
 
 
 def test_summary_of_check(run_command: Callable[..., Any], tmp_path: Path):
@@ -82,7 +71,7 @@ def test_summary_of_check(run_command: Callable[..., Any], tmp_path: Path):
     words = ("check", "--case", case, "--backend", "fake", "--ranks", 2)
     done = run_command(*words, "--json", tmp_path / "run.json", environment=UTF8)
     assert (done.code, messages(done.stderr)) == (0, [])
-    _same("check.txt", re.sub("MPI library: .*", "MPI library: ...", done.stdout))
+    require_golden("check.txt", re.sub("MPI library: .*", "MPI library: ...", done.stdout))
     assert [r["samples"] for r in read(tmp_path / "run.json")["results"]] == [1, 1]
 
 

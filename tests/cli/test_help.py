@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from output import one_error
+from output import one_error, require_golden
 
 from nvrar_bench import __version__
 from nvrar_bench.cli.app import app
@@ -57,6 +58,26 @@ def test_help_lists_every_option_with_its_text(
         if option.name != "help":
             assert len(option.help.split()) >= 3, f"{option.opts} has no help text"
         assert " ".join(option.help.split()) in words, option.opts
+
+
+def _described(name: str, command: Any) -> str:
+    """What a command says of itself, without the drawing of any version of Rich or Click."""
+    lines = [f"nvrar-bench {name}".rstrip(), *_indented(command.help)]
+    for each in command.params:
+        names = ", ".join([*each.opts, *each.secondary_opts])
+        lines += ["", f"  {names} {each.metavar or '(flag)'}", *_indented(each.help or "")]
+        lines += _indented(f"required: {each.required}, default: {each.default!r}")
+    return "\n".join([*lines, ""])
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def test_what_the_commands_say_of_themselves():
+    """To the letter; NVRAR_BENCH_GOLDEN=write writes it anew."""
+    told = [_described("", GROUP), *(_described(name, each) for name, each in COMMANDS.items())]
+    require_golden("help.txt", "\n".join(told))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
