@@ -19,8 +19,8 @@ from math import sqrt
 import numpy as np
 from coverage import following
 
-from nvrar_bench.compare.bootstrap import Estimate, ratio, spread_of
-from nvrar_bench.compare.samples import Samples
+from nvrar_bench.statistics.bootstrap import Estimate, ratio, spread_of
+from nvrar_bench.statistics.samples import Samples
 
 SAMPLES = 100
 NOISE = 0.018  # of the logarithm's exponential; the standard deviation is 2.16 times that

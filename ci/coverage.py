@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.results.figures import figures
+from nvrar_bench.statistics.figures import figures
 
 Floats = npt.NDArray[np.float64]
 Random = np.random.Generator

@@ -24,7 +24,7 @@ from gpu_model import SLICES, cost
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.errors import NvrarBenchError, TimedOut
-from nvrar_bench.measure.loop import Timings
+from nvrar_bench.timing.loop import Timings
 from nvrar_bench.toolchain.kernel import CudaGate
 
 SIZES = (128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20)

@@ -33,10 +33,10 @@ from random import Random
 from typing import Any
 
 from nvrar_bench.cli.launch_count import Wanted
-from nvrar_bench.results.merge import merge
 from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import Writer
+from nvrar_bench.statistics.merge import merge
 
 MOST_ALARMS = 0.05
 LEAST_POWER = 0.95

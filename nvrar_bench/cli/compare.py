@@ -103,12 +103,13 @@ def compare(
     """
     from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
-    from nvrar_bench.compare import comparison, document
-    from nvrar_bench.compare.verdicts import Terms
+    from nvrar_bench.compare import document
     from nvrar_bench.report import comparison as table
     from nvrar_bench.report import comparison_markdown
     from nvrar_bench.results.files import STDOUT, write_text
     from nvrar_bench.results.reader import read_record
+    from nvrar_bench.statistics import comparison
+    from nvrar_bench.statistics.verdicts import Terms
 
     terms = Terms(
         options.part("--threshold", threshold), options.part("--launch-spread", launch_spread),

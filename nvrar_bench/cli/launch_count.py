@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from nvrar_bench.cli.options import require
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.figures import launches_in_state
-from nvrar_bench.results.merged_result import LAUNCHES
 from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.statistics.figures import launches_in_state
+from nvrar_bench.statistics.merged_result import LAUNCHES
 
 MAX_LAUNCHES = 1000
 

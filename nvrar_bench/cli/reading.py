@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.results.figures import replay
 from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import encode
+from nvrar_bench.statistics.figures import replay
 
 
 def replayed(path: Path, one_state: bool = False) -> RunRecord:

@@ -23,10 +23,10 @@ from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageErro
 from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
 from nvrar_bench.launch.signals import STOPS, Signals
-from nvrar_bench.results.merge import merge
 from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import STDOUT, Writer
+from nvrar_bench.statistics.merge import merge
 
 if TYPE_CHECKING:
     from nvrar_bench.cli.shown import Shown

@@ -1,1 +1,1 @@
-"""Two runs side by side: which points match, the ratio of their medians, and a verdict on each."""
+"""The comparison of runs as a document, and its schema."""

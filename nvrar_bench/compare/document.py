@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from nvrar_bench.compare.facts import Difference
-from nvrar_bench.compare.points import Key
 from nvrar_bench.results.shapes import to_text
+from nvrar_bench.statistics.conditions import Difference
+from nvrar_bench.statistics.keys import Key
 
 FORMAT = "nvrar-bench.comparison"
 FORMAT_VERSION = "1.1"

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.devices.operation import NativeCall, Operation
-from nvrar_bench.measure.clocks import Clocks
-from nvrar_bench.measure.loop import Gate, Timings, Yardstick
+from nvrar_bench.timing.clocks import Clocks
+from nvrar_bench.timing.loop import Gate, Timings, Yardstick
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.verify import Expected, Findings, Problem
 from nvrar_bench.world import World

@@ -20,8 +20,8 @@ from nvrar_bench.devices.native import CallTimer
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.devices.yardstick import CpuYardstick
-from nvrar_bench.measure.clocks import Clocks
-from nvrar_bench.measure.loop import Gate, Timings, Yardstick, time_calls
+from nvrar_bench.timing.clocks import Clocks
+from nvrar_bench.timing.loop import Gate, Timings, Yardstick, time_calls
 from nvrar_bench.verify import Expected, Findings
 from nvrar_bench.world import World
 

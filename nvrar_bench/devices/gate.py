@@ -21,8 +21,8 @@ from mpi4py import MPI
 from nvrar_bench.devices.abi import CFailure, CGate, pointer_table
 from nvrar_bench.devices.shared_memory import allocate
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.measure.clocks import Clocks, relate
-from nvrar_bench.measure.loop import MONOTONIC, Gate, Nanoseconds
+from nvrar_bench.timing.clocks import Clocks, relate
+from nvrar_bench.timing.loop import MONOTONIC, Gate, Nanoseconds
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import StartGate
 from nvrar_bench.world import World

@@ -11,7 +11,7 @@ import numpy as np
 
 from nvrar_bench.devices import machine
 from nvrar_bench.devices.shared_memory import allocate
-from nvrar_bench.measure.loop import MONOTONIC
+from nvrar_bench.timing.loop import MONOTONIC
 from nvrar_bench.world import World, library_version
 
 PROBED_BYTES = 64 << 10

@@ -11,7 +11,7 @@ import numpy as np
 
 from nvrar_bench.devices.gate import SharedGate, load_library
 from nvrar_bench.devices.shared_memory import allocate
-from nvrar_bench.measure.loop import MONOTONIC, Nanoseconds, Yardstick
+from nvrar_bench.timing.loop import MONOTONIC, Nanoseconds, Yardstick
 from nvrar_bench.world import World
 
 COPIED_BYTES = 65_536

@@ -11,8 +11,8 @@ from nvrar_bench.report.columns import interval
 from nvrar_bench.report.markup import element
 from nvrar_bench.report.scale import Scale, linear, logarithmic
 from nvrar_bench.report.series import Series, all_series, groups, series_of
-from nvrar_bench.results.points import numbered
 from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import (
     GIGABYTE,
     MICROSECOND,

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from nvrar_bench.compare.document import VERDICTS, Comparison, Document, Point
-from nvrar_bench.compare.needed import MOST
 from nvrar_bench.report.grid import NOTHING, VERDICT, Grid, plain_columns
 from nvrar_bench.report.show import show
+from nvrar_bench.statistics.needed import MOST
 from nvrar_bench.units import MICROSECOND, format_latency
 
 

@@ -14,9 +14,9 @@ from operator import attrgetter
 from typing import Any
 
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.figures import in_median
-from nvrar_bench.results.points import POINT, numbered, point_of
 from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.statistics.figures import in_median
+from nvrar_bench.statistics.points import POINT, numbered, point_of
 
 REPEAT = "repeat"  # counts results of a run at the same point, from 0
 _FORMULA = ("=", "+", "-", "@")

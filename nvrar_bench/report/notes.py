@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from nvrar_bench.report.remarks import alone, empty, endings, errors, skipped, wrong_results
 from nvrar_bench.report.series import Series, all_series, ascii_of
-from nvrar_bench.results.doubts import DOUBT
 from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.statistics.doubts import DOUBT
 from nvrar_bench.units import format_size
 
 MOST = 6
@@ -32,7 +32,7 @@ class Kind:
     text: str
 
 
-# The least important first. The texts are those of results/doubts.py and measure/ruler.py.
+# The least important first. The texts are those of statistics/doubts.py and timing/ruler.py.
 _KINDS = (
     Kind(
         re.compile(r"each call was timed alone, and (?P<n>[\d.]+) us"),

@@ -17,8 +17,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.points import POINT, numbered, point_of
 from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.statistics.points import POINT, numbered, point_of
 
 _PREFIX = "nvrar_bench_"
 _SECONDS, _RATE = "seconds", "bytes_per_second"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nvrar_bench.results.points import point_of
 from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.statistics.points import point_of
 
 
 @dataclass(frozen=True)

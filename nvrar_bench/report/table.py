@@ -17,8 +17,8 @@ from nvrar_bench.report.grid import NOTHING, Block, Column, Grid
 from nvrar_bench.report.remarks import lines
 from nvrar_bench.report.series import Series, all_series, groups, series_of
 from nvrar_bench.report.show import WIDE, screen_width, show
-from nvrar_bench.results.points import numbered
 from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import format_size
 
 _FACTS = {

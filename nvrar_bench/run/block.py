@@ -14,15 +14,15 @@ from mpi4py import MPI
 
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.devices.base import Device
-from nvrar_bench.measure.loop import MONOTONIC, Nanoseconds, Timings
-from nvrar_bench.measure.order import Order
-from nvrar_bench.measure.rules import StoppingRule
-from nvrar_bench.measure.rules.iterations import Iterations
 from nvrar_bench.plan import Case
 from nvrar_bench.run.buffers import CaseBuffers
 from nvrar_bench.run.known import KnownCall
 from nvrar_bench.run.point import Point, Turn
 from nvrar_bench.run.starts import UNKNOWN, Start
+from nvrar_bench.timing.loop import MONOTONIC, Nanoseconds, Timings
+from nvrar_bench.timing.order import Order
+from nvrar_bench.timing.rules import StoppingRule
+from nvrar_bench.timing.rules.iterations import Iterations
 
 # Which set of known inputs each verifying call gets. Memory is reused after two calls, so a call's
 # leftovers are those of two calls before: with this order they always belong to the other set.

@@ -9,7 +9,6 @@ import numpy as np
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import WrongResult
-from nvrar_bench.results.figures import make_result
 from nvrar_bench.results.record import (
     Arrival,
     Check,
@@ -20,6 +19,7 @@ from nvrar_bench.results.record import (
     Stretch,
 )
 from nvrar_bench.run.point import Point
+from nvrar_bench.statistics.figures import make_result
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
 

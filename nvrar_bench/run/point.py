@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.backends.base import Operation
-from nvrar_bench.measure.loop import Nanoseconds
-from nvrar_bench.measure.rules import StoppingRule, Taken
-from nvrar_bench.measure.states import YARDSTICKS, Stretches, common_state
 from nvrar_bench.plan import Case
 from nvrar_bench.run.buffers import CaseBuffers
 from nvrar_bench.run.known import KnownCall
+from nvrar_bench.statistics.states import YARDSTICKS, Stretches, common_state
+from nvrar_bench.timing.loop import Nanoseconds
+from nvrar_bench.timing.rules import StoppingRule, Taken
 from nvrar_bench.verify import CheckResult
 
 

@@ -13,8 +13,6 @@ from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.opening import GpuOptions, open_device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.guard import Guard, Watch
-from nvrar_bench.measure.loop import MONOTONIC
-from nvrar_bench.measure.order import Order
 from nvrar_bench.plan import Case
 from nvrar_bench.results.record import Check, Result, RunRecord
 from nvrar_bench.run import facts, memory
@@ -40,6 +38,8 @@ from nvrar_bench.run.stages import MOST_TOGETHER, Stage, left_out, stages
 from nvrar_bench.run.starts import Start
 from nvrar_bench.run.tune_plan import Tune
 from nvrar_bench.run.tuner import Heat, Tuner
+from nvrar_bench.timing.loop import MONOTONIC
+from nvrar_bench.timing.order import Order
 from nvrar_bench.world import World
 
 # The kernel's own deadline comes first: it knows more about what it waits for than the guard does.

@@ -8,10 +8,10 @@ from typing import Any
 
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.casefile import Sweep
-from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.networks.applied import Applied
 from nvrar_bench.run.soak_plan import SoakLimit
 from nvrar_bench.run.tune_plan import Tune
+from nvrar_bench.timing.rules import Stopping
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from nvrar_bench.backends.nvrar.tunable import Tunable
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
-from nvrar_bench.measure.race import Figure, Race, Shown
 from nvrar_bench.plan import Case, Protocol
 from nvrar_bench.results.files import write_text
 from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import CaseBuffers
 from nvrar_bench.run.known import KnownCall
 from nvrar_bench.run.point import Point
+from nvrar_bench.run.race import Figure, Race, Shown
 from nvrar_bench.run.tune_plan import Tune
 from nvrar_bench.tuning.document import Choice, Document, MadeOn, Measured, encode
 

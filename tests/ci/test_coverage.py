@@ -31,8 +31,8 @@ def test_criterion(name):
 
 
 def test_an_interval_that_knows_of_no_autocorrelation_would_fail(monkeypatch):
-    monkeypatch.setattr("nvrar_bench.measure.independence.inefficiency", lambda *_: 1.0)
-    monkeypatch.setattr("nvrar_bench.measure.independence.batch_inefficiency", lambda _: None)
+    monkeypatch.setattr("nvrar_bench.statistics.independence.inefficiency", lambda *_: 1.0)
+    monkeypatch.setattr("nvrar_bench.statistics.independence.batch_inefficiency", lambda _: None)
     kind = KINDS["AR(1), 0.7, n = 200"]
     row = study_of.study(kind, (7, 7), TRIALS)
     assert row.covered < 0.8

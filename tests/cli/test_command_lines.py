@@ -27,8 +27,8 @@ from lines import (
 from output import ERROR
 
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.measure.rules import Taken
 from nvrar_bench.run.settings import Settings
+from nvrar_bench.timing.rules import Taken
 
 FUZZ = settings(
     settings.get_profile("fuzz"),

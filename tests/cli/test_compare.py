@@ -13,7 +13,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from compare.samples import FAILED, SLOW, TOPOLOGY, TWICE, record, result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored import Stored
@@ -21,6 +20,7 @@ from stored import Stored
 from nvrar_bench.compare.schema import schema
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import encode
+from tests.statistics.records import FAILED, SLOW, TOPOLOGY, TWICE, record, result
 
 FILES: dict[str, RunRecord] = {
     "a.json": record(result(TWICE), result(TWICE, 8)),

@@ -12,9 +12,9 @@ from output import one_error, read, valid
 
 from nvrar_bench.cli.merge import merge
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.figures import make_result
 from nvrar_bench.results.record import Check, RankPlace, RunRecord, Topology
 from nvrar_bench.results.writer import encode
+from nvrar_bench.statistics.figures import make_result
 
 PLACES = (RankPlace(0, "here", 0, 0, None), RankPlace(1, "here", 0, 1, None))
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compare import samples
 from output import messages, one_error, read, valid, wait_until
 
 from nvrar_bench.cli import repeat
@@ -26,6 +25,7 @@ from nvrar_bench.cli.shown import Shown
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.results.record import RankPlace, RunRecord, Topology
 from nvrar_bench.results.writer import Writer, encode
+from tests.statistics import records as samples
 
 CUSTOMISE = """
 import os

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compare.samples import TWICE, record, result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from output import valid
@@ -18,9 +17,10 @@ from rich.console import Console
 from stored import RECORD, Stored
 
 from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
-from nvrar_bench.results.figures import replay
 from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.results.writer import encode
+from nvrar_bench.statistics.figures import replay
+from tests.statistics.records import TWICE, record, result
 
 RUN = record(result(TWICE), result([[4.0, 5.0, 6.0]], 8), result([[7.0] * 9], backend="mpi"))
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compare.samples import TWICE, record, result
 from output import ERROR, messages
 
 from nvrar_bench.results.writer import encode
+from tests.statistics.records import TWICE, record, result
 
 FAKE = "--backend fake --sizes 64 -n 3 -w 0"
 LINES = [

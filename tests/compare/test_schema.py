@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from nvrar_bench.compare import document, schema
-from nvrar_bench.compare.facts import Difference
-from nvrar_bench.compare.points import Key
+from nvrar_bench.statistics.conditions import Difference
+from nvrar_bench.statistics.keys import Key
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "comparison.json").read_text())
 SCHEMA = schema.schema()

@@ -10,7 +10,7 @@ import pytest
 from nvrar_bench.devices import caches
 from nvrar_bench.devices.caches import UNKNOWN_BYTES, CacheFlush, Caches, caches_of, share_bytes
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.measure.loop import MONOTONIC, Timings
+from nvrar_bench.timing.loop import MONOTONIC, Timings
 
 MIB = 1 << 20
 

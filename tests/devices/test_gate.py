@@ -19,9 +19,9 @@ from nvrar_bench.devices.gate import (
     lead_of,
 )
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.measure.clocks import relate
-from nvrar_bench.measure.loop import MONOTONIC
-from nvrar_bench.measure.states import YARDSTICKS
+from nvrar_bench.statistics.states import YARDSTICKS
+from nvrar_bench.timing.clocks import relate
+from nvrar_bench.timing.loop import MONOTONIC
 
 WORKER = Path(__file__).parent / "worker_gate.py"
 KINDS = ("clock", "barrier", "mpi clock", "mpi barrier")

@@ -11,7 +11,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.native import address_of
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.measure.loop import Gate, Timings
+from nvrar_bench.timing.loop import Gate, Timings
 
 LIBC = ctypes.CDLL(None)
 NAP_US = 2000

@@ -7,12 +7,12 @@ from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
-from compare.samples import FAILED, record, result
 
 from nvrar_bench.report import charts
 from nvrar_bench.report.page import encode
 from nvrar_bench.report.series import Series
 from nvrar_bench.results.record import RunRecord
+from tests.statistics.records import FAILED, record, result
 
 from .golden_files import full
 from .test_markup import Seen

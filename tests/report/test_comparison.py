@@ -11,11 +11,11 @@ from dataclasses import replace
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
-from compare.samples import known
 from rich.console import Console
 
 from nvrar_bench.compare.document import Document
 from nvrar_bench.report import comparison, comparison_markdown
+from tests.statistics.records import known
 
 GOLDEN = Path(__file__).parent / "golden"
 

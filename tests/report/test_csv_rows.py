@@ -8,13 +8,13 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from compare.samples import record, result, states
 from hypothesis import given
 
 from nvrar_bench.report.csv_rows import encode, encode_samples
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.figures import in_median, replay
 from nvrar_bench.results.record import FirstWrong, Latency, RunRecord
+from nvrar_bench.statistics.figures import in_median, replay
+from tests.statistics.records import record, result, states
 
 from .golden_files import full, is_documented, matches
 from .nasty import TEXTS, with_text

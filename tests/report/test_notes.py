@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nvrar_bench.measure.ruler import Ruler
 from nvrar_bench.report import table
 from nvrar_bench.report.notes import MOST, notes
-from nvrar_bench.results.doubts import of_time
 from nvrar_bench.results.record import Arrival, RunRecord, Skipped
+from nvrar_bench.statistics.doubts import of_time
+from nvrar_bench.timing.ruler import Ruler
 
 from .golden_files import full
 

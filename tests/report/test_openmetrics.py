@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from compare.samples import record, result
 from hypothesis import given
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as older_format
@@ -15,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as older_for
 from nvrar_bench.report.openmetrics import LABELS, OF_RESULT, OF_RUN, encode
 from nvrar_bench.report.show import printable
 from nvrar_bench.results.record import Check, RunRecord
+from tests.statistics.records import record, result
 
 from .golden_files import full, is_documented, matches
 from .nasty import TEXTS, with_text

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from compare.samples import FAILED, record, result
 from hypothesis import given
 
 from nvrar_bench.report.page import encode
 from nvrar_bench.report.show import printable
 from nvrar_bench.results.record import RunRecord
+from tests.statistics.records import FAILED, record, result
 
 from .golden_files import full
 from .nasty import SCRIPT, TEXTS, with_text

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from compare.samples import TWICE, record, result
 
 from nvrar_bench import __version__
 from nvrar_bench.casefile import read_case_file
@@ -19,6 +18,7 @@ from nvrar_bench.results.files import write_text
 from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.shapes import parse_json, to_text
 from nvrar_bench.results.writer import Writer, encode
+from tests.statistics.records import TWICE, record, result
 
 from .samples import begin
 

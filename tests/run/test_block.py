@@ -10,10 +10,6 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.measure.loop import MONOTONIC, Gate, Yardstick
-from nvrar_bench.measure.order import Order
-from nvrar_bench.measure.rules import Stopping
-from nvrar_bench.measure.rules.iterations import TURNS
 from nvrar_bench.plan import Plan
 from nvrar_bench.run.block import (
     LEAST_PASSES,
@@ -25,6 +21,10 @@ from nvrar_bench.run.block import (
 from nvrar_bench.run.buffers import SweepBuffers
 from nvrar_bench.run.known import KnownInputs
 from nvrar_bench.run.starts import Start
+from nvrar_bench.timing.loop import MONOTONIC, Gate, Yardstick
+from nvrar_bench.timing.order import Order
+from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.rules.iterations import TURNS
 
 COUNT = 50
 

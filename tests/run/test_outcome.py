@@ -10,10 +10,7 @@ import pytest
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import WrongResult
-from nvrar_bench.measure.rules import Taken
-from nvrar_bench.measure.rules.iterations import Iterations
 from nvrar_bench.plan import Plan
-from nvrar_bench.results.figures import DOUBT
 from nvrar_bench.results.record import Arrival, Check, FirstWrong, Latency, State, Stretch
 from nvrar_bench.results.record import Shape as RecordedShape
 from nvrar_bench.run.outcome import (
@@ -24,6 +21,9 @@ from nvrar_bench.run.outcome import (
     result_of,
 )
 from nvrar_bench.run.point import Point, Turn
+from nvrar_bench.statistics.figures import DOUBT
+from nvrar_bench.timing.rules import Taken
+from nvrar_bench.timing.rules.iterations import Iterations
 from nvrar_bench.verify import CheckResult
 
 (CASE,) = Plan.build((4096,), placements=("in_place",))

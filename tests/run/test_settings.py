@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nvrar_bench.casefile import Sweep
-from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Plan
 from nvrar_bench.run.settings import Settings
+from nvrar_bench.timing.rules import Stopping
 
 
 def test_every_option_as_resolved():

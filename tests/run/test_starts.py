@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvrar_bench.measure.loop import Gate, Timings
 from nvrar_bench.run.starts import Start
+from nvrar_bench.timing.loop import Gate, Timings
 
 
 class Clocks:

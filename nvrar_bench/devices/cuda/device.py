@@ -23,8 +23,8 @@ from nvrar_bench.devices.cuda.verify import Verifier
 from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import Unavailable
-from nvrar_bench.measure.clocks import Clocks
-from nvrar_bench.measure.loop import Gate, Timings
+from nvrar_bench.timing.clocks import Clocks
+from nvrar_bench.timing.loop import Gate, Timings
 from nvrar_bench.toolchain import cuda as toolchain
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import CudaGate, Elements

@@ -30,7 +30,7 @@ from nvrar_bench.devices.cuda.hold import Hold
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import UsageError
-from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings, per_call, repeated, time_calls
+from nvrar_bench.timing.loop import MONOTONIC, Gate, Timings, per_call, repeated, time_calls
 
 # Calls of a sample: the 2.8 us of two events are then below 2 % of a call of 6 us. Of longer
 # messages, whose calls take longer, so many fewer.

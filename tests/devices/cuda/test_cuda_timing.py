@@ -10,7 +10,7 @@ from nvrar_bench.backends.base import Operation
 from nvrar_bench.devices.cuda import timing
 from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.errors import TimedOut, UsageError
-from nvrar_bench.measure.loop import MONOTONIC, Gate, Timings
+from nvrar_bench.timing.loop import MONOTONIC, Gate, Timings
 from nvrar_bench.toolchain.kernel import CudaGate
 
 

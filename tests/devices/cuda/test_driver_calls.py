@@ -16,14 +16,14 @@ from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.gate import OpenGate
-from nvrar_bench.measure.order import Order
-from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Case, Plan
 from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import SweepBuffers
 from nvrar_bench.run.known import KnownInputs
 from nvrar_bench.run.soak import Soak
 from nvrar_bench.run.starts import Start
+from nvrar_bench.timing.order import Order
+from nvrar_bench.timing.rules import Stopping
 
 RANKS = 8
 MEMORY_AND_MODULES = (

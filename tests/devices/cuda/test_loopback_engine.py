@@ -13,13 +13,13 @@ from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.errors import TimedOut, UsageError
-from nvrar_bench.measure.order import Order
-from nvrar_bench.measure.rules import Stopping
 from nvrar_bench.plan import Plan
 from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import SweepBuffers
 from nvrar_bench.run.known import KnownInputs
 from nvrar_bench.run.starts import Start
+from nvrar_bench.timing.order import Order
+from nvrar_bench.timing.rules import Stopping
 from nvrar_bench.verify import Expected
 
 TUNING = Tuning(threads=32)

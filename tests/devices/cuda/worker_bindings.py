@@ -18,7 +18,7 @@ from nvrar_bench.devices.cuda import driver  # noqa: E402
 from nvrar_bench.devices.cuda.device import CudaDevice  # noqa: E402
 from nvrar_bench.devices.cuda.placement import place  # noqa: E402
 from nvrar_bench.errors import NvrarBenchError  # noqa: E402
-from nvrar_bench.measure.loop import Timings  # noqa: E402
+from nvrar_bench.timing.loop import Timings  # noqa: E402
 from nvrar_bench.toolchain import host  # noqa: E402
 from nvrar_bench.toolchain.kernel import CudaGate  # noqa: E402
 from nvrar_bench.verify import Expected, Findings, Problem, check  # noqa: E402

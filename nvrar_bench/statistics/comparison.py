@@ -1,0 +1,155 @@
+"""From run records to a comparison, and from that to how the command ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from nvrar_bench import __version__
+from nvrar_bench.compare.document import Comparison, Document, Missing, Point, RunFacts
+from nvrar_bench.errors import NvrarBenchError, Regression, Undecided, UsageError, WrongResult
+from nvrar_bench.results.record import RunRecord
+from nvrar_bench.statistics.bootstrap import CONFIDENCE, REPLICATES
+from nvrar_bench.statistics.conditions import differences, disagreements
+from nvrar_bench.statistics.keys import Key, points_of
+from nvrar_bench.statistics.notes import notes
+from nvrar_bench.statistics.verdicts import Candidate, Pair, Terms, judge
+
+_DIFFERING = ("slower", "faster", "undecided")
+_NAMED = 5  # points that a message names; the table has all
+Named = tuple[str, RunRecord]  # the file's name first
+
+
+def compare(base: Named, news: Sequence[Named], terms: Terms, seed: int) -> Document:
+    """Compare each of `news` with `base`.
+
+    Raises:
+        UsageError: runs that cannot be compared, with all the facts that disagree.
+
+    """
+    problems = [text for new in news for text in _incomparable(base, new)]
+    if problems:
+        raise UsageError("; ".join(problems))
+    bases = _candidates(base[1], seed, 0)
+    return Document(
+        __version__, terms.threshold, terms.launch_spread, terms.one_state, CONFIDENCE, REPLICATES,
+        seed, _run_facts(base),
+        tuple(_comparison(base, new, bases, terms, seed) for new in news),
+    )  # fmt: skip
+
+
+def outcome(
+    document: Document, allow_missing: bool, strict: bool = False
+) -> NvrarBenchError | None:
+    """Return the error that the command ends with: the worst over all runs; None if all is well.
+
+    Missing points are worse than wrong results, those worse than slower points, and those, if it is
+    `strict`, than undecided ones.
+    """
+    ignored = {UsageError: allow_missing, Undecided: not strict}
+    for kind, find in _OUTCOMES:
+        texts = [find(one) for one in document.comparisons]
+        if ignored.get(kind):
+            continue
+        if any(texts):
+            return kind("; ".join(filter(None, texts)))
+    return None
+
+
+def _incomparable(base: Named, new: Named) -> Iterator[str]:
+    (base_file, base_run), (new_file, new_run) = base, new
+    for file, run in (base, new):
+        if not run.results:
+            yield f"{file} holds no results: its run is {run.run.status}"
+            return
+    facts = disagreements(base_run, new_run)
+    if facts:
+        listed = ", ".join(f"{one.fact} ({one.base}, {one.new})" for one in facts)
+        yield f"{new_file} cannot be compared with {base_file}, these must agree: {listed}"
+    elif not points_of(base_run).keys() & points_of(new_run).keys():
+        first = [str(next(iter(points_of(run)))) for run in (base_run, new_run)]
+        yield (
+            f"{new_file} has no point in common with {base_file}: the one begins with {first[1]}, "
+            f"the other with {first[0]}"
+        )
+
+
+def _comparison(
+    base: Named, new: Named, bases: Mapping[Key, Candidate], terms: Terms, seed: int
+) -> Comparison:
+    others = _candidates(new[1], seed, 1)
+    same_run = base[1].run.id == new[1].run.id
+    pairs = {
+        key: Pair.of(candidate, others[key], one_state=terms.one_state, same_run=same_run)
+        for key, candidate in bases.items()
+        if key in others
+    }
+    points = tuple(judge(key, pair, terms) for key, pair in pairs.items())
+    differing = [] if terms.one_state else [one.key for one in points if one.verdict in _DIFFERING]
+    return Comparison(
+        _run_facts(new),
+        points,
+        (
+            *(Missing(key, "new") for key in bases if key not in others),
+            *(Missing(key, "base") for key in others if key not in bases),
+        ),
+        differences(base[1], new[1]),
+        tuple(notes(base[1], new[1], pairs, differing)),
+    )
+
+
+def _candidates(record: RunRecord, seed: int, side: int) -> dict[Key, Candidate]:
+    return {
+        key: Candidate(result, seed, side, record.one_state)
+        for key, result in points_of(record).items()
+    }
+
+
+def _run_facts(named: Named) -> RunFacts:
+    file, record = named
+    run = record.run
+    launches = max(len(result.launch_samples) for result in record.results)
+    return RunFacts(file, run.id, run.started_at, run.status, run.version, launches)
+
+
+def _missing(one: Comparison) -> str:
+    if not one.missing:
+        return ""
+    listed = _some([str(missing) for missing in one.missing])
+    return f"{one.new.file}: points are missing: {listed}; --allow-missing compares the rest"
+
+
+def _wrong(one: Comparison) -> str:
+    return _with_verdict(one, "wrong", "wrong")
+
+
+def _slower(one: Comparison) -> str:
+    return _with_verdict(one, "slower", "slower")
+
+
+def _undecided(one: Comparison) -> str:
+    return _with_verdict(one, "undecided", "undecided, which --strict does not allow")
+
+
+def _with_verdict(one: Comparison, verdict: str, said: str) -> str:
+    points = [point for point in one.points if point.verdict == verdict]
+    if not points:
+        return ""
+    listed = _some([_with_ratio(point) for point in points])
+    return f"{one.new.file}: {len(points)} of {len(one.points)} points {said}: {listed}"
+
+
+def _with_ratio(point: Point) -> str:
+    return str(point.key) + ("" if point.ratio is None else f" x{point.ratio:.3f}")
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = len(texts) - _NAMED
+    return ", ".join(texts[:_NAMED]) + (f", and {more} more" if more > 0 else "")
+
+
+_OUTCOMES = (
+    (UsageError, _missing),
+    (WrongResult, _wrong),
+    (Regression, _slower),
+    (Undecided, _undecided),
+)

@@ -1,0 +1,88 @@
+"""Whether the first samples differ from the rest, and the late ones from the early ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import copysign, inf, sqrt
+
+import numpy as np
+
+from nvrar_bench.statistics.independence import (
+    Floats,
+    Samples,
+    autocorrelations,
+    inefficiency,
+    sides,
+)
+
+# Of fewer samples the first tenth is a handful.
+DRIFT_FROM = 50
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far one part of the samples lies above another.
+
+    `relative` is the difference of the medians, as a part of the median of all. `score` is that
+    of the median test: about normal with variance 1 where both parts are of one distribution.
+    """
+
+    relative: float
+    score: float
+
+
+def startup_drift(samples: Samples | Sequence[float]) -> Shift | None:
+    """Return how far the first tenth of one launch's samples lies above the rest.
+
+    None for fewer than DRIFT_FROM samples. The autocorrelation is that of the rest, which a start
+    does not touch.
+    """
+    values = np.asarray(samples, np.float64)
+    if len(values) < DRIFT_FROM:
+        return None
+    first, rest = _first_and_rest(values)
+    return _shift(first, rest, rest, [rest], float(np.median(values)))
+
+
+def slow_drift(samples: Samples | Sequence[float]) -> Shift | None:
+    """Return how far the second half of one launch's samples lies above the first.
+
+    Both are halves of what follows the first tenth. None for fewer than DRIFT_FROM samples. The
+    autocorrelation is that of the halves, each about its own median, which a step between them
+    does not touch.
+    """
+    values = np.asarray(samples, np.float64)
+    if len(values) < DRIFT_FROM:
+        return None
+    rest = _first_and_rest(values)[1]
+    early, late = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+    return _shift(late, early, rest, [early, late], float(np.median(values)))
+
+
+def _first_and_rest(values: Floats) -> tuple[Floats, Floats]:
+    return values[: len(values) // 10], values[len(values) // 10 :]
+
+
+def _shift(
+    part: Floats, other: Floats, common: Floats, alike: Sequence[Floats], median: float
+) -> Shift:
+    """Compare `part` with `other` by the sides of the median of `common` that their samples are on.
+
+    A. M. Mood's median test (Introduction to the Theory of Statistics, 1950), its variance
+    multiplied by the samples of `alike` per independent one.
+    """
+    middle = float(np.median(common))
+    spread = float(sides(common, middle).var())
+    above = float(sides(part, middle).mean() - sides(other, middle).mean())
+    per_independent = inefficiency(autocorrelations(alike), sum(map(len, alike)))
+    error = sqrt(spread * per_independent * (1 / len(part) + 1 / len(other)))
+    difference = float(np.median(part) - np.median(other))
+    return Shift(difference / median if median else 0.0, _over(above, error))
+
+
+def _over(value: float, error: float) -> float:
+    """A difference where nothing varies is no chance."""
+    if error:
+        return value / error
+    return copysign(inf, value) if value else 0.0

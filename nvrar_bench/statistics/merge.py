@@ -1,0 +1,134 @@
+"""One record of several launches, made of the records of each: see docs/record.md.
+
+Merging records that were merged before gives what merging all of them at once gives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+from uuid import uuid4
+
+from nvrar_bench.errors import UsageError
+from nvrar_bench.results.record import ErrorEntry, Run, RunRecord, Skipped, Status
+from nvrar_bench.statistics.launch_facts import Facts, combined, of_launches
+from nvrar_bench.statistics.merged_result import matched, merged
+
+# What launches may differ in: `launches` counts them, and every seed gives as good a measurement.
+_FREE_SETTINGS = ("launches", "seed")
+_SHAPE = ("ranks", "nodes", "ranks_per_node", "virtual_nodes")
+_SUBJECT = ("kernels_sha256", "mpi_library")  # facts that say what is measured
+_WORST_LAST: tuple[Status, ...] = ("complete", "interrupted", "failed")
+_NUMBER = re.compile(r"launch (\d+): ")
+_ABSENT = "absent"
+
+
+def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> RunRecord:
+    """Return one record of all launches of `records`, 1 or more, in their order.
+
+    All figures are computed anew. `names` is how messages call the records.
+
+    Raises:
+        UsageError: they cannot be merged; the message says which two, and what differs.
+    """
+    names = names or [f"record {i}" for i in range(1, len(records) + 1)]
+    if not records:
+        raise UsageError("there is nothing to merge: no record was given")
+    facts = [of_launches(record, name) for record, name in zip(records, names, strict=True)]
+    _require_other_runs(facts, names)
+    _require_agreement(records, names)
+    counts = [len(each) for each in facts]
+    first, launches = records[0], sum(counts)
+    groups = matched(records, names)
+    return replace(
+        first,
+        run=_run([record.run for record in records]),
+        settings={**first.settings, "launches": launches},
+        environment=combined([launch for each in facts for launch in each]),
+        results=tuple(merged(group, launches, first) for group in groups),
+        skipped=_skipped(records),
+        errors=tuple(_errors(records, counts)),
+    )
+
+
+def _require_other_runs(facts: Sequence[Sequence[Facts]], names: Sequence[str]) -> None:
+    holders: dict[str, str] = {}
+    for launches, name in zip(facts, names, strict=True):
+        for launch in launches:
+            if launch["id"] in holders:
+                holder = holders[launch["id"]]
+                raise UsageError(
+                    f"{name} cannot be merged with {holder}: both hold the run {launch['id']}"
+                )
+            holders[launch["id"]] = name
+
+
+def _require_agreement(records: Sequence[RunRecord], names: Sequence[str]) -> None:
+    settings = dict.fromkeys(key for record in records for key in record.settings)
+    agreed: dict[str, tuple[Any, str]] = {}
+    for record, name in zip(records, names, strict=True):
+        for what, value in _subject(record, list(settings)):
+            known, holder = agreed.setdefault(what, (value, name))
+            if value != known:
+                raise UsageError(
+                    f"{name} cannot be merged with {holder}: {what} is {_short(value)} in {name} "
+                    f"and {_short(known)} in {holder}"
+                )
+
+
+def _subject(record: RunRecord, settings: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """What must be the same in all launches; hosts and devices may differ."""
+    shape, facts = record.topology, record.environment
+    yield "run.version", record.run.version
+    yield from ((f"topology.{key}", getattr(shape, key)) for key in _SHAPE)
+    places = [[place.rank, place.node, place.local_rank] for place in shape.placement]
+    yield "topology.placement (rank, node, local_rank)", places
+    for key in settings:
+        if key not in _FREE_SETTINGS:
+            yield f"settings.{key}", record.settings.get(key, _ABSENT)
+    for key in _SUBJECT:
+        if facts.get(key) is not None:  # a launch that died at once could not tell
+            yield f"environment.{key}", facts[key]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _run(runs: Sequence[Run]) -> Run:
+    """A new run: its texts of time are ISO 8601 in UTC, whose order is that of time."""
+    first = runs[0]
+    return Run(
+        id=uuid4().hex,
+        started_at=min(run.started_at for run in runs),
+        finished_at=max(run.finished_at or run.started_at for run in runs),
+        status=max((run.status for run in runs), key=_WORST_LAST.index),
+        command=first.command,
+        version=first.version,
+    )
+
+
+def _skipped(records: Sequence[RunRecord]) -> tuple[Skipped, ...]:
+    return tuple(dict.fromkeys(skipped for record in records for skipped in record.skipped))
+
+
+def _errors(records: Sequence[RunRecord], counts: Sequence[int]) -> Iterator[ErrorEntry]:
+    """All errors, each with the number of its launch, from 1, where there are several launches."""
+    before = accumulate(counts, initial=0)
+    for record, count, earlier in zip(records, counts, before, strict=False):
+        for error in record.errors:
+            if sum(counts) == 1:
+                yield error
+            elif count == 1:
+                yield replace(error, message=f"launch {earlier + 1}: {error.message}")
+            else:
+                yield replace(error, message=_renumbered(error.message, earlier))
+
+
+def _renumbered(message: str, earlier: int) -> str:
+    return _NUMBER.sub(lambda match: f"launch {int(match[1]) + earlier}: ", message, count=1) \
+        if _NUMBER.match(message) else message  # fmt: skip

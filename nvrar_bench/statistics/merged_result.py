@@ -1,0 +1,166 @@
+"""One result of several launches, made of the results of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain
+from typing import Any
+
+from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.results.record import Arrival, Check, Result, RunRecord, Stretch
+from nvrar_bench.statistics.figures import make_result
+from nvrar_bench.statistics.points import POINT, numbered, point_of
+from nvrar_bench.timing import ruler
+
+# How the warning begins that some launches lack a result; merging again replaces it.
+LAUNCHES = "launches: "
+_SEPARATOR = ", "  # between reasons to stop
+
+
+@dataclass(frozen=True)
+class Part:
+    """A result, with the name of the record that it is from."""
+
+    name: str
+    result: Result
+
+
+def matched(records: Sequence[RunRecord], names: Sequence[str]) -> list[list[Part]]:
+    """Return the results of `records` that belong together, in the order of the first of each.
+
+    They are at the same point, and as many results of their record at that point are before them.
+    """
+    found: dict[tuple[Any, ...], list[Part]] = {}
+    for record, name in zip(records, names, strict=True):
+        for repeat, result in numbered(record.results, point_of):
+            found.setdefault((*point_of(result), repeat), []).append(Part(name, result))
+    return list(found.values())
+
+
+def merged(parts: Sequence[Part], launches: int, first: RunRecord) -> Result:
+    """Return the result of all `parts`, for a record of `launches` launches like `first`.
+
+    Raises:
+        UsageError: a result contradicts itself, or another one.
+    """
+    for part in parts:
+        _require_sound(part)
+        _require_same_terms(parts[0], part)
+    results = [part.result for part in parts]
+    try:
+        return _joined(results, launches, first)
+    except NvrarBenchError as error:
+        raise UsageError(f"{_where(parts[0])}: {error}") from error
+
+
+def _joined(results: Sequence[Result], launches: int, run: RunRecord) -> Result:
+    first = results[0]
+    return make_result(
+        ranks=run.topology.ranks,
+        one_state=run.one_state,
+        samples_us=tuple(chain.from_iterable(r.samples_us for r in results)),
+        launch_samples=tuple(chain.from_iterable(r.launch_samples for r in results)),
+        late=_late(results),
+        target=first.precision.target,
+        warnings=_warnings(results, launches),
+        warmup=first.warmup,
+        stop_reason=_SEPARATOR.join(
+            _once(reason for r in results for reason in r.stop_reason.split(_SEPARATOR))
+        ),
+        arrivals=_arrivals(results),
+        stretches=tuple(chain.from_iterable(map(_stretches, results))),
+        check=_check([r.check for r in results]),
+        shape=first.shape,
+        batch=first.batch,
+        **{key: getattr(first, key) for key in POINT},
+    )
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _before(counts: Iterable[int]) -> list[int]:
+    return list(accumulate(counts, initial=0))
+
+
+def _late(results: Sequence[Result]) -> tuple[int, ...]:
+    samples = _before(len(result.samples_us) for result in results)
+    return tuple(n + i for n, r in zip(samples, results, strict=False) for i in r.late)
+
+
+def _stretches(result: Result) -> Sequence[Stretch]:
+    """Those of a result; one for each of its launches where it does not tell."""
+    unknown = [Stretch(count, None, None, None) for count in result.launch_samples]
+    return result.stretches or unknown
+
+
+def _arrivals(results: Sequence[Result]) -> tuple[Arrival, ...]:
+    """Number their launches anew: an arrival's launch is an index of `launch_samples`."""
+    launches = _before(len(result.launch_samples) for result in results)
+    return tuple(
+        replace(arrival, launch=n + arrival.launch)
+        for n, result in zip(launches, results, strict=False)
+        for arrival in result.arrivals
+    )
+
+
+def _warnings(results: Sequence[Result], launches: int) -> tuple[str, ...]:
+    texts = _once(text for result in results for text in result.warnings)
+    of_first = [text for text in texts if text in results[0].warnings]
+    kept = [text for text in texts if not text.startswith((LAUNCHES, ruler.DOUBT))]
+    kept += [text for text in of_first if text.startswith(ruler.DOUBT)]
+    having = sum(len(result.launch_samples) for result in results)
+    if having < launches:
+        kept.append(f"{LAUNCHES}{having} of {launches} have this result")
+    return tuple(kept)
+
+
+def _check(checks: Sequence[Check]) -> Check:
+    statuses = {check.status for check in checks}
+    return Check(
+        "failed" if "failed" in statuses else "passed" if "passed" in statuses else "skipped",
+        next((check.mode for check in checks if check.mode is not None), None),
+        sum(check.elements for check in checks),
+        sum(check.wrong for check in checks),
+        next((check.first_wrong for check in checks if check.first_wrong is not None), None),
+        all(check.timed for check in checks),
+    )
+
+
+def _where(part: Part) -> str:
+    return f"{part.name}: {part.result.backend} at {part.result.size_bytes} bytes"
+
+
+def _require_sound(part: Part) -> None:
+    result = part.result
+    told, there = sum(result.launch_samples), len(result.samples_us)
+    if told != there:
+        raise UsageError(
+            f"{_where(part)}: launch_samples add up to {told}, but samples_us holds {there}"
+        )
+    for what, indices, limit in (
+        ("late", result.late, there),
+        ("arrivals", [each.launch for each in result.arrivals], len(result.launch_samples)),
+    ):
+        if any(index >= limit for index in indices):
+            raise UsageError(
+                f"{_where(part)}: {what} names {max(indices)}; allowed: less than {limit}"
+            )
+
+
+def _require_same_terms(first: Part, part: Part) -> None:
+    """Refuse samples that were not taken in the same way."""
+    ours, theirs = first.result, part.result
+    for what, one, other in (
+        ("warmup", ours.warmup, theirs.warmup),
+        ("precision.target", ours.precision.target, theirs.precision.target),
+        ("shape", ours.shape, theirs.shape),
+        ("batch", ours.batch, theirs.batch),
+    ):
+        if one != other:
+            raise UsageError(
+                f"{part.name} cannot be merged with {first.name}: {what} of {ours.backend} at "
+                f"{ours.size_bytes} bytes is {other} in {part.name} and {one} in {first.name}"
+            )

@@ -1,0 +1,1 @@
+"""What happens while the clock runs: the timed loop, clocks, stopping rules, the ruler."""

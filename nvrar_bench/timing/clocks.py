@@ -1,0 +1,198 @@
+"""The monotonic clocks of all ranks, related to rank 0's.
+
+The offset of two clocks is measured by ping-pong: the answer was read somewhere within the round
+trip, so the middle of the shortest trip is wrong by at most half of it (F. Cristian, "Probabilistic
+clock synchronization", Distributed Computing 3, 1989; SKaMPI does so too). Ranks of one machine
+share a clock, unless a time namespace moves it; that is verified, and their offset is then 0.
+
+Between machines the first ranks of each form a tree, as in HCA3: in round k those that know rank
+0's time tell as many others. So p machines take log2(p) rounds of ping-pongs; errors add up along
+the way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nvrar_bench.timing.line import Line, Moment, as_fact
+from nvrar_bench.timing.loop import MONOTONIC
+
+ROUNDS = 20
+SPACING_S = 0.04
+_TAG = 7
+
+
+class Clocks:
+    """This rank's clock and rank 0's. `common` time is what rank 0's clock shows.
+
+    Attributes:
+        clock: this rank's clock, nanoseconds.
+        shared: the machine of this rank has one clock for all its ranks, as was verified.
+    """
+
+    def __init__(
+        self, comm: Any, machine_of: Sequence[int], clock: Callable[[], int], rounds: int
+    ) -> None:
+        self._comm, self._rounds, self.clock = comm, rounds, clock
+        mine = machine_of[comm.rank]
+        self._neighbours = [rank for rank in range(comm.size) if machine_of[rank] == mine]
+        self._leaders = sorted(list(machine_of).index(machine) for machine in set(machine_of))
+        self._line = Line()  # the clock of this machine's first rank, and rank 0's
+        self._local = Moment(0, 0, 0.0)  # this rank's clock, and that of its machine's first rank
+        self._compare_within_the_machine()
+
+    @property
+    def shared(self) -> bool:
+        """This rank has the clock of the first rank of its machine."""
+        return self._local.offset_ns == 0
+
+    @property
+    def error_ns(self) -> float:
+        """A bound on the error of a conversion made now."""
+        return self.error_at(self.clock())
+
+    def error_at(self, own_ns: int) -> float:
+        """As `error_ns`, at `own_ns`; it grows with the time since the last renewal."""
+        return self._local.error_ns + self._line.error_ns(own_ns + self._local.offset_ns)
+
+    def to_own(self, rank0_ns: int) -> int:
+        """What this rank's clock shows when rank 0's shows `rank0_ns`."""
+        return self._line.to_own(rank0_ns) - self._local.offset_ns
+
+    def to_common(self, own_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """What rank 0's clock shows when this rank's shows `own_ns`, any shape."""
+        return self._line.to_other(own_ns + self._local.offset_ns)
+
+    def renew(self) -> None:
+        """Measure the offsets between machines once more; nothing to do on one. Collective.
+
+        Takes log2(machines) times some ten round trips.
+        """
+        if len(self._leaders) == 1:
+            return
+        if self._comm.rank in self._leaders:
+            self._compare_with_rank0()
+        self._line = self._told_by_leader(self._line)
+
+    def facts(self) -> dict[str, Any]:
+        """For each rank, against rank 0: offset, drift and a bound on the error now. Collective."""
+        now = self.clock() + self._local.offset_ns
+        mine = as_fact(self._line, now)
+        offset = mine["offset"] + self._local.offset_ns
+        everyone = self._comm.allgather(
+            (offset / 1e3, mine["drift"] * 1e6, (mine["error"] + self._local.error_ns) / 1e3,
+             self.shared)
+        )  # fmt: skip
+        offsets, drifts, errors, are_shared = zip(*everyone, strict=True)
+        return {
+            "method": self._method(all(are_shared)),
+            "offset_us": list(offsets),
+            "drift_ppm": list(drifts),
+            "error_us": list(errors),
+        }
+
+    def _method(self, is_shared: bool) -> str:
+        within = "shared clock, verified" if is_shared else "own clocks within a machine"
+        if len(self._leaders) == 1:
+            return within
+        return (
+            f"{within}; between machines the shortest of {self._rounds} round trips at each of "
+            "several moments, and a line through those"
+        )
+
+    def _compare_within_the_machine(self) -> None:
+        """An offset within its own error is none: the clock of a machine is one."""
+
+        def tell(peer: int) -> None:
+            self._comm.send(self._local, dest=peer, tag=_TAG)
+            self._answer(peer)
+
+        def learn(peer: int) -> None:
+            theirs: Moment = self._comm.recv(source=peer, tag=_TAG)
+            seen, shown = self._ask(peer)
+            offset = shown + theirs.offset_ns - seen.own_ns
+            error = seen.error_ns + theirs.error_ns
+            self._local = Moment(0, offset, error) if abs(offset) > error else Moment(0, 0, 0.0)
+
+        _along_a_tree(self._neighbours, self._comm.rank, tell, learn)
+
+    def _compare_with_rank0(self) -> None:
+        def tell(peer: int) -> None:
+            self._comm.send(self._line, dest=peer, tag=_TAG)
+            self._answer(peer)
+
+        def learn(peer: int) -> None:
+            theirs: Line = self._comm.recv(source=peer, tag=_TAG)
+            seen, shown = self._ask(peer)
+            offset = int(theirs.to_other(np.array([shown]))[0]) - seen.own_ns
+            error = seen.error_ns + theirs.error_ns(shown)
+            self._line = self._line.with_moment(Moment(seen.own_ns, offset, error))
+
+        _along_a_tree(self._leaders, self._comm.rank, tell, learn)
+
+    def _told_by_leader(self, line: Line) -> Line:
+        leader = self._neighbours[0]
+        if self._comm.rank != leader:
+            told: Line = self._comm.recv(source=leader, tag=_TAG)
+            return told
+        for peer in self._neighbours[1:]:
+            self._comm.send(line, dest=peer, tag=_TAG)
+        return line
+
+    def _ask(self, peer: int) -> tuple[Moment, int]:
+        """The middle of the shortest round trip, with half of it as error; what `peer` showed."""
+        word, clock = np.zeros(1, np.int64), self.clock
+        trips = []
+        for _ in range(self._rounds):
+            sent = clock()
+            self._comm.Send(word, dest=peer, tag=_TAG)
+            self._comm.Recv(word, source=peer, tag=_TAG)
+            trips.append((clock() - sent, sent, int(word[0])))
+        length, sent, shown = min(trips)
+        return Moment(sent + length // 2, 0, length / 2 + 1), shown  # 1 ns: halves are cut off
+
+    def _answer(self, peer: int) -> None:
+        word, clock = np.zeros(1, np.int64), self.clock
+        for _ in range(self._rounds):
+            self._comm.Recv(word, source=peer, tag=_TAG)
+            word[0] = clock()
+            self._comm.Send(word, dest=peer, tag=_TAG)
+
+
+def _along_a_tree(
+    ranks: Sequence[int], me: int, tell: Callable[[int], None], learn: Callable[[int], None]
+) -> None:
+    """In each round those who know tell as many others; `ranks[0]` knows from the start."""
+    place, step = ranks.index(me), 1
+    while step < len(ranks):
+        if step <= place < 2 * step:
+            learn(ranks[place - step])
+        elif place < step and place + step < len(ranks):
+            tell(ranks[place + step])
+        step *= 2
+
+
+def relate(
+    comm: Any,
+    machine_of: Sequence[int],
+    clock: Callable[[], int] = MONOTONIC,
+    *,
+    rounds: int = ROUNDS,
+    spacing_s: float = SPACING_S,
+) -> Clocks:
+    """Relate the clocks of all ranks of `comm` to rank 0's. Collective.
+
+    `machine_of` gives the machine of every rank. Between machines it measures at two moments,
+    `spacing_s` apart, for the drift; `Clocks.renew` adds moments, which makes it better known.
+    """
+    clocks = Clocks(comm, machine_of, clock, rounds)
+    if len(set(machine_of)) > 1:
+        clocks.renew()
+        time.sleep(spacing_s)
+        clocks.renew()
+    return clocks

@@ -1,0 +1,82 @@
+"""One figure of several launches: quantiles against scipy, intervals and variances by hand."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nvrar_bench.statistics.independence import effective_samples
+from nvrar_bench.statistics.launches import (
+    Launch,
+    between,
+    headline,
+    headline_interval,
+    within,
+)
+from nvrar_bench.statistics.median import median_interval
+
+
+def launches(medians, noise=0.0, count=50):
+    random = np.random.default_rng(11)
+    return [Launch.of(m + noise * random.normal(size=count)) for m in medians]
+
+
+def test_one_launch_has_the_interval_of_its_samples():
+    samples = np.random.default_rng(1).normal(size=200)
+    one = Launch.of(samples)
+    wanted = median_interval(np.sort(samples), effective=effective_samples(samples))
+    assert headline_interval([one]) == wanted
+    assert headline([one]) == np.median(samples)
+    assert between([one]) is None
+    assert within([one]) == pytest.approx((wanted[1] - wanted[0]) / 2 / stats.norm.ppf(0.975))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_two_to_five_launches_have_students_interval(count):
+    medians = [10.0, 10.5, 9.75, 10.25, 11.0][:count]
+    wanted = stats.t.interval(0.95, count - 1, np.mean(medians), stats.sem(medians))
+    np.testing.assert_allclose(headline_interval(launches(medians)), wanted, rtol=1e-6)
+    assert headline(launches(medians)) == np.median(medians)
+
+
+def test_no_time_is_below_zero():
+    low, high = headline_interval(launches([1.0, 2.0]))
+    assert low == 0
+    assert high > 2
+
+
+@pytest.mark.parametrize("count", [6, 8, 9, 20])
+def test_more_launches_have_the_interval_of_order_statistics(count):
+    medians = np.random.default_rng(count).lognormal(size=count)
+    assert headline_interval(launches(medians)) == median_interval(np.sort(medians))
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_the_headline_lies_in_its_interval(count):
+    random = np.random.default_rng(count)
+    for medians in random.lognormal(sigma=3, size=(200, count)):
+        low, high = headline_interval(launches(medians, count=1))
+        assert low <= headline(launches(medians, count=1)) <= high
+
+
+def test_variation_within_and_between():
+    """A one-way layout: the variance of medians is that of launches and of a median's error."""
+    found = launches([10.0, 12.0, 15.0], noise=0.5, count=400)
+    error = within(found)
+    # The median of n normal samples has the standard error 1.2533 sigma / sqrt(n).
+    assert error == pytest.approx(1.2533 * 0.5 / sqrt(400), rel=0.25)
+    medians = [launch.median for launch in found]
+    assert between(found) == pytest.approx(sqrt(np.var(medians, ddof=1) - error**2))
+
+
+def test_launches_that_samples_explain_do_not_differ():
+    found = [Launch.of(np.random.default_rng(s).normal(10, 1, size=100)) for s in (1, 1, 1)]
+    assert between(found) == 0
+
+
+def test_too_few_samples_for_an_interval_of_any_launch():
+    few = launches([1.0, 2.0], noise=0.1, count=5)
+    assert within(few) is None
+    assert between(few) is None
+    assert headline_interval(few) is not None

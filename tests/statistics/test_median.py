@@ -1,0 +1,131 @@
+"""Intervals and percentiles against scipy and NumPy, and the interval's promise by simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.statistics.median import algbw, busbw, median_interval, percentile, summarize
+
+
+def depth_by_scipy(count, confidence):
+    """The largest d whose interval from d-th smallest to d-th largest is confident enough."""
+    depths = np.arange(1, count // 2 + 1)
+    coverage = 1 - 2 * stats.binom.cdf(depths - 1, count, 0.5)
+    return int((coverage >= confidence).sum())
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_median_interval_is_the_narrowest_confident_pair_of_order_statistics(confidence):
+    for count in [*range(1, 200), 1000, 9999, 20_000]:
+        depth = depth_by_scipy(count, confidence)
+        wanted = (depth, count + 1 - depth) if depth else None
+        assert median_interval(np.arange(1, count + 1), confidence) == wanted
+
+
+def test_median_interval_of_a_published_table():
+    """D. B. Owen's ranks, as given in W. J. Conover's table of 95 % intervals for the median."""
+    ranks = {6: (1, 6), 9: (2, 8), 10: (2, 9), 12: (3, 10), 15: (4, 12), 20: (6, 15), 30: (10, 21)}
+    assert {n: median_interval(range(1, n + 1)) for n in ranks} == ranks
+
+
+def test_median_interval_needs_six_samples():
+    assert median_interval([1.0] * 5) is None
+    assert median_interval([1.0] * 6) == (1.0, 1.0)
+
+
+def test_a_coverage_equal_to_the_confidence_is_enough():
+    # Two samples hold the median between them with probability 1/2 exactly, five with 15/16.
+    assert median_interval([1.0, 2.0], 0.5) == (1.0, 2.0)
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0], 0.9375) == (1.0, 5.0)
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0], 0.9376) is None
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 1.5, float("nan")])
+def test_a_confidence_that_is_no_probability(confidence):
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        median_interval([1.0] * 10, confidence)
+
+
+@pytest.mark.parametrize("count", [7, 25, 100])
+def test_coverage_of_the_median_interval(count):
+    """Lognormal, as latencies are: the interval must cover as often as the binomial says."""
+    runs = 4000
+    samples = np.sort(np.random.default_rng(7).lognormal(size=(runs, count)), axis=1)
+    intervals = np.array([median_interval(run) for run in samples])
+    covered = ((intervals[:, 0] <= 1) & (intervals[:, 1] >= 1)).mean()
+    exact = 1 - 2 * stats.binom.cdf(depth_by_scipy(count, 0.95) - 1, count, 0.5)
+    assert exact >= 0.95
+    assert abs(covered - exact) < 4 * np.sqrt(exact * (1 - exact) / runs)
+
+
+def test_effective_samples_widen_the_interval_by_the_root_of_their_lack():
+    """Places 40 and 61 of 100 are 10.5 from the middle; four samples for each make that 21."""
+    places = np.arange(1, 101)
+    assert median_interval(places) == (40, 61) == median_interval(places, effective=100)
+    assert median_interval(places, effective=25) == (29, 72)  # 50.5 - 21, rounded down
+    assert median_interval(places, effective=99.999)[0] == 39
+    widths = [np.ptp(median_interval(places, effective=e)) for e in (6, 7, 10, 50, 99, 100)]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_an_interval_needs_six_effective_samples_too():
+    assert median_interval(range(100), effective=5.9) is None
+    assert median_interval(range(100), effective=6) is not None
+    assert median_interval(range(100), 0.5, effective=2) is not None
+    # What the extremes of few samples do not reach.
+    assert median_interval(range(10), effective=6) is None
+
+
+def test_summary_with_effective_samples():
+    samples = np.arange(1.0, 101.0)
+    found = summarize(samples, effective=25)
+    assert (found.median, found.ci95_low, found.ci95_high) == (50.5, 29, 72)
+
+
+@pytest.mark.parametrize("count", [1, 2, 19, 20, 21, 99, 100, 101, 1000])
+@pytest.mark.parametrize("percent", [0, 5, 50, 95, 99, 100])
+def test_percentile_is_the_first_sample_that_enough_do_not_exceed(count, percent):
+    ordered = np.sort(np.random.default_rng(count).normal(size=count))
+    place = next(k for k in range(1, count + 1) if 100 * k >= percent * count)
+    assert percentile(ordered, percent) == ordered[place - 1]
+
+
+def test_summary_of_known_samples_in_any_order():
+    samples = np.random.default_rng(1).permutation(np.arange(1.0, 201.0))
+    summary = summarize(samples)
+    assert (summary.median, summary.mean, summary.min, summary.max) == (100.5, 100.5, 1.0, 200.0)
+    assert (summary.ci95_low, summary.ci95_high) == (86.0, 115.0)
+    assert (summary.p95, summary.p99) == (190.0, 198.0)
+
+
+def test_summary_leaves_out_what_the_samples_do_not_support():
+    few = summarize(np.array([3.0, 1.0, 2.0]))
+    assert (few.median, few.ci95_low, few.ci95_high, few.p95) == (2.0, None, None, None)
+    assert summarize(np.ones(99)).p99 is None
+    assert summarize(np.ones(100)).p99 == 1.0
+
+
+def test_summary_does_not_touch_the_raw_samples():
+    samples = np.array([3.0, 1.0, 2.0])
+    summarize(samples)
+    assert samples.tolist() == [3.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("samples", [[], [1.0, float("nan")], [float("inf")]])
+def test_summary_of_nothing_or_of_no_numbers(samples):
+    with pytest.raises(NvrarBenchError, match="finite"):
+        summarize(np.array(samples))
+
+
+def test_bandwidths_of_nccl_tests():
+    assert algbw(2**30, 0.5) == 2**31
+    assert busbw(1000, 0.001, 2) == 1e6
+    assert busbw(1000, 0.001, 8) == pytest.approx(1.75e6, rel=1e-15)
+    assert busbw(1000, 0.001, 1) == 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_no_bandwidth_without_time(seconds):
+    with pytest.raises(NvrarBenchError, match="above 0"):
+        algbw(1, seconds)
