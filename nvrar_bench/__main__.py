@@ -24,8 +24,7 @@ from nvrar_bench.errors import (
     UsageError,
 )
 from nvrar_bench.launch import supervisor
-from nvrar_bench.launch.environment import rank
-from nvrar_bench.launch.home import provide_home
+from nvrar_bench.launch.environment import provide_home, rank
 from nvrar_bench.launch.initialize import finalize_mpi
 from nvrar_bench.launch.notices import Notice
 

@@ -20,11 +20,11 @@ from typing import NoReturn
 
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, TimedOut
 from nvrar_bench.launch import progress
-from nvrar_bench.launch.census import has_stopped_ranks, late_ranks
 from nvrar_bench.launch.environment import rank
+from nvrar_bench.launch.initialize import unlink_segments
 from nvrar_bench.launch.notices import MAX_BYTES, Notice, ReportedLoss
-from nvrar_bench.launch.segments import unlink_segments
-from nvrar_bench.launch.signals import STOPS, Signals
+from nvrar_bench.launch.processes import STOPS, Signals
+from nvrar_bench.launch.progress import has_stopped_ranks, late_ranks
 from nvrar_bench.launch.supervisor import GRACE_S, channel, tell
 
 __all__ = ["Guard", "ReportedLoss"]

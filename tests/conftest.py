@@ -61,11 +61,11 @@ _SHM = Path("/dev/shm")
 _START = """
 import sys
 from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.launch import launcher
+from nvrar_bench.launch import flavours, launcher
 try:
     if sys.argv[1:]:
         sys.exit(launcher.launch(int(sys.argv[1]), sys.argv[2:]))
-    launcher.find()
+    flavours.find()
 except NvrarBenchError as error:
     sys.exit(f"{error}")
 """

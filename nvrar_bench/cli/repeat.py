@@ -22,7 +22,7 @@ from nvrar_bench.cli.launch_count import Wanted, in_one_state
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageError
 from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
-from nvrar_bench.launch.signals import STOPS, Signals
+from nvrar_bench.launch.processes import STOPS, Signals
 from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import STDOUT, Writer

@@ -9,7 +9,7 @@ from pathlib import Path
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.inventory.package import module
 from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing
-from nvrar_bench.launch import launcher
+from nvrar_bench.launch import flavours
 from nvrar_bench.launch.flavours import of_library
 from nvrar_bench.problem import Problem, told
 
@@ -22,7 +22,7 @@ _LIBRARIES = r"lib(?:p?mpi|mpich|mpi_cray|mpi_gnu|mpi_nvidia|mpi_intel)"
 
 def _library() -> Finding:
     try:
-        version = launcher.library_version()
+        version = flavours.library_version()
     except Unavailable as error:
         return missing(told(error))
     return Finding(version=version.split(",")[0], path=loaded(_LIBRARIES))
@@ -31,7 +31,7 @@ def _library() -> Finding:
 def _ours() -> Finding:
     """The launcher that --ranks starts."""
     try:
-        flavour, program = launcher.find()
+        flavour, program = flavours.find()
     except Unavailable as error:
         return missing(told(error))
     return Finding(version=flavour.name, path=program)
@@ -39,13 +39,13 @@ def _ours() -> Finding:
 
 def _theirs() -> Finding:
     """The launcher that a user types."""
-    flavour = of_library(launcher.library_version())
+    flavour = of_library(flavours.library_version())
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         return missing(Problem("there is no mpirun on PATH", _remedy()))
     if flavour is None:
         return Finding(path=found, detail="of which MPI is not known")
-    owner = launcher.flavour_of(found)
+    owner = flavours.flavour_of(found)
     if owner is flavour:
         return Finding(version=flavour.name, path=found)
     name = owner.name if owner else "an MPI that is not known"
@@ -58,7 +58,7 @@ def _theirs() -> Finding:
 
 def _remedy() -> str:
     try:
-        folder = Path(launcher.find()[1]).parent
+        folder = Path(flavours.find()[1]).parent
     except Unavailable as error:
         return getattr(told(error), "fix", "put the mpirun of that MPI first on PATH")
     return f"export PATH={folder}:$PATH, or let --ranks N start the ranks"

@@ -1,31 +1,29 @@
 """Starting ranks, watching over them, and ending them without leaving anything behind.
 
-    launcher      `--ranks N`: runs the mpirun that belongs to the MPI library
+    launcher      `--ranks N` and `--launcher CMD`: start ranks
+    flavours      one row for each MPI: how to recognise it, what it needs, where its mpirun is
+    job           one run of a launcher: output, stopping, cleaning up
+    banner        leaves out what a launcher adds to a rank's message
     again         starts Python on this very package, whatever the current folder holds
-    flavours      one row for each MPI: how to recognise it, and what it needs
-    home          HOME, which Open MPI does not start without
     environment   what the launcher says about this rank, and whether MPI agrees
     supervisor    the process between the launcher and a rank
-    siblings      how the supervisors of one host talk to each other
+    notices       what a rank and the supervisors of its host tell each other
+    progress      how far each rank is, and which one the others wait for
     initialize    MPI_Init and MPI_Finalize that leave the other threads running
-    progress      how far a rank is, for others to read
-    census        which rank the others wait for
-    notices       what they say
-    hydra         leaving the launcher of MPICH and Intel MPI in peace
-    banner        leaving out what a launcher adds to a rank's message
-    signals       waiting for signals and file descriptors at once
-    deaths        how a process ended, in words
-    processes     ties between a parent and its child
-    segments      shared memory that an MPI library would leave behind
+    processes     ties between a parent and its child, signals, how a process ended
 
 Other packages import from here.
 """
 
-from nvrar_bench.launch.census import late_ranks
 from nvrar_bench.launch.environment import check_world, expected_ranks, launch_index, rank
-from nvrar_bench.launch.initialize import finalize_mpi, initialize_mpi
+from nvrar_bench.launch.initialize import (
+    finalize_mpi,
+    initialize_mpi,
+    unlink_segments,
+    unlink_world_segments,
+)
 from nvrar_bench.launch.launcher import start
-from nvrar_bench.launch.segments import unlink_segments, unlink_world_segments
+from nvrar_bench.launch.progress import late_ranks
 from nvrar_bench.launch.supervisor import supervise
 
 __all__ = [

@@ -7,12 +7,15 @@ this away, so a sweep compares them with the size of MPI_COMM_WORLD before it me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import pwd
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from nvrar_bench.errors import NotOneJob
 
 _BATCH_JOB = ("SLURM_JOB_ID", "SLURM_JOBID")
+_NOBODYS = "/"  # what containers set for a user whom no database knows
 LAUNCH = "NVRAR_BENCH_LAUNCH"  # set by --launches for each launch that it starts
 
 
@@ -127,3 +130,20 @@ def check_world(world_size: int, environ: Mapping[str, str], library: str = "MPI
         f"mpi4py loads, does not belong to that launcher, so each rank would measure alone. "
         f"Remedy: {row.remedy.format(ranks=ranks)}"
     )
+
+
+def provide_home(environ: MutableMapping[str, str]) -> None:
+    """Set HOME where it is missing or empty, as login(1) does: the user database names it.
+
+    systemd and `sbatch --export=NONE` start programs without one. Open MPI and its mpirun read a
+    file of settings there, and end the process where nothing names a folder.
+    """
+    if not environ.get("HOME"):
+        environ["HOME"] = _of_user()
+
+
+def _of_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir or _NOBODYS
+    except KeyError:
+        return _NOBODYS

@@ -1,11 +1,20 @@
-"""The MPI libraries whose launcher `--ranks N` can start: one row each."""
+"""The MPI libraries whose launcher `--ranks N` can start: one row each, and how it is found."""
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import signal
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from nvrar_bench.errors import Unavailable
+from nvrar_bench.launch.initialize import no_library
+from nvrar_bench.problem import Problem
+from nvrar_bench.programs import answer
 
 
 @dataclass(frozen=True)
@@ -82,3 +91,72 @@ def of_launcher(version_output: str) -> Flavour | None:
 
 def _first(rows: list[Flavour]) -> Flavour | None:
     return rows[0] if rows else None
+
+
+# ---- finding the launcher ----------------------------------------------------------------------
+
+
+def find() -> tuple[Flavour, str]:
+    """Return the MPI of `library_version()`, and the launcher that belongs to it.
+
+    Raises:
+        Unavailable: mpi4py finds no MPI library, or no launcher belongs to it.
+    """
+    library = library_version()
+    flavour = of_library(library)
+    if flavour is None:
+        what = f"--ranks does not know the launcher of {library!r}"
+        fix = "start the ranks with that library's own mpirun, without --ranks"
+        raise Unavailable(Problem(what, fix))
+    others: dict[str, str] = {}
+    for program in _candidates(flavour):
+        found = flavour_of(program)
+        if found is flavour:
+            return flavour, program
+        others[program] = found.name if found else "unknown"
+    seen = "".join(f"; {program} is of {name}" for program, name in others.items())
+    what = (
+        f"--ranks needs mpirun of {flavour.name}, the MPI library that mpi4py loads, but there is "
+        f"none beside {sys.executable} or on PATH{seen}"
+    )
+    fix = f"pip install {flavour.package}, or put the bin folder of that MPI first on PATH"
+    raise Unavailable(Problem(what, fix, ". Remedy: "))
+
+
+def flavour_of(program: str) -> Flavour | None:
+    """Return the MPI that a launcher belongs to, by what it says of itself; None if unknown."""
+    return of_launcher(_version_output(program))
+
+
+def library_version() -> str:
+    """Return the first line of MPI_Get_library_version(), without initialising MPI.
+
+    Raises:
+        Unavailable: mpi4py finds no MPI library.
+    """
+    import mpi4py
+
+    # Only for this process, which never becomes a rank.
+    mpi4py.rc.initialize = False
+    mpi4py.rc.finalize = False
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise Unavailable(no_library(error)) from None
+    return MPI.Get_library_version().partition("\n")[0].rstrip("\0 ")
+
+
+def _candidates(flavour: Flavour) -> Iterator[str]:
+    """Yield each launcher beside this Python, then each one on PATH."""
+    # Not resolved: in a virtual environment sys.executable is a link to another folder.
+    beside = str(Path(sys.executable).parent)
+    for path in (beside, os.environ.get("PATH", os.defpath)):
+        for name in flavour.programs:
+            program = shutil.which(name, path=path)
+            if program:
+                yield program
+
+
+@functools.cache
+def _version_output(program: str) -> str:
+    return answer([program, "--version"])

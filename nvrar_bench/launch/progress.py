@@ -1,22 +1,33 @@
-"""How far a rank is, in memory that the other processes of its host can read whatever it does.
+"""How far each rank of this host is, and which one the others wait for.
 
 A rank that is stopped or hangs cannot be asked. So it writes each step into an anonymous file
 (memfd_create(2)) that its process keeps open: the others find it in /proc/PID/fd. A step costs a
-store, and nothing has to be cleaned up.
+store, and nothing has to be cleaned up. All else is read from /proc, also of a process that has not
+even begun. The ranks of a job on one host are the children of the launcher's daemon.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import socket
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from nvrar_bench.launch.environment import launcher, rank
+from nvrar_bench.launch.processes import children, descendants, parent
 
 _NAME = "nvrar-bench-progress"
 _HEAD = struct.Struct("=Qd?")  # steps; when the last began, on CLOCK_MONOTONIC; has it given up
 _TEXT_BYTES = 256
 _BYTES = _HEAD.size + _TEXT_BYTES
+
+_LOOK_S = 0.2  # a rank that waits polls: in so long it gets at least some time on a core
+_NAMED = 3
+_STOPPED, _ENDED = ("T", "t"), ("", "Z", "X")  # states, in proc_pid_stat(5)
 
 
 @dataclass(frozen=True)
@@ -103,3 +114,132 @@ def _path(pid: int) -> str | None:
     except OSError:
         return None
     return None
+
+
+# ---- who is late -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One rank of this host, as it looks from outside.
+
+    `progress` is None for a process that has not come to MPI start-up; `idle` is true where its
+    main thread got no time on a core while it was watched.
+    """
+
+    rank: int
+    pid: int
+    stopped: bool
+    progress: Progress | None
+    idle: bool
+
+
+def late_ranks() -> str:
+    """Say which ranks of this host are late and why; a few words, empty where nothing is known.
+
+    To be called in a rank, which may be late itself. It takes 0.2 s.
+    """
+    return verdict(_look(), socket.gethostname(), time.monotonic())
+
+
+def has_stopped_ranks() -> bool:
+    """Whether a rank of this host is stopped. To be called in a rank."""
+    return any(_state(pid) in _STOPPED for pid in _workers().values())
+
+
+def verdict(seen: Sequence[Seen], host: str, now: float) -> str:
+    """Say which of the ranks `seen` on `host` at `now` the others wait for, the surest first."""
+    if len(seen) < 2:
+        return ""
+    most = max((each.progress.steps for each in seen if each.progress), default=0)
+    for how, late in (
+        ("is stopped, by SIGSTOP or a debugger,", [each for each in seen if each.stopped]),
+        ("has not come to MPI start-up", [each for each in seen if not each.progress]),
+        ("is late", [each for each in seen if each.progress and each.progress.steps < most]),
+        ("sleeps", _sleepers(seen)),
+    ):
+        if late:
+            return "; ".join(_sentence(each, how, host, now) for each in late[:_NAMED])
+    return f"no rank on host {host} is behind the others"
+
+
+def _sleepers(seen: Sequence[Seen]) -> list[Seen]:
+    """Those whose main thread sleeps, unless that is how all of them wait."""
+    at_it = [each for each in seen if not (each.progress and each.progress.gave_up)]
+    idle = [each for each in at_it if each.idle]
+    return idle if len(idle) < len(seen) else []
+
+
+def _sentence(seen: Seen, how: str, host: str, now: float) -> str:
+    where = f"rank {seen.rank} on host {host} (pid {seen.pid}) {how}"
+    if seen.progress is None:
+        return where
+    return f"{where} in {seen.progress.what}, for {now - seen.progress.began:.1f} s"
+
+
+# ---- looking -----------------------------------------------------------------------------------
+
+
+def _look() -> list[Seen]:
+    found = _workers()
+    if len(found) < 2:
+        return []
+    # Now, not later: the others may give up at this very moment, and end.
+    alive = {number: pid for number, pid in sorted(found.items()) if _state(pid) not in _ENDED}
+    stopped = {pid: _state(pid) in _STOPPED for pid in alive.values()}
+    first = {pid: read(pid) for pid in alive.values()}
+    before = {pid: _cpu_ns(pid) for pid in alive.values()}
+    time.sleep(_LOOK_S)
+    return [
+        Seen(
+            rank=number,
+            pid=pid,
+            stopped=stopped[pid],
+            progress=read(pid) or first[pid],
+            idle=before[pid] is not None and before[pid] == _cpu_ns(pid),
+        )
+        for number, pid in alive.items()
+    ]
+
+
+def _workers() -> dict[int, int]:
+    """The process of each rank of this job on this host; none without a launcher."""
+    daemon = parent(parent(os.getpid()) or 0)
+    if daemon is None or launcher(os.environ) is None:
+        return {}
+    found = {}
+    for pid in children(daemon):
+        environ = _environ(pid)
+        # A persistent daemon of PRRTE is the parent of several jobs.
+        same = environ.get("PMIX_NAMESPACE") == os.environ.get("PMIX_NAMESPACE")
+        if same and launcher(environ) is not None:
+            found[rank(environ)] = _worker(pid)
+    return found
+
+
+def _worker(pid: int) -> int:
+    """The rank's own process: below its supervisor, or below a shell that has yet to start it."""
+    return [each for each in (pid, *descendants(pid)) if each == pid or has_page(each)][-1]
+
+
+def _environ(pid: int) -> dict[str, str]:
+    items = _text(pid, "environ").split("\0")
+    return dict(item.split("=", 1) for item in items if "=" in item)
+
+
+def _state(pid: int) -> str:
+    """One letter; none where it has ended."""
+    return _text(pid, "stat").rpartition(")")[2].strip()[:1]
+
+
+def _cpu_ns(pid: int) -> int | None:
+    """Time that the main thread has had on a core; None where the kernel does not count it."""
+    fields = _text(pid, f"task/{pid}/schedstat").split()
+    return int(fields[0]) if fields else None
+
+
+def _text(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except OSError:
+        return ""

@@ -13,20 +13,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from nvrar_bench.errors import EXIT_CODES, SPOKEN, Interrupted, LostRank
-from nvrar_bench.launch import hydra, progress
-from nvrar_bench.launch.deaths import killed
+from nvrar_bench.launch import progress
 from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
-from nvrar_bench.launch.notices import MAX_BYTES, Notice
-from nvrar_bench.launch.processes import end_when_parent_ends, signal_when_parent_ends
-from nvrar_bench.launch.siblings import Siblings
-from nvrar_bench.launch.signals import STOPS, Signals
+from nvrar_bench.launch.notices import MAX_BYTES, Notice, Siblings
+from nvrar_bench.launch.processes import (
+    STOPS,
+    Signals,
+    end_when_parent_ends,
+    killed,
+    signal_when_parent_ends,
+)
 
 GRACE_S = 2.0  # for a rank to write its record once it was told to end
 _PATIENCE_S = 2.0  # ranks that fail together do not end in the same instant
@@ -39,6 +44,9 @@ _PARENT_ENDED = signal.SIGUSR2
 _RETRY_S = 0.1
 _ALIKE_S = 2.0  # for lower ranks, which may start late, to fail for the same reason and say so
 _ALL_STARTED_S = 10.0  # where the launcher does not say how many ranks this host has
+_PROXY = "hydra_pmi_proxy"
+_GOODBYE = b"cmd=finalize\n"  # version 1 of the PMI wire protocol
+_ANSWER_S = 1.0
 
 _channel: socket.socket | None = None
 
@@ -300,7 +308,7 @@ class _Supervisor:
             for heard in self._siblings.hear():
                 self._note_end(heard)
         if len(self._gone) + 1 == self._ranks:
-            hydra.say_goodbye()  # else it is Hydra that ends the ranks of other hosts
+            _say_goodbye()  # else it is Hydra that ends the ranks of other hosts
 
     def _all_gone(self, reached: set[int], notice: Notice) -> bool:
         if self._stopped or notice.exit_code == Interrupted.exit_code:
@@ -313,3 +321,29 @@ class _Supervisor:
 def _print(message: str) -> None:
     # One write: lines of several ranks do not mix.
     sys.stderr.write(f"{message}\n")
+
+
+# ---- Hydra, the launcher of MPICH and Intel MPI -----------------------------------------------
+
+
+def _say_goodbye() -> None:
+    """Close the PMI session of a rank that has ended; does nothing under another launcher.
+
+    Hydra sends SIGKILL to every rank as soon as one closes its PMI connection without having said
+    goodbye, prints a banner, and returns its own exit code (9 or 255) or the rank's, whichever it
+    sees first. Once every rank has ended there is nobody left to kill.
+    """
+    number = os.environ.get("PMI_FD", "")
+    if number.isdecimal() and _parent_name() == _PROXY:
+        with contextlib.suppress(OSError):  # the rank itself had said goodbye
+            os.write(int(number), _GOODBYE)
+            # Hydra dies of SIGPIPE where the answer finds nobody.
+            if select.select([int(number)], [], [], _ANSWER_S)[0]:
+                os.read(int(number), 256)
+
+
+def _parent_name() -> str:
+    try:
+        return Path(f"/proc/{os.getppid()}/comm").read_text().strip()
+    except OSError:
+        return ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nvrar_bench.launch import launcher
+from nvrar_bench.launch import flavours
 
 SWEEP = ("sweep", "--backend", "fake,mpi", "--sizes", "64", "-n", "20", "-w", "2")
 
@@ -18,7 +18,7 @@ SWEEP = ("sweep", "--backend", "fake,mpi", "--sizes", "64", "-n", "20", "-w", "2
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> str:
     """What starts two ranks of this MPI."""
-    flavour, program = launcher.find()
+    flavour, program = flavours.find()
     for name, value in flavour.settings(2).items():
         monkeypatch.setenv(name, os.environ.get(name, value))
     return shlex.join([program, *flavour.flags, "-n", "2"])

@@ -8,7 +8,7 @@ import pytest
 
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.inventory import mpi
-from nvrar_bench.launch import launcher
+from nvrar_bench.launch import flavours
 from nvrar_bench.launch.initialize import no_library
 from nvrar_bench.problem import Problem
 
@@ -20,13 +20,13 @@ def machine(monkeypatch, program, tmp_path):
     """`machine("Open MPI v5.0", beside=..., path=...)`: mpirun beside Python, on PATH."""
 
     def make(library: str, beside: str | None = None, path: str | None = None) -> None:
-        monkeypatch.setattr(launcher, "library_version", lambda: library)
+        monkeypatch.setattr(flavours, "library_version", lambda: library)
         for folder, script in (("beside", beside), ("path", path)):
             if script:
                 program(folder, "mpirun", script)
-        monkeypatch.setattr(launcher.sys, "executable", str(tmp_path / "beside" / "python"))
+        monkeypatch.setattr(flavours.sys, "executable", str(tmp_path / "beside" / "python"))
         monkeypatch.setenv("PATH", f"{tmp_path / 'path'}{os.pathsep}/usr/bin{os.pathsep}/bin")
-        launcher._version_output.cache_clear()
+        flavours._version_output.cache_clear()
 
     return make
 
@@ -69,7 +69,7 @@ def test_no_mpirun_on_path(machine, tmp_path):
 
 
 def test_an_mpirun_that_hangs_is_of_an_mpi_that_is_not_known(machine, monkeypatch):
-    monkeypatch.setattr(launcher, "answer", lambda command: "")
+    monkeypatch.setattr(flavours, "answer", lambda command: "")
     machine("Open MPI v5.0.11", path="sleep 600")
     assert "it is of an MPI that is not known" in mpi._theirs().problem
 
@@ -84,7 +84,7 @@ def test_no_mpi_library(monkeypatch):
     def none() -> str:
         raise Unavailable(no_library(RuntimeError("cannot load MPI library")))
 
-    monkeypatch.setattr(launcher, "library_version", none)
+    monkeypatch.setattr(flavours, "library_version", none)
     found = mpi._library()
     assert (found.status, found.problem.fix) == (
         "missing", 'pip install "nvrar-bench[cpu]", which brings Open MPI and its mpirun',

@@ -20,8 +20,8 @@ from nvrar_bench.launch.flavours import FLAVOURS
 HERE = Path(__file__).parent
 _FIND = """
 import json
-from nvrar_bench.launch import launcher
-flavour, program = launcher.find()
+from nvrar_bench.launch import flavours, launcher
+flavour, program = flavours.find()
 print(json.dumps([flavour.name, program, launcher._environment(flavour, program, 16)]))
 """
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pwd
+
 import pytest
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.launch import check_world, expected_ranks, rank
-from nvrar_bench.launch.environment import LAUNCHERS, launcher, local_ranks
+from nvrar_bench.launch import check_world, environment, expected_ranks, rank
+from nvrar_bench.launch.environment import LAUNCHERS, launcher, local_ranks, provide_home
 
 
 def variables(row, ranks="8", me="3"):
@@ -48,3 +50,37 @@ def test_mpirun_inside_an_allocation():
     mpirun = {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "4"}
     assert expected_ranks(step | mpirun) == 4
     assert rank(step | mpirun) == 2
+
+
+QUICK = ["sweep", "--sizes", "64", "-n", "2", "-w", "0", "--backend", "mpi", "--json", "-"]
+
+
+@pytest.mark.parametrize("environ", [{}, {"HOME": ""}])
+def test_the_user_database_names_it(monkeypatch, environ):
+    row = pwd.struct_passwd(("me", "x", 1, 1, "", "/users/me", "/bin/sh"))
+    monkeypatch.setattr(environment.pwd, "getpwuid", lambda uid: row)
+    provide_home(environ)
+    assert environ == {"HOME": "/users/me"}
+
+
+def test_a_user_whom_no_database_knows(monkeypatch):
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(environment.pwd, "getpwuid", unknown)
+    environ: dict[str, str] = {}
+    provide_home(environ)
+    assert environ == {"HOME": "/"}
+
+
+def test_what_is_set_stays():
+    environ = {"HOME": "/elsewhere"}
+    provide_home(environ)
+    assert environ == {"HOME": "/elsewhere"}
+
+
+@pytest.mark.parametrize("words", [[], ["--ranks", "2"]], ids=["alone", "ranks"])
+def test_a_run_without_home(run_command, words):
+    done = run_command(*QUICK, *words, without=["HOME"])
+    assert done.code == 0, done.stderr
+    assert done.record()["run"]["status"] == "complete"

@@ -11,7 +11,8 @@ import pytest
 
 from nvrar_bench import errors
 from nvrar_bench.errors import Unavailable, UsageError
-from nvrar_bench.launch import launcher, start
+from nvrar_bench.launch import flavours, launcher, start
+from nvrar_bench.launch import job as running
 from nvrar_bench.launch.flavours import FLAVOURS, of_launcher, of_library
 from nvrar_bench.launch.launcher import Starter
 
@@ -112,22 +113,22 @@ def fake_launchers(monkeypatch, tmp_path, library, says):
     program.write_text(f"#!/bin/sh\necho '{says}'\n")
     program.chmod(0o755)
     python = tmp_path / "python"
-    monkeypatch.setattr(launcher.sys, "executable", str(python))
+    monkeypatch.setattr(flavours.sys, "executable", str(python))
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(launcher, "library_version", lambda: library)
+    monkeypatch.setattr(flavours, "library_version", lambda: library)
     return str(program)
 
 
 def test_launcher_beside_python(monkeypatch, tmp_path):
     program = fake_launchers(monkeypatch, tmp_path, "MPICH Version: 5", "HYDRA build details")
-    flavour, found = launcher.find()
+    flavour, found = flavours.find()
     assert (flavour.name, found) == ("MPICH", program)
 
 
 def test_launcher_of_another_library(monkeypatch, tmp_path):
     program = fake_launchers(monkeypatch, tmp_path, "MPICH Version: 5", "mpirun (Open MPI) 5.0")
     with pytest.raises(Unavailable) as caught:
-        launcher.find()
+        flavours.find()
     for word in ("MPICH", f"{program} is of Open MPI", "pip install mpich"):
         assert word in str(caught.value)
 
@@ -135,7 +136,7 @@ def test_launcher_of_another_library(monkeypatch, tmp_path):
 def test_library_without_a_row(monkeypatch, tmp_path):
     fake_launchers(monkeypatch, tmp_path, "MVAPICH2 2.3", "HYDRA build details")
     with pytest.raises(Unavailable, match=r"does not know the launcher of 'MVAPICH2 2.3'"):
-        launcher.find()
+        flavours.find()
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda row: row.name)
@@ -150,7 +151,7 @@ def test_settings(monkeypatch, flavour):
 
 @pytest.mark.parametrize("code", errors.EXIT_CODES)
 def test_exit_codes_of_ranks(capfd, code):
-    assert (launcher._exit_code(code, "mpirun"), capfd.readouterr().err) == (code, "")
+    assert (running._exit_code(code, "mpirun"), capfd.readouterr().err) == (code, "")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_exit_codes_of_ranks(capfd, code):
     ],
 )
 def test_a_launcher_that_does_not_end_by_itself(capfd, code, words):
-    assert launcher._exit_code(code, "/bin/mpirun") == 4
+    assert running._exit_code(code, "/bin/mpirun") == 4
     said = capfd.readouterr().err
     assert said.startswith(f"nvrar-bench: error: /bin/mpirun, which started the ranks, {words}")
     assert said.count("\n") == 1

@@ -19,7 +19,7 @@ from pathlib import Path
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.launch import initialize_mpi, rank, supervise, unlink_world_segments
-from nvrar_bench.launch.segments import mapped_segments
+from nvrar_bench.launch.initialize import mapped_segments
 
 FOLDER, HOW, WHO = Path(sys.argv[1]), sys.argv[2].partition("="), int(sys.argv[3])
 ME = rank(os.environ)

@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 
 from nvrar_bench.launch import progress
-from nvrar_bench.launch.census import Seen, verdict
-from nvrar_bench.launch.progress import Page, Progress
+from nvrar_bench.launch.progress import Page, Progress, Seen, verdict
 
 WAITING = Progress(steps=7, began=10.0, gave_up=False, what="the case x")
 SEEN = [Seen(rank, 100 + rank, False, WAITING, idle=False) for rank in range(3)]
