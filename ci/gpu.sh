@@ -124,7 +124,7 @@ rows = sorted((d.name.lower(), d.version) for d in distributions() if d.name)
 print(*(f"{n} {v}" for n, v in rows if n.startswith(names)), sep="\n")'
 nccl_shares='
 from nccl.bindings import nccl
-from nvrar_bench.backends.nccl_facts import sharing_problem
+from nvrar_bench.backends.nccl_library import sharing_problem
 raise SystemExit(sharing_problem(nccl.get_version(), 2))'
 open_gpu='
 from nvrar_bench.devices.cuda.driver import load_calls

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nvrar_bench.backends.nvrar.schedule import plan_steps
+from nvrar_bench.backends.nvrar.layout import plan_steps
 
 ONE_WINDOW = 2 << 20  # bytes: the smaller of the two protocols' windows on a GPU
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ctypes
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
 
 from mpi4py import MPI
 
 from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.datatypes import DTYPES, OPS
+from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.native import address_of, mpi_library
 from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.plan import Case
+from nvrar_bench.world import World
 
 _MOST_NATIVE = 2**31 - 1  # MPI_Allreduce counts by an int
 
@@ -66,3 +72,167 @@ class _Allreduce(Operation):
     def end_native(self, result: int) -> None:
         if result != MPI.SUCCESS:
             raise MPI.Exception(result)
+
+
+_CUDA = 0  # MPICH's MPIX_GPU_SUPPORT_CUDA
+_OFF = ("", "0", "no", "off", "false", "disable")
+
+# Libraries that must be told by a variable, whatever they were built with.
+_BY_VARIABLE = {
+    "CRAY MPICH": "MPICH_GPU_SUPPORT_ENABLED",
+    "INTEL(R) MPI": "I_MPI_OFFLOAD",
+    "MVAPICH2": "MV2_USE_CUDA",
+}
+
+
+@dataclass(frozen=True)
+class Support:
+    """Whether MPI takes device pointers, and who says so."""
+
+    aware: bool
+    reason: str
+
+
+class Extension(Protocol):
+    """The functions by which MPI libraries tell; None where a library has no such function."""
+
+    def query_cuda(self) -> int | None:
+        """MPIX_Query_cuda_support, of Open MPI and MVAPICH."""
+
+    def query_gpu(self) -> int | None:
+        """MPIX_GPU_query_support for CUDA, of MPICH."""
+
+
+class LoadedExtension:
+    """Those of the MPI library that mpi4py uses. MPI must be initialised."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(MPI.__file__)
+
+    def query_cuda(self) -> int | None:
+        """Ask it, where it can be asked."""
+        function = self._find("MPIX_Query_cuda_support")
+        return None if function is None else int(function())
+
+    def query_gpu(self) -> int | None:
+        """Ask it, where it can be asked."""
+        function = self._find("MPIX_GPU_query_support")
+        supported = ctypes.c_int()
+        if function is None or function(ctypes.c_int(_CUDA), ctypes.byref(supported)) != 0:
+            return None
+        return supported.value
+
+    def _find(self, name: str) -> Callable[..., int] | None:
+        return cast("Callable[..., int] | None", getattr(self._library, name, None))
+
+
+def cuda_support(library: str, variables: Mapping[str, str], extension: Extension) -> Support:
+    """Find out whether MPI takes device pointers.
+
+    Args:
+        library: what MPI_Get_library_version says.
+        variables: the environment, in which some libraries are told to.
+        extension: what can be asked of the library.
+    """
+    for mark, name in _BY_VARIABLE.items():
+        if mark in library.upper():
+            value = variables.get(name, "")
+            return Support(value.lower() not in _OFF, f"{name}={value}" if value else f"no {name}")
+    for name, answer in (
+        ("MPIX_Query_cuda_support", extension.query_cuda()),
+        ("MPIX_GPU_query_support", extension.query_gpu()),
+    ):
+        if answer is not None:
+            return Support(answer == 1, f"{name} says {'yes' if answer == 1 else 'no'}")
+    return Support(False, "this MPI has no function that tells")
+
+
+def common_support(everyone: list[Support]) -> Support:
+    """What all ranks go by: MPI is aware if it is on every rank."""
+    unaware = [f"rank {rank}: {one.reason}" for rank, one in enumerate(everyone) if not one.aware]
+    if not unaware:
+        return everyone[0]
+    same = len(unaware) == len(everyone)
+    return Support(False, everyone[0].reason if same else unaware[0])
+
+
+class GpuDevice(Protocol):
+    """What MPI needs of the cuda device: its CUDA driver, its stream, and a bounded wait."""
+
+    @property
+    def calls(self) -> Any:
+        """The functions of the CUDA driver."""
+
+    @property
+    def stream_handle(self) -> int:
+        """The stream on which buffers are filled."""
+
+    def drain(self, what: str) -> None:
+        """Wait until all that was enqueued has run."""
+
+
+class MpiCudaBackend(MpiBackend):
+    """One blocking MPI_Allreduce per call, on GPU buffers; same types and ops as on the CPU."""
+
+    def __init__(
+        self, world: World, device: Device, timeout: float, support: Support | None = None
+    ) -> None:
+        super().__init__(world, device, timeout)
+        self._gpu = cast(GpuDevice, device)
+        self.support = support or common_support(world.comm.allgather(_own_support()))
+
+    def prepare(self, case: Case, send: Any, recv: Any) -> Operation:
+        """Bind the buffers, DeviceArrays of shape (count,)."""
+        if self.support.aware:
+            inner = self._on(case, send.address, recv.address)
+            return _CudaAware(self._gpu, inner)
+        host = int(self._gpu.calls.cuMemAllocHost(send.nbytes))
+        inner = self._on(replace(case, placement="in_place"), host, host)
+        return _Staged(self._gpu, inner, send, recv, host)
+
+    def _on(self, case: Case, send: int, recv: int) -> Operation:
+        """MPI's call on addresses, whatever memory they are in: MPI alone looks at it."""
+        source, target = (MPI.buffer.fromaddress(at, case.size_bytes) for at in (send, recv))
+        return self.bind(case, source, target)
+
+    def facts(self) -> dict[str, Any]:
+        """Whether MPI takes device pointers, and who says so."""
+        return {"mpi_cuda_aware": self.support.aware, "mpi_cuda_aware_reason": self.support.reason}
+
+
+def _own_support() -> Support:
+    return cuda_support(MPI.Get_library_version(), os.environ, LoadedExtension())
+
+
+class _CudaAware(Operation):
+    variant = "cuda_aware"
+
+    def __init__(self, device: GpuDevice, inner: Operation) -> None:
+        self._device, self._inner = device, inner
+
+    def launch(self) -> None:
+        self._device.drain("what precedes MPI_Allreduce")
+        self._inner.launch()
+
+
+class _Staged(Operation):
+    variant = "staged"
+
+    def __init__(
+        self, device: GpuDevice, inner: Operation, send: Any, recv: Any, host: int
+    ) -> None:
+        self._device, self._inner, self._host = device, inner, host
+        self._send, self._recv = send, recv
+        self._stream = device.stream_handle
+
+    def launch(self) -> None:
+        calls, host, nbytes = self._device.calls, self._host, self._send.nbytes
+        calls.cuMemcpyDtoHAsync(host, self._send.address, nbytes, self._stream)
+        self._device.drain("the copy to the host")
+        self._inner.launch()
+        calls.cuMemcpyHtoDAsync(self._recv.address, host, nbytes, self._stream)
+        self._device.drain("the copy from the host")
+
+    def close(self) -> None:
+        """Free the pinned memory."""
+        self._device.calls.cuMemFreeHost(self._host)

@@ -12,21 +12,23 @@ import ctypes
 import importlib.util
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, cast
 
-from nvrar_bench.backends import nccl_facts
+from nvrar_bench.backends import nccl_library
 from nvrar_bench.backends.base import Backend, Operation
-from nvrar_bench.backends.nccl_facts import spelled
 from nvrar_bench.backends.nccl_library import (
+    IN_PROGRESS,
     OPS,
+    SUCCESS,
     TYPES,
     NcclError,
     NcclLibrary,
     bounded,
     first_problem,
+    spelled,
 )
-from nvrar_bench.backends.nccl_operation import AllReduce, Link
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cuda import driver
@@ -57,8 +59,8 @@ def missing(device: str = "cpu", ranks_per_gpu: int = 1) -> str | None:
         return Problem(
             "NCCL needs the cuda device (--device cuda)", "on the cpu use --backend mpi,nvrar", "; "
         )
-    problem = nccl_facts.library_problem()
-    return problem or nccl_facts.sharing_problem(NcclLibrary().version(), ranks_per_gpu)
+    problem = nccl_library.library_problem()
+    return problem or nccl_library.sharing_problem(NcclLibrary().version(), ranks_per_gpu)
 
 
 class GpuDevice(Protocol):
@@ -136,7 +138,7 @@ class NcclBackend(Backend):
 
     def facts(self) -> dict[str, Any]:
         """What a reader of the record needs to know of this NCCL."""
-        return nccl_facts.facts(self._version, os.environ)
+        return nccl_library.facts(self._version, os.environ)
 
     def abort(self) -> None:
         """End it after a failure; local, bounded, never raises."""
@@ -241,3 +243,38 @@ class NcclBackend(Backend):
             return None
         del windows[address]
         return _NO_WINDOWS_HERE
+
+
+@dataclass
+class Link:
+    """The communicator of the moment: windows that failed to register cost one its life."""
+
+    comm: Any = None
+    failed: bool = False
+    windows: dict[int, Any] = field(default_factory=dict)  # by the address of their block
+
+
+class AllReduce(Operation):
+    """One call on fixed buffers: send, recv, count, type and op, as ncclAllReduce takes them."""
+
+    variant = "plain"
+    stream_ordered = True
+
+    def __init__(
+        self, library: NcclLibrary, link: Link, arguments: tuple[int, ...], stream: int
+    ) -> None:
+        self._library, self._link = library, link
+        self._enqueue: Callable[..., None] = library.all_reduce
+        self._arguments, self._stream = arguments, stream
+
+    def launch(self) -> None:
+        """Enqueue it; it has run when the stream has."""
+        self._enqueue(*self._arguments, self._link.comm, self._stream)
+
+    def confirm(self) -> None:
+        """Raise what NCCL found out while the call ran."""
+        state = self._library.state(self._link.comm)
+        if state not in (SUCCESS, IN_PROGRESS):
+            self._link.failed = True
+            words = self._library.last_error(self._link.comm)
+            raise NcclError(f"NCCL's all-reduce failed with ncclResult_t {state}: {words}")

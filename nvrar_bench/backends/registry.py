@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nvrar_bench.backends import nccl
+from nvrar_bench.backends import nccl, unavailable
 from nvrar_bench.backends.base import Backend
-from nvrar_bench.backends.names import unavailable
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cuda import heap_library
@@ -77,7 +76,7 @@ def _open_nccl(world: World, device: Device, timeout: float, _: Tuning) -> Backe
 
 def _open_mpi(world: World, device: Device, timeout: float, _: Tuning) -> Backend:
     if device.name == "cuda":
-        from nvrar_bench.backends.mpi_cuda import MpiCudaBackend
+        from nvrar_bench.backends.mpi import MpiCudaBackend
 
         return MpiCudaBackend(world, device, timeout)
     from nvrar_bench.backends.mpi import MpiBackend
@@ -87,7 +86,7 @@ def _open_mpi(world: World, device: Device, timeout: float, _: Tuning) -> Backen
 
 def _open_nvrar(world: World, device: Device, timeout: float, tuning: Tuning) -> Backend:
     from nvrar_bench.backends.nvrar.backend import NvrarBackend
-    from nvrar_bench.backends.nvrar.engines import engine_for
+    from nvrar_bench.backends.nvrar.engine import engine_for
 
     return NvrarBackend(world, engine_for(world, device, tuning.mapped_nodes), timeout, tuning)
 

@@ -51,11 +51,10 @@ def env(
 
     Starts no rank, does not initialise MPI, and needs neither a GPU nor a driver.
     """
-    from nvrar_bench.backends import names as backends
+    from nvrar_bench import backends, devices
     from nvrar_bench.cli.console import console
     from nvrar_bench.cli.network import chosen
     from nvrar_bench.cli.places import require_places, run_reads
-    from nvrar_bench.devices import names as devices
     from nvrar_bench.inventory import survey
     from nvrar_bench.inventory.tables import steps
     from nvrar_bench.inventory.wanted import require, require_network

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from nvrar_bench.devices.names import require_known
+from nvrar_bench.devices import require_known
 from nvrar_bench.errors import UsageError
 
 _T = TypeVar("_T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields, replace
 
-from nvrar_bench.backends.names import require_known
+from nvrar_bench.backends import require_known
 from nvrar_bench.casefile import Sweep, read_case_file
 from nvrar_bench.cli.launching import Launching
 from nvrar_bench.cli.nccl_tests import OUR_NAMES

@@ -1,1 +1,38 @@
-"""Where the buffers lie and the clock ticks: host memory, or the memory of GPUs."""
+"""The names that --device takes, and whom the CPU alone serves."""
+
+from __future__ import annotations
+
+from nvrar_bench.errors import Unavailable, UsageError
+
+NAMES = ("auto", "cpu", "cuda")
+
+
+def require_known(name: str) -> None:
+    """Refuse a name that is no device.
+
+    Raises:
+        UsageError: naming it and what is allowed.
+    """
+    if name not in NAMES:
+        raise UsageError(f"--device {name}: no such device; allowed: {', '.join(NAMES)}")
+
+
+def unavailable(name: str, reason: str) -> Unavailable:
+    """The error of a device that was asked for by name."""
+    other = "; or measure CPU ranks: --device cpu" if name == "cuda" else ""
+    return Unavailable(f"--device {name} is not available: {reason}{other}")
+
+
+def require_cpu(name: str) -> None:
+    """Refuse every device but the CPU.
+
+    Raises:
+        UsageError: it is no device at all.
+        Unavailable: it is another one.
+    """
+    require_known(name)
+    if name == "cuda":
+        raise Unavailable(
+            "--device cuda is not available: the Python interface works on CPU ranks; the command "
+            "line measures GPUs; use --device cpu or auto"
+        )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
-from nvrar_bench.devices import cgroup
 from nvrar_bench.problem import Problem
 
 SHM = "/dev/shm"  # noqa: S108 - nothing is written there
@@ -32,7 +32,7 @@ def usable_cores() -> int:
     No more than the time that its control group gives it, but one at least.
     """
     mine = {_threads_of(cpu) for cpu in os.sched_getaffinity(0)}
-    quota = cgroup.cpu_quota()
+    quota = cpu_quota()
     return max(1, len(mine) if quota is None else min(len(mine), int(quota)))
 
 
@@ -49,7 +49,7 @@ def available_memory() -> int:
     """Bytes this process can still get: MemAvailable, or what is left of its groups' limits."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    left = cgroup.memory_left()
+    left = memory_left()
     return free if left is None else min(free, left)
 
 
@@ -76,7 +76,7 @@ def shm_problem() -> Problem | None:
 
 def quota_problem(ranks: int) -> Problem | None:
     """Say so if the control group gives less time than `ranks` busy ranks take."""
-    quota = cgroup.cpu_quota()
+    quota = cpu_quota()
     if quota is None or ranks <= quota:
         return None
     return Problem(
@@ -86,3 +86,72 @@ def quota_problem(ranks: int) -> Problem | None:
         "ranks",
         "; ",
     )
+
+
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
+# Files of the limit and of what is used, and in memory.stat the files' pages that can be dropped.
+_MEMORY = ("memory.max", "memory.current", "inactive_file")
+_MEMORY_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def cpu_quota() -> float | None:
+    """Return how many cores' worth of time the process may take; None if there is no limit."""
+    found = [_cores_of(*_words(folder / "cpu.max")) for folder in _folders("")]
+    for folder in _folders("cpu"):
+        quota, period = _words(folder / "cpu.cfs_quota_us"), _words(folder / "cpu.cfs_period_us")
+        found.append(_cores_of(*quota, *period))
+    return min((cores for cores in found if cores is not None), default=None)
+
+
+def memory_left() -> int | None:
+    """Return how many bytes the process may still take; None if there is no limit."""
+    found = [_left(folder, *_MEMORY) for folder in _folders("")]
+    found += [_left(folder, *_MEMORY_1) for folder in _folders("memory")]
+    return min((left for left in found if left is not None), default=None)
+
+
+def _folders(controller: str) -> Iterator[Path]:
+    """Yield this process's group of a controller and those above it; of version 2 for ``."""
+    root = _GROUPS / controller
+    path = _own_path(controller)
+    if path is None:
+        return
+    while True:
+        yield root / path.lstrip("/")
+        if path in ("/", ""):
+            return
+        path = path.rpartition("/")[0]
+
+
+def _own_path(controller: str) -> str | None:
+    try:
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:  # 0::/user.slice/job or 4:cpu,cpuacct:/job
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(",") and ".." not in path:
+            return path
+    return None
+
+
+def _cores_of(quota: str = "", period: str = "") -> float | None:
+    """Return quota / period; `max` and -1 are no limit."""
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _left(folder: Path, limit: str, used: str, droppable: str) -> int | None:
+    words = [*_words(folder / limit), *_words(folder / used)]
+    if len(words) != 2 or not all(word.isdigit() for word in words):
+        return None
+    stat = _words(folder / "memory.stat")
+    cached = int(dict(zip(stat[::2], stat[1::2], strict=False)).get(droppable, 0))
+    return max(0, int(words[0]) - int(words[1]) + cached)
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []

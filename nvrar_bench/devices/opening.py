@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nvrar_bench.devices import unavailable
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.cuda import driver, mps
-from nvrar_bench.devices.cuda.calls import load_calls
-from nvrar_bench.devices.names import unavailable
+from nvrar_bench.devices.cuda import driver
+from nvrar_bench.devices.cuda.calls import load_calls, mps_problem
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.world import World
 
@@ -73,7 +73,7 @@ def choose(world: World, name: str) -> str:
 
 
 def _require_mps(world: World) -> None:
-    problem = _first(world, mps.problem(load_calls()))
+    problem = _first(world, mps_problem(load_calls()))
     if problem:
         raise unavailable("cuda", problem)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from nvrar_bench.backends.names import NAMES as BACKENDS
+from nvrar_bench.backends import NAMES as BACKENDS
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.inventory.probe import parts
 from nvrar_bench.problem import told
@@ -56,11 +56,12 @@ def _cpu() -> None:
 
 def _cuda() -> str | None:
     """MPI, a driver and GPUs, MPS where it is on, and the kernel that every run loads first."""
-    from nvrar_bench.devices.cuda import driver, mps
+    from nvrar_bench.devices.cuda import driver
+    from nvrar_bench.devices.cuda.calls import mps_problem
     from nvrar_bench.launch.initialize import load_mpi
 
     load_mpi()
-    problem = driver.missing() or mps.problem(driver.require())
+    problem = driver.missing() or mps_problem(driver.require())
     if problem is None:
         _build_gate()
     return problem

@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from nvrar_bench.devices import cgroup, machine
+from nvrar_bench.devices import machine
 from nvrar_bench.errors import CompilerError, Unavailable
 from nvrar_bench.inventory.probe import Finding, Probe, installed, missing
 from nvrar_bench.problem import Problem, told
@@ -24,7 +24,7 @@ def _cores() -> Finding:
 
 def _quota() -> Finding | list[Finding]:
     """How much time the control group gives; no row where it sets no limit."""
-    quota, mine = cgroup.cpu_quota(), len(os.sched_getaffinity(0))
+    quota, mine = machine.cpu_quota(), len(os.sched_getaffinity(0))
     if quota is None:
         return []
     problem = machine.quota_problem(mine)

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import replace
 from functools import partial
 
-from nvrar_bench.backends import nccl_facts
-from nvrar_bench.backends.nccl_library import NcclLibrary
-from nvrar_bench.devices.cuda import driver, heap_library, mps
+from nvrar_bench.backends import nccl_library
+from nvrar_bench.devices.cuda import driver, heap_library
+from nvrar_bench.devices.cuda.calls import mps_is_on, mps_problem
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing, wheel
 from nvrar_bench.problem import Problem, told
@@ -49,11 +49,11 @@ def _nccl4py() -> Finding:
 def _nccl() -> Finding:
     if importlib.util.find_spec("nccl") is None:
         return _unloaded("nvidia-nccl-cu", "nccl4py")
-    problem = nccl_facts.library_problem()
+    problem = nccl_library.library_problem()
     path = loaded("libnccl")
     if problem:
         return Finding("wrong", path=path, problem=problem)
-    return Finding(version=nccl_facts.spelled(NcclLibrary().version()), path=path)
+    return Finding(version=nccl_library.spelled(nccl_library.NcclLibrary().version()), path=path)
 
 
 def _nvshmem() -> Finding:
@@ -77,9 +77,9 @@ def _mps() -> Finding:
     path = shutil.which(_MPS)
     if path is None:
         return missing(Problem(f"no {_MPS} on PATH", _WITH_DRIVER))
-    if not mps.is_on():
+    if not mps_is_on():
         return Finding(path=path, detail="not started")
-    problem = None if driver.missing() else mps.problem(driver.require())
+    problem = None if driver.missing() else mps_problem(driver.require())
     return Finding("wrong" if problem else "here", path=path, detail="started", problem=problem)
 
 

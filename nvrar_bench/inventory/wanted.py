@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nvrar_bench.backends import names as backends
-from nvrar_bench.devices import names as devices
+from nvrar_bench import backends, devices
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.inventory.needs import group
 from nvrar_bench.problem import Problem

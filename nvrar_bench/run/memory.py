@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from nvrar_bench.backends.nvrar.sizes import MOST_BLOCKS, gpu_limits, staging_bytes
+from nvrar_bench.backends.nvrar.limits import MOST_BLOCKS, gpu_limits, staging_bytes
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import UsageError

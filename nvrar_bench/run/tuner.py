@@ -15,8 +15,8 @@ import numpy as np
 
 import nvrar_bench
 from nvrar_bench.backends.base import Backend, Operation
+from nvrar_bench.backends.nvrar.chooser import Tunable
 from nvrar_bench.backends.nvrar.space import PROTOCOLS
-from nvrar_bench.backends.nvrar.tunable import Tunable
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError

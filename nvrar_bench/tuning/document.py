@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from nvrar_bench.backends.nvrar.table import MadeFor
+from nvrar_bench.backends.nvrar.tuning import MadeFor
 from nvrar_bench.results.writer import encode_lines
 
 FORMAT = "nvrar-bench.tuning"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nvrar_bench import __version__
-from nvrar_bench.backends.nvrar.table import Maker, Row, TuningTable
+from nvrar_bench.backends.nvrar.tuning import Maker, Row, TuningTable
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.results.files import reason_of

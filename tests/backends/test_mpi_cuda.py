@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.backends.mpi_cuda import (
+from nvrar_bench.backends.mpi import (
     GpuDevice,
     MpiCudaBackend,
     Support,

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from nvrar_bench.backends import nccl
+from nvrar_bench.backends import NAMES, nccl, require_known
 from nvrar_bench.backends.mpi import MpiBackend
-from nvrar_bench.backends.names import NAMES, require_known
 from nvrar_bench.backends.registry import BACKENDS, open_backends
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.cpu import CpuDevice

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nvrar_bench.backends.mpi_cuda import LoadedExtension, MpiCudaBackend, Support
+from nvrar_bench.backends.mpi import LoadedExtension, MpiCudaBackend, Support
 from nvrar_bench.plan import Plan
 from nvrar_bench.run.start import join_world
 from nvrar_bench.verify import Problem, check

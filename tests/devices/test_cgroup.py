@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.devices import cgroup
+from nvrar_bench.devices import machine
 
 V2 = "0::/system.slice/slurm/job_7\n"
 V1 = "4:memory:/slurm/job_7\n3:cpu,cpuacct:/slurm/job_7\n0::/\n"
@@ -19,8 +19,8 @@ Place = Callable[..., None]
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Write /proc/self/cgroup, and files below /sys/fs/cgroup."""
-    monkeypatch.setattr(cgroup, "_OWN", tmp_path / "own")
-    monkeypatch.setattr(cgroup, "_ROOT", tmp_path / "root")
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "root")
 
     def write(own: str, files: dict[str, str]) -> None:
         (tmp_path / "own").write_text(own)
@@ -49,7 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 )
 def test_the_tightest_quota_counts(place: Place, own: str, files: dict[str, str], cores):
     place(own, files)
-    assert cgroup.cpu_quota() == cores
+    assert machine.cpu_quota() == cores
 
 
 def of_2(folder: str, limit: str, used: str) -> dict[str, str]:
@@ -77,11 +77,11 @@ def of_1(folder: str, limit: str, used: str) -> dict[str, str]:
 )
 def test_the_least_memory_counts(place: Place, own: str, files: dict[str, str], left):
     place(own, files)
-    assert cgroup.memory_left() == left
+    assert machine.memory_left() == left
 
 
 def test_a_machine_without_control_groups_has_no_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cgroup, "_OWN", tmp_path / "missing")
-    assert (cgroup.cpu_quota(), cgroup.memory_left()) == (None, None)
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "missing")
+    assert (machine.cpu_quota(), machine.memory_left()) == (None, None)

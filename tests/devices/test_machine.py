@@ -40,7 +40,7 @@ def test_available_memory_is_the_machines_or_what_the_cgroup_leaves(
     machine, monkeypatch, left, available
 ):
     machine(meminfo=MEMINFO)
-    monkeypatch.setattr(module.cgroup, "memory_left", lambda: left)
+    monkeypatch.setattr(module, "memory_left", lambda: left)
     assert available_memory() == available
 
 
@@ -63,7 +63,7 @@ def test_usable_cores(tmp_path, monkeypatch, threads, quota, cores):
             (folder / "thread_siblings_list").write_text(f"{text}\n")
     monkeypatch.setattr(module, "_CPUS", tmp_path)
     monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(len(threads))))
-    monkeypatch.setattr(module.cgroup, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(module, "cpu_quota", lambda: quota)
     assert usable_cores() == cores
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvrar_bench.devices.names import require_cpu, require_known
+from nvrar_bench.devices import require_cpu, require_known
 from nvrar_bench.errors import Unavailable, UsageError
 
 

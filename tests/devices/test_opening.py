@@ -40,7 +40,7 @@ def mps(monkeypatch):
     """`mps(text)`: what is wrong with the server of MPS, at first nothing."""
 
     def say(text: str | None) -> None:
-        monkeypatch.setattr(opening.mps, "problem", lambda calls: text)
+        monkeypatch.setattr(opening, "mps_problem", lambda calls: text)
 
     monkeypatch.setattr(opening, "load_calls", lambda: None)
     say(None)

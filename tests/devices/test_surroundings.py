@@ -33,7 +33,7 @@ def world():
 def healthy(monkeypatch):
     """A machine on which nothing is wrong."""
     monkeypatch.setattr(machine, "shm_room", lambda: (64 * MIB, 64 * MIB))
-    monkeypatch.setattr(machine.cgroup, "cpu_quota", lambda: None)
+    monkeypatch.setattr(machine, "cpu_quota", lambda: None)
     monkeypatch.setattr(surroundings, "library_version", lambda: "Open MPI v5.0.11")
     monkeypatch.setattr(surroundings, "write_costs", lambda _: (5000.0, 1000.0))
 
@@ -62,7 +62,7 @@ def test_no_shm_at_all(monkeypatch):
 
 @pytest.mark.parametrize(("quota", "told"), [(None, False), (2.0, False), (1.5, True)])
 def test_a_quota_below_the_ranks_is_told(world, monkeypatch, quota, told):
-    monkeypatch.setattr(machine.cgroup, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(machine, "cpu_quota", lambda: quota)
     texts = surroundings.problems(world)
     assert bool(texts) is told
     assert all("2 ranks" in text and "1.5 cores" in text and "--cpus" in text for text in texts)
@@ -83,7 +83,7 @@ def test_env_has_rows_of_both(monkeypatch):
     assert (cpu._shm().status, cpu._shm().version) == ("wrong", "8 MiB of 64 MiB free")
     monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda _: {0, 1})
     for quota, status in ((0.5, "wrong"), (2.0, "here")):
-        monkeypatch.setattr(machine.cgroup, "cpu_quota", lambda quota=quota: quota)
+        monkeypatch.setattr(machine, "cpu_quota", lambda quota=quota: quota)
         assert (cpu._quota().status, cpu._quota().version) == (
             status, f"the time of {quota:g} cores",
         )  # fmt: skip

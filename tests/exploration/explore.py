@@ -29,8 +29,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout
 from nvrar_bench.backends.nvrar.backend import FLAG_SPAN
-from nvrar_bench.backends.nvrar.layout import Layout, plan_layout
-from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
+from nvrar_bench.backends.nvrar.layout import Layout, Schedule, plan_layout, plan_steps
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import sources_digest

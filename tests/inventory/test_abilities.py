@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from nvrar_bench.backends import NAMES as BACKENDS
 from nvrar_bench.backends import registry
-from nvrar_bench.backends.names import NAMES as BACKENDS
+from nvrar_bench.devices import NAMES as DEVICES
 from nvrar_bench.devices.cuda import driver
-from nvrar_bench.devices.names import NAMES as DEVICES
 from nvrar_bench.errors import CompilerError, Unavailable
 from nvrar_bench.inventory.abilities import QUESTIONS, Question
 from nvrar_bench.inventory.tables import STEPS

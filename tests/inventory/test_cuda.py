@@ -171,10 +171,10 @@ def test_a_library_without_its_bindings_is_not_loaded(machine, monkeypatch):
 
 def test_a_library_that_does_not_load_is_wrong(monkeypatch):
     monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(libraries.nccl_facts, "library_problem", lambda: Problem("broken", "mend"))
-    monkeypatch.setattr(libraries.heap_library, "missing", lambda: Problem("broken", "mend"))
+    monkeypatch.setattr(libraries.nccl_library, "library_problem", lambda: Problem("broken", "fix"))
+    monkeypatch.setattr(libraries.heap_library, "missing", lambda: Problem("broken", "fix"))
     for found in (libraries._nccl(), libraries._nvshmem()):
-        assert (found.status, found.problem) == ("wrong", "broken: mend")
+        assert (found.status, found.problem) == ("wrong", "broken: fix")
 
 
 def test_a_server_of_mps_in_fault_is_wrong_and_keeps_cuda_from_running(

@@ -152,7 +152,7 @@ def test_a_rank_that_stops_ends_all_waits(alone):
 
 
 def _launch(job: Job, case):
-    from nvrar_bench.backends.nvrar.tuning import choose
+    from nvrar_bench.backends.nvrar.chooser import choose
 
     limits = job.backend.engine.limits
     return choose(job.backend.tuning, limits, "signal", case.size_bytes, 2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nvrar_bench.datatypes import DTYPES, OPS, can_wrap
-from nvrar_bench.devices.cuda.problems import CFormula
+from nvrar_bench.devices.cuda.elements import CFormula
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Elements
 from nvrar_bench.verify import Formula, Problem

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.cuda.verify import check_entry, pattern_of
+from nvrar_bench.devices.cuda.elements import check_entry, pattern_of
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import CudaGate, Elements
 from nvrar_bench.verify import Expected, Problem, check, poison, write_canary

@@ -14,8 +14,7 @@ from itertools import product
 
 from harness import Ranks, Shape
 
-from nvrar_bench.backends.nvrar.cpu import HostEngine
-from nvrar_bench.backends.nvrar.hosts import HostsEngine
+from nvrar_bench.backends.nvrar.cpu import HostEngine, HostsEngine
 from nvrar_bench.datatypes import DTYPES
 
 PROTOCOLS = ("signal", "packet")

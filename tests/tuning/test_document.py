@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from nvrar_bench.backends.nvrar.table import MadeFor
+from nvrar_bench.backends.nvrar.tuning import MadeFor
 from nvrar_bench.tuning import document, schema
 from nvrar_bench.tuning.document import Choice, Document, MadeOn, Measured, encode
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nvrar_bench.backends.nvrar.table import Maker, Row
+from nvrar_bench.backends.nvrar.tuning import Maker, Row
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.tuning.document import encode

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import fields
 
-from nvrar_bench.backends.nvrar.layout import Layout
-from nvrar_bench.backends.nvrar.schedule import Schedule
+from nvrar_bench.backends.nvrar.layout import Layout, Schedule
 from nvrar_bench.devices.abi import POINTER, U64, CFailure
 
 MAX_STEPS = 16

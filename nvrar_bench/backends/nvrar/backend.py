@@ -9,13 +9,17 @@ from functools import lru_cache
 
 from nvrar_bench.backends.base import Array, Operation
 from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout, describe
-from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen, require_table_within
+from nvrar_bench.backends.nvrar.chooser import (
+    Chooser,
+    Chosen,
+    Launch,
+    Tunable,
+    require_table_within,
+)
 from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
-from nvrar_bench.backends.nvrar.layout import Layout, plan_layout
-from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
-from nvrar_bench.backends.nvrar.table import MadeFor, Maker
-from nvrar_bench.backends.nvrar.tunable import Tunable
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Launch, Tuning, require_within
+from nvrar_bench.backends.nvrar.layout import Layout, Schedule, plan_layout, plan_steps
+from nvrar_bench.backends.nvrar.limits import require_within
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, MadeFor, Maker, Tuning
 from nvrar_bench.devices.abi import CFailure
 from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.plan import Case

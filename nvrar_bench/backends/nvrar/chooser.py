@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from nvrar_bench.backends.nvrar.table import REACH, TuningTable
-from nvrar_bench.backends.nvrar.tuning import (
-    DEFAULT_RADIX,
-    Launch,
+from nvrar_bench.backends.base import Array, Backend, Operation
+from nvrar_bench.backends.nvrar.limits import (
+    BYTES_PER_THREAD,
+    CHUNK_ALIGNMENT,
     Limits,
-    Tuning,
-    choose,
     require_within,
 )
+from nvrar_bench.backends.nvrar.tuning import DEFAULT_RADIX, REACH, MadeFor, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
@@ -138,3 +138,85 @@ def require_table_within(table: TuningTable, limits: Limits) -> None:
                 f"{table.source}: the choice at {row.size_bytes} bytes ({row.shape}) cannot be "
                 f"launched here: {error}"
             ) from error
+
+
+class Tunable(Backend):
+    """What `nvrar-bench tune` asks of a backend.
+
+    Attributes:
+        chooser: what it allows, and what it chooses for itself.
+        made_for: what a table that is made here is good for; the same on all ranks.
+    """
+
+    chooser: Chooser
+    made_for: MadeFor
+
+    @abstractmethod
+    def prepare_as(self, chosen: Chosen, case: Case, send: Array, recv: Array) -> Operation:
+        """As `prepare`, launched as `chosen`; memory that it takes is taken by all ranks alike.
+
+        Raises:
+            UsageError: the device cannot hold such a launch; other ranks may not know.
+        """
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch of one rank; sizes in bytes.
+
+    `launch_class` is that of the kernel that runs it, None on CPUs.
+    """
+
+    blocks: int
+    threads: int
+    chunk_bytes: int
+    window_bytes: int
+    launch_class: int | None = None
+
+
+def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> Launch:
+    """Shape the launch for a message of `nbytes` on nodes of `group` ranks.
+
+    Raises:
+        UsageError: the user fixed something that the limits do not allow.
+    """
+    window = limits.window_bytes[protocol]
+    slice_bytes = -(-min(nbytes, window) // group)
+    blocks = tuning.blocks or _between(
+        1, -(-slice_bytes // limits.slice_per_block[protocol]), limits.blocks or limits.max_blocks
+    )
+    share = -(-slice_bytes // blocks)
+    chunk = tuning.chunk_bytes or _between(
+        limits.min_chunk_bytes, _aligned(share), limits.max_chunk_bytes
+    )
+    threads = tuning.threads or _threads(limits, protocol, blocks, min(share, chunk))
+    require_within(tuning, limits)
+    launch_class = limits.launch_class(protocol, blocks, threads)
+    return Launch(blocks, threads, chunk, window, launch_class)
+
+
+def _threads(limits: Limits, protocol: str, blocks: int, chunk: int) -> int:
+    """Twice as many where all find something in a chunk; fewer where blocks share multiprocessors.
+
+    Measured on an H200, for 8 ranks as 2 nodes of 4 with 16 blocks each, in us with 256 and with
+    512 threads (docs/measurements/2026-11-27-h200/variants/k-base.json and k-t512.json):
+
+        of a slice, for a block    2K           4K             8K             32K
+        signal                                  9.78   9.98    11.28  10.54   24.00  19.02
+        packet                     9.00  9.28   14.39  10.36   26.85  17.07   122.0  72.02
+    """
+    wide = limits.wide_threads
+    if wide and chunk >= wide * BYTES_PER_THREAD[protocol] and limits.holds(protocol, blocks, wide):
+        return wide
+    threads = limits.threads
+    while threads > limits.min_threads and not limits.holds(protocol, blocks, threads):
+        threads //= 2
+    return threads
+
+
+def _between(least: int, value: int, most: int) -> int:
+    return max(least, min(value, most))
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // CHUNK_ALIGNMENT) * CHUNK_ALIGNMENT

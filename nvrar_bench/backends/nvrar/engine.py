@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from nvrar_bench.backends.nvrar.arguments import CArguments
-from nvrar_bench.backends.nvrar.tuning import Launch, Limits
+from nvrar_bench.backends.nvrar.chooser import Launch
+from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.base import Block, Device
+from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.world import World
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,3 +105,27 @@ class Engine(ABC):
     ) -> NativeCall | None:
         """Return a C function that does what a launch does, where there is one."""
         return None
+
+
+if TYPE_CHECKING:
+    from nvrar_bench.devices.cuda.device import CudaDevice
+
+
+def engine_for(world: World, device: Device, mapped_nodes: bool = False) -> Engine:
+    """Open the engine for the ranks of `world` on `device`; see Tuning for `mapped_nodes`.
+
+    Raises:
+        Unavailable: what it needs is missing.
+    """
+    if isinstance(device, CpuDevice):
+        from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
+
+        if world.machines > 1:
+            from nvrar_bench.backends.nvrar.cpu import HostsEngine
+
+            return HostsEngine(device)
+        return EmulatedEngine(device) if world.virtual_ranks else HostEngine(device)
+    from nvrar_bench.backends.nvrar.cuda import LoopbackEngine, NvshmemEngine
+
+    gpu = cast("CudaDevice", device)
+    return LoopbackEngine(gpu) if world.virtual_ranks else NvshmemEngine(gpu, mapped_nodes)

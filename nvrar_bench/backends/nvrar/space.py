@@ -18,21 +18,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from nvrar_bench.backends.nvrar.chooser import Chooser
-from nvrar_bench.backends.nvrar.schedule import plan_steps
-from nvrar_bench.backends.nvrar.tuning import (
-    AUTOMATIC,
+from nvrar_bench.backends.nvrar.layout import plan_steps
+from nvrar_bench.backends.nvrar.limits import (
     BYTES_PER_THREAD,
-    DEFAULT_RADIX,
+    CHUNK_ALIGNMENT,
     Limits,
     require_within,
 )
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, DEFAULT_RADIX
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.plan import Case
 
 PROTOCOLS = ("signal", "packet")
 MOST_CHUNKS = 16
 MOST_DIRECT = 16
-_ALIGNMENT = 16  # of a chunk
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def _threads(limits: Limits, busy: int) -> list[int]:
 
 def _chunks(limits: Limits, share: int) -> list[int]:
     """One chunk for the whole share of a block, and powers of two below it."""
-    whole = -(-share // _ALIGNMENT) * _ALIGNMENT
+    whole = -(-share // CHUNK_ALIGNMENT) * CHUNK_ALIGNMENT
     largest = max(limits.min_chunk_bytes, min(whole, limits.max_chunk_bytes))
     smaller = _powers(limits.min_chunk_bytes, largest, limits.max_chunk_bytes)
     return sorted({largest, *(size for size in smaller if size * MOST_CHUNKS >= share)})

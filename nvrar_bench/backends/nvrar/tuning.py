@@ -1,16 +1,129 @@
-"""How a launch is shaped: blocks, threads, chunk and radix; what the user leaves open is chosen."""
+"""What the user fixed of a launch, and the tuning table: what was found to be best, by size."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
 
-from nvrar_bench.backends.nvrar.table import TuningTable
+from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import Case
+
+# A tuned size stands for sizes up to so many times larger or smaller; farther from all of them the
+# table has nothing to say.
+REACH = 2
+
+
+@dataclass(frozen=True)
+class MadeFor:
+    """What a launch must fit: a table made for one is refused by another."""
+
+    device: str
+    arch: str  # of the GPUs, such as sm_90, or of the CPUs
+    fabric: str
+    nodes: int
+    ranks_per_node: int
+    virtual_nodes: bool
+    ranks_per_device: int  # more than 1 where GPUs are shared
+
+    def differences(self, here: MadeFor) -> Iterator[str]:
+        """Name what differs, and both values."""
+        for field in fields(self):
+            there, mine = getattr(self, field.name), getattr(here, field.name)
+            if there != mine:
+                yield f"{field.name} {_word(there)} there, {_word(mine)} here"
+
+
+def _word(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What a launch was tuned on: another one makes it doubtful, not wrong."""
+
+    processor: str  # the model of GPU or CPU
+    kernels_sha256: str
+
+    def doubts(self, here: Maker) -> Iterator[str]:
+        """Say what has changed."""
+        if self.processor != here.processor:
+            yield f"tuning: the table was made on {self.processor}, this is {here.processor}"
+        if self.kernels_sha256 != here.kernels_sha256:
+            yield "tuning: the kernels are not those that the table was made with: tune again"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The launch at one size."""
+
+    dtype: str
+    op: str
+    buffers: str
+    size_bytes: int
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class TuningTable:
+    """Rows, and what they are good for. `source` is how messages call it: option and path."""
+
+    source: str
+    path: str
+    sha256: str
+    made_for: MadeFor
+    maker: Maker
+    rows: tuple[Row, ...]
+
+    def require_made_for(self, here: MadeFor) -> None:
+        """Refuse another topology, device or fabric.
+
+        Raises:
+            UsageError: naming the table and all that differs.
+        """
+        found = list(self.made_for.differences(here))
+        if found:
+            raise UsageError(
+                f"{self.source} was made for something else: {'; '.join(found)}; allowed: a table "
+                "that `nvrar-bench tune` makes here"
+            )
+
+    def row(self, case: Case) -> Row | None:
+        """Return what to launch `case` with: the tuned size that is nearest in log scale.
+
+        None where no tuned size lies within a factor of REACH, or none is of these buffers and of
+        a dtype of this width.
+        """
+        rows = self._alike(case)
+        nearest = min(rows, key=lambda row: (_apart(row, case), row.size_bytes), default=None)
+        return nearest if nearest and _apart(nearest, case) <= REACH else None
+
+    def _alike(self, case: Case) -> list[Row]:
+        """Of those that move elements of this width: of this dtype and op, if there are any."""
+        width = DTYPES[case.dtype].itemsize
+        rows = [
+            row
+            for row in self.rows
+            if row.buffers == case.buffers and DTYPES[row.dtype].itemsize == width
+        ]
+        best = max((_kinship(row, case) for row in rows), default=None)
+        kin = [row for row in rows if _kinship(row, case) == best]
+        return [row for row in kin if (row.dtype, row.op) == (kin[0].dtype, kin[0].op)]
+
+
+def _kinship(row: Row, case: Case) -> tuple[bool, bool]:
+    return row.dtype == case.dtype, row.op == case.op
+
+
+def _apart(row: Row, case: Case) -> float:
+    """How many times the one is larger than the other."""
+    sizes = row.size_bytes, case.size_bytes
+    return max(sizes) / max(1, min(sizes))
+
 
 DEFAULT_RADIX = 2  # recursive doubling, as published
-_ALIGNMENT = 16  # of a chunk, in bytes: a slice is cut on such boundaries
-# What a thread handles at a time: a 16-byte load of a slice, or a unit of packets.
-BYTES_PER_THREAD = {"signal": 16, "packet": 8}
 
 
 @dataclass(frozen=True)
@@ -45,134 +158,3 @@ class Tuning:
 
 
 AUTOMATIC = Tuning()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one fabric on one device allows and starts from.
-
-    `slice_per_block` is how much of a slice, in bytes, keeps one block busy, by protocol.
-    `multiprocessors` are a rank's share of its GPU, and `classes` the launch classes that kernels
-    are built for, by protocol; on CPUs there are neither.
-    """
-
-    max_blocks: int
-    max_threads: int
-    threads: int  # where the user leaves them open
-    min_chunk_bytes: int
-    max_chunk_bytes: int
-    window_bytes: dict[str, int]
-    slice_per_block: dict[str, int]
-    min_threads: int = 1
-    blocks: int | None = None  # at most, where the user leaves them open; else max_blocks
-    wide_threads: int | None = None  # where they are open and all of so many have work
-    multiprocessors: int = 0
-    classes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-
-    def launch_class(self, protocol: str, blocks: int, threads: int) -> int | None:
-        """Return the smallest class that holds such a launch; None on CPUs.
-
-        Raises:
-            UsageError: none does.
-        """
-        if not self.classes:
-            return None
-        if not self.holds(protocol, blocks, threads):
-            most = max(self.classes[protocol])
-            raise UsageError(
-                f"--threads {threads}: {protocol} runs at most {most} threads on a multiprocessor; "
-                f"allowed with --blocks {blocks}: up to {most // self._side_by_side(blocks)}"
-            )
-        needed = self._side_by_side(blocks) * threads
-        return min(one for one in self.classes[protocol] if needed <= one)
-
-    def holds(self, protocol: str, blocks: int, threads: int) -> bool:
-        """Whether kernels are built for such a launch."""
-        if not self.classes:
-            return True
-        return self._side_by_side(blocks) * threads <= max(self.classes[protocol])
-
-    def _side_by_side(self, blocks: int) -> int:
-        """How many blocks a multiprocessor holds: all run at once."""
-        return -(-blocks // self.multiprocessors)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A launch of one rank; sizes in bytes.
-
-    `launch_class` is that of the kernel that runs it, None on CPUs.
-    """
-
-    blocks: int
-    threads: int
-    chunk_bytes: int
-    window_bytes: int
-    launch_class: int | None = None
-
-
-def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> Launch:
-    """Shape the launch for a message of `nbytes` on nodes of `group` ranks.
-
-    Raises:
-        UsageError: the user fixed something that the limits do not allow.
-    """
-    window = limits.window_bytes[protocol]
-    slice_bytes = -(-min(nbytes, window) // group)
-    blocks = tuning.blocks or _between(
-        1, -(-slice_bytes // limits.slice_per_block[protocol]), limits.blocks or limits.max_blocks
-    )
-    share = -(-slice_bytes // blocks)
-    chunk = tuning.chunk_bytes or _between(
-        limits.min_chunk_bytes, _aligned(share), limits.max_chunk_bytes
-    )
-    threads = tuning.threads or _threads(limits, protocol, blocks, min(share, chunk))
-    require_within(tuning, limits)
-    launch_class = limits.launch_class(protocol, blocks, threads)
-    return Launch(blocks, threads, chunk, window, launch_class)
-
-
-def _threads(limits: Limits, protocol: str, blocks: int, chunk: int) -> int:
-    """Twice as many where all find something in a chunk; fewer where blocks share multiprocessors.
-
-    Measured on an H200, for 8 ranks as 2 nodes of 4 with 16 blocks each, in us with 256 and with
-    512 threads (docs/measurements/2026-11-27-h200/variants/k-base.json and k-t512.json):
-
-        of a slice, for a block    2K           4K             8K             32K
-        signal                                  9.78   9.98    11.28  10.54   24.00  19.02
-        packet                     9.00  9.28   14.39  10.36   26.85  17.07   122.0  72.02
-    """
-    wide = limits.wide_threads
-    if wide and chunk >= wide * BYTES_PER_THREAD[protocol] and limits.holds(protocol, blocks, wide):
-        return wide
-    threads = limits.threads
-    while threads > limits.min_threads and not limits.holds(protocol, blocks, threads):
-        threads //= 2
-    return threads
-
-
-def require_within(tuning: Tuning, limits: Limits) -> None:
-    """Refuse what the limits do not allow.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
-    _require("--blocks", tuning.blocks, 1, limits.max_blocks)
-    _require("--threads", tuning.threads, limits.min_threads, limits.max_threads)
-    _require("--chunk", tuning.chunk_bytes, limits.min_chunk_bytes, limits.max_chunk_bytes)
-    if tuning.chunk_bytes and tuning.chunk_bytes % _ALIGNMENT:
-        raise UsageError(f"--chunk {tuning.chunk_bytes}: allowed: a multiple of {_ALIGNMENT} bytes")
-
-
-def _require(option: str, value: int | None, least: int, most: int) -> None:
-    if value is not None and not least <= value <= most:
-        allowed = f"{least} to {most}" if least < most else f"{least}"
-        raise UsageError(f"{option} {value}: allowed here: {allowed}")
-
-
-def _between(least: int, value: int, most: int) -> int:
-    return max(least, min(value, most))
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT

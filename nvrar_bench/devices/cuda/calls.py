@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from nvrar_bench.errors import NvrarBenchError, Unavailable
@@ -74,3 +76,47 @@ def load_calls() -> Calls:
     except ImportError as error:
         what = f"cuda-python cannot be imported ({error})"
         raise Unavailable(Problem(what, "pip install 'nvrar-bench[cuda13]'")) from error
+
+
+_MPS_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY"
+_MPS_PIPES = "/tmp/nvidia-mps"  # noqa: S108 - where the daemon listens; nothing is written there
+# What a process that has launched nothing gets of a server that another client left in fault.
+_LEFT_BY_ANOTHER = (
+    "CUDA_ERROR_LAUNCH_FAILED", "CUDA_ERROR_LAUNCH_TIMEOUT", "CUDA_ERROR_ILLEGAL_ADDRESS",
+    "CUDA_ERROR_UNKNOWN",
+)  # fmt: skip
+MPS_RESTART = "echo quit | nvidia-cuda-mps-control; nvidia-cuda-mps-control -d"
+
+
+def mps_is_on() -> bool:
+    """Whether a daemon of MPS listens, or did before it died: then the driver asks for it."""
+    return Path(os.environ.get(_MPS_VARIABLE) or _MPS_PIPES).is_dir()
+
+
+def mps_problem(calls: Calls) -> Problem | None:
+    """Say so if the server of MPS is in fault: make a context and give it back, as a run would.
+
+    Without MPS nothing is made.
+    """
+    if not mps_is_on():
+        return None
+    try:
+        calls.cuInit(0)
+        device = calls.cuDeviceGet(0)
+        calls.cuDevicePrimaryCtxRetain(device)
+        calls.cuDevicePrimaryCtxRelease(device)
+    except CudaError as error:
+        return mps_fault(error)
+    return None
+
+
+def mps_fault(error: CudaError) -> Problem | None:
+    """Explain the error of a first call, if the server of MPS is at the bottom of it."""
+    if not mps_is_on():
+        return None
+    if not error.name.startswith("CUDA_ERROR_MPS_") and error.name not in _LEFT_BY_ANOTHER:
+        return None
+    return Problem(
+        f"the MPS server is in fault, as it is after a rank was killed ({error})",
+        f"start it again: {MPS_RESTART}",
+    )

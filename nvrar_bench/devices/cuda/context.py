@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nvrar_bench.devices.cuda.calls import Calls
+from nvrar_bench.devices.cuda.calls import Calls, CudaError
 from nvrar_bench.devices.cuda.driver import Gpu
 from nvrar_bench.errors import TimedOut, UsageError
 
@@ -128,3 +130,84 @@ class GpuContext:
         self.calls.cuEventDestroy(self._drained)
         self.calls.cuStreamDestroy(self._stream)
         self.calls.cuDevicePrimaryCtxRelease(self._device)
+
+
+# The gate and the guard of the run come first: they know who is late.
+_EXTRA_S = 5.0
+_WORD_BYTES = 8
+
+
+class Hold:
+    """Stops the stream until the host lets it go. Two words of host memory that the GPU maps."""
+
+    def __init__(self, context: GpuContext, cubin: bytes) -> None:
+        cu = context.calls
+        self._context, self._ticket = context, 0
+        self._memory = int(cu.cuMemHostAlloc(2 * _WORD_BYTES, cu.CU_MEMHOSTALLOC_DEVICEMAP))
+        self._mapped = int(cu.cuMemHostGetDevicePointer(self._memory, 0))
+        self._released = ctypes.c_uint64.from_address(self._memory)
+        self._expired = ctypes.c_uint64.from_address(self._memory + _WORD_BYTES)
+        self._released.value = self._expired.value = 0
+        self._timeout_ns = int((context.timeout + _EXTRA_S) * 1e9)
+        self._kernel = context.load(cubin, "nvrar_hold")
+
+    def enqueue(self) -> None:
+        """What is enqueued from here on waits for `release`."""
+        self._ticket += 1
+        self._context.launch(
+            self._kernel, 1, 1, self._mapped, self._mapped + _WORD_BYTES, self._ticket,
+            self._timeout_ns,
+        )  # fmt: skip
+
+    def release(self) -> None:
+        """Let the stream go on."""
+        self._released.value = self._ticket
+
+    def require_kept(self) -> None:
+        """Refuse a sample that began before it was released; call it when the stream has run.
+
+        Raises:
+            TimedOut: the hold passed its deadline first.
+        """
+        if self._expired.value == self._ticket:
+            raise TimedOut(
+                f"{self._context.who}: the start was not released in {self._timeout_ns / 1e9:g} s"
+            )
+
+    def close(self) -> None:
+        """Give the host memory back."""
+        self._context.calls.cuMemFreeHost(self._memory)
+
+
+class Graph:
+    """`calls` calls of `launch`, captured once and launched as one."""
+
+    def __init__(self, context: GpuContext, launch: Callable[[], None], calls: int) -> None:
+        self._cu, self._stream = context.calls, context.stream_handle
+        graph = self._capture(launch, calls)
+        try:
+            self._executable = self._cu.cuGraphInstantiate(graph, 0)
+        finally:
+            self._cu.cuGraphDestroy(graph)
+        self._cu.cuGraphUpload(self._executable, self._stream)
+
+    def _capture(self, launch: Callable[[], None], calls: int) -> Any:
+        # Relaxed: libraries may allocate while they enqueue.
+        mode = self._cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        self._cu.cuStreamBeginCapture(self._stream, mode)
+        try:
+            for _ in range(calls):
+                launch()
+        except BaseException:
+            with contextlib.suppress(CudaError):  # what broke the capture says more
+                self._cu.cuStreamEndCapture(self._stream)
+            raise
+        return self._cu.cuStreamEndCapture(self._stream)
+
+    def launch(self) -> None:
+        """Enqueue all of them."""
+        self._cu.cuGraphLaunch(self._executable, self._stream)
+
+    def close(self) -> None:
+        """Forget them."""
+        self._cu.cuGraphExecDestroy(self._executable)

@@ -14,12 +14,10 @@ from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import Calls, load_calls
 from nvrar_bench.devices.cuda.context import GpuContext, LoadedKernel
-from nvrar_bench.devices.cuda.elements import ElementKernels
+from nvrar_bench.devices.cuda.elements import ElementKernels, ProblemMaker, Verifier
 from nvrar_bench.devices.cuda.memory import Block, GpuMemory, Heap
 from nvrar_bench.devices.cuda.placement import GpuPlacement
-from nvrar_bench.devices.cuda.problems import ProblemMaker
 from nvrar_bench.devices.cuda.timing import Timer
-from nvrar_bench.devices.cuda.verify import Verifier
 from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import Unavailable

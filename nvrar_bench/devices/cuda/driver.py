@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench.devices.cuda import mps
-from nvrar_bench.devices.cuda.calls import Calls, CudaError, load_calls
+from nvrar_bench.devices.cuda.calls import Calls, CudaError, load_calls, mps_fault
 from nvrar_bench.errors import NvrarBenchError, Unavailable
 from nvrar_bench.problem import Problem, told
 
@@ -220,7 +219,7 @@ def missing_gpu(calls: Calls) -> str | None:
         visible = int(calls.cuDeviceGetCount())
     except CudaError as error:
         if error.name not in ("CUDA_ERROR_NO_DEVICE", "CUDA_ERROR_INVALID_DEVICE"):
-            return mps.fault(error) or f"the CUDA driver does not start: {error}"
+            return mps_fault(error) or f"the CUDA driver does not start: {error}"
         visible = 0
     return None if visible else none_visible(os.environ.get(_VISIBLE))
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.abi import POINTER, U64
+from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.context import GpuContext, LoadedKernel
+from nvrar_bench.devices.cuda.memory import GpuMemory
+from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import Elements
+from nvrar_bench.verify import CheckResult, Expected, Findings, Formula, Problem, check, poison
 
 _THREADS = 256
 _BLOCKS_PER_SM = 8
@@ -41,3 +54,210 @@ class ElementKernels:
             self._cubins[dtype] = self._build(Elements(dtype))
         kernel = self._loaded[dtype, entry] = self._context.load(self._cubins[dtype], entry)
         return kernel
+
+
+_DOUBLE = np.dtype(np.float64)
+_FORMULAS_KEPT = 2  # inputs and results of a problem, one after the other
+
+
+class CFormula(ctypes.Structure):
+    """struct Formula of kernels/problem.cuh."""
+
+    _fields_ = [
+        *(
+            (field.name, ctypes.c_double if field.type == "float" else U64)
+            for field in fields(Formula)
+        ),
+        ("choice", POINTER),
+    ]
+
+    @classmethod
+    def of(cls, formula: Formula, choice: int) -> CFormula:
+        """Copy `formula`; its choices lie at address `choice`."""
+        names = [field.name for field in fields(Formula) if field.name != "choices"]
+        values = {name: getattr(formula, name) for name in names}
+        return cls(**values, choices=len(formula.choices), choice=choice)
+
+
+class ProblemMaker:
+    """Makes the elements of problems on one GPU, in stream order.
+
+    They are those that `Problem` makes on the host; a float64 reference and its tolerance may
+    differ in the last bit.
+    """
+
+    def __init__(self, memory: GpuMemory, kernels: ElementKernels) -> None:
+        self._memory, self._kernels = memory, kernels
+        self._formula = lru_cache(_FORMULAS_KEPT)(self._make_formula)
+
+    def inputs(self, problem: Problem, ranks: Sequence[int], count: int) -> DeviceArray:
+        """What each of `ranks` sends, which follow each other; shape (count,), or (rows, count)."""
+        made = self._memory.empty(count, DTYPES[problem.dtype].numpy, len(ranks))
+        if count:
+            self._kernels.launch(
+                problem.dtype, f"nvrar_inputs_{problem.dtype}", count, made.address,
+                after=(made.pitch, made.rows, self._formula(problem.formula).address, ranks[0]),
+            )  # fmt: skip
+        return made
+
+    def expected(self, problem: Problem, count: int) -> Expected:
+        """What every rank must hold; its arrays lie in GPU memory."""
+        kind = _DOUBLE if problem.is_tolerant else np.dtype(DTYPES[problem.dtype].numpy)
+        value = self._memory.empty(count, kind)
+        tolerance = self._memory.empty(count, kind) if problem.is_tolerant else None
+        entry = "reference" if tolerance else "expected"
+        made = [value.address] + ([tolerance.address] if tolerance else [])
+        if count:
+            self._kernels.launch(
+                problem.dtype, f"nvrar_{entry}_{problem.dtype}", count, *made,
+                after=(self._formula(problem.formula).address,),
+            )  # fmt: skip
+        return Expected(value, tolerance, problem.mode_used)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._formula.cache_clear()
+
+    def _make_formula(self, formula: Formula) -> DeviceArray:
+        """A CFormula in GPU memory, with its choices behind it."""
+        choices = np.array(formula.choices, np.uint64).tobytes()
+        kept = self._memory.empty(ctypes.sizeof(CFormula) + len(choices), np.uint8)
+        there = bytes(CFormula.of(formula, kept.address + ctypes.sizeof(CFormula)))
+        self._memory.write(kept, np.frombuffer(there + choices, np.uint8))
+        return kept
+
+
+_PATTERN_BYTES = 8
+_VERDICT = np.dtype([(field, np.uint64) for field in ("wrong", "nearest", "damaged")])
+
+
+def pattern_of(dtype: np.dtype[Any]) -> int:
+    """The 8 bytes, as a number, that fill memory with what verify.poison writes."""
+    element = np.empty(1, dtype)
+    poison(element)
+    repeated = element.tobytes() * (_PATTERN_BYTES // dtype.itemsize)
+    return int.from_bytes(repeated, "little")
+
+
+def check_entry(dtype: np.dtype[Any], tolerant: bool) -> str:
+    """The name of the kernel that compares elements of `dtype`."""
+    return f"nvrar_check_{'rounding' if tolerant else 'exact'}_{_name_of(dtype)}"
+
+
+class Verifier:
+    """Spoils and checks arrays of `rows` rows at most, on one GPU."""
+
+    def __init__(self, memory: GpuMemory, kernels: ElementKernels, rows: int) -> None:
+        self._memory, self._kernels = memory, kernels
+        self._verdicts = memory.keep(np.zeros(rows, _VERDICT))
+
+    def spoil(self, output: DeviceArray, around: Sequence[DeviceArray], poison: bool) -> None:
+        """As verify.poison and verify.write_canary, in stream order."""
+        nbytes = output.nbytes if poison else 0
+        pattern = pattern_of(output.dtype)
+        self._kernels.launch(
+            _name_of(output.dtype), "nvrar_spoil", nbytes, output.address,
+            after=(output.pitch, output.rows, pattern, *_bytes_around(around)),
+        )  # fmt: skip
+
+    def check(
+        self,
+        received: DeviceArray,
+        expected: Expected,
+        around: Sequence[DeviceArray],
+        ranks: Sequence[int],
+    ) -> Findings:
+        """As verify.check and verify.canary_intact, in every row, when all before has run.
+
+        Raises:
+            UsageError: what is expected is shorter than what came, or of another dtype.
+        """
+        _demand_comparable(received, expected)
+        verdicts = self._judge(received, expected, around)
+        rows = [_single_row(received, row) for row in range(received.rows)]
+        results = [
+            self._result(row, expected, rank, verdict)
+            for row, rank, verdict in zip(rows, ranks, verdicts, strict=True)
+        ]
+        return Findings(results, not verdicts["damaged"].any())
+
+    def _judge(
+        self, received: DeviceArray, expected: Expected, around: Sequence[DeviceArray]
+    ) -> npt.NDArray[Any]:
+        """All rows in one launch."""
+        known = [one for one in (expected.value, expected.tolerance) if one is not None]
+        verdicts = self._verdicts[: received.rows]
+        self._memory.zero(verdicts.address, verdicts.nbytes)
+        self._kernels.launch(
+            _name_of(received.dtype),
+            check_entry(received.dtype, expected.tolerance is not None), received.count,
+            received.address,
+            after=(
+                received.pitch, received.rows, *(_on_gpu(one).address for one in known),
+                verdicts.address, *_bytes_around(around),
+            ),
+        )  # fmt: skip
+        return self._memory.to_host(verdicts)
+
+    def _result(
+        self, received: DeviceArray, expected: Expected, rank: int, verdict: npt.NDArray[Any]
+    ) -> CheckResult:
+        count, wrong = received.count, int(verdict["wrong"])
+        if not wrong:
+            return CheckResult("passed", expected.mode, count, 0, None)
+        index = int(~verdict["nearest"])
+        first = self._first_wrong(received, expected, index, rank)
+        return CheckResult("failed", expected.mode, count, wrong, first)
+
+    def _first_wrong(
+        self, received: DeviceArray, expected: Expected, index: int, rank: int
+    ) -> dict[str, int | float | str] | None:
+        """That one element goes through the host's check, which words the finding."""
+        tolerance = expected.tolerance
+        at_index = Expected(
+            self._element(_on_gpu(expected.value), index),
+            None if tolerance is None else self._element(_on_gpu(tolerance), index),
+            expected.mode,
+        )
+        found = check(self._element(received, index), at_index, 1, rank).first_wrong
+        return {**found, "index": index} if found else None
+
+    def _element(self, array: DeviceArray, index: int) -> npt.NDArray[Any]:
+        return self._memory.to_host(array[index : index + 1])
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        del self._verdicts
+
+
+def _name_of(dtype: np.dtype[Any]) -> str:
+    return next(row.name for row in DTYPES.values() if row.numpy == dtype)
+
+
+def _bytes_around(around: Sequence[DeviceArray]) -> tuple[int, int, int]:
+    """What kernels are told of the views before and behind an output: addresses and length."""
+    if not around:
+        return 0, 0, 0
+    front, behind = around
+    return front.address, behind.address, front.nbytes
+
+
+def _single_row(array: DeviceArray, row: int) -> DeviceArray:
+    return DeviceArray(array.row(row), array.count, array.dtype, owner=array)
+
+
+def _on_gpu(array: Any) -> DeviceArray:
+    """What `expected` of the device returned, and not what a Problem makes on the host."""
+    if not isinstance(array, DeviceArray):
+        raise UsageError(f"what is expected is a {type(array).__name__}; it must lie in GPU memory")
+    return array
+
+
+def _demand_comparable(received: DeviceArray, expected: Expected) -> None:
+    value = _on_gpu(expected.value)
+    if received.count > value.count:
+        raise UsageError(
+            f"count is {received.count}; allowed: 0 to {value.count}, what there is to compare"
+        )
+    if expected.tolerance is None and received.dtype != value.dtype:
+        raise UsageError(f"received {received.dtype}; allowed: {value.dtype}")

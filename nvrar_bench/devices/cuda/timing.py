@@ -24,9 +24,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from nvrar_bench.devices.cuda.context import GpuContext
-from nvrar_bench.devices.cuda.graph import Graph
-from nvrar_bench.devices.cuda.hold import Hold
+from nvrar_bench.devices.cuda.context import GpuContext, Graph, Hold
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import UsageError

@@ -8,9 +8,14 @@ import pytest
 
 from nvrar_bench.backends.nvrar.arguments import CLayout
 from nvrar_bench.backends.nvrar.cpu import HostEngine
-from nvrar_bench.backends.nvrar.layout import PARITIES, Layout, plan_layout
-from nvrar_bench.backends.nvrar.schedule import Schedule, plan_steps
-from nvrar_bench.backends.nvrar.sizes import gpu_limits, staging_bytes
+from nvrar_bench.backends.nvrar.layout import (
+    PARITIES,
+    Layout,
+    Schedule,
+    plan_layout,
+    plan_steps,
+)
+from nvrar_bench.backends.nvrar.limits import gpu_limits, staging_bytes
 
 WINDOW_BYTES = HostEngine.limits.window_bytes
 CHUNK_BYTES = HostEngine.limits.max_chunk_bytes

@@ -8,7 +8,7 @@ from math import prod
 import pytest
 
 from nvrar_bench.backends.nvrar.arguments import MAX_STEPS, SLICE_ALIGNMENT, CArguments
-from nvrar_bench.backends.nvrar.schedule import LARGEST_RADIX, Schedule, plan_steps
+from nvrar_bench.backends.nvrar.layout import LARGEST_RADIX, Schedule, plan_steps
 
 NODES = range(1, 65)
 RADICES = (2, 3, 4, 8, 64)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from nvrar_bench.backends.nvrar.chooser import Chooser
 from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
-from nvrar_bench.backends.nvrar.schedule import plan_steps
-from nvrar_bench.backends.nvrar.sizes import gpu_limits
+from nvrar_bench.backends.nvrar.layout import plan_steps
+from nvrar_bench.backends.nvrar.limits import gpu_limits
 from nvrar_bench.backends.nvrar.space import MOST_CHUNKS, MOST_DIRECT, Space
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC
 from nvrar_bench.errors import UsageError

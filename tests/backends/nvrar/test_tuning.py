@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nvrar_bench.backends.nvrar.chooser import choose
 from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
-from nvrar_bench.backends.nvrar.sizes import gpu_limits
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Limits, Tuning, choose, require_within
+from nvrar_bench.backends.nvrar.limits import Limits, gpu_limits, require_within
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.errors import UsageError
 
 GPU = Limits(

@@ -6,7 +6,7 @@ import pytest
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.device import build_cubin
-from nvrar_bench.devices.cuda.verify import check_entry
+from nvrar_bench.devices.cuda.elements import check_entry
 from nvrar_bench.toolchain import cuda
 from nvrar_bench.toolchain.kernel import CudaGate, Elements
 

@@ -113,7 +113,7 @@ def test_a_rank_that_is_late_is_named_and_nothing_runs_afterwards(nvrar):
 
 
 def _launch(operation):
-    from nvrar_bench.backends.nvrar.tuning import Launch
+    from nvrar_bench.backends.nvrar.chooser import Launch
 
     seat = operation.seats[0]
     return Launch(int(seat.blocks), 32, int(seat.chunk_bytes), int(seat.window_bytes))

@@ -6,8 +6,7 @@ import pytest
 from fake_driver import CUresult, FakeDriver
 
 from nvrar_bench.devices.cuda import driver as driver_module
-from nvrar_bench.devices.cuda import mps
-from nvrar_bench.devices.cuda.calls import Calls
+from nvrar_bench.devices.cuda.calls import Calls, mps_problem
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def on(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["CUDA_ERROR_LAUNCH_FAILED", "CUDA_ERROR_MPS_RPC_FAILURE"])
 def test_a_server_in_fault_is_told_with_the_commands_that_start_it_again(on, driver, name):
     driver.fail["cuDevicePrimaryCtxRetain"] = CUresult[name]
-    problem = mps.problem(Calls(driver))
+    problem = mps_problem(Calls(driver))
     assert "MPS server is in fault" in problem.what
     assert f"cuDevicePrimaryCtxRetain failed: {name}" in problem.what
     assert "echo quit | nvidia-cuda-mps-control; nvidia-cuda-mps-control -d" in problem.fix
@@ -32,19 +31,19 @@ def test_a_driver_that_does_not_start_for_it(on, driver):
 
 
 def test_a_server_that_works_keeps_no_context(on, driver):
-    assert mps.problem(Calls(driver)) is None
+    assert mps_problem(Calls(driver)) is None
     contexts = ("cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease")
     assert driver.calls(*contexts) == list(contexts)
 
 
 def test_other_errors_are_not_its_fault(on, driver):
     driver.fail["cuDevicePrimaryCtxRetain"] = CUresult.CUDA_ERROR_OUT_OF_MEMORY
-    assert mps.problem(Calls(driver)) is None
+    assert mps_problem(Calls(driver)) is None
 
 
 def test_without_mps_nothing_is_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "none"))
     fake = FakeDriver()
     fake.fail["cuDevicePrimaryCtxRetain"] = CUresult.CUDA_ERROR_LAUNCH_FAILED
-    assert mps.problem(Calls(fake)) is None
+    assert mps_problem(Calls(fake)) is None
     assert fake.log == []

@@ -9,9 +9,9 @@ import pytest
 
 from nvrar_bench.backends.nvrar.arguments import CArguments
 from nvrar_bench.backends.nvrar.backend import require_mapped
+from nvrar_bench.backends.nvrar.chooser import Launch
 from nvrar_bench.backends.nvrar.cuda import NvshmemEngine
-from nvrar_bench.backends.nvrar.engines import engine_for
-from nvrar_bench.backends.nvrar.tuning import Launch
+from nvrar_bench.backends.nvrar.engine import engine_for
 from nvrar_bench.toolchain.kernel import Kernel
 
 RANKS, RANK = 6, 3

@@ -146,7 +146,7 @@ class Jobs {
         }
     }
 
-    // Of those that are expected in a window, or sent: as nvrar_bench/backends/nvrar/hosts.py has it.
+    // Of those that are expected in a window, or sent: as nvrar_bench/backends/nvrar/cpu.py has it.
     u64 request_bytes() const {
         u64 count = 0;
         for (u64 c = 0; c < job.call_count; ++c) {

@@ -1,0 +1,151 @@
+"""What a fabric on a device allows of launches, and what they start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from nvrar_bench.backends.nvrar.layout import plan_layout, plan_steps
+from nvrar_bench.backends.nvrar.tuning import Tuning
+from nvrar_bench.errors import UsageError
+from nvrar_bench.toolchain.kernel import launch_classes
+
+CHUNK_ALIGNMENT = 16  # of a chunk, in bytes: a slice is cut on such boundaries
+# What a thread handles at a time: a 16-byte load of a slice, or a unit of packets.
+BYTES_PER_THREAD = {"signal": 16, "packet": 8}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one fabric on one device allows and starts from.
+
+    `slice_per_block` is how much of a slice, in bytes, keeps one block busy, by protocol.
+    `multiprocessors` are a rank's share of its GPU, and `classes` the launch classes that kernels
+    are built for, by protocol; on CPUs there are neither.
+    """
+
+    max_blocks: int
+    max_threads: int
+    threads: int  # where the user leaves them open
+    min_chunk_bytes: int
+    max_chunk_bytes: int
+    window_bytes: dict[str, int]
+    slice_per_block: dict[str, int]
+    min_threads: int = 1
+    blocks: int | None = None  # at most, where the user leaves them open; else max_blocks
+    wide_threads: int | None = None  # where they are open and all of so many have work
+    multiprocessors: int = 0
+    classes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def launch_class(self, protocol: str, blocks: int, threads: int) -> int | None:
+        """Return the smallest class that holds such a launch; None on CPUs.
+
+        Raises:
+            UsageError: none does.
+        """
+        if not self.classes:
+            return None
+        if not self.holds(protocol, blocks, threads):
+            most = max(self.classes[protocol])
+            raise UsageError(
+                f"--threads {threads}: {protocol} runs at most {most} threads on a multiprocessor; "
+                f"allowed with --blocks {blocks}: up to {most // self._side_by_side(blocks)}"
+            )
+        needed = self._side_by_side(blocks) * threads
+        return min(one for one in self.classes[protocol] if needed <= one)
+
+    def holds(self, protocol: str, blocks: int, threads: int) -> bool:
+        """Whether kernels are built for such a launch."""
+        if not self.classes:
+            return True
+        return self._side_by_side(blocks) * threads <= max(self.classes[protocol])
+
+    def _side_by_side(self, blocks: int) -> int:
+        """How many blocks a multiprocessor holds: all run at once."""
+        return -(-blocks // self.multiprocessors)
+
+
+def require_within(tuning: Tuning, limits: Limits) -> None:
+    """Refuse what the limits do not allow.
+
+    Raises:
+        UsageError: naming the option, the value and what is allowed.
+    """
+    _require("--blocks", tuning.blocks, 1, limits.max_blocks)
+    _require("--threads", tuning.threads, limits.min_threads, limits.max_threads)
+    _require("--chunk", tuning.chunk_bytes, limits.min_chunk_bytes, limits.max_chunk_bytes)
+    if tuning.chunk_bytes and tuning.chunk_bytes % CHUNK_ALIGNMENT:
+        raise UsageError(
+            f"--chunk {tuning.chunk_bytes}: allowed: a multiple of {CHUNK_ALIGNMENT} bytes"
+        )
+
+
+def _require(option: str, value: int | None, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        allowed = f"{least} to {most}" if least < most else f"{least}"
+        raise UsageError(f"{option} {value}: allowed here: {allowed}")
+
+
+MOST_BLOCKS = 64  # of a rank, where nobody asks for more; a second one beside each is allowed
+_SIDE_BY_SIDE = 2  # blocks on a multiprocessor
+
+# Windows so large that a sweep's messages are one each; staging memory grows with them.
+_WINDOW_BYTES = {"signal": 4 << 20, "packet": 2 << 20}
+_THREADS = 256
+_WIDE_THREADS = 512
+_MIN_THREADS = 32  # NVSHMEM's block-wide calls count on a whole warp
+
+# One 16-byte load for each thread of a block, or a unit of packets of every slice for every second
+# one: a GPU has more multiprocessors than small messages can use, and what threads do one after the
+# other adds up.
+_SLICE_PER_BLOCK = {"signal": 4 << 10, "packet": 1 << 10}
+
+
+def gpu_limits(multiprocessors: int, fabric: str, arch: str) -> Limits:
+    """Limits of a rank whose share of a GPU is `multiprocessors`, which may be 0.
+
+    512 threads have been measured on loopback and sm_90 alone: only there are they chosen unasked.
+    """
+    share = max(1, multiprocessors)
+    blocks = min(MOST_BLOCKS, share)
+    classes = launch_classes(fabric, arch)
+    is_measured = (fabric, arch) == ("loopback", "sm_90")
+    return Limits(
+        max_blocks=_SIDE_BY_SIDE * blocks, max_threads=max(map(max, classes.values())),
+        threads=_THREADS, min_chunk_bytes=1 << 10, max_chunk_bytes=256 << 10,
+        window_bytes=_WINDOW_BYTES, slice_per_block=_SLICE_PER_BLOCK, min_threads=_MIN_THREADS,
+        blocks=blocks, wide_threads=_WIDE_THREADS if is_measured else None,
+        multiprocessors=share, classes=classes,
+    )  # fmt: skip
+
+
+# Up to which `auto` takes packets: 2K of a slice are a unit for each of a block's 256 threads.
+_PACKET_BLOCK_BYTES = 2 << 10
+_PACKET_SLICE_BYTES = 64 << 10
+_PACKET_SLICE_BYTES_OF_A_NODE = 8 << 10
+
+
+def packets_up_to(limits: Limits, fabric: str, nodes: int) -> int:
+    """Up to which slice `auto` takes packets, in bytes.
+
+    On an H200 packets won while a block had 2K of a slice, up to slices of 64K, save in one node
+    over NVSHMEM: there they lost at every slice that was measured, from 16K on. docs/tuning.md has
+    the points.
+    """
+    if fabric == "nvshmem" and nodes == 1:
+        return _PACKET_SLICE_BYTES_OF_A_NODE
+    return min(_PACKET_SLICE_BYTES, _PACKET_BLOCK_BYTES * (limits.blocks or limits.max_blocks))
+
+
+def staging_bytes(
+    nodes: int, ranks_per_node: int, radices: Iterable[int], limits: Limits, all_mapped: bool
+) -> int:
+    """Bytes per rank, over all protocols and all schedules that `radices` come to."""
+    return sum(
+        plan_layout(
+            schedule, ranks_per_node, protocol, window, limits.min_chunk_bytes, limits.max_blocks,
+            all_mapped,
+        ).nbytes
+        for schedule in {plan_steps(nodes, radix) for radix in radices}
+        for protocol, window in limits.window_bytes.items()
+    )  # fmt: skip
