@@ -15,7 +15,7 @@ from nvrar_bench import errors
 RUN = """
 import sys
 from nvrar_bench import errors
-from nvrar_bench.cli import planning
+from nvrar_bench.settings import planning
 from nvrar_bench.results import schema
 
 def fail(*_, **__):

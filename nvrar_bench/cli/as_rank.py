@@ -21,9 +21,9 @@ from nvrar_bench.results.record import RunRecord
 from nvrar_bench.results.writer import STDOUT, Writer
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.session import Session
-from nvrar_bench.run.settings import Settings
 from nvrar_bench.run.stages import case_count
 from nvrar_bench.run.start import join_world
+from nvrar_bench.settings.settings import Settings
 
 # Where no watch says how long to wait: those things are short, but may touch much memory.
 _EXTRA_S = 2.0

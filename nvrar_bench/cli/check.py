@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.cli import options
 from nvrar_bench.cli.execute import execute
 from nvrar_bench.cli.shown import Shown
+from nvrar_bench.settings import options
 
 
 def check(
@@ -58,9 +58,9 @@ def check(
     """
     from nvrar_bench.cli.launching import Launching
     from nvrar_bench.cli.places import run_reads
-    from nvrar_bench.cli.planning import Wish, checked_by, settings_of, soak_settings
     from nvrar_bench.cli.stopping import StopAt
-    from nvrar_bench.run.settings import Settings
+    from nvrar_bench.settings.planning import Wish, checked_by, settings_of, soak_settings
+    from nvrar_bench.settings.settings import Settings
 
     launching = Launching(
         fabric,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.cli import options
+from nvrar_bench.settings import options
 
 
 def compile_kernels(

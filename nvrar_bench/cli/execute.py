@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from nvrar_bench.cli.places import Named
     from nvrar_bench.cli.shown import Shown
-    from nvrar_bench.run.settings import Settings
+    from nvrar_bench.settings.settings import Settings
 
 
 def execute(
@@ -33,11 +33,11 @@ def execute(
     """
     from nvrar_bench import launch
     from nvrar_bench.cli.network import with_network
-    from nvrar_bench.cli.options import command
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.errors import UsageError
     from nvrar_bench.launch.initialize import load_mpi
     from nvrar_bench.launch.launcher import Starter
+    from nvrar_bench.settings.options import command
 
     def require_own_places() -> None:
         only_files = [option for option, _ in writes]

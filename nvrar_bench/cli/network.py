@@ -11,7 +11,7 @@ from nvrar_bench.networks.names import FOUND_BY
 from nvrar_bench.networks.table import AUTO, Network
 
 if TYPE_CHECKING:
-    from nvrar_bench.run.settings import Settings
+    from nvrar_bench.settings.settings import Settings
 
 
 def require_network(asked: str | None) -> None:

@@ -58,7 +58,7 @@ def run_reads(case: str | None, tuning: Path | None, network: str | None = None)
 def _case_path(case: str | None) -> Path | None:
     if case is None:
         return None
-    from nvrar_bench.casefile import find_case_file  # it loads NumPy
+    from nvrar_bench.settings.casefile import find_case_file  # it loads NumPy
 
     try:
         return find_case_file(case)

@@ -30,7 +30,7 @@ from nvrar_bench.statistics.merge import merge
 
 if TYPE_CHECKING:
     from nvrar_bench.cli.shown import Shown
-    from nvrar_bench.run.settings import Settings
+    from nvrar_bench.settings.settings import Settings
 
 _COUNT = "NVRAR_BENCH_LAUNCHES"  # how many there will be: set where another process reports
 _OWN_OPTIONS = (*launching.OPTIONS, "--launches", "--max-launches", "--json")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nvrar_bench.cli.options import part, require
 from nvrar_bench.errors import UsageError
+from nvrar_bench.settings.options import part, require
 from nvrar_bench.timing.rules import Stopping
 
 MAX_CALLS = 10_000_000

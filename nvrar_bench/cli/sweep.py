@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.cli import options
 from nvrar_bench.cli.execute import execute
 from nvrar_bench.cli.shown import Shown
+from nvrar_bench.settings import options
 
 
 def sweep(
@@ -126,8 +126,8 @@ def sweep(
     from nvrar_bench.cli.launching import Launching
     from nvrar_bench.cli.nccl_tests import checked
     from nvrar_bench.cli.places import run_reads
-    from nvrar_bench.cli.planning import Wish, settings_of
     from nvrar_bench.cli.stopping import StopAt
+    from nvrar_bench.settings.planning import Wish, settings_of
 
     launching = Launching(
         fabric,

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.cli import options
 from nvrar_bench.cli.execute import execute
 from nvrar_bench.cli.shown import Shown
+from nvrar_bench.settings import options
 
 _LIST = "LIST"
 
@@ -103,8 +103,8 @@ def tune(
     """
     from nvrar_bench.cli.launching import Launching
     from nvrar_bench.cli.places import run_reads
-    from nvrar_bench.cli.planning import Wish
     from nvrar_bench.cli.tuning import Search, tune_settings
+    from nvrar_bench.settings.planning import Wish
 
     search = Search(output, json, backend, protocol, blocks, threads, chunk, radix, max_time)
     wish = Wish(minimum, maximum, factor, step, sizes, dtype=dtype, op=op, buffers=buffers)

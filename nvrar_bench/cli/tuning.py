@@ -8,12 +8,12 @@ from typing import Any
 
 from nvrar_bench.backends.nvrar.space import PROTOCOLS, Space
 from nvrar_bench.cli.launching import Launching
-from nvrar_bench.cli.options import names, require, wholes
-from nvrar_bench.cli.planning import Wish, settings_of
 from nvrar_bench.cli.stopping import StopAt
 from nvrar_bench.results.files import STDOUT
-from nvrar_bench.run.settings import Settings
 from nvrar_bench.run.tune_plan import Tune
+from nvrar_bench.settings.options import names, require, wholes
+from nvrar_bench.settings.planning import Wish, settings_of
+from nvrar_bench.settings.settings import Settings
 from nvrar_bench.units import parse_size
 
 WARMUP = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.plan import Case
-from nvrar_bench.run.settings import Settings
+from nvrar_bench.settings.settings import Settings
 
 
 def refusal(settings: Settings, backend: Backend, case: Case) -> str | None:

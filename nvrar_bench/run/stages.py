@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from nvrar_bench.casefile import Sweep
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
-from nvrar_bench.run.settings import Settings
+from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.settings import Settings
 from nvrar_bench.world import World
 
 # Points of so many cases are measured in turns; more would wait long for their next turn, and their

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nvrar_bench.casefile import read_case_file
 from nvrar_bench.cli import app, check, sweep, tune
+from nvrar_bench.settings.casefile import read_case_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "ci" / "gpu.sh"

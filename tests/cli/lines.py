@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from nvrar_bench import __main__ as command
 from nvrar_bench import launch
-from nvrar_bench.casefile import shipped_case_files
 from nvrar_bench.cli.app import app
-from nvrar_bench.run.settings import Settings
+from nvrar_bench.settings.casefile import shipped_case_files
+from nvrar_bench.settings.settings import Settings
 
 NUMBERS = ["0", "-1", "1.5", "10000001", "1e400", "nan", "inf", "", "x", "0x2", "1_0", "9" * 5000,
            "-0", "1e-320", "\uff11"]  # fmt: skip

@@ -16,10 +16,10 @@ from lines import Runner
 from output import ERROR
 from test_command_lines import require_sound
 
-from nvrar_bench import casefile
-from nvrar_bench.casefile import shipped_case_files
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.resources import data_dir
+from nvrar_bench.settings import casefile
+from nvrar_bench.settings.casefile import shipped_case_files
 
 FUZZ = settings(
     settings.get_profile("fuzz"),

@@ -27,7 +27,7 @@ from lines import (
 from output import ERROR
 
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.run.settings import Settings
+from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.rules import Taken
 
 FUZZ = settings(

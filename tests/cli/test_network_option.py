@@ -11,13 +11,13 @@ import pytest
 from output import messages, one_error
 
 from nvrar_bench.cli import network
-from nvrar_bench.cli.planning import Wish, settings_of
 from nvrar_bench.cli.stopping import StopAt
 from nvrar_bench.errors import UsageError
 from nvrar_bench.inventory import needs
 from nvrar_bench.inventory import network as adapters
 from nvrar_bench.inventory.probe import Finding
-from nvrar_bench.run.settings import Settings
+from nvrar_bench.settings.planning import Wish, settings_of
+from nvrar_bench.settings.settings import Settings
 
 Run = Callable[..., Any]
 QUICK = ("--backend", "fake", "--sizes", "64", "--iters", "6")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from nvrar_bench import __version__
-from nvrar_bench.casefile import read_case_file
 from nvrar_bench.errors import UsageError
 from nvrar_bench.results.files import write_text
 from nvrar_bench.results.reader import read_record
 from nvrar_bench.results.shapes import parse_json, to_text
 from nvrar_bench.results.writer import Writer, encode
+from nvrar_bench.settings.casefile import read_case_file
 from tests.statistics.records import TWICE, record, result
 
 from .samples import begin

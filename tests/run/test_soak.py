@@ -139,7 +139,8 @@ def test_the_plan_holds_the_longest_message_of_both_kinds():
 def test_settings_are_made_before_mpi_is_loaded():
     """Importing mpi4py.MPI starts MPI, which only the guard may do."""
     code = (
-        "import sys; from nvrar_bench.cli import planning, launching; "
+        "import sys; from nvrar_bench.settings import planning; "
+        "from nvrar_bench.cli import launching; "
         "print('mpi4py.MPI' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from nvrar_bench.casefile import Sweep
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Plan
-from nvrar_bench.run.settings import Settings
 from nvrar_bench.run.stages import case_count, left_out, stages
+from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.rules import Stopping
 
 PLAN = Plan.build((4096, 8192))

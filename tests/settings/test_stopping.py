@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nvrar_bench.cli.options import part
 from nvrar_bench.cli.stopping import StopAt
 from nvrar_bench.errors import UsageError
+from nvrar_bench.settings.options import part
 from nvrar_bench.timing.rules import Stopping
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nvrar_bench.casefile import Sweep
 from nvrar_bench.plan import Plan
-from nvrar_bench.run.settings import Settings
+from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.rules import Stopping
 
 

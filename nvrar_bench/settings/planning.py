@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass, fields, replace
 
 from nvrar_bench.backends import require_known
-from nvrar_bench.casefile import Sweep, read_case_file
 from nvrar_bench.cli.launching import Launching
 from nvrar_bench.cli.nccl_tests import OUR_NAMES
 from nvrar_bench.cli.network import require_network
-from nvrar_bench.cli.options import names, require, require_common
 from nvrar_bench.cli.stopping import MAX_CALLS, StopAt
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.plan import AXES, Plan, nothing_wraps, sizes_from_range
-from nvrar_bench.run.settings import Settings
 from nvrar_bench.run.soak_plan import SoakLimit, soak_plan
+from nvrar_bench.settings.casefile import Sweep, read_case_file
+from nvrar_bench.settings.options import names, require, require_common
+from nvrar_bench.settings.settings import Settings
 from nvrar_bench.units import parse_size
 
 DEFAULT_MIN = "128K"

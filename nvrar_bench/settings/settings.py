@@ -7,10 +7,10 @@ from math import isfinite
 from typing import Any
 
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
-from nvrar_bench.casefile import Sweep
 from nvrar_bench.networks.applied import Applied
 from nvrar_bench.run.soak_plan import SoakLimit
 from nvrar_bench.run.tune_plan import Tune
+from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.timing.rules import Stopping
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nvrar_bench.casefile import Sweep, read_case_file, shipped_case_files
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import CaseFileError, NvrarBenchError
 from nvrar_bench.plan import Plan
 from nvrar_bench.resources import data_dir
+from nvrar_bench.settings.casefile import Sweep, read_case_file, shipped_case_files
 
 HEAD = '[[sweep]]\nname = "one"\n'
 

@@ -1,0 +1,1 @@
+"""From options and case files to `Settings`, the immutable description of a run."""
