@@ -1,6 +1,6 @@
 """The interval of a ratio of two medians, by a bootstrap over launches and their samples.
 
-docs/compare.md derives it and says how well it covers.
+docs/method.md derives it; docs/measurements/simulations.md says how well it covers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tuning table that `tune` writes and `auto` reads: see docs/tuning.md."""
+"""The tuning table that `tune` writes and `auto` reads: see docs/method.md."""
 
 from __future__ import annotations
 

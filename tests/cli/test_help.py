@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,16 +16,10 @@ from output import one_error, require_golden
 from nvrar_bench import __version__
 from nvrar_bench.cli.app import app
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
 HINT = "python -m nvrar_bench"  # what to type for help: as it was started
 WIDE = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-
-
-def _long_options(command: Any) -> list[str]:
-    names = [name for each in command.params for name in (*each.opts, *each.secondary_opts)]
-    return [name for name in names if name.startswith("--")]
 
 
 def test_the_designed_commands_are_there():
@@ -78,32 +71,6 @@ def test_what_the_commands_say_of_themselves():
     """To the letter; NVRAR_BENCH_GOLDEN=write writes it anew."""
     told = [_described("", GROUP), *(_described(name, each) for name, each in COMMANDS.items())]
     require_golden("help.txt", "\n".join(told))
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_documented(command: str):
-    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
-    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
-    undocumented = [
-        name
-        for name in _long_options(COMMANDS[command])
-        if not re.search(rf"(?<![\w-]){name}(?![\w-])", text)
-    ]
-    assert undocumented == [], f"in none of {[page.name for page in pages]}"
-    assert f"nvrar-bench {command}" in text
-
-
-def test_every_documented_option_exists():
-    """In a table or an example: what the README promises is there."""
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    known = {name for command in COMMANDS.values() for name in _long_options(command)}
-    known |= {"--version", "--help"}
-    rows = [line for line in text.splitlines() if line.startswith("| `-")]
-    calls = [line for line in text.splitlines() if line.startswith("nvrar-bench ")]
-    calls += [line.partition("nvrar-bench ")[2] for line in text.splitlines() if "mpirun" in line]
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(rows + calls)))
-    assert len(rows) >= 15
-    assert named - known - {"--oversubscribe", "--allow-run-as-root"} == set()
 
 
 @pytest.mark.parametrize("words", [("--help",), ("sweep", "--help"), ("--version",), ("--nosuch",)])

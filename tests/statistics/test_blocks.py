@@ -18,7 +18,7 @@ def autoregression(correlation: float, length: int = 400, seed: int = 1) -> np.n
 
 
 def expected(samples: list[float]) -> tuple[int, float]:
-    """Politis and White's length, and the widening of docs/compare.md, in plain Python."""
+    """Politis and White's length, and the widening of docs/method.md, in plain Python."""
     n, middle = len(samples), median(samples)
     signs = [(x > middle) - (x < middle) for x in samples]
     mean = sum(signs) / n

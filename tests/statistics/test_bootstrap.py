@@ -209,7 +209,7 @@ def trial(generator: np.random.Generator, counts: tuple[int, int], slower: float
 # Launches of base and new, what differs between launches, correlation, and the coverage at least.
 COVERAGE = [
     ((1, 1), 0.0, 0.0, 0.92),
-    ((1, 1), 0.0, 0.7, 0.82),  # 50 such samples tell as much as 9: docs/compare.md says so
+    ((1, 1), 0.0, 0.7, 0.82),  # 50 such samples are worth 9: docs/method.md
     ((2, 2), 0.02, 0.0, 0.92),
     ((3, 3), 0.02, 0.0, 0.92),
     ((5, 5), 0.005, 0.0, 0.92),

@@ -129,8 +129,8 @@ def packets_up_to(limits: Limits, fabric: str, nodes: int) -> int:
     """Up to which slice `auto` takes packets, in bytes.
 
     On an H200 packets won while a block had 2K of a slice, up to slices of 64K, save in one node
-    over NVSHMEM: there they lost at every slice that was measured, from 16K on. docs/tuning.md has
-    the points.
+    over NVSHMEM: there they lost at every slice that was measured, from 16K on. The points
+    are in docs/measurements/kernels.md.
     """
     if fabric == "nvshmem" and nodes == 1:
         return _PACKET_SLICE_BYTES_OF_A_NODE
