@@ -197,7 +197,7 @@ def test_options_that_are_named_exist(page: str):
         name
         for command in reference.commands().values()
         for option in command.params
-        for name in option.opts
+        for name in reference.names_of(option)
     }
     named = re.findall(r"`(--[a-z][a-z-]+)", unfenced(text_of(page)))
     assert set(named) - known - {"--map-by", "--distribution"} == set()
