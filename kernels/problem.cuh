@@ -17,7 +17,7 @@ enum Recipe : u64 { kAddends, kPowers, kExtremum, kNormals, kFactors, kFold };
 enum Sign : u64 { kPlus, kEach, kShared };
 enum Combine : u64 { kAdd, kMultiply, kMinimum, kMaximum };
 
-// nvrar_bench/verify/formula.py holds the same fields in the same order, and says what they are.
+// nvrar_bench/verify/recipe.py holds the same fields in the same order, and says what they are.
 struct Formula {
     u64 recipe;
     u64 seed;

@@ -56,8 +56,8 @@ def env(
     from nvrar_bench.cli.network import chosen
     from nvrar_bench.cli.places import require_places, run_reads
     from nvrar_bench.inventory import survey
-    from nvrar_bench.inventory.tables import steps
-    from nvrar_bench.inventory.wanted import require, require_network
+    from nvrar_bench.inventory.abilities import require, require_network
+    from nvrar_bench.inventory.survey import steps
     from nvrar_bench.report import inventory as table
     from nvrar_bench.report.progress import CaseProgress
     from nvrar_bench.results.files import STDOUT, write_text

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nvrar_bench.networks import table
-from nvrar_bench.networks.names import FOUND_BY
-from nvrar_bench.networks.table import AUTO, Network
+from nvrar_bench.networks.table import AUTO, FOUND_BY, Network
 
 if TYPE_CHECKING:
     from nvrar_bench.settings.settings import Settings
@@ -40,13 +39,13 @@ def with_network(settings: Settings) -> Settings:
     """
     if settings.network is None:
         return settings
-    from nvrar_bench.inventory import needs
+    from nvrar_bench.inventory import network as here
     from nvrar_bench.networks.applied import apply
 
     is_auto, device = settings.network == AUTO, settings.device
-    if device == "auto" and not needs.has_driver():
+    if device == "auto" and not here.has_driver():
         device = "cpu"
-    applied = apply(chosen(settings.network), is_auto, device, os.environ, needs.lacks)
+    applied = apply(chosen(settings.network), is_auto, device, os.environ, here.lacks)
     return replace(settings, applied=applied)
 
 

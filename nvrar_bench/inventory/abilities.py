@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from nvrar_bench import backends, devices
 from nvrar_bench.backends import NAMES as BACKENDS
-from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.inventory.probe import parts
-from nvrar_bench.problem import told
-from nvrar_bench.results.inventory import Ability
+from nvrar_bench.errors import Unavailable
+from nvrar_bench.inventory.network import group
+from nvrar_bench.inventory.probe import explained, parts
+from nvrar_bench.problem import Problem
+from nvrar_bench.results.inventory import Ability, Inventory
 
 _BUILD_S = 30.0  # the first time, a start gate is compiled, which a run would do else
 
@@ -33,10 +35,8 @@ class Question:
         """Ask; whatever is raised stands against it."""
         try:
             problem = self.ask()
-        except NvrarBenchError as error:
-            problem = told(error)
-        except Exception as error:  # of a broken library
-            problem = f"{type(error).__name__}: {error}"
+        except Exception as error:
+            problem = explained(error)
         return [self.failed(problem)]
 
     def failed(self, problem: str | None) -> Ability:
@@ -90,3 +90,36 @@ QUESTIONS = tuple(
     for device, ask in _ASK_DEVICE.items()
     for backend in (None, *BACKENDS)
 )
+
+
+def require(inventory: Inventory, device: str, wanted: Sequence[str]) -> None:
+    """Refuse a device, or a backend on it, that this machine cannot run; as a run would.
+
+    `auto` is cuda where it can run, else cpu, and is nothing that is asked for by name.
+
+    Raises:
+        Unavailable: with the reason.
+    """
+    chosen = device
+    if device == "auto":
+        chosen = "cuda" if inventory.ability("cuda").can_run else "cpu"
+    problem = inventory.ability(chosen).problem
+    if device != "auto" and problem:
+        raise devices.unavailable(device, problem)
+    for name in wanted:
+        problem = inventory.ability(chosen, name).problem
+        if problem:
+            raise backends.unavailable(name, problem)
+
+
+def require_network(inventory: Inventory, name: str) -> None:
+    """Refuse a network that this machine lacks something for.
+
+    Raises:
+        Unavailable: with the first thing that is missing or wrong, and its fix.
+    """
+    for row in inventory.rows:
+        if row.group == group(name) and row.status != "here":
+            problem = row.problem or row.status
+            told = Problem(problem, row.fix) if row.fix else problem
+            raise Unavailable(f"--network {name}: {row.name}: {told}")

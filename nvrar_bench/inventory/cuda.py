@@ -1,15 +1,20 @@
-"""The cuda device: the driver, its GPUs, and what compiles kernels for them."""
+"""The cuda device: the driver, its GPUs, what compiles kernels for them; NCCL, NVSHMEM, MPS."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from nvrar_bench.devices.cuda import driver
-from nvrar_bench.devices.cuda.calls import Calls, load_calls
+from nvrar_bench.backends import nccl_library
+from nvrar_bench.devices.cuda import driver, heap_library
+from nvrar_bench.devices.cuda.calls import Calls, load_calls, mps_is_on, mps_problem
 from nvrar_bench.errors import CompilerError, Unavailable
-from nvrar_bench.inventory.probe import Finding, Probe, installed, loaded, missing
+from nvrar_bench.inventory.probe import Finding, Probe, installed, loaded, missing, wheel
 from nvrar_bench.problem import Problem, told
 from nvrar_bench.toolchain import nvrtc, wheels
 from nvrar_bench.units import gibibytes
@@ -17,6 +22,14 @@ from nvrar_bench.units import gibibytes
 _CUDA = ("cuda",)
 _BINDINGS = "cuda-bindings"
 _MODELS = Path("/proc/driver/nvidia/gpus")  # of the kernel module: what it knows without a library
+
+_NCCL = ("nccl on cuda",)
+_NVRAR = ("nvrar on cuda",)
+_MPS = "nvidia-cuda-mps-control"
+_WITH_DRIVER = (
+    "install the NVIDIA driver's programs; in a container, start it with "
+    "NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+)
 
 
 def _driver() -> Finding:
@@ -30,7 +43,7 @@ def _driver() -> Finding:
         return Finding("wrong", path=path, detail=module, problem=problem)
     old = driver.too_old(supported, bindings) if bindings else None
     version = f"CUDA {driver.cuda_version(supported)}"
-    return Finding("wrong" if old else "here", version, path, module, old)
+    return Finding(version=version, path=path, detail=module, problem=old)
 
 
 def _gpus() -> Finding | list[Finding]:
@@ -49,9 +62,8 @@ def _gpus() -> Finding | list[Finding]:
 
 def _gpu(calls: Calls, ordinal: int) -> Finding:
     gpu = driver.describe(calls, ordinal)
-    problem = driver.too_small(calls, ordinal)
     return Finding(
-        "wrong" if problem else "here", version=gpu.name, problem=problem,
+        version=gpu.name, problem=driver.too_small(calls, ordinal),
         detail=f"{gpu.arch}, {gibibytes(gpu.memory_bytes)}, {gpu.uuid}", name=f"GPU {ordinal}",
     )  # fmt: skip
 
@@ -74,7 +86,7 @@ def _bindings() -> Finding:
     if _BINDINGS not in wheels_there:
         return missing(Problem("not installed", driver.install_command()))
     problem = driver.missing_wheel({_BINDINGS: wheels_there[_BINDINGS]})
-    return Finding("wrong" if problem else "here", wheels_there[_BINDINGS], problem=problem)
+    return Finding(version=wheels_there[_BINDINGS], problem=problem)
 
 
 def _compiler(version: Callable[[], str]) -> Finding:
@@ -100,12 +112,73 @@ def _uncompiled(error: CompilerError) -> Finding:
     return Finding("wrong", problem=told(error))
 
 
+# ---- libraries ---------------------------------------------------------------------------------
+
+
+def _suffixed(family: str) -> Finding:
+    """A wheel with the CUDA major in its name, which must be that of cuda-bindings."""
+    there = driver.installed()
+    found = [name for name in there if name.startswith(family)]
+    if not found:
+        return missing(Problem("not installed", driver.install_command()))
+    major = driver.bindings_major()
+    problem = driver.mixed_wheel(family, major, there) if major else None
+    shown = ", ".join(f"{name} {there[name]}" for name in found)
+    return Finding(version=shown, problem=problem)
+
+
+def _unloaded(family: str, bindings: str) -> Finding:
+    """The wheel of a library, where there are no bindings to load it with."""
+    found = _suffixed(family)
+    return replace(found, detail=f"not loaded: {bindings} is missing") if found.version else found
+
+
+def _nccl() -> Finding:
+    if importlib.util.find_spec("nccl") is None:
+        return _unloaded("nvidia-nccl-cu", "nccl4py")
+    problem = nccl_library.library_problem()
+    path = loaded("libnccl")
+    if problem:
+        return Finding("wrong", path=path, problem=problem)
+    return Finding(version=nccl_library.spelled(nccl_library.NcclLibrary().version()), path=path)
+
+
+def _nvshmem() -> Finding:
+    if importlib.util.find_spec("nvshmem") is None:
+        return _unloaded("nvidia-nvshmem-cu", "nvshmem4py")
+    problem = heap_library.missing()
+    if problem:
+        return Finding("wrong", problem=problem)
+    return Finding(version=heap_library.NvshmemLibrary().version(), path=loaded("libnvshmem_host"))
+
+
+def _nvshmem_device() -> Finding:
+    found = wheels.find_nvshmem(wheels.find().release)
+    return Finding(version=found.version, path=str(found.library))
+
+
+def _mps() -> Finding:
+    path = shutil.which(_MPS)
+    if path is None:
+        return missing(Problem(f"no {_MPS} on PATH", _WITH_DRIVER))
+    if not mps_is_on():
+        return Finding(path=path, detail="not started")
+    problem = None if driver.missing() else mps_problem(driver.require())
+    return Finding(path=path, detail="started", problem=problem)
+
+
 PROBES = (
     Probe("cuda device", "NVIDIA driver", _CUDA, _driver),
     Probe("cuda device", "GPUs", _CUDA, _gpus),
     Probe("cuda device", "CUDA_VISIBLE_DEVICES", _CUDA, _visible),
     Probe("cuda device", _BINDINGS, _CUDA, _bindings),
     Probe("cuda device", "NVRTC", _CUDA, lambda: _compiler(nvrtc.version)),
-    Probe("cuda device", "nvJitLink", ("nvrar on cuda",), lambda: _compiler(nvrtc.linker_version)),
+    Probe("cuda device", "nvJitLink", _NVRAR, lambda: _compiler(nvrtc.linker_version)),
     Probe("cuda device", "CUDA headers", _CUDA, _headers),
+    Probe("cuda device", "MPS", ("--share-gpu",), _mps),
+    Probe("NCCL", "nccl4py", _NCCL, lambda: wheel("nccl4py", driver.install_command())),
+    Probe("NCCL", "NCCL library", _NCCL, _nccl),
+    Probe("NVSHMEM", "nvshmem4py", _NVRAR, partial(_suffixed, "nvshmem4py-cu")),
+    Probe("NVSHMEM", "NVSHMEM library", _NVRAR, _nvshmem),
+    Probe("NVSHMEM", "device library", _NVRAR, _nvshmem_device, refused="missing"),
 )

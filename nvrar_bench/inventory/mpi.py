@@ -1,39 +1,40 @@
-"""MPI: the library that mpi4py loads, and the launchers that belong to it or do not."""
+"""MPI: the library that mpi4py loads, its launchers and others, those of batch systems."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from nvrar_bench.errors import Unavailable
-from nvrar_bench.inventory.package import module
 from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing
+from nvrar_bench.inventory.system import module
 from nvrar_bench.launch import flavours
+from nvrar_bench.launch.environment import expected_ranks
+from nvrar_bench.launch.environment import launcher as launcher_of
 from nvrar_bench.launch.flavours import of_library
 from nvrar_bench.problem import Problem, told
+from nvrar_bench.programs import answer, first_line
 
 _ALL = ("cpu", "cuda")
 _NAMES = ("mpirun", "mpiexec")
+_ANSWER_S = 5.0  # srun asks its controller, which may be busy
 _LAUNCHERS_S = 60.0  # each of several programs has a limit of its own
 # Open MPI, MPICH, Intel MPI and MVAPICH; Cray MPICH; not mpi4py's own modules.
 _LIBRARIES = r"lib(?:p?mpi|mpich|mpi_cray|mpi_gnu|mpi_nvidia|mpi_intel)"
 
 
 def _library() -> Finding:
-    try:
-        version = flavours.library_version()
-    except Unavailable as error:
-        return missing(told(error))
+    version = flavours.library_version()
     return Finding(version=version.split(",")[0], path=loaded(_LIBRARIES))
 
 
 def _ours() -> Finding:
     """The launcher that --ranks starts."""
-    try:
-        flavour, program = flavours.find()
-    except Unavailable as error:
-        return missing(told(error))
+    flavour, program = flavours.find()
     return Finding(version=flavour.name, path=program)
 
 
@@ -53,7 +54,7 @@ def _theirs() -> Finding:
         f"it is of {name}, and mpi4py loads {flavour.name}: it would start ranks that are each "
         "alone"
     )
-    return Finding("wrong", version=name, path=found, problem=Problem(what, _remedy()))
+    return Finding(version=name, path=found, problem=Problem(what, _remedy()))
 
 
 def _remedy() -> str:
@@ -64,9 +65,53 @@ def _remedy() -> str:
     return f"export PATH={folder}:$PATH, or let --ranks N start the ranks"
 
 
+@dataclass(frozen=True)
+class BatchSystem:
+    """A launcher by its program; `choices` lists the MPIs that it can start, `pattern` one each."""
+
+    program: str
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+
+    def look(self) -> Finding | list[Finding]:
+        """Its version and what it can start."""
+        path = shutil.which(self.program)
+        if path is None:
+            return []
+        version = first_line([path, "--version"], _ANSWER_S)
+        if not version:
+            what = f"{self.program} --version says nothing within {_ANSWER_S:g} s"
+            problem = Problem(what, f"run {path} --version by hand, and ask the administrator")
+            return Finding(path=path, problem=problem)
+        return Finding(version=version, path=path, detail=self._offers(path))
+
+    def _offers(self, path: str) -> str | None:
+        if not self.choices:
+            return None
+        text = answer([path, *self.choices], _ANSWER_S)
+        names = re.findall(self.pattern, text, re.MULTILINE)
+        return f"{' '.join(self.choices)}: {', '.join(names) or 'nothing'}"
+
+
+# srun prints a heading, then a name on each line, in later versions indented.
+_SYSTEMS = (
+    BatchSystem("srun", ("--mpi=list",), r"^(?:srun: )?\s*([a-z]\w*)$"),
+    BatchSystem("flux"),
+    BatchSystem("aprun"),
+    BatchSystem("jsrun"),
+)
+
+
+def _started_by() -> Finding | list[Finding]:
+    row = launcher_of(os.environ)
+    return [Finding(version=row.name, detail=f"{expected_ranks(os.environ)} ranks")] if row else []
+
+
 PROBES = (
     Probe("MPI", "mpi4py", _ALL, partial(module, "mpi4py", "mpi4py")),
-    Probe("MPI", "MPI library", _ALL, _library),
-    Probe("MPI", "mpirun for --ranks", ("--ranks",), _ours, _LAUNCHERS_S),
+    Probe("MPI", "MPI library", _ALL, _library, refused="missing"),
+    Probe("MPI", "mpirun for --ranks", ("--ranks",), _ours, _LAUNCHERS_S, "missing"),
     Probe("MPI", "mpirun on PATH", ("mpirun -n N",), _theirs, _LAUNCHERS_S),
+    *(Probe("launchers", one.program, (one.program,), one.look) for one in _SYSTEMS),
+    Probe("launchers", "this process was started by", (), _started_by),
 )

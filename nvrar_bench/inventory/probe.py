@@ -18,7 +18,7 @@ _MAPS = Path("/proc/self/maps")
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of looking; the fields are those of Row."""
+    """What came of looking; the fields are those of Row. What is here with a problem is wrong."""
 
     status: Status = "here"
     version: str | None = None
@@ -26,6 +26,10 @@ class Finding:
     detail: str | None = None
     problem: str | None = None
     name: str | None = None  # where one look finds several things
+
+    def __post_init__(self) -> None:
+        if self.problem and self.status == "here":
+            object.__setattr__(self, "status", "wrong")
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,15 @@ class Probe:
     needed_for: tuple[str, ...]
     look: Callable[[], Finding | Sequence[Finding]]
     limit: float = STEP_S  # seconds
+    refused: Status = "wrong"  # where `look` raises an error of ours
 
     def take(self) -> list[Row]:
         """Look; one row, or one for each thing that is there."""
         try:
             found = self.look()
-        except NvrarBenchError as error:
-            return [self.failed(told(error))]
-        except Exception as error:  # whatever a broken library raises is its row
-            return [self.failed(f"{type(error).__name__}: {error}")]
+        except Exception as error:
+            status = self.refused if isinstance(error, NvrarBenchError) else "wrong"
+            found = Finding(status, problem=explained(error))
         return [self._row(one) for one in ([found] if isinstance(found, Finding) else found)]
 
     def failed(self, problem: str) -> Row:
@@ -59,6 +63,11 @@ class Probe:
             version=found.version, path=found.path, detail=found.detail,
             problem=what, fix=fix, needed_for=self.needed_for,
         )  # fmt: skip
+
+
+def explained(error: Exception) -> str:
+    """What an error says; a broken library raises all kinds."""
+    return told(error) if isinstance(error, NvrarBenchError) else f"{type(error).__name__}: {error}"
 
 
 def parts(problem: str | None) -> tuple[str | None, str | None]:

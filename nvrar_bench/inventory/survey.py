@@ -1,43 +1,77 @@
-"""Taking the inventory: a worker looks; a step at which it dies or stays away is a row too."""
+"""Taking the inventory: a worker looks; a step at which it dies or hangs is a row too.
+
+    python .../nvrar_bench/launch/again.py nvrar_bench.inventory.survey [NETWORK] FIRST
+
+The worker writes a line for each step, so that its reader knows which one it died of. It loads
+libraries that may print, hang, or end their process. What they print goes to stderr.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
-import queue
+import select
 import shlex
 import signal
 import subprocess
-import threading
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
-from types import TracebackType
+from typing import TextIO
 
 import nvrar_bench
 from nvrar_bench import variables
-from nvrar_bench.inventory import worker
-from nvrar_bench.inventory.tables import Step, steps
+from nvrar_bench.inventory import cuda, mpi, network, system
+from nvrar_bench.inventory.abilities import QUESTIONS, Question
+from nvrar_bench.inventory.probe import Probe
 from nvrar_bench.launch import again
+from nvrar_bench.launch.processes import signal_when_parent_ends
+from nvrar_bench.networks import table
 from nvrar_bench.networks.table import Network
 from nvrar_bench.problem import Problem
 from nvrar_bench.results.inventory import Ability, Inventory, Row, settled
+from nvrar_bench.streams import set_apart
 
-_COMMAND = again.command("nvrar_bench.inventory.worker")
+_COMMAND = again.command("nvrar_bench.inventory.survey")
 _READY_S = 60.0  # importing Python files from a network's file system
 _END_S = 2.0
 
-Results = list[Row | Ability]
+READY = "ready"
+
+# In the order in which they are shown.
+_GROUPS = (
+    "package", "Python", "MPI", "cpu device", "cuda device", "NCCL", "NVSHMEM", "network",
+    "launchers",
+)  # fmt: skip
+PROBES: tuple[Probe, ...] = tuple(
+    sorted(
+        (probe for room in (system, mpi, cuda, network) for probe in room.PROBES),
+        key=lambda probe: _GROUPS.index(probe.group),
+    )
+)
+
+Step = Probe | Question
+STEPS: tuple[Step, ...] = (*PROBES, *QUESTIONS)
+
+
+def steps(chosen: Network | None = None) -> tuple[Step, ...]:
+    """All steps; what the `chosen` network needs, if one is, before what can run."""
+    if chosen is None:
+        return STEPS
+    return (*PROBES, *network.probes(chosen.name, chosen.needs), *QUESTIONS)
 
 
 class _Gone(Exception):
     """The worker said nothing more; the text says what it did."""
 
 
-def take(begin: Callable[[str], None], network: Network | None = None) -> Inventory:
-    """Look at this machine, and for what `network` needs; `begin` hears what is looked at next."""
-    command = (*_COMMAND, network.name) if network else _COMMAND
-    found = list(results(steps(network), command, begin))
+def take(begin: Callable[[str], None], chosen: Network | None = None) -> Inventory:
+    """Look at this machine, and for what a `chosen` network needs; `begin` hears what is next."""
+    command = (*_COMMAND, chosen.name) if chosen else _COMMAND
+    found = list(results(steps(chosen), command, begin))
     return Inventory(
         version=nvrar_bench.__version__,
         host=platform.node(),
@@ -54,16 +88,18 @@ def results(
     """What comes of all of `todo`; `command` and the number of the first one start a worker."""
     done = 0
     while done < len(todo):
-        with _Worker([*command, str(done)]) as looking:
-            problem = looking.problem(_retry(command, 0))
-            if problem:
+        with contextlib.closing(_Worker([*command, str(done)])) as worker:
+            try:
+                worker.line(_READY_S)
+            except _Gone as gone:
+                problem = Problem(f"the process that looks {gone}", _retry(command, 0))
                 yield from (step.failed(problem) for step in todo[done:])
                 return
             for step in todo[done:]:
                 begin(step.name)
                 done += 1
                 try:
-                    yield from looking.next(step.limit)
+                    yield from _read(worker.line(step.limit))
                 except _Gone as gone:
                     yield step.failed(Problem(f"looking for it {gone}", _retry(command, done - 1)))
                     break
@@ -82,42 +118,21 @@ class _Worker:
         self._said = os.fdopen(os.memfd_create("said"), "r+b")  # what libraries print
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._said,
-            text=True, start_new_session=True,
+            bufsize=0, start_new_session=True,
         )  # fmt: skip
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
 
-    def __enter__(self) -> _Worker:
-        return self
-
-    def problem(self, fix: str) -> str | None:
-        """Why it does not begin, and how to see more; None as soon as it does."""
-        try:
-            self._line(_READY_S)
-        except _Gone as gone:
-            return Problem(f"the process that looks {gone}", fix)
-        return None
-
-    def next(self, limit: float) -> Results:
-        """What comes of the next step, which may take `limit` seconds.
+    def line(self, limit: float) -> bytes:
+        """The next line, within `limit` seconds.
 
         Raises:
-            _Gone: nothing; the worker is of no more use.
+            _Gone: there is none; the worker is of no more use.
         """
-        return worker.read(self._line(limit))
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - for the type checker
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put(None)
-
-    def _line(self, limit: float) -> str:
-        try:
-            line = self._lines.get(timeout=limit)
-        except queue.Empty:
-            raise _Gone(f"took more than {limit:g} s") from None
-        if line is None:
+        out = self._process.stdout
+        assert out is not None  # noqa: S101 - for the type checker
+        if not select.select([out], [], [], limit)[0]:
+            raise _Gone(f"took more than {limit:g} s")
+        line = out.readline()
+        if not line:
             raise _Gone(f"ended its process ({self._end()})")
         return line
 
@@ -132,15 +147,53 @@ class _Worker:
         lines = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
         return f"{how}: {lines[-1]}" if lines else how
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill it; a process that hangs in a driver cannot be killed, and is left alone."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        # A process that hangs in a driver cannot be killed: it is left alone.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
+        if self._process.stdout:
+            self._process.stdout.close()
         self._said.close()
+
+
+# ---- the process that looks ---------------------------------------------------------------------
+
+
+def _serve(todo: Sequence[Step], out: TextIO) -> None:
+    """Take all of `todo`, and write a line as soon as one is done."""
+    print(READY, file=out, flush=True)
+    for step in todo:
+        print(json.dumps([asdict(one) for one in step.take()]), file=out, flush=True)
+
+
+def _read(line: bytes) -> list[Row | Ability]:
+    """What a line of the worker holds."""
+    found = json.loads(line)
+    return [
+        Row(**{**one, "needed_for": tuple(one["needed_for"])}) if "group" in one else Ability(**one)
+        for one in found
+    ]
+
+
+def _forbid_mpi_init() -> None:
+    """Whoever imports mpi4py.MPI from here on does not initialise MPI."""
+    try:
+        import mpi4py
+    except ImportError:  # a row says so
+        return
+    mpi4py.rc.initialize = mpi4py.rc.finalize = False
+
+
+def main(first: int, todo: Sequence[Step] = STEPS) -> None:
+    """Take all steps from `first` on, and end without asking the libraries."""
+    signal_when_parent_ends(signal.SIGKILL)
+    out = os.fdopen(set_apart(), "w")
+    _forbid_mpi_init()
+    _serve(todo[first:], out)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[-1]), steps(*map(table.read, sys.argv[1:-1])))

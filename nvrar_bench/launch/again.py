@@ -1,6 +1,6 @@
 """Starts Python again on this very package, whatever the current folder holds.
 
-    python .../nvrar_bench/launch/again.py nvrar_bench.inventory.worker 0
+    python .../nvrar_bench/launch/again.py nvrar_bench.inventory.survey 0
 
 `python -m` looks for modules in the current folder first, and a folder of benchmarks may hold a
 `tempfile.py`, or another copy of this package. Python before 3.11 has no option against that which

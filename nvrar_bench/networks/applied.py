@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nvrar_bench import variables
-from nvrar_bench.networks import own_files
-from nvrar_bench.networks.names import LIBRARIES, ON_DEVICE
-from nvrar_bench.networks.table import Network, Setting
+from nvrar_bench.networks.table import LIBRARIES, ON_DEVICE, Network, Setting
 
 USER = "user"
 # Beside the table: what else of the user steers a library's way through the network.
 _OF_USER = ("NVSHMEM_", "NCCL_", "FI_", "UCX_")
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of one library: lines `key = value`; `#` begins a comment."""
+
+    prefix: str  # of its variables
+    named_by: str  # the variable that names another file in place of the first
+    paths: tuple[str, ...]
+    in_file: str = ""  # what a variable's name begins with in the file
+
+
+# A variable of the environment would override these files: what they set counts as the user's.
+_LIBRARIES = (
+    _Files("NCCL_", "NCCL_CONF_FILE", ("~/.nccl.conf", "/etc/nccl.conf"), "NCCL_"),
+    _Files("NVSHMEM_", "NVSHMEM_CONF_FILE", ("~/.nvshmem.conf", "/etc/nvshmem.conf"), "NVSHMEM_"),
+    _Files("OMPI_MCA_", "OMPI_MCA_mca_base_param_files", ("~/.openmpi/mca-params.conf",)),
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,7 @@ def apply(
 
     Of a network that `auto` found, only what is needed to run at all is set.
     """
-    own = {**own_files.read(environment), **environment}
+    own = {**_own_settings(environment), **environment}
     reasons = {one.variable: _against(one, auto, device, own, lacks) for one in network.settings}
     wanted = {one.variable: one.value for one in network.settings if not reasons[one.variable]}
     environment.update(wanted)
@@ -98,3 +115,35 @@ def _against(
     if not set(setting.for_) & set(ON_DEVICE.get(device, LIBRARIES)):
         return f"no library of the {device} device wants it"
     return next(filter(None, map(lacks, setting.needs)), None)
+
+
+def _own_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What such files set, by variable; a file that cannot be read sets nothing."""
+    found: dict[str, str] = {}
+    for library in _LIBRARIES:
+        for path in _paths(library, environment):
+            for key, value in _lines(path):
+                if key.startswith(library.in_file):
+                    found.setdefault(f"{library.prefix}{key.removeprefix(library.in_file)}", value)
+    return found
+
+
+def _paths(library: _Files, environment: Mapping[str, str]) -> list[Path]:
+    home = Path(environment.get("HOME", "/nonexistent"))
+    first, *others = library.paths
+    named = environment.get(library.named_by, first)
+    return [
+        home / text.removeprefix("~/") if text.startswith("~/") else Path(text)
+        for text in (named, *others)
+    ]
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        key, equals, value = line.partition("#")[0].partition("=")
+        if equals and key.strip():
+            yield key.strip(), value.strip()

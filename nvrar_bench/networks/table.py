@@ -2,7 +2,7 @@
 
     summary = "what it is"              shown by --network auto and env
     adapter = "slingshot"               what --network auto finds it by; "none": by nothing
-    needs = ["locked memory"]           what `env --network` checks: inventory/needs.py
+    needs = ["locked memory"]           what `env --network` checks: inventory/network.py
 
     [[setting]]
     variable = "NCCL_CROSS_NIC"
@@ -25,10 +25,21 @@ from typing import Any
 
 from nvrar_bench import tomlfile
 from nvrar_bench.errors import UsageError
-from nvrar_bench.networks.names import ADAPTERS, LIBRARIES, NEEDS
 from nvrar_bench.resources import data_dir
 
 AUTO = "auto"
+LIBRARIES = ("NVSHMEM", "NCCL", "MPI")
+ON_DEVICE = {"cpu": ("MPI",)}  # that take part in a run; on other devices all do
+# In the order in which --network auto looks; a machine may have several.
+FOUND_BY = ("slingshot", "infiniband", "roce")
+ADAPTERS = (*FOUND_BY, "none")
+# What a machine may have; inventory/network.py looks.
+NEEDS = (
+    "Slingshot adapter", "InfiniBand adapter", "RoCE adapter", "network interface",
+    "locked memory", "libfabric with cxi",
+    "NVSHMEM over libfabric", "NVSHMEM over InfiniBand", "NCCL's libfabric plugin",
+    "GPUDirect RDMA", "IBGDA",
+)  # fmt: skip
 # Of libraries that a rank starts. What mpirun reads itself is read before there is a rank.
 PREFIXES = ("NVSHMEM_", "NCCL_", "FI_", "UCX_", "OMPI_MCA_", "MPICH_", "I_MPI_", "MV2_", "CUDA_")
 _BEFORE_RANKS = ("PRTE_MCA_", "PMIX_MCA_", "HYDRA_", "I_MPI_HYDRA_", "SLURM_")

@@ -23,8 +23,8 @@ from nvrar_bench.verify.check import (
     poison,
     write_canary,
 )
-from nvrar_bench.verify.formula import Formula
 from nvrar_bench.verify.problem import Expected, Problem
+from nvrar_bench.verify.recipe import Formula
 
 __all__ = [
     "CANARY_BYTES",

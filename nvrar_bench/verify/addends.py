@@ -1,16 +1,16 @@
 """Integers whose sum is bounded in every order: the raw material of the exact inputs.
 
-At each index `active` ranks hold a non-zero integer of magnitude at most `largest`; the others hold
-zero. Every partial sum, in whatever order and over whatever subset of the ranks, therefore lies
-within active * largest. Where fewer ranks are active than there are, which ones rotates with the
-index. Values are 64-bit words in two's complement, so that one arithmetic serves int64 and uint64.
+At each index `active` ranks hold an integer that is not zero and of bounded magnitude; the others
+hold zero. Every partial sum, in whatever order and over whatever subset of the ranks, therefore
+lies within `active` times the bound. Where fewer ranks are active than there are, which ones
+rotates with the index. Values are 64-bit words in two's complement, so that one arithmetic serves
+int64 and uint64.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from enum import IntEnum
 
 import numpy as np
 
@@ -29,7 +29,7 @@ _EVERYONE = 0
 _SIGN_BIT = np.uint64(63)
 
 
-class Sign(Enum):
+class Sign(IntEnum):
     """Who decides the sign of an addend."""
 
     PLUS = 0  # every addend is positive
@@ -39,13 +39,20 @@ class Sign(Enum):
 
 @dataclass(frozen=True)
 class Addends:
-    """Magnitudes drawn by each rank for itself, from 1 to the power of two below `largest`."""
+    """Magnitudes from 1 to width + common - 1, or from `choices`; fields as those of `Formula`.
+
+    A rank draws a part of `width` values for itself; a part of `common` values is shared by all
+    ranks of an index, and so is one of `choices`. The mean of independent magnitudes hardly moves
+    from index to index; the shared part moves it, so that a misplaced mean shows.
+    """
 
     seed: int
     ranks: int
     active: int
-    largest: int
     sign: Sign
+    width: int = 1
+    common: int = 1
+    choices: tuple[int, ...] = ()
 
     def values(self, rank: int, index: Words) -> Words:
         """Return what `rank` adds at each index."""
@@ -58,16 +65,6 @@ class Addends:
         for rank in range(self.ranks):
             total += self._values(rank, index, shared)
         return total
-
-    def terms(self) -> dict[str, Any]:
-        """What a `Formula` says of these addends."""
-        return {
-            "seed": self.seed, "ranks": self.ranks, "active": self.active, "sign": self.sign.value,
-            **self._sizes(),
-        }  # fmt: skip
-
-    def _sizes(self) -> dict[str, Any]:
-        return {"width": floor_power_of_two(self.largest)}
 
     def _shared(self, index: Words) -> Words:
         return draw(self.seed, _SHARED, _EVERYONE, index)
@@ -82,41 +79,13 @@ class Addends:
             values = values * (turn(rank, self.ranks, shared) < np.uint64(self.active))
         return values
 
-    def _magnitude(self, own: Words, shared: Words) -> Words:  # noqa: ARG002
-        magnitude: Words = np.uint64(1) + (own & np.uint64(floor_power_of_two(self.largest) - 1))
-        return magnitude
-
-
-@dataclass(frozen=True)
-class ShiftedAddends(Addends):
-    """A part common to all ranks plus a part of each rank's own.
-
-    The mean of independent magnitudes hardly moves from index to index; the common part moves it,
-    so that a misplaced mean shows.
-    """
-
-    def _sizes(self) -> dict[str, Any]:
-        width = floor_power_of_two(max(1, self.largest // 2))
-        return {"width": width, "common": self.largest - width + 1}
-
     def _magnitude(self, own: Words, shared: Words) -> Words:
-        sizes = self._sizes()
-        common = below(mix(shared), sizes["common"])
-        magnitude: Words = np.uint64(1) + common + (own & np.uint64(sizes["width"] - 1))
+        if self.choices:
+            return np.array(self.choices, np.uint64)[below(mix(shared), len(self.choices))]
+        magnitude: Words = np.uint64(1) + (own & np.uint64(self.width - 1))
+        if self.common > 1:
+            magnitude += below(mix(shared), self.common)
         return magnitude
-
-
-@dataclass(frozen=True)
-class ListedAddends(Addends):
-    """Magnitudes taken from `choices`, the same one for all active ranks of an index."""
-
-    choices: tuple[int, ...]
-
-    def _sizes(self) -> dict[str, Any]:
-        return {"choices": self.choices}
-
-    def _magnitude(self, own: Words, shared: Words) -> Words:  # noqa: ARG002
-        return np.array(self.choices, np.uint64)[below(mix(shared), len(self.choices))]
 
 
 def turn(rank: int, ranks: int, shared: Words) -> Words:
@@ -134,4 +103,4 @@ def addends_within(limit: int, sign: Sign, ranks: int, seed: int) -> Addends:
     """
     most = limit if sign is Sign.EACH else max(1, limit // 2)
     active = min(ranks, most)
-    return Addends(seed, ranks, active, limit // active, sign)
+    return Addends(seed, ranks, active, sign, width=floor_power_of_two(limit // active))

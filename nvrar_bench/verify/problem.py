@@ -12,11 +12,9 @@ import numpy as np
 from nvrar_bench import datatypes
 from nvrar_bench.errors import UsageError
 from nvrar_bench.verify.exact import EXACT
-from nvrar_bench.verify.formula import Formula
 from nvrar_bench.verify.hashing import Array, Words
-from nvrar_bench.verify.recipe import Recipe
-from nvrar_bench.verify.rounding import ROUNDING
-from nvrar_bench.verify.wrap import WRAP
+from nvrar_bench.verify.recipe import Formula, Recipe
+from nvrar_bench.verify.rounding import ROUNDING, WRAP
 
 Mode = Literal["exact", "rounding", "wrap"]
 

@@ -1,14 +1,78 @@
-"""What one problem's inputs are made by: the seam between `Problem` and the kinds of inputs."""
+"""What one problem's inputs are made by: the seam between `Problem` and the kinds of inputs.
+
+A `Formula` is a recipe as numbers, for kernels/problem.cuh, which makes the same elements on GPUs.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
 from nvrar_bench.datatypes import DataType
-from nvrar_bench.verify.formula import Formula
 from nvrar_bench.verify.hashing import Array, Words
+
+
+class Kind(IntEnum):
+    """What an element is made of: enum Recipe of kernels/problem.cuh."""
+
+    ADDENDS = 0
+    POWERS = 1
+    EXTREMUM = 2
+    NORMALS = 3
+    FACTORS = 4
+    FOLD = 5
+
+
+@dataclass(frozen=True)
+class Formula:
+    """struct Formula of kernels/problem.cuh, field by field in its order.
+
+    Words are integers modulo 2**64.
+
+    Attributes:
+        recipe: what an element is made of; each kind uses some of the fields below.
+        seed, ranks: as in `Problem`.
+        active: how many ranks hold an addend that is not zero, at one index.
+        sign: who decides the sign of an addend: a Sign.
+        width: values of what a rank draws for itself, a power of two.
+        common: values of the part of an addend that ranks share at an index.
+        multiplier: an input is the addend times this.
+        divisor: the result is the sum divided by this, toward zero.
+        origin: the extremum that no value passes.
+        span: values of the distance from there that ranks share at an index.
+        is_maximum: 1 where the origin is the largest value, 0 where it is the smallest.
+        factors: how many ranks hold a factor that is not +-1, at one index.
+        combine: how a fold goes on: 0 adds, 1 multiplies, 2 and 3 take the smaller and the larger.
+        odd: 1 where a fold's integers are odd.
+        scale: of normal numbers.
+        parts: the reference is the sum divided by this.
+        relative: tolerance per magnitude of the reference.
+        slack: tolerance that is always there.
+        choices: magnitudes of addends to choose from, in place of `width` and `common`; or none.
+    """
+
+    recipe: Kind
+    seed: int
+    ranks: int
+    active: int = 0
+    sign: int = 0
+    width: int = 1
+    common: int = 1
+    multiplier: int = 1
+    divisor: int = 1
+    origin: int = 0
+    span: int = 1
+    is_maximum: int = 0
+    factors: int = 0
+    combine: int = 0
+    odd: int = 0
+    scale: float = 1.0
+    parts: float = 1.0
+    relative: float = 0.0
+    slack: float = 0.0
+    choices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

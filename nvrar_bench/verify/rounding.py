@@ -18,7 +18,7 @@ The reference itself is a float64 computation: its own n-1 roundings are added.
      without its denominator, so that it also holds for 8-bit floats, where (n-1)u passes 1.
 
 Integers have nothing to round. Their sums, products and means are those of exact.py, which no
-order overflows: what becomes of an overflow is a question of its own, wrap.py's. Extrema take the
+order overflows: what becomes of an overflow is a question of its own, WRAP's. Extrema take the
 full range.
 """
 
@@ -33,11 +33,9 @@ import numpy as np
 
 from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.addends import turn
-from nvrar_bench.verify.exact import exact_product, exact_sum
-from nvrar_bench.verify.formula import Formula, Kind
+from nvrar_bench.verify.exact import exact_product, exact_sum, integer_mean, reciprocal_error
 from nvrar_bench.verify.hashing import Array, Words, draw
-from nvrar_bench.verify.mean import integer_mean, reciprocal_error
-from nvrar_bench.verify.recipe import Recipe
+from nvrar_bench.verify.recipe import Formula, Kind, Recipe
 
 # Which stream of random words a draw belongs to; exact.py has the ones before.
 _NORMAL, _FACTOR, _ROTATION, _BITS = 6, 7, 8, 9
@@ -152,20 +150,18 @@ class _RoundedProduct(Recipe):
 
 
 @dataclass(frozen=True)
-class Fold(Recipe):
+class _Fold(Recipe):
     """A reduction that never rounds: extrema of anything, integers modulo 2**bits."""
 
     combine: Combine
     odd: bool = False
 
     def formula(self) -> Formula:
-        """As Recipe."""
         return Formula(
             Kind.FOLD, self.seed, self.ranks, combine=_COMBINE[self.combine], odd=self.odd
         )
 
     def inputs(self, rank: int, index: Words) -> Array:
-        """Return any values of the dtype; floats are normal numbers."""
         if self.dtype.is_float:
             normal = approximately_normal(draw(self.seed, _NORMAL, rank, index))
             return normal.astype(self.dtype.numpy)
@@ -173,7 +169,6 @@ class Fold(Recipe):
         return np.asarray(words | np.uint64(self.odd)).astype(self.dtype.numpy)
 
     def expected(self, index: Words) -> tuple[Array, None]:
-        """Combine all ranks' inputs in their order, which does not matter."""
         result = self.inputs(0, index)
         for rank in range(1, self.ranks):
             result = self.combine(result, self.inputs(rank, index))
@@ -192,10 +187,6 @@ def _product(dtype: DataType, ranks: int, seed: int) -> Recipe:
     return exact_product(dtype, ranks, seed)
 
 
-def _extremum(dtype: DataType, ranks: int, seed: int, *, combine: Combine) -> Recipe:
-    return Fold(dtype, ranks, seed, combine)
-
-
 def _mean(dtype: DataType, ranks: int, seed: int) -> Recipe:
     if dtype.is_float:
         return _RoundedSum(dtype, ranks, seed, mean=True)
@@ -205,7 +196,15 @@ def _mean(dtype: DataType, ranks: int, seed: int) -> Recipe:
 ROUNDING: dict[str, Callable[[DataType, int, int], Recipe]] = {
     "sum": _sum,
     "prod": _product,
-    "min": partial(_extremum, combine=np.minimum),
-    "max": partial(_extremum, combine=np.maximum),
+    "min": partial(_Fold, combine=np.minimum),
+    "max": partial(_Fold, combine=np.maximum),
     "avg": _mean,
+}
+
+# Integers of the full range, whose sums and products wrap modulo 2**bits. MPI leaves open what an
+# integer that overflows becomes, and Open MPI saturates some of them on some CPUs. Even factors
+# would soon make every product 0 modulo a power of two.
+WRAP: dict[str, Callable[[DataType, int, int], Recipe]] = {
+    "sum": partial(_Fold, combine=np.add),
+    "prod": partial(_Fold, combine=np.multiply, odd=True),
 }

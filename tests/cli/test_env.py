@@ -17,7 +17,7 @@ import pytest
 from output import one_error
 
 from nvrar_bench.inventory import survey
-from nvrar_bench.inventory.tables import STEPS
+from nvrar_bench.inventory.survey import STEPS
 from nvrar_bench.results.inventory_schema import schema
 from nvrar_bench.toolchain import cuda
 from nvrar_bench.toolchain.kernel import CudaGate
@@ -250,9 +250,9 @@ def test_nothing_that_may_break_is_loaded_into_the_process_that_tells():
 def test_mpi_is_not_initialised():
     """Not even by the worker, which loads it."""
     ask = (
-        "from nvrar_bench.inventory import worker, tables\n"
-        "worker._forbid_mpi_init()\n"
-        "for step in tables.STEPS: step.take()\n"
+        "from nvrar_bench.inventory import survey\n"
+        "survey._forbid_mpi_init()\n"
+        "for step in survey.STEPS: step.take()\n"
         "from mpi4py import MPI\n"
         "print(MPI.Is_initialized())\n"
     )

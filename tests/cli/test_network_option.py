@@ -13,7 +13,6 @@ from output import messages, one_error
 from nvrar_bench.cli import network
 from nvrar_bench.cli.stopping import StopAt
 from nvrar_bench.errors import UsageError
-from nvrar_bench.inventory import needs
 from nvrar_bench.inventory import network as adapters
 from nvrar_bench.inventory.probe import Finding
 from nvrar_bench.settings.planning import Wish, settings_of
@@ -70,7 +69,7 @@ def test_auto_is_the_network_that_works_here(monkeypatch, found, name):
 def test_what_gpus_want_is_set_where_they_may_run(monkeypatch, device, driver, wanted):
     environment: dict[str, str] = {}
     monkeypatch.setattr(network.os, "environ", environment)
-    monkeypatch.setattr(needs, "has_driver", lambda: driver)
+    monkeypatch.setattr(adapters, "has_driver", lambda: driver)
     kinds(monkeypatch, slingshot="here")
     settings = network.with_network(planned("auto", device))
     assert ("NVSHMEM_REMOTE_TRANSPORT" in environment) == wanted

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from nvrar_bench.devices import machine, surroundings
-from nvrar_bench.inventory import cpu
+from nvrar_bench.inventory import system
 
 WORKER = Path(__file__).parent / "worker_surroundings.py"
 MIB = 1 << 20
@@ -57,7 +57,7 @@ def test_no_shm_at_all(monkeypatch):
 
     monkeypatch.setattr(machine, "shm_room", none)
     assert "there is no /dev/shm" in machine.shm_problem()
-    assert cpu._shm().status == "missing"
+    assert system._shm().status == "missing"
 
 
 @pytest.mark.parametrize(("quota", "told"), [(None, False), (2.0, False), (1.5, True)])
@@ -77,14 +77,14 @@ def test_cores_that_are_far_apart_are_told_once(world, monkeypatch):
 
 
 def test_env_has_rows_of_both(monkeypatch):
-    assert (cpu._shm().status, cpu._shm().version) == ("here", "64 MiB of 64 MiB free")
-    assert cpu._quota() == []
+    assert (system._shm().status, system._shm().version) == ("here", "64 MiB of 64 MiB free")
+    assert system._quota() == []
     monkeypatch.setattr(machine, "shm_room", lambda: (8 * MIB, 64 * MIB))
-    assert (cpu._shm().status, cpu._shm().version) == ("wrong", "8 MiB of 64 MiB free")
-    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda _: {0, 1})
+    assert (system._shm().status, system._shm().version) == ("wrong", "8 MiB of 64 MiB free")
+    monkeypatch.setattr(system.os, "sched_getaffinity", lambda _: {0, 1})
     for quota, status in ((0.5, "wrong"), (2.0, "here")):
         monkeypatch.setattr(machine, "cpu_quota", lambda quota=quota: quota)
-        assert (cpu._quota().status, cpu._quota().version) == (
+        assert (system._quota().status, system._quota().version) == (
             status, f"the time of {quota:g} cores",
         )  # fmt: skip
 

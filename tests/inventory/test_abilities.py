@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,11 +12,11 @@ from nvrar_bench.backends import registry
 from nvrar_bench.devices import NAMES as DEVICES
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.errors import CompilerError, Unavailable
-from nvrar_bench.inventory.abilities import QUESTIONS, Question
-from nvrar_bench.inventory.tables import STEPS
+from nvrar_bench.inventory.abilities import QUESTIONS, Question, require
+from nvrar_bench.inventory.survey import STEPS
 from nvrar_bench.launch import initialize
 from nvrar_bench.problem import Problem
-from nvrar_bench.results.inventory import Ability
+from nvrar_bench.results.inventory import Ability, Inventory
 from nvrar_bench.toolchain import host
 
 
@@ -90,3 +91,44 @@ def test_whatever_is_raised_stands_against_it():
 
 def test_names():
     assert [question.name for question in QUESTIONS][:2] == ["cpu", f"{BACKENDS[0]} on cpu"]
+
+
+CPU = (Ability("cpu", None, None, None), Ability("cpu", "nccl", "needs cuda", "get one"))
+CUDA = (Ability("cuda", None, None, None), Ability("cuda", "nccl", None, None))
+NO_CUDA = (Ability("cuda", None, "no driver", "install it"), CUDA[1])
+BOTH = Inventory("1", "here", "now", (), {}, (*CPU, *CUDA))
+ONE = replace(BOTH, abilities=(*CPU, *NO_CUDA))
+
+
+@pytest.mark.parametrize(
+    ("inventory", "device", "backends"),
+    [
+        (BOTH, "auto", ()), (BOTH, "cuda", ("nccl",)), (BOTH, "auto", ("nccl",)),
+        (BOTH, "cpu", ()), (ONE, "auto", ()), (ONE, "cpu", ()),
+    ],
+)  # fmt: skip
+def test_what_can_run_is_not_refused(inventory, device, backends):
+    require(inventory, device, backends)
+
+
+@pytest.mark.parametrize(
+    ("device", "backends", "message"),
+    [
+        (
+            "cuda", (),
+            "--device cuda is not available: no driver: install it; or measure CPU ranks: "
+            "--device cpu",
+        ),
+        ("auto", ("nccl",), "--backend nccl is not available: needs cuda: get one"),
+        ("cpu", ("nccl",), "--backend nccl is not available: needs cuda: get one"),
+    ],
+)  # fmt: skip
+def test_what_cannot_is(device, backends, message):
+    with pytest.raises(Unavailable) as caught:
+        require(ONE, device, backends)
+    assert str(caught.value) == message
+
+
+def test_a_device_asked_for_comes_before_the_backends_on_it():
+    with pytest.raises(Unavailable, match=r"^--device cuda"):
+        require(ONE, "cuda", ("nccl",))

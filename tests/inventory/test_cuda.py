@@ -11,7 +11,7 @@ from fake_driver import CUresult, FakeDriver
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import Calls
 from nvrar_bench.errors import CompilerError, Unavailable
-from nvrar_bench.inventory import abilities, cuda, libraries
+from nvrar_bench.inventory import abilities, cuda
 from nvrar_bench.launch import initialize
 from nvrar_bench.problem import Problem
 
@@ -85,7 +85,7 @@ def test_wheels_to_install_are_those_of_the_driver(machine, version, extra):
     machine(FakeDriver(version=version), {})
     install = f"pip install 'nvrar-bench[{extra}]'"
     assert cuda._bindings().problem.fix == install
-    assert libraries._suffixed("nvshmem4py-cu").problem.fix == install
+    assert cuda._suffixed("nvshmem4py-cu").problem.fix == install
 
 
 def test_a_gpu_that_is_too_old_beside_one_that_is_not(machine):
@@ -145,7 +145,7 @@ def test_bindings_of_another_cuda(machine):
 )
 def test_wheels_of_two_cudas_do_not_fit(machine, wheels, status):
     machine(FakeDriver(), wheels)
-    found = libraries._suffixed("nvshmem4py-cu")
+    found = cuda._suffixed("nvshmem4py-cu")
     assert found.status == status
     assert (found.problem is None) == (status == "here")
 
@@ -162,18 +162,18 @@ def test_a_compiler_that_does_not_load(monkeypatch):
 
 def test_a_library_without_its_bindings_is_not_loaded(machine, monkeypatch):
     machine(FakeDriver(), {**THIRTEEN, "nvidia-nccl-cu13": "2.30.1"})
-    monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: None)
-    found = libraries._nccl()
+    monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
+    found = cuda._nccl()
     assert (found.status, found.version) == ("here", "nvidia-nccl-cu13 2.30.1")
     assert found.detail == "not loaded: nccl4py is missing"
-    assert (libraries._nvshmem().status, libraries._nvshmem().detail) == ("missing", None)
+    assert (cuda._nvshmem().status, cuda._nvshmem().detail) == ("missing", None)
 
 
 def test_a_library_that_does_not_load_is_wrong(monkeypatch):
-    monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(libraries.nccl_library, "library_problem", lambda: Problem("broken", "fix"))
-    monkeypatch.setattr(libraries.heap_library, "missing", lambda: Problem("broken", "fix"))
-    for found in (libraries._nccl(), libraries._nvshmem()):
+    monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(cuda.nccl_library, "library_problem", lambda: Problem("broken", "fix"))
+    monkeypatch.setattr(cuda.heap_library, "missing", lambda: Problem("broken", "fix"))
+    for found in (cuda._nccl(), cuda._nvshmem()):
         assert (found.status, found.problem) == ("wrong", "broken: fix")
 
 
@@ -188,10 +188,10 @@ def test_a_server_of_mps_in_fault_is_wrong_and_keeps_cuda_from_running(
     monkeypatch.setattr(initialize, "load_mpi", lambda: None)
     monkeypatch.setenv("PATH", str(program("bin", "nvidia-cuda-mps-control", "exit 0")))
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "pipes"))
-    assert (libraries._mps().status, libraries._mps().detail) == ("here", "not started")
+    assert (cuda._mps().status, cuda._mps().detail) == ("here", "not started")
     (tmp_path / "pipes").mkdir()
-    assert (libraries._mps().status, abilities._cuda()) == ("here", None)
+    assert (cuda._mps().status, abilities._cuda()) == ("here", None)
     fake.fail["cuDevicePrimaryCtxRetain"] = CUresult.CUDA_ERROR_LAUNCH_FAILED
-    assert libraries._mps().status == "wrong"
-    assert "nvidia-cuda-mps-control -d" in libraries._mps().problem.fix
-    assert abilities._cuda() == libraries._mps().problem
+    assert cuda._mps().status == "wrong"
+    assert "nvidia-cuda-mps-control -d" in cuda._mps().problem.fix
+    assert abilities._cuda() == cuda._mps().problem

@@ -9,7 +9,7 @@ import sys
 import time
 
 from nvrar_bench.errors import Unavailable
-from nvrar_bench.inventory import worker
+from nvrar_bench.inventory import survey
 from nvrar_bench.inventory.abilities import Question
 from nvrar_bench.inventory.probe import Finding, Probe
 from nvrar_bench.problem import Problem
@@ -67,4 +67,4 @@ STEPS = (
 )
 
 if __name__ == "__main__":
-    worker.main(int(sys.argv[1]), STEPS)
+    survey.main(int(sys.argv[1]), STEPS)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.networks import own_files, table
+from nvrar_bench.networks import applied as applying
+from nvrar_bench.networks import table
 from nvrar_bench.networks.applied import apply
 from nvrar_bench.networks.table import Network, Setting
 
@@ -22,7 +23,7 @@ NETWORK = Network("fast", "", "none", (), SETTINGS)
 @pytest.fixture(autouse=True)
 def no_files(monkeypatch):
     """Nothing of this machine counts."""
-    monkeypatch.setattr(own_files, "read", lambda environment: {})
+    monkeypatch.setattr(applying, "_own_settings", lambda environment: {})
 
 
 def has_all(need: str) -> None:
@@ -100,7 +101,7 @@ def test_files_of_the_libraries_count_as_the_users(tmp_path: Path, monkeypatch):
     (tmp_path / ".openmpi" / "mca-params.conf").write_text("pml = ucx\n")
     (tmp_path / "shmem").write_text("NVSHMEM_REMOTE_TRANSPORT=ibrc\n")
     environment = {"HOME": str(tmp_path), "NVSHMEM_CONF_FILE": str(tmp_path / "shmem")}
-    found = own_files.read(environment)
+    found = applying._own_settings(environment)
     assert found["NCCL_CROSS_NIC"] == "0"
     assert found["OMPI_MCA_pml"] == "ucx"
     assert "OTHER" not in found

@@ -9,10 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.inventory.needs import LOOKS
+from nvrar_bench.inventory.network import LOOKS
 from nvrar_bench.networks import table
-from nvrar_bench.networks.names import ADAPTERS, NEEDS
-from nvrar_bench.networks.table import Network, Setting
+from nvrar_bench.networks.table import ADAPTERS, NEEDS, Network, Setting
 
 ONE = '[[setting]]\nvariable = "NCCL_NET"\nvalue = "Socket"\n'
 

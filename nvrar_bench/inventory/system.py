@@ -1,20 +1,64 @@
-"""The cpu device: cores, memory, the compiler of its kernels, and where they are kept."""
+"""This package and its kernels, Python, cores, memory, and the compiler of the cpu device."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import platform
 import shlex
+import sys
+from functools import partial
 from pathlib import Path
 
+import nvrar_bench
 from nvrar_bench.devices import machine
-from nvrar_bench.errors import CompilerError, Unavailable
+from nvrar_bench.errors import Unavailable
 from nvrar_bench.inventory.probe import Finding, Probe, installed, missing
 from nvrar_bench.problem import Problem, told
 from nvrar_bench.programs import first_line
 from nvrar_bench.units import gibibytes
 
-_CPU = ("cpu",)
 _ALL = ("cpu", "cuda")
+_CPU = ("cpu",)
+
+
+def _package() -> Finding:
+    folder = str(Path(nvrar_bench.__file__).parent)
+    return Finding(version=nvrar_bench.__version__, path=folder)
+
+
+def _kernels() -> Finding:
+    from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
+
+    folder = kernels_dir()
+    return Finding(detail=f"SHA-256 {sources_digest(folder)[:12]}", path=str(folder))
+
+
+def _python() -> Finding:
+    return Finding(version=platform.python_version(), path=sys.executable)
+
+
+def _system() -> Finding:
+    words = (platform.system(), platform.release(), platform.machine())
+    try:
+        name = platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:  # it has no os-release file
+        name = None
+    return Finding(version=" ".join(words), detail=name)
+
+
+def module(name: str, distribution: str) -> Finding:
+    """A package that must load."""
+    number = installed(distribution)
+    if number is None:
+        return missing(Problem("not installed", f"pip install {distribution}"))
+    try:
+        path = importlib.import_module(name).__file__
+    except Exception as error:  # of whatever kind: it does not load
+        what = f"it cannot be loaded ({error})"
+        fix = f"pip install --force-reinstall {distribution}"
+        return Finding("wrong", version=number, problem=Problem(what, fix))
+    return Finding(version=number, path=path and str(Path(path).parent))
 
 
 def _cores() -> Finding:
@@ -27,8 +71,7 @@ def _quota() -> Finding | list[Finding]:
     quota, mine = machine.cpu_quota(), len(os.sched_getaffinity(0))
     if quota is None:
         return []
-    problem = machine.quota_problem(mine)
-    return Finding("wrong" if problem else "here", f"the time of {quota:g} cores", problem=problem)
+    return Finding(version=f"the time of {quota:g} cores", problem=machine.quota_problem(mine))
 
 
 def _shm() -> Finding:
@@ -39,7 +82,7 @@ def _shm() -> Finding:
     except OSError:
         return Finding("missing", problem=problem)
     version = f"{free >> 20} MiB of {size >> 20} MiB free"
-    return Finding("wrong" if problem else "here", version, path=machine.SHM, problem=problem)
+    return Finding(version=version, path=machine.SHM, problem=problem)
 
 
 def _memory() -> Finding:
@@ -52,10 +95,7 @@ def _memory() -> Finding:
 def _compiler() -> Finding:
     from nvrar_bench.toolchain import host
 
-    try:
-        found = host.compiler()
-    except CompilerError as error:
-        return missing(told(error))
+    found = host.compiler()
     version = first_line([*found.command, "--version"])
     if not version:
         what = f"{shlex.join(found.command)} --version says nothing"
@@ -68,11 +108,7 @@ def _headers() -> Finding:
     from nvrar_bench.toolchain import host
 
     versions = (f"{name} {installed(name) or 'not installed'}" for name in host.HEADER_WHEELS)
-    try:
-        folder = host.include_dirs()[0]
-    except CompilerError as error:
-        return missing(told(error))
-    return Finding(version=", ".join(versions), path=str(folder))
+    return Finding(version=", ".join(versions), path=str(host.include_dirs()[0]))
 
 
 def _cache() -> Finding:
@@ -91,11 +127,17 @@ def _entries(folder: Path) -> int:
 
 
 PROBES = (
+    Probe("package", "nvrar-bench", _ALL, _package),
+    Probe("package", "kernel sources", _ALL, _kernels),
+    Probe("package", "numpy", _ALL, partial(module, "numpy", "numpy")),
+    Probe("package", "ml_dtypes", _ALL, partial(module, "ml_dtypes", "ml_dtypes")),
+    Probe("Python", "Python", _ALL, _python),
+    Probe("Python", "operating system", _ALL, _system),
     Probe("cpu device", "cores", _CPU, _cores),
     Probe("cpu device", "CPU quota", _CPU, _quota),
     Probe("cpu device", "memory", _CPU, _memory),
     Probe("cpu device", machine.SHM, _CPU, _shm),
-    Probe("cpu device", "C++ compiler", _CPU, _compiler),
-    Probe("cpu device", "header wheels", _CPU, _headers),
+    Probe("cpu device", "C++ compiler", _CPU, _compiler, refused="missing"),
+    Probe("cpu device", "header wheels", _CPU, _headers, refused="missing"),
     Probe("cpu device", "kernel cache", _ALL, _cache),
 )
