@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.options import part, require
-from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.stopping import Stopping
 
 MAX_CALLS = 10_000_000
 

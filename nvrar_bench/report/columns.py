@@ -8,7 +8,7 @@ from math import ceil
 
 from nvrar_bench.report.grid import NOTHING, WRONG, Column
 from nvrar_bench.results.record import Result
-from nvrar_bench.statistics.ratio import Estimate, ratio
+from nvrar_bench.statistics.median import Estimate, ratio
 from nvrar_bench.units import (
     GIGABYTE,
     MICROSECOND,

@@ -6,13 +6,15 @@ Everything that is known is `remarks.lines`, which --verbose shows; it is in the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from nvrar_bench.report.remarks import alone, empty, endings, errors, skipped, wrong_results
 from nvrar_bench.report.series import Series, all_series, ascii_of
 from nvrar_bench.results.record import Result, RunRecord
-from nvrar_bench.statistics.doubts import DOUBT
+from nvrar_bench.statistics import doubts, ruler
+from nvrar_bench.statistics.doubts import Doubt
+from nvrar_bench.statistics.figures import doubts_of
 from nvrar_bench.units import format_size
 
 MOST = 6
@@ -21,60 +23,11 @@ _LONGEST_PLACE = 30  # letters; more points than fit are counted
 NOTE = "note: "
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Warnings that are one note: those in which `pattern` is found.
+class Found(NamedTuple):
+    """A doubt about a result, or a warning of its record that is none."""
 
-    `text` has the groups of the warning whose group `n`, a number, is the largest.
-    """
-
-    pattern: re.Pattern[str]
-    text: str
-
-
-# The least important first. The texts are those of statistics/doubts.py and timing/ruler.py.
-_KINDS = (
-    Kind(
-        re.compile(r"each call was timed alone, and (?P<n>[\d.]+) us"),
-        "two events around each call are {n} us of each time; share them with --batch",
-    ),
-    Kind(  # as versions without --batch wrote it
-        re.compile(r"^ruler: .* is (?P<n>\d+) % of the median.*several calls per sample"),
-        "timing is up to {n} % of these times; take several calls per sample (--batch)",
-    ),
-    Kind(
-        re.compile(r"^ruler: .* is (?P<n>\d+) % of the median.*(?:: |, or )(?P<advice>[^:,]*)$"),
-        "timing is up to {n} % of these times; {advice}",
-    ),
-    Kind(
-        re.compile(r"the first tenth of the samples.* lies (?P<n>[\d.]+) %"),
-        "the first calls were up to {n} % off the rest; raise --warmup",
-    ),
-    Kind(
-        re.compile(r"--precision of (?P<wish>.*) was .* reached .* about (?P<n>\d+) (?P<what>\w+)"),
-        "--precision {wish} was missed; allow {n} {what}, or ask for less",
-    ),
-    Kind(
-        re.compile(r"as (1?\d|2[0-4]) independent ones, .* raise --iters to (?P<n>\d+)"),
-        "samples follow each other, ±95% is too narrow; use --iters {n}",
-    ),
-    Kind(
-        re.compile(r" (?P<n>[\d.]+) % .*the machine changed under the run"),
-        "the machine changed by {n} %, ±95% is too narrow; use --launches 5",
-    ),
-    Kind(
-        re.compile(r"launches differ by (?P<n>[\d.]+) % of the median"),
-        "launches differ by up to {n} %; compare runs of several --launches",
-    ),
-    Kind(
-        re.compile(r"(?P<n>\d+) of \d+ samples began late"),
-        "most samples began late; stop other work, or use --start barrier",
-    ),
-)
-
-
-# Of 25 effective samples and more the interval covers nearly as often as it says (ci/coverage.py).
-_UNMENTIONED = re.compile(r"samples follow each other")
+    result: Result
+    said: Doubt | str
 
 
 def notes(record: RunRecord) -> list[str]:
@@ -84,7 +37,7 @@ def notes(record: RunRecord) -> list[str]:
         bad = [f"wrong: {len(bad) - _MOST_WRONG} more results, see --verbose", *bad[:_MOST_WRONG]]
     found = [
         *empty(record),
-        *(NOTE + text for text in _of_warnings(record.results)),
+        *(NOTE + text for text in of_results(_found(record), record.results)),
         *(f"skipped: {text}" for text in skipped(record)),
         *bad,
         *(f"error: {text}" for text in errors(record)),
@@ -110,31 +63,43 @@ def samples(results: Sequence[Result]) -> Iterator[str]:
     yield f"samples: {span} per point" + (f"; left out of {taken}: {reasons}" if reasons else "")
 
 
-def _of_warnings(results: Sequence[Result]) -> Iterator[str]:
-    """Make one note of each kind of warning; the least important first."""
-    warned: dict[Kind | str, dict[str, list[Result]]] = {kind: {} for kind in _KINDS}
-    for text, result in ((text, one) for one in results for text in one.warnings):
-        kind = _kind_of(text)
-        if isinstance(kind, Kind) or not _UNMENTIONED.search(text):
-            warned.setdefault(kind, {}).setdefault(text, []).append(result)
-    for kind, texts in warned.items():
-        if texts:
-            points = [result for found in texts.values() for result in found]
-            place = _place(points, results)
-            yield f"{place}: {_text(kind, list(texts))}" if place else _text(kind, list(texts))
+def of_results(found: Iterable[Found], results: Sequence[Result]) -> Iterator[str]:
+    """Make one note of each kind of doubt or warning about `results`; the least important first."""
+    groups: dict[str, list[Found]] = {kind.note: [] for kind in (*ruler.KINDS, *doubts.KINDS)}
+    for one in found:
+        groups.setdefault(_group(one.said), []).append(one)
+    for group in filter(None, groups.values()):
+        if _is_noted(group[0].said):
+            place, text = _place([one.result for one in group], results), _text(group)
+            yield f"{place}: {text}" if place else text
 
 
-def _kind_of(warning: str) -> Kind | str:
-    """Return the kind of a warning; one of no kind is alike to those with other numbers."""
-    unnumbered = re.sub(r"\d+(\.\d+)?", "#", warning)
-    return next((kind for kind in _KINDS if kind.pattern.search(warning)), unnumbered)
+def _found(record: RunRecord) -> Iterator[Found]:
+    """Yield doubts, computed anew, and the warnings of the record that are no doubts."""
+    for result in record.results:
+        yield from (Found(result, doubt) for doubt in doubts_of(result, record))
+        yield from (
+            Found(result, text)
+            for text in result.warnings
+            if not text.startswith((doubts.DOUBT, ruler.DOUBT))
+        )
 
 
-def _text(kind: Kind | str, warnings: Sequence[str]) -> str:
-    if isinstance(kind, str):
-        return warnings[0].removeprefix(DOUBT)
-    found = [match for match in map(kind.pattern.search, warnings) if match]
-    return kind.text.format(**max(found, key=lambda match: float(match["n"])).groupdict())
+def _group(said: Doubt | str) -> str:
+    """Kinds with the same note are one; a warning is alike to those with other numbers."""
+    return said.kind.note if isinstance(said, Doubt) else re.sub(r"\d+(\.\d+)?", "#", said)
+
+
+def _is_noted(said: Doubt | str) -> bool:
+    return not isinstance(said, Doubt) or said.kind.note != ""
+
+
+def _text(group: Sequence[Found]) -> str:
+    """The largest of a kind of doubt stands for all; of warnings the first."""
+    known = [one.said for one in group if isinstance(one.said, Doubt)]
+    if known:
+        return max(known, key=lambda doubt: doubt.size).note
+    return str(group[0].said)
 
 
 def _place(points: Sequence[Result], results: Sequence[Result]) -> str:

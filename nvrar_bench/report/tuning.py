@@ -10,9 +10,8 @@ from nvrar_bench.report.columns import SURE, TIME, how_sure, speed_up_cells
 from nvrar_bench.report.grid import NOTHING, Block, Column, Grid
 from nvrar_bench.report.show import screen_width, show
 from nvrar_bench.results.record import Result, RunRecord
-from nvrar_bench.statistics import doubts
-from nvrar_bench.statistics.ratio import Estimate, ratio
-from nvrar_bench.timing import ruler
+from nvrar_bench.statistics import doubts, ruler
+from nvrar_bench.statistics.median import Estimate, ratio
 from nvrar_bench.tuning.document import Choice, Document, Measured
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
 

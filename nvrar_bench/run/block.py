@@ -21,8 +21,7 @@ from nvrar_bench.run.point import Point, Turn
 from nvrar_bench.run.starts import UNKNOWN, Start
 from nvrar_bench.timing.loop import MONOTONIC, Nanoseconds, Timings
 from nvrar_bench.timing.order import Order
-from nvrar_bench.timing.rules import StoppingRule
-from nvrar_bench.timing.rules.iterations import Iterations
+from nvrar_bench.timing.stopping import Iterations, StoppingRule
 
 # Which set of known inputs each verifying call gets. Memory is reused after two calls, so a call's
 # leftovers are those of two calls before: with this order they always belong to the other set.

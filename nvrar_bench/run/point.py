@@ -13,7 +13,7 @@ from nvrar_bench.run.buffers import CaseBuffers
 from nvrar_bench.run.known import KnownCall
 from nvrar_bench.statistics.states import YARDSTICKS, Stretches, common_state
 from nvrar_bench.timing.loop import Nanoseconds
-from nvrar_bench.timing.rules import StoppingRule, Taken
+from nvrar_bench.timing.stopping import StoppingRule, Taken
 from nvrar_bench.verify import CheckResult
 
 

@@ -1,11 +1,11 @@
 """A race of candidates: which of several ways to do the same is fastest, found with few samples.
 
 All take turns in rounds. After each round those drop out that are certainly slower than the one
-that looks fastest: the 95 % intervals of their medians lie apart, in one state of the machine. The
-race ends when one is left, when those left are known so well that it does not matter, or when calls
-or time are spent. What is fastest by then may owe it to chance, the more so the more there were. So
-it then runs a match of its own against the one that was there before, and only samples of the match
-count: it wins if its interval lies below the other's.
+that looks fastest: the 95 % intervals of their medians lie apart. The race ends when one is left,
+when those left are known so well that it does not matter, or when calls or time are spent. What is
+fastest by then may owe it to chance, the more so the more there were. So it then runs a match of
+its own against the one that was there before, and only samples of the match count: it wins if its
+interval lies below the other's.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from nvrar_bench.statistics.independence import Floats, effective_samples
-from nvrar_bench.statistics.launches import Interval
-from nvrar_bench.statistics.median import median_interval
-from nvrar_bench.statistics.states import Masks, Stretches, common_state
-from nvrar_bench.timing.rules.base import StoppingRule, Taken
-from nvrar_bench.timing.rules.precision import precision_of
+from nvrar_bench.statistics.independence import Floats
+from nvrar_bench.statistics.launches import estimate
+from nvrar_bench.statistics.median import Estimate
+from nvrar_bench.timing.stopping import StoppingRule, Taken, precision_of
 
 TURN = 20  # calls; as many as a turn of `Precision`, which they follow
 _GROWTH = 4
@@ -33,39 +32,25 @@ ALIKE = 0.01  # medians known to this part of them: which is the fastest does no
 class Shown:
     """What a candidate has shown, the same on all ranks.
 
-    `samples` are seconds, shape (n,), in order; `in_time` says which no rank began late;
-    `stretches` says in which state the machine was.
+    `samples` are seconds, shape (n,), in order; `in_time` says which no rank began late.
     """
 
     samples: Floats
-    in_time: Masks
-    stretches: Stretches
+    in_time: npt.NDArray[np.bool_]
 
     def after(self, calls: int) -> Shown:
-        """What came behind the first `calls` samples, which end with a stretch."""
-        first = int(np.searchsorted(np.cumsum(self.stretches.samples), calls, side="right"))
-        stretches = Stretches(self.stretches.samples[first:], self.stretches.readings_us[first:])
-        return Shown(self.samples[calls:], self.in_time[calls:], stretches)
+        """What came behind the first `calls` samples."""
+        return Shown(self.samples[calls:], self.in_time[calls:])
 
+    @property
+    def counting(self) -> Floats:
+        """The samples in time; late ones where there are no others."""
+        return self.samples[self.in_time] if self.in_time.any() else self.samples
 
-@dataclass(frozen=True)
-class Figure:
-    """A median with its 95 % interval, seconds; None where there are too few samples for one."""
-
-    median: float
-    interval: Interval | None
-
-    @classmethod
-    def of(cls, samples: Floats) -> Figure:
-        """Summarise samples, shape (n,), n >= 1, in their order."""
-        effective = effective_samples(samples)
-        return cls(float(np.median(samples)), median_interval(np.sort(samples), 0.95, effective))
-
-    def is_below(self, other: Figure) -> bool:
-        """Say whether the intervals leave no doubt."""
-        if self.interval is None or other.interval is None:
-            return False
-        return self.interval[1] < other.interval[0]
+    @property
+    def figure(self) -> Estimate:
+        """The median of what counts, with its interval, in seconds."""
+        return estimate(self.counting)
 
 
 @dataclass(frozen=True)
@@ -80,8 +65,8 @@ class Outcome:
 
     winner: int
     fastest: int
-    winner_figure: Figure
-    before_figure: Figure | None
+    winner_figure: Estimate
+    before_figure: Estimate | None
     level: int
     reason: str
 
@@ -131,10 +116,10 @@ class Race:
             return
         self.rounds += 1
         self._fastest = fastest([shown[number] for number in self._open], self._open)
-        pivot = shown[self._fastest]
+        pivot = shown[self._fastest].figure
         self._open = [
             number for number in self._open
-            if number == self._fastest or not is_slower(shown[number], pivot)
+            if number == self._fastest or not pivot.is_below(shown[number].figure)
         ]  # fmt: skip
         self._reason = self._ended_by([shown[number] for number in self._open])
         if self._reason:
@@ -146,8 +131,8 @@ class Race:
         matched = {number: shown[number].after(begun) for number, begun in self._begun.items()}
         new = self._fastest
         old = new if self.before is None else self.before
-        new_figure, old_figure, alike = _figures(matched[new], matched[old])
-        is_new = self.before is None or (alike and new_figure.is_below(old_figure))
+        new_figure, old_figure = matched[new].figure, matched[old].figure
+        is_new = self.before is None or new_figure.is_below(old_figure)
         return Outcome(
             winner=new if is_new else old,
             fastest=new,
@@ -160,7 +145,7 @@ class Race:
     def _ended_by(self, shown: Sequence[Shown]) -> str:
         if len(shown) == 1:
             return "winner"
-        precisions = [precision_of(counting(one)) for one in shown]
+        precisions = [precision_of(one.counting) for one in shown]
         if all(reached is not None and reached <= ALIKE for reached in precisions):
             return "alike"
         if max(len(one.samples) for one in shown) >= MOST_CALLS:
@@ -183,40 +168,6 @@ class _Entrant(StoppingRule):
 
 
 def fastest(shown: Sequence[Shown], numbers: Sequence[int]) -> int:
-    """Return the number of the lowest median, in a state of the machine that all were in.
-
-    All samples count where there is none. Of equal ones the first.
-    """
-    medians = [float(np.median(samples)) for samples in _in_common_state(shown)[0]]
+    """Return the number of the lowest median; of equal ones the first."""
+    medians = [float(np.median(one.counting)) for one in shown]
     return numbers[int(np.argmin(medians))]
-
-
-def is_slower(one: Shown, other: Shown) -> bool:
-    """Say whether `one` is slower beyond doubt: in a state of the machine that both were in."""
-    figure, other_figure, alike = _figures(one, other)
-    return alike and other_figure.is_below(figure)
-
-
-def counting(shown: Shown) -> Floats:
-    """Return the samples in time, of the one state that the candidate was in for long."""
-    return _in_common_state([shown])[0][0]
-
-
-def _figures(one: Shown, other: Shown) -> tuple[Figure, Figure, bool]:
-    """Return both figures, and whether they are of one state of the machine."""
-    (mine, others), alike = _in_common_state([one, other])
-    return Figure.of(mine), Figure.of(others), alike
-
-
-def _in_common_state(shown: Sequence[Shown]) -> tuple[list[Floats], bool]:
-    """Return the samples of each that count, and False where they are of different states.
-
-    Samples that a rank began late count where there are no others.
-    """
-    common = common_state(*([one.stretches] for one in shown))
-    found = []
-    for one, (chosen,) in zip(shown, common.chosen, strict=True):
-        in_state = one.stretches.of_samples(chosen)
-        masks = (in_state & one.in_time, in_state, np.ones(len(in_state), bool))
-        found.append(one.samples[next(mask for mask in masks if mask.any())])
-    return found, not common.apart

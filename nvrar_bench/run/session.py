@@ -330,7 +330,7 @@ class Session:
             found.latency_us.median / 1e6, batch=point.batch,
             by_events=point.operation.stream_ordered,
         )  # fmt: skip
-        return replace(found, warnings=(*found.warnings, *doubts))
+        return replace(found, warnings=(*found.warnings, *(doubt.text for doubt in doubts)))
 
     def _judge(self, point: Point, check: Check) -> None:
         try:

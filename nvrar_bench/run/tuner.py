@@ -26,8 +26,9 @@ from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import CaseBuffers
 from nvrar_bench.run.known import KnownCall
 from nvrar_bench.run.point import Point
-from nvrar_bench.run.race import Figure, Race, Shown
+from nvrar_bench.run.race import Race, Shown
 from nvrar_bench.run.tune_plan import Tune
+from nvrar_bench.statistics.median import Estimate
 from nvrar_bench.tuning.document import Choice, Document, MadeOn, Measured, encode
 
 
@@ -177,16 +178,16 @@ class Heat:
 def _shown(point: Point) -> Shown:
     in_time = np.ones(len(point.durations), bool)
     in_time[list(point.late)] = False
-    return Shown(point.durations / 1e9, in_time, point.stretches)
+    return Shown(point.durations / 1e9, in_time)
 
 
 def _named(case: Case, protocol: str) -> Case:
     return replace(case, protocol=cast(Protocol, protocol))
 
 
-def _measured(figure: Figure) -> Measured:
-    low, high = figure.interval or (None, None)
-    return Measured(_micros(figure.median), low and _micros(low), high and _micros(high))
+def _measured(figure: Estimate) -> Measured:
+    low, high = figure.low, figure.high
+    return Measured(_micros(figure.value), low and _micros(low), high and _micros(high))
 
 
 def _micros(seconds: float) -> float:

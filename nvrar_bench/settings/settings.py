@@ -11,7 +11,7 @@ from nvrar_bench.networks.applied import Applied
 from nvrar_bench.run.soak_plan import SoakLimit
 from nvrar_bench.run.tune_plan import Tune
 from nvrar_bench.settings.casefile import Sweep
-from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.stopping import Stopping
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from math import ceil, exp, log, sqrt
 import numpy as np
 
 from nvrar_bench.statistics.blocks import Blocks, blocks_of
+from nvrar_bench.statistics.median import NORMAL_975, t_975
 from nvrar_bench.statistics.samples import Samples, centre, figure, medians_of
-from nvrar_bench.statistics.student import NORMAL_975, t_975
 
 CONFIDENCE = 0.95
 REPLICATES = 2000

@@ -1,21 +1,24 @@
-"""When the figures of a result do not hold, in words: what is wrong in numbers, and the remedy."""
+"""When the figures of a result do not hold: of which kind, in numbers, and what to do about it.
+
+A kind is a row: from it and the numbers of a doubt come the warning of the record and the line
+below a table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from math import ceil, log10, sqrt
-from statistics import NormalDist
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, log10
 
 import numpy as np
+import numpy.typing as npt
 
-from nvrar_bench.statistics.drift import Shift
-from nvrar_bench.statistics.independence import BATCHES
-from nvrar_bench.statistics.launches import ORDER_STATISTICS_FROM, Interval, Launch
-from nvrar_bench.statistics.states import Masks
-from nvrar_bench.statistics.student import NORMAL_975, t_975
-from nvrar_bench.timing.rules.enough import ENOUGH
+from nvrar_bench.statistics.drift import Shift, alarming, critical_ratio, worst
+from nvrar_bench.statistics.independence import ENOUGH
+from nvrar_bench.statistics.launches import ORDER_STATISTICS_FROM, Launch
+from nvrar_bench.statistics.median import NORMAL_975, Estimate, t_975
 
-# How every doubt begins: a replay replaces these warnings alone.
+# How the warnings of these doubts begin: a replay replaces them alone.
 DOUBT = "statistics: "
 # Chance of an alarm where nothing drifts. The second is nominal: the autocorrelation within halves
 # is known less well, and 1 in 100 is what comes of it.
@@ -29,19 +32,118 @@ SMALL = 0.001
 APART = 3.0
 TOLERATED = 0.1  # of the samples may be of another state, unmentioned
 MOST_LATE = 0.5  # of the samples may be late, unmentioned: they are counted, and cost only samples
+# Of so many effective samples the interval covers nearly as often as it says (ci/coverage.py).
+_NEARLY_ENOUGH = 24.5
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of doubt: its warning, and the note of all that have the same; {} hold numbers.
+
+    What has no note is in the record alone.
+    """
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A doubt about a figure; of several of a kind the one of the largest `size` is noted."""
+
+    kind: Kind
+    size: float
+    numbers: Mapping[str, str | int]
+
+    @property
+    def text(self) -> str:
+        """The warning of the record."""
+        return self.kind.text.format(**self.numbers)
+
+    @property
+    def note(self) -> str:
+        """The line below a table; empty where none is needed."""
+        return self.kind.note.format(**self.numbers)
+
+
+def _kind(text: str, note: str | None = None) -> Kind:
+    """A row of this file; without a note of its own it is noted in full."""
+    return Kind(DOUBT + text, text if note is None else note)
+
+
+_CHANGED = (
+    "so the machine changed under the run and the interval does not hold; repeat it with several "
+    "--launches"
+)
+_CHANGED_NOTE = "the machine changed by {n}, ±95% is too narrow; use --launches 5"
+_FOLLOW = (
+    "samples follow each other: these {count} tell as much of the median as {effective} "
+    "independent ones, too few for a 95 % interval to hold; raise --iters to {n}, or ask for a "
+    "--precision"
+)
+# The least important first, as they are noted.
+KINDS = (
+    STARTUP := _kind(
+        "the first tenth of the samples{where} lies {n} {side} the rest, so calls had not settled; "
+        "raise --warmup",
+        "the first calls were up to {n} off the rest; raise --warmup",
+    ),
+    MISSED := _kind(
+        "a --precision of {wish} was asked for, and {taken} {what} reached {reached}; allow about "
+        "{n} {what}, or ask for less",
+        "--precision {wish} was missed; allow {n} {what}, or ask for less",
+    ),
+    FOLLOW := _kind(_FOLLOW, "samples follow each other, ±95% is too narrow; use --iters {n}"),
+    FOLLOW_LITTLE := _kind(_FOLLOW, ""),
+    SLOW := _kind(
+        "the second half of the samples{where} lies {n} {side} the first, " + _CHANGED,
+        _CHANGED_NOTE,
+    ),
+    UNSTEADY := _kind(
+        "the medians of tenths of the run{where} lie {n} apart, " + _CHANGED, _CHANGED_NOTE
+    ),
+    LAUNCHES_DIFFER := _kind(
+        "launches differ by {n} of the median, where samples within one leave {within} open, so a "
+        "single launch would mislead; compare runs of several --launches alone",
+        "launches differ by up to {n}; compare runs of several --launches",
+    ),
+    LATE := _kind(
+        "{n} of {of} samples began late on some rank and are not in the figures; stop other work "
+        "on these cores, or use --start barrier",
+        "most samples began late; stop other work, or use --start barrier",
+    ),
+    TOO_FEW := _kind(
+        "a --precision of {wish} was asked for, and {taken} {what} are too few for an interval; "
+        "allow more {what}"
+    ),
+    RESTLESS := _kind(
+        "the machine was in no state for long, and the figures are of all its states; keep other "
+        "work off it"
+    ),
+    OTHER_STATE := _kind(
+        "launch {numbers} found the machine in another state than most, and is not in the median; "
+        "keep other work off it, or let --launches go on with --max-launches"
+    ),
+    EMPTY := _kind(
+        "launch {numbers} has no sample in time and is not in the figures; repeat the run"
+    ),
+    ALL_LATE := _kind(
+        "all {n} samples are late, and the figures are of these: a rank began each of them behind "
+        "the others; keep other work off its cores, or run fewer ranks"
+    ),
+)
 
 
 def doubts(
     launches: Sequence[Launch],
     launch_numbers: Sequence[int],
-    median: float,
-    interval: Interval | None,
+    figure: Estimate,
     target: float | None,
     between: float | None,
     within: float | None,
     kept: float = 1.0,
-) -> Iterator[str]:
-    """Yield the doubts about one result, without DOUBT in front.
+) -> Iterator[Doubt]:
+    """Yield the doubts about one result.
 
     `launch_numbers` are the launches' places in the record; `kept` is the part of the samples, or
     of several launches, that `launches` are of: who needs more has to take more than that.
@@ -50,173 +152,102 @@ def doubts(
     if len(launches) == 1:
         yield from _few_effective(launches[0], kept)
     if target is not None:
-        yield from _missed(launches, median, interval, target, kept)
-    yield from _apart(median, between, within)
+        yield from _missed(launches, figure, target, kept)
+    yield from _apart(figure.value, between, within)
 
 
-def of_time(launch_samples: Sequence[int], in_time: Masks) -> Iterator[str]:
+def of_time(launch_samples: Sequence[int], in_time: npt.NDArray[np.bool_]) -> Iterator[Doubt]:
     """Yield what late samples do to the figures; `in_time`, shape (n,), says which are not late."""
     samples, late = len(in_time), int(np.sum(~in_time))
     if samples and late == samples:
-        yield (
-            f"all {samples} samples are late, and the figures are of these: a rank began each of "
-            "them behind the others; keep other work off its cores, or run fewer ranks"
-        )
+        yield Doubt(ALL_LATE, samples, {"n": samples})
     elif empty := _without(launch_samples, in_time):
-        yield f"{empty} has no sample in time and is not in the figures; repeat the run"
+        yield Doubt(EMPTY, 0, {"numbers": empty})
     elif late > MOST_LATE * samples:
-        yield (
-            f"{late} of {samples} samples began late on some rank and are not in the figures; stop "
-            "other work on these cores, or use --start barrier"
-        )
+        yield Doubt(LATE, late, {"n": late, "of": samples})
 
 
-def of_state(launch_samples: Sequence[int], chosen: Masks, is_restless: bool) -> Iterator[str]:
+def of_state(
+    launch_samples: Sequence[int], chosen: npt.NDArray[np.bool_], is_restless: bool
+) -> Iterator[Doubt]:
     """Yield what states of the machine do to the figures; `chosen` are the samples of one state."""
     if is_restless and len(chosen) >= _RESTLESS_FROM:
-        yield (
-            "the machine was in no state for long, and the figures are of all its states; keep "
-            "other work off it"
-        )
+        yield Doubt(RESTLESS, 0, {})
     elif empty := _without(launch_samples, chosen):
-        yield (
-            f"{empty} found the machine in another state than most, and is not in the median; keep "
-            "other work off it, or let --launches go on with --max-launches"
-        )
+        yield Doubt(OTHER_STATE, 0, {"numbers": empty})
 
 
-def _without(launch_samples: Sequence[int], kept: Masks) -> str:
-    """Name the launches of which nothing is kept; empty where there is none."""
+def _without(launch_samples: Sequence[int], kept: npt.NDArray[np.bool_]) -> str:
+    """Number the launches of which nothing is kept; empty where there is none."""
     parts = np.split(kept, np.cumsum(launch_samples)[:-1])
-    numbers = [str(i) for i, part in enumerate(parts) if not part.any()]
-    return f"launch {', '.join(numbers)}" if numbers else ""
+    return ", ".join(str(i) for i, part in enumerate(parts) if not part.any())
 
 
-def worst(shifts: Sequence[Shift | None]) -> int | None:
-    """Return the place of the shift that chance explains least; None where there is none."""
-    scores = [abs(shift.score) if shift else -1.0 for shift in shifts]
-    place = max(range(len(scores)), key=scores.__getitem__)
-    return place if scores[place] >= 0 else None
-
-
-def alarming(shifts: Sequence[Shift | None], level: float) -> bool:
-    """Say whether chance alone makes such shifts in less than `level` of cases.
-
-    Of several launches either one stands out, or all lean to one side (Bonferroni, and Stouffer's
-    sum of scores; half of the level each).
-    """
-    scores = [shift.score for shift in shifts if shift]
-    if not scores:
-        return False
-    count = len(scores)
-    if count == 1:
-        return abs(scores[0]) > _critical(level)
-    alone = max(map(abs, scores)) > _critical(level / 2 / count)
-    return alone or abs(sum(scores)) / sqrt(count) > _critical(level / 2)
-
-
-def _critical(level: float) -> float:
-    return NormalDist().inv_cdf(1 - level / 2)
-
-
-def _drifts(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[str]:
+def _drifts(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[Doubt]:
     startup = [launch.startup for launch in launches]
-    place = _told(startup, STARTUP_LEVEL)
-    if place is not None:
-        yield (
-            f"the first tenth of the samples{_of(numbers, place)} lies {_lies(startup[place])} the "
-            "rest, so calls had not settled; raise --warmup"
-        )
-    slow = [launch.slow for launch in launches]
-    place = _told(slow, SLOW_LEVEL)
-    if place is not None:
-        yield (
-            f"the second half of the samples{_of(numbers, place)} lies {_lies(slow[place])} the "
-            f"first, {_UNSTEADY}"
-        )
-        return
-    ratios = [launch.unsteady or 0.0 for launch in launches]
-    place = max(range(len(ratios)), key=ratios.__getitem__)
-    if ratios[place] > _critical_ratio(SLOW_LEVEL / len(ratios)) and launches[place].apart >= SMALL:
-        yield (
-            f"the medians of tenths of the run{_of(numbers, place)} lie "
-            f"{_percent(launches[place].apart)} apart, {_UNSTEADY}"
-        )
+    yield from _shifted(STARTUP, startup, STARTUP_LEVEL, numbers)
+    slow = list(_shifted(SLOW, [launch.slow for launch in launches], SLOW_LEVEL, numbers))
+    yield from slow or _unsteady(launches, numbers)
 
 
-_UNSTEADY = (
-    "so the machine changed under the run and the interval does not hold; repeat it with several "
-    "--launches"
-)
-
-
-def _told(shifts: Sequence[Shift | None], level: float) -> int | None:
+def _shifted(
+    kind: Kind, shifts: Sequence[Shift | None], level: float, numbers: Sequence[int]
+) -> Iterator[Doubt]:
     place = worst(shifts)
     shift = None if place is None else shifts[place]
-    told = shift is not None and abs(shift.relative) >= SMALL and alarming(shifts, level)
-    return place if told else None
+    if place is None or shift is None:
+        return
+    size = abs(shift.relative)
+    if size >= SMALL and alarming(shifts, level):
+        side = "above" if shift.relative > 0 else "below"
+        said = {"where": _where(numbers, place), "n": _percent(size), "side": side}
+        yield Doubt(kind, size, said)
 
 
-def _of(numbers: Sequence[int], place: int) -> str:
+def _unsteady(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[Doubt]:
+    ratios = [launch.unsteady or 0.0 for launch in launches]
+    place = max(range(len(ratios)), key=ratios.__getitem__)
+    apart = launches[place].apart
+    if ratios[place] > critical_ratio(SLOW_LEVEL / len(ratios)) and apart >= SMALL:
+        yield Doubt(UNSTEADY, apart, {"where": _where(numbers, place), "n": _percent(apart)})
+
+
+def _where(numbers: Sequence[int], place: int) -> str:
     return f" of launch {numbers[place]}" if len(numbers) > 1 else ""
 
 
-def _lies(shift: Shift | None) -> str:
-    part = shift.relative if shift else 0.0
-    return f"{_percent(abs(part))} {'above' if part > 0 else 'below'}"
-
-
-def _critical_ratio(level: float) -> float:
-    """Return the upper point of chi-square of BATCHES - 1 degrees of freedom, over these.
-
-    E. B. Wilson, M. M. Hilferty, The distribution of chi-square, PNAS 17, 1931.
-    """
-    variance = 2 / 9 / (BATCHES - 1)
-    deviation = NormalDist().inv_cdf(1 - level) * sqrt(variance)
-    return float((1 - variance + deviation) ** 3)
-
-
-def _few_effective(launch: Launch, kept: float) -> Iterator[str]:
+def _few_effective(launch: Launch, kept: float) -> Iterator[Doubt]:
     if launch.effective >= min(ENOUGH, launch.count):
         return
     needed = _about(launch.count * ENOUGH / launch.effective / kept)
-    yield (
-        f"samples follow each other: these {launch.count} tell as much of the median as "
-        f"{launch.effective:.0f} independent ones, too few for a 95 % interval to hold; raise "
-        f"--iters to {needed}, or ask for a --precision"
-    )
+    kind = FOLLOW if launch.effective < _NEARLY_ENOUGH else FOLLOW_LITTLE
+    effective = f"{launch.effective:.0f}"
+    yield Doubt(kind, needed, {"count": launch.count, "effective": effective, "n": needed})
 
 
 def _missed(
-    launches: Sequence[Launch], median: float, interval: Interval | None, target: float,
-    kept: float,
-) -> Iterator[str]:  # fmt: skip
+    launches: Sequence[Launch], figure: Estimate, target: float, kept: float
+) -> Iterator[Doubt]:
     taken = len(launches) if len(launches) > 1 else launches[0].count
     what = "launches" if len(launches) > 1 else "samples"
-    wish = f"a --precision of {_percent(target)} was asked for"
-    if interval is None:
-        yield f"{wish}, and {taken} {what} are too few for an interval; allow more {what}"
+    said: dict[str, str | int] = {"wish": _percent(target), "taken": taken, "what": what}
+    if figure.interval is None:
+        yield Doubt(TOO_FEW, taken, said)
         return
-    reached = (interval[1] - interval[0]) / 2 / median if median else 0.0
+    reached = figure.half_width or 0.0
     if reached > target * (1 + 1e-9):
         # Of many launches the interval has no longer the width that Student's t gives it for few.
         few = 1 < len(launches) < ORDER_STATISTICS_FROM
         shrinking = NORMAL_975 / t_975(taken - 1) if few else 1.0
         needed = _about(taken * (reached * shrinking / target) ** 2 / kept)
-        yield (
-            f"{wish}, and {taken} {what} reached {_percent(reached)}; allow about {needed} "
-            f"{what}, or ask for less"
-        )
+        yield Doubt(MISSED, needed, {**said, "reached": _percent(reached), "n": needed})
 
 
-def _apart(median: float, between: float | None, within: float | None) -> Iterator[str]:
+def _apart(median: float, between: float | None, within: float | None) -> Iterator[Doubt]:
     if not between or within is None or between <= max(APART * within, SMALL * median):
         return
-    yield (
-        f"launches differ by {_percent(between / median)} of the median, where samples within "
-        f"one leave {_percent(within / median)} open, so a single launch would mislead; compare "
-        "runs of several --launches alone"
-    )
+    apart, open_ = between / median, _percent(within / median)
+    yield Doubt(LAUNCHES_DIFFER, apart, {"n": _percent(apart), "within": open_})
 
 
 def _percent(part: float) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import copysign, inf, sqrt
+from statistics import NormalDist
 
 import numpy as np
 
 from nvrar_bench.statistics.independence import (
+    BATCHES,
     Floats,
     Samples,
     autocorrelations,
@@ -58,6 +60,43 @@ def slow_drift(samples: Samples | Sequence[float]) -> Shift | None:
     rest = _first_and_rest(values)[1]
     early, late = rest[: len(rest) // 2], rest[len(rest) // 2 :]
     return _shift(late, early, rest, [early, late], float(np.median(values)))
+
+
+def worst(shifts: Sequence[Shift | None]) -> int | None:
+    """Return the place of the shift that chance explains least; None where there is none."""
+    scores = [abs(shift.score) if shift else -1.0 for shift in shifts]
+    place = max(range(len(scores)), key=scores.__getitem__)
+    return place if scores[place] >= 0 else None
+
+
+def alarming(shifts: Sequence[Shift | None], level: float) -> bool:
+    """Say whether chance alone makes such shifts in less than `level` of cases.
+
+    Of several launches either one stands out, or all lean to one side (Bonferroni, and Stouffer's
+    sum of scores; half of the level each).
+    """
+    scores = [shift.score for shift in shifts if shift]
+    if not scores:
+        return False
+    count = len(scores)
+    if count == 1:
+        return abs(scores[0]) > _critical(level)
+    alone = max(map(abs, scores)) > _critical(level / 2 / count)
+    return alone or abs(sum(scores)) / sqrt(count) > _critical(level / 2)
+
+
+def critical_ratio(level: float) -> float:
+    """Return the upper point of chi-square of BATCHES - 1 degrees of freedom, over these.
+
+    E. B. Wilson, M. M. Hilferty, The distribution of chi-square, PNAS 17, 1931.
+    """
+    variance = 2 / 9 / (BATCHES - 1)
+    deviation = NormalDist().inv_cdf(1 - level) * sqrt(variance)
+    return float((1 - variance + deviation) ** 3)
+
+
+def _critical(level: float) -> float:
+    return NormalDist().inv_cdf(1 - level / 2)
 
 
 def _first_and_rest(values: Floats) -> tuple[Floats, Floats]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from nvrar_bench.errors import UsageError
+from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.results.record import (
     Independence,
     Latency,
@@ -19,19 +19,13 @@ from nvrar_bench.results.record import (
     State,
     Stretch,
 )
-from nvrar_bench.statistics.doubts import DOUBT, of_state, of_time, worst
+from nvrar_bench.statistics.doubts import DOUBT, Doubt, of_state, of_time
 from nvrar_bench.statistics.doubts import doubts as list_doubts
+from nvrar_bench.statistics.drift import worst
 from nvrar_bench.statistics.independence import Floats
-from nvrar_bench.statistics.launches import (
-    Interval,
-    Launch,
-    between,
-    cut,
-    headline,
-    headline_interval,
-    within,
-)
-from nvrar_bench.statistics.median import Summary, algbw, busbw, summarize
+from nvrar_bench.statistics.launches import Launch, between, cut, figure, within
+from nvrar_bench.statistics.median import Estimate, algbw, busbw, percentile
+from nvrar_bench.statistics.ruler import doubts_again
 from nvrar_bench.statistics.states import (
     Masks,
     Stretches,
@@ -41,20 +35,22 @@ from nvrar_bench.statistics.states import (
     samples_of,
 )
 
+# Below this the p95 and p99 are a handful of samples.
+PERCENTILES_FROM = 100
 _MICRO = 1e6
 _GIGA = 1e-9
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the samples of one result come to; `doubts` are warnings, each with DOUBT in front."""
+    """What the samples of one result come to."""
 
     latency_us: Latency
     precision: Precision
     independence: Independence
     launches: Launches
     state: State
-    doubts: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
 
 
 def figures(
@@ -83,11 +79,10 @@ def figures(
     doubts = list(of_time(launch_samples, in_time))
     in_time, chosen = _never_none(in_time, samples_of(launches, parts_chosen))
     doubts += of_state(launch_samples, chosen, is_restless)
-    summary = summarize(samples[in_time] / _MICRO)
+    _require_finite(samples[in_time])
     state = _state(launches, parts_chosen, int(np.sum(in_time & ~chosen)))
     parts = cut(samples, launch_samples, in_time & chosen)
-    part_kept = float(np.mean(chosen[in_time]))
-    return _figures(summary, parts, target, state, doubts, part_kept)
+    return _figures(samples[in_time], parts, target, state, doubts, float(chosen[in_time].mean()))
 
 
 def stretches_of(result: Result) -> list[Stretches]:
@@ -153,37 +148,57 @@ def _state(launches: Sequence[Stretches], chosen: Sequence[Masks], left_out: int
     if not len(readings) or np.isnan(readings).any():
         return State(None, None, None, left_out)
     flag, copy, work = np.median(readings, axis=0).tolist()
-    return State(_digits(flag), _digits(copy), _digits(work), left_out)
+    return State(micros(flag), micros(copy), micros(work), left_out)
 
 
 def _figures(
-    summary: Summary, parts: Sequence[Floats], target: float | None, state: State,
-    doubts: Sequence[str], part_kept: float,
+    samples: Floats, parts: Sequence[Floats], target: float | None, state: State,
+    doubts: Sequence[Doubt], part_kept: float,
 ) -> Figures:  # fmt: skip
     numbers = [i for i, part in enumerate(parts) if len(part)]
     launches = [Launch.of(parts[i]) for i in numbers]
-    median, interval = headline(launches), headline_interval(launches)
+    median = figure(launches)
     error, spread = within(launches), between(launches)
     kept = len(numbers) / len(parts) if len(parts) > 1 else part_kept
-    more = list_doubts(launches, numbers, median, interval, target, spread, error, kept)
-    low, high = interval or (None, None)
+    more = list_doubts(launches, numbers, median, target, spread, error, kept)
+    reached = median.half_width
     return Figures(
-        replace(
-            _latency(summary),
-            median=_digits(median),
-            ci95_low=_rounded(low),
-            ci95_high=_rounded(high),
-        ),
-        Precision(target, _reached(median, interval)),
+        latency(samples, median),
+        Precision(target, None if reached is None else round(reached, 6)),
         _independence(launches),
         Launches(
             len(parts),
-            tuple(_digits(launch.median) for launch in launches),
+            tuple(micros(launch.median) for launch in launches),
             _rounded(error),
             _rounded(spread),
         ),
         state,
-        tuple(DOUBT + text for text in (*doubts, *more)),
+        (*doubts, *more),
+    )
+
+
+def _require_finite(samples_us: Floats) -> None:
+    if not samples_us.size or not np.isfinite(samples_us).all():
+        raise NvrarBenchError(
+            f"cannot summarise {samples_us.size} samples: need finite ones, 1 or more"
+        )
+
+
+def latency(samples_us: Floats, median: Estimate) -> Latency:
+    """Return the latency of a record: the `median`, and more of its samples, shape (n,), n >= 1.
+
+    The p95 and p99 are there from PERCENTILES_FROM samples on.
+    """
+    enough = samples_us.size >= PERCENTILES_FROM
+    return Latency(
+        median=micros(median.value),
+        ci95_low=_rounded(median.low),
+        ci95_high=_rounded(median.high),
+        mean=micros(float(samples_us.mean())),
+        min=micros(float(samples_us.min())),
+        max=micros(float(samples_us.max())),
+        p95=micros(percentile(samples_us, 95)) if enough else None,
+        p99=micros(percentile(samples_us, 99)) if enough else None,
     )
 
 
@@ -198,12 +213,6 @@ def _independence(launches: Sequence[Launch]) -> Independence:
         round(max(lags), 4) if lags else None,
         round(drift.relative, 6) if drift else None,
     )
-
-
-def _reached(median: float, interval: Interval | None) -> float | None:
-    if interval is None or not median:
-        return None
-    return round((interval[1] - interval[0]) / 2 / median, 6)
 
 
 def make_result(
@@ -228,7 +237,10 @@ def make_result(
         state=found.state,
         algbw_gb_per_s=algbw(facts["size_bytes"], seconds) * _GIGA,
         busbw_gb_per_s=busbw(facts["size_bytes"], seconds, ranks) * _GIGA,
-        warnings=(*(text for text in warnings if not text.startswith(DOUBT)), *found.doubts),
+        warnings=(
+            *(text for text in warnings if not text.startswith(DOUBT)),
+            *(doubt.text for doubt in found.doubts),
+        ),
     )
 
 
@@ -256,17 +268,20 @@ def _replayed(result: Result, record: RunRecord) -> Result:
     )  # fmt: skip
 
 
-def _latency(summary: Summary) -> Latency:
-    micros: dict[str, Any] = {
-        name: _rounded(None if seconds is None else seconds * _MICRO)
-        for name, seconds in asdict(summary).items()
-    }
-    return Latency(**micros)
+def doubts_of(result: Result, record: RunRecord) -> tuple[Doubt, ...]:
+    """Return all doubts about the figures of a result of `record`, computed anew."""
+    median, facts = result.latency_us.median / _MICRO, record.environment.get("ruler")
+    found = figures(
+        result.samples_us, result.launch_samples, result.late, result.precision.target,
+        result.stretches, record.one_state,
+    )  # fmt: skip
+    return (*doubts_again(facts, median, result.batch, result.warnings), *found.doubts)
 
 
 def _rounded(microseconds: float | None) -> float | None:
-    return None if microseconds is None else _digits(microseconds)
+    return None if microseconds is None else micros(microseconds)
 
 
-def _digits(microseconds: float) -> float:
+def micros(microseconds: float) -> float:
+    """Round a figure as all documents have it."""
     return round(microseconds, 4)

@@ -18,6 +18,8 @@ import numpy.typing as npt
 Samples = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 
+# So many independent samples make an interval that covers as often as it says: ci/coverage.py.
+ENOUGH = 50
 # Of fewer samples no autocorrelation is estimated.
 AUTOCORRELATION_FROM = 10
 # One-sided 10 % point of the normal distribution.

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from nvrar_bench.statistics.drift import Shift, slow_drift, startup_drift
-from nvrar_bench.statistics.independence import BATCHES, Floats, Samples, dependence
-from nvrar_bench.statistics.median import median_interval
-from nvrar_bench.statistics.states import Masks
-from nvrar_bench.statistics.student import NORMAL_975, t_975
-
-Interval = tuple[float, float]
+from nvrar_bench.statistics.independence import BATCHES, Floats, dependence, effective_samples
+from nvrar_bench.statistics.median import (
+    NORMAL_975,
+    Estimate,
+    Interval,
+    Samples,
+    median_interval,
+    t_975,
+)
 
 # From this many on, order statistics have an interval at 95 %.
 ORDER_STATISTICS_FROM = 6
@@ -46,42 +50,61 @@ class Launch:
     def of(cls, samples: Samples) -> Launch:
         """Summarise `samples`, shape (n,), n >= 1, in the order in which they were taken."""
         found = dependence(samples)
-        median = float(np.median(samples))
+        median = estimate(samples, found.effective)
         return cls(
             len(samples),
-            median,
-            median_interval(np.sort(samples), effective=found.effective),
+            median.value,
+            median.interval,
             found.effective,
             found.lag1,
             found.unsteady,
-            _apart(samples) / median if median else 0.0,
+            _apart(samples) / median.value if median.value else 0.0,
             startup_drift(samples),
             slow_drift(samples),
         )
 
 
-def cut(samples: Floats, counts: Sequence[int], kept: Masks) -> list[Floats]:
+def estimate(samples: Samples, effective: float | None = None) -> Estimate:
+    """Return the median of one launch's `samples`, shape (n,), n >= 1, in order, with its interval.
+
+    The interval is that of `effective` samples, by default `effective_samples`.
+    """
+    worth = effective_samples(samples) if effective is None else effective
+    interval = median_interval(np.sort(samples), effective=worth)
+    return Estimate.of(float(np.median(samples)), interval)
+
+
+def cut(samples: Floats, counts: Sequence[int], kept: npt.NDArray[np.bool_]) -> list[Floats]:
     """Return the samples that are `kept`, shape (n,), launch by launch; `counts` add up to n."""
     ends = np.cumsum(counts)[:-1]
     pairs = zip(np.split(samples, ends), np.split(kept, ends), strict=True)
     return [part[mask] for part, mask in pairs]
 
 
-def headline(launches: Sequence[Launch]) -> float:
-    """Return the median of the launches' medians."""
-    return float(np.median([launch.median for launch in launches]))
+def medians_of(launches: Sequence[Samples]) -> Floats:
+    """Return the median of each launch's samples, shape (L,)."""
+    return np.array([float(np.median(samples)) for samples in launches])
 
 
-def headline_interval(launches: Sequence[Launch]) -> Interval | None:
-    """Return the 95 % interval of `headline`; None where it cannot be told.
+def headline(medians: Sequence[float] | Floats) -> float:
+    """Return the figure of a point, for tables and `compare` alike: the median of its launches'."""
+    return float(np.median(medians))
+
+
+def figure(launches: Sequence[Launch]) -> Estimate:
+    """Return the `headline` with its 95 % interval, where that is known.
 
     One launch: that of its samples. From ORDER_STATISTICS_FROM launches on: `median_interval` of
     the launches' medians. Between: Student's t about their mean, not below 0, which assumes a
     normal distribution of medians, since two to five order statistics reach no 95 %.
     """
+    medians = np.sort([launch.median for launch in launches])
+    return Estimate.of(headline(medians), _interval(launches, medians))
+
+
+def _interval(launches: Sequence[Launch], medians: Floats) -> Interval | None:
     if len(launches) == 1:
         return launches[0].interval
-    medians = np.sort([launch.median for launch in launches])
     if len(medians) >= ORDER_STATISTICS_FROM:
         return median_interval(medians)
     half = t_975(len(medians) - 1) * float(medians.std(ddof=1)) / sqrt(len(medians))

@@ -1,4 +1,4 @@
-"""What a run of samples comes to: medians with their interval, percentiles, bandwidths.
+"""The median with its interval, the ratio of two of them, percentiles and bandwidths.
 
 Seconds and bytes in, seconds and bytes per second out; formatting is the reports' business.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import comb, floor, isqrt, sqrt
+from math import comb, exp, floor, hypot, isqrt, lgamma, log, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -18,54 +18,49 @@ import numpy.typing as npt
 from nvrar_bench.errors import NvrarBenchError, UsageError
 
 Samples = npt.NDArray[np.floating[Any]]
+Interval = tuple[float, float]
 
-# Below this the p95 and p99 are a handful of samples.
-PERCENTILES_FROM = 100
+NORMAL_975 = 1.959963984540054
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+_EXPANDED_FROM = 1e4  # degrees of freedom
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Statistics of one run of samples, all in seconds; None where there are too few samples."""
+class Estimate:
+    """A figure with its 95 % interval; no interval where there were too few samples."""
 
-    median: float
-    ci95_low: float | None
-    ci95_high: float | None
-    mean: float
-    min: float
-    max: float
-    p95: float | None
-    p99: float | None
+    value: float
+    low: float | None
+    high: float | None
 
+    @classmethod
+    def of(cls, value: float, interval: Interval | None) -> Estimate:
+        """Return `value` with `interval`."""
+        return cls(value, *(interval or (None, None)))
 
-def summarize(samples_seconds: Samples, effective: float | None = None) -> Summary:
-    """Return the statistics of `samples_seconds`, shape (n,), in any order, n >= 1.
+    @property
+    def interval(self) -> Interval | None:
+        """Both ends; None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
-    The median's interval is `median_interval`'s for `effective` samples; the percentiles are
-    `percentile`'s, from PERCENTILES_FROM samples on. NvrarBenchError when there is no sample or one
-    is not finite.
-    """
-    ordered = np.sort(np.asarray(samples_seconds, np.float64))
-    if not ordered.size or not np.isfinite(ordered).all():
-        raise NvrarBenchError(
-            f"cannot summarise {ordered.size} samples: need finite ones, 1 or more"
-        )
-    low, high = median_interval(ordered, effective=effective) or (None, None)
-    enough = ordered.size >= PERCENTILES_FROM
-    return Summary(
-        median=float(np.median(ordered)),
-        ci95_low=low,
-        ci95_high=high,
-        mean=float(ordered.mean()),
-        min=float(ordered[0]),
-        max=float(ordered[-1]),
-        p95=percentile(ordered, 95) if enough else None,
-        p99=percentile(ordered, 99) if enough else None,
-    )
+    @property
+    def half_width(self) -> float | None:
+        """Half of the interval as a part of the figure; None where there is none of a figure."""
+        if self.interval is None or self.value <= 0:
+            return None
+        low, high = self.interval
+        return (high - low) / 2 / self.value
+
+    def is_below(self, other: Estimate) -> bool:
+        """Say whether the intervals leave no doubt."""
+        if self.high is None or other.low is None:
+            return False
+        return self.high < other.low
 
 
 def median_interval(
     ordered: Sequence[float] | Samples, confidence: float = 0.95, effective: float | None = None
-) -> tuple[float, float] | None:
+) -> Interval | None:
     """Return the interval that holds the population's median with at least `confidence`.
 
     `ordered` is sorted, ascending. The interval runs from the d-th smallest to the d-th largest
@@ -95,31 +90,6 @@ def median_interval(
     return float(ordered[depth - 1]), float(ordered[-depth])
 
 
-def percentile(ordered: Sequence[float] | Samples, percent: int) -> float:
-    """Return the smallest sample that at least `percent` of all samples do not exceed.
-
-    `ordered` is sorted, ascending; the answer is always one of the samples.
-    """
-    place = -(-len(ordered) * percent // 100)
-    return float(ordered[max(place, 1) - 1])
-
-
-def algbw(size_bytes: int, seconds: float) -> float:
-    """Return the algorithm bandwidth in bytes/s: what one rank reduced, by the time it took."""
-    if not seconds > 0:
-        raise NvrarBenchError(f"{seconds} s has no bandwidth; the time must be above 0")
-    return size_bytes / seconds
-
-
-def busbw(size_bytes: int, seconds: float, ranks: int) -> float:
-    """Return the bus bandwidth in bytes/s: algbw * 2(n-1)/n for n ranks, 0 for one.
-
-    Every all-reduce must move 2(n-1)/n of the buffer through each rank's link, so that this figure
-    compares with the link's speed whatever n is (nccl-tests, doc/PERFORMANCE.md).
-    """
-    return algbw(size_bytes, seconds) * 2 * (ranks - 1) / ranks
-
-
 @lru_cache(maxsize=4096)
 def _depth(count: int, confidence: float) -> int:
     """Return the largest d with 2 P(B < d) <= 1 - confidence, B ~ binomial(count, 1/2).
@@ -137,3 +107,68 @@ def _depth(count: int, confidence: float) -> int:
         term = term * (count - depth + 1) // depth
         below += term
     return depth
+
+
+@lru_cache(maxsize=4096)
+def t_975(freedom: float) -> float:
+    """Return t with P(T <= t) = 0.975 for `freedom` >= 1 degrees of freedom, to 9 digits.
+
+    With t = sqrt(f) tan(a), P(|T| <= t) is the integral of cos(a)^(f - 1) from 0 to a over that
+    from 0 to pi/2, which is sqrt(pi)/2 Gamma(f/2) / Gamma((f + 1)/2). For many degrees of freedom
+    it is expanded in 1/f (Abramowitz, Stegun, Handbook of Mathematical Functions, 26.7.5).
+    """
+    if freedom >= _EXPANDED_FROM:
+        z = NORMAL_975
+        return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    whole = sqrt(pi) / 2 * exp(lgamma(freedom / 2) - lgamma((freedom + 1) / 2))
+    low, high = 1.9, 13.0  # f = 1: 12.706; f without bound: 1.96
+    for _ in range(50):
+        middle = (low + high) / 2
+        angle = np.arctan(middle / sqrt(freedom))
+        values = np.cos((_NODES + 1) / 2 * angle) ** (freedom - 1)
+        below = float(_WEIGHTS @ values) * angle / 2 / whole
+        low, high = (middle, high) if below < 0.95 else (low, middle)
+    return (low + high) / 2
+
+
+def ratio(top: Estimate, bottom: Estimate) -> Estimate:
+    """Return top / bottom, both above 0, with its interval.
+
+    The logarithms' distances to the ends of their intervals are added as independent errors are:
+    G. Y. Zou, A. Donner, Construction of confidence limits about effect measures: a general
+    approach, Statistics in Medicine 27, 2008. What both medians share, as turns side by side do,
+    makes the interval wider than need be, not narrower.
+    """
+    value = top.value / bottom.value
+    ends = (top.low, top.high, bottom.low, bottom.high)
+    if any(end is None or end <= 0 for end in ends):
+        return Estimate(value, None, None)
+    up, down = _distances(top), _distances(bottom)
+    return Estimate(value, value * exp(-hypot(up[0], down[1])), value * exp(hypot(up[1], down[0])))
+
+
+def _distances(of: Estimate) -> Interval:
+    """How far the ends of the interval lie below and above the figure, as logarithms."""
+    low, high = of.low or of.value, of.high or of.value
+    return max(0.0, log(of.value / low)), max(0.0, log(high / of.value))
+
+
+def percentile(samples: Sequence[float] | Samples, percent: int) -> float:
+    """Return the smallest sample that at least `percent` of all samples do not exceed."""
+    return float(np.percentile(samples, percent, method="inverted_cdf"))
+
+
+def algbw(size_bytes: int, seconds: float) -> float:
+    """Return the algorithm bandwidth in bytes/s: what one rank reduced, by the time it took."""
+    if not seconds > 0:
+        raise NvrarBenchError(f"{seconds} s has no bandwidth; the time must be above 0")
+    return size_bytes / seconds
+
+
+def busbw(size_bytes: int, seconds: float, ranks: int) -> float:
+    """Return the bus bandwidth in bytes/s: algbw * 2(n-1)/n for n ranks, 0 for one.
+
+    Every all-reduce must move 2(n-1)/n of the buffer through each rank's link, so that this figure
+    compares with the link's speed whatever n is (nccl-tests, doc/PERFORMANCE.md).
+    """
+    return algbw(size_bytes, seconds) * 2 * (ranks - 1) / ranks

@@ -9,9 +9,9 @@ from typing import Any
 
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.results.record import Arrival, Check, Result, RunRecord, Stretch
+from nvrar_bench.statistics import ruler
 from nvrar_bench.statistics.figures import make_result
 from nvrar_bench.statistics.points import POINT, numbered, point_of
-from nvrar_bench.timing import ruler
 
 # How the warning begins that some launches lack a result; merging again replaces it.
 LAUNCHES = "launches: "

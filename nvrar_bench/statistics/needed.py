@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import log, sqrt
 
 from nvrar_bench.statistics.bootstrap import Spread
-from nvrar_bench.statistics.student import NORMAL_975, t_975
+from nvrar_bench.statistics.median import NORMAL_975, t_975
 
 MOST = 1000  # launches that sweep makes
 _NORMAL_80 = 0.8416  # 80 % point of the normal distribution

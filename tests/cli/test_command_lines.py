@@ -28,7 +28,7 @@ from output import ERROR
 
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.settings.settings import Settings
-from nvrar_bench.timing.rules import Taken
+from nvrar_bench.timing.stopping import Taken
 
 FUZZ = settings(
     settings.get_profile("fuzz"),

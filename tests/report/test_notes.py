@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from io import StringIO
 
@@ -10,10 +11,12 @@ import pytest
 from rich.console import Console
 
 from nvrar_bench.report import table
-from nvrar_bench.report.notes import MOST, notes
+from nvrar_bench.report.notes import MOST, Found, notes, of_results
 from nvrar_bench.results.record import Arrival, RunRecord, Skipped
-from nvrar_bench.statistics.doubts import of_time
-from nvrar_bench.timing.ruler import Ruler
+from nvrar_bench.statistics.doubts import Doubt, doubts, of_time
+from nvrar_bench.statistics.launches import Launch
+from nvrar_bench.statistics.median import Estimate
+from nvrar_bench.statistics.ruler import Ruler
 
 from .golden_files import full
 
@@ -33,22 +36,32 @@ def record(*warned: tuple[str, ...]) -> RunRecord:
     return replace(full(), run=run, results=tuple(results), skipped=(), errors=())
 
 
-FOLLOWS = (
-    "statistics: samples follow each other: these {} tell as much of the median as {} independent "
-    "ones, too few for a 95 % interval to hold; raise --iters to {}, or ask for a --precision"
-)
+def noted(*said: Iterable[Doubt | str]) -> list[str]:
+    """The notes of what is said of results as those of `record`."""
+    results = record(*(() for _ in said)).results
+    found = [Found(one, what) for one, of in zip(results, said, strict=True) for what in of]
+    return list(of_results(found, results))
 
 
-def test_many_warnings_of_a_kind_are_one_note_with_the_most_that_is_advised() -> None:
-    texts = [(FOLLOWS.format(60, n, iters),) for n, iters in ((9, 340), (7, 1200), (12, 250))]
-    assert notes(record(*texts, *texts)) == [
-        "note: samples follow each other, ±95% is too narrow; use --iters 1200"
+def follow(effective: float, count: int = 60) -> list[Doubt]:
+    """The doubts about a launch of `count` samples worth `effective`."""
+    samples = np.random.default_rng(1).normal(100, 1, count)
+    launch = replace(Launch.of(samples), effective=effective, startup=None, slow=None, unsteady=0.0)
+    return list(doubts([launch], [0], Estimate(1.0, None, None), None, None, None))
+
+
+def test_many_doubts_of_a_kind_are_one_note_with_the_most_that_is_advised() -> None:
+    said = [follow(effective) for effective in (9, 2.5, 12)]
+    assert noted(*said, *said) == [
+        "samples follow each other, ±95% is too narrow; use --iters 1200"
     ]
 
 
 def test_samples_that_are_alike_are_no_note_where_they_tell_enough() -> None:
-    assert notes(record((FOLLOWS.format(60, 25, 130),), ())) == []
-    assert notes(record((FOLLOWS.format(60, 24, 130),), ())) != []
+    (doubt,) = follow(24.6)
+    assert "as 25 independent ones" in doubt.text
+    assert noted([doubt], []) == []
+    assert noted(follow(24.4), []) != []
 
 
 @pytest.mark.parametrize(
@@ -70,30 +83,55 @@ def test_a_note_names_its_points(where: str, said: str) -> None:
 
 def test_of_what_timing_costs_the_largest_part_is_said_once() -> None:
     ruler = Ruler(2000.0, 1.0, 3000.0)
-    texts = [ruler.doubts(us * 1e-6) for us in (10, 20)]
-    assert len(texts[0]) == 2
-    assert notes(record(*texts)) == [
-        "note: timing is up to 30 % of these times; take more calls a sample (--batch)"
+    said = [ruler.doubts(us * 1e-6) for us in (10, 20)]
+    assert len(said[0]) == 2
+    assert noted(*said) == [
+        "timing is up to 30 % of these times; take more calls a sample (--batch)"
     ]
 
 
 def test_that_each_call_was_timed_alone_is_said_once() -> None:
     ruler = Ruler(1.0, 1.0, 1.0, 2000.0, 2780.0)
-    texts = [ruler.doubts(us * 1e-6, by_events=True) for us in (10, 20)]
-    assert notes(record(*texts)) == [
-        "note: two events around each call are 2.78 us of each time; share them with --batch"
+    said = [ruler.doubts(us * 1e-6, by_events=True) for us in (10, 20)]
+    assert noted(*said) == [
+        "two events around each call are 2.78 us of each time; share them with --batch"
     ]
 
 
 def test_late_samples_are_no_note_until_they_are_the_most() -> None:
-    def doubts(late: int) -> tuple[str, ...]:
-        in_time = np.arange(100) >= late
-        return tuple(f"statistics: {text}" for text in of_time([100], in_time))
+    def late(count: int) -> list[Doubt]:
+        return list(of_time([100], np.arange(100) >= count))
 
-    assert doubts(50) == ()
-    assert notes(record(doubts(51), ())) == [
-        "note: mpi: most samples began late; stop other work, or use --start barrier"
+    assert late(50) == []
+    assert noted(late(51), []) == [
+        "mpi: most samples began late; stop other work, or use --start barrier"
     ]
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ("ruler: the resolution of the clock, 2 us, is 90 % of the median of 2.2 us: measure "
+         "longer messages, or take several calls per sample",
+         "timing is up to 20 % of these times; take more calls a sample (--batch)"),
+        ("ruler: each call was timed alone, and 2.78 us of every figure are the two events around "
+         "it: take several calls per sample",
+         "two events around each call are 2.78 us of each time; share them with --batch"),
+        ("ruler: in words of a version to come",
+         "two events around each call are 2.78 us of each time; share them with --batch"),
+    ],
+)  # fmt: skip
+def test_what_timing_costs_is_computed_anew_whatever_the_stored_words(
+    stored: str, said: str
+) -> None:
+    known = Ruler(2000.0, 1.0, 1.0, 1.0, 2780.0)
+    run = record((stored,), ())
+    run = replace(run, environment={"ruler": known.facts()}, results=tuple(
+        replace(one, samples_us=(10.0,) * 9, launch_samples=(9,), late=(), stretches=(), batch=1,
+                latency_us=replace(one.latency_us, median=10.0))
+        for one in run.results
+    ))  # fmt: skip
+    assert notes(run) == [f"note: mpi: {said}"]
 
 
 def test_there_are_never_more_lines_than_that_and_the_worst_stay() -> None:

@@ -23,8 +23,7 @@ from nvrar_bench.run.known import KnownInputs
 from nvrar_bench.run.starts import Start
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Yardstick
 from nvrar_bench.timing.order import Order
-from nvrar_bench.timing.rules import Stopping
-from nvrar_bench.timing.rules.iterations import TURNS
+from nvrar_bench.timing.stopping import TURNS, Stopping
 
 COUNT = 50
 

@@ -22,8 +22,7 @@ from nvrar_bench.run.outcome import (
 )
 from nvrar_bench.run.point import Point, Turn
 from nvrar_bench.statistics.figures import DOUBT
-from nvrar_bench.timing.rules import Taken
-from nvrar_bench.timing.rules.iterations import Iterations
+from nvrar_bench.timing.stopping import Iterations, Taken
 from nvrar_bench.verify import CheckResult
 
 (CASE,) = Plan.build((4096,), placements=("in_place",))

@@ -9,7 +9,7 @@ from nvrar_bench.run.session import gpu_options
 from nvrar_bench.run.stages import stages
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.settings import Settings
-from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.stopping import Stopping
 
 # Call k takes (10 us + size / 10 GB/s) * (1 + k mod 11 / 100). Calls 0 to 3 verify; then each of
 # the ten turns has one call that is not timed, and the timed ones.

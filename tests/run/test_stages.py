@@ -11,7 +11,7 @@ from nvrar_bench.plan import Plan
 from nvrar_bench.run.stages import case_count, left_out, stages
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.settings import Settings
-from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.stopping import Stopping
 
 PLAN = Plan.build((4096, 8192))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nvrar_bench.plan import Plan
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.settings import Settings
-from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.stopping import Stopping
 
 
 def test_every_option_as_resolved():

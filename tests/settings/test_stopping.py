@@ -7,7 +7,7 @@ import pytest
 from nvrar_bench.cli.stopping import StopAt
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.options import part
-from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.stopping import Stopping
 
 
 def test_without_options_there_are_200_calls():

@@ -14,11 +14,18 @@ from scipy import stats
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.results.record import RunRecord, State, Stretch
 from nvrar_bench.statistics import doubts as doubts_of
-from nvrar_bench.statistics.doubts import DOUBT, alarming
-from nvrar_bench.statistics.drift import Shift
-from nvrar_bench.statistics.figures import Figures, figures, in_median, make_result, replay
+from nvrar_bench.statistics.doubts import DOUBT
+from nvrar_bench.statistics.drift import Shift, alarming, critical_ratio
+from nvrar_bench.statistics.figures import (
+    Figures,
+    figures,
+    in_median,
+    latency,
+    make_result,
+    replay,
+)
 from nvrar_bench.statistics.independence import BATCHES, effective_samples
-from nvrar_bench.statistics.median import median_interval, percentile
+from nvrar_bench.statistics.median import Estimate, median_interval, percentile
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "recorded.json").read_text())
 
@@ -34,8 +41,8 @@ def of(samples: list[float], target: float | None = None) -> Figures:
 
 def the_doubt(found: Figures) -> str:
     assert len(found.doubts) == 1
-    assert found.doubts[0].startswith(DOUBT)
-    return found.doubts[0].removeprefix(DOUBT)
+    assert found.doubts[0].text.startswith(DOUBT)
+    return found.doubts[0].text.removeprefix(DOUBT)
 
 
 def test_independent_samples_raise_no_doubt() -> None:
@@ -74,20 +81,20 @@ def test_recorded_start() -> None:
 
 def test_a_step_halfway() -> None:
     found = of(normal(300) + normal(300, 2, mean=98.0))
-    assert "second half of the samples lies 1.9 % below the first" in found.doubts[0]
-    assert "--launches" in found.doubts[0]
+    assert "second half of the samples lies 1.9 % below the first" in found.doubts[0].text
+    assert "--launches" in found.doubts[0].text
 
 
 def test_weak_states_that_last() -> None:
     """Tenths that differ a little, in no trend: no lag shows it, and the batches do."""
     levels = [100, 100.3, 100, 100.3, 100.3, 100, 100, 100.3, 100, 100.3]
     found = of([x for i, level in enumerate(levels) for x in normal(400, i, level)])
-    assert "medians of tenths of the run lie" in found.doubts[0]
+    assert "medians of tenths of the run lie" in found.doubts[0].text
 
 
 def test_a_drift_too_small_to_matter_is_not_told() -> None:
     found = of([x / 100 + 100 for x in normal(300) + normal(300, 2, mean=98.0)])
-    assert not any("second half" in doubt for doubt in found.doubts)
+    assert not any("second half" in doubt.text for doubt in found.doubts)
 
 
 def test_samples_that_were_late_are_in_no_figure() -> None:
@@ -102,7 +109,7 @@ def test_all_samples_late() -> None:
     found = figures(samples, (10, 10), range(20), None)
     plain = figures(samples, (10, 10), (), None)
     assert replace(found, doubts=()) == replace(plain, doubts=())
-    assert found.doubts[0].startswith(f"{DOUBT}all 20 samples are late")
+    assert found.doubts[0].text.startswith(f"{DOUBT}all 20 samples are late")
     assert found.doubts[1:] == plain.doubts
 
 
@@ -113,7 +120,7 @@ def test_all_samples_of_a_launch_late() -> None:
     assert found.latency_us == plain.latency_us
     assert found.launches.medians_us == plain.launches.medians_us
     assert found.launches.count == 3
-    assert found.doubts[0] == (
+    assert found.doubts[0].text == (
         f"{DOUBT}launch 1 has no sample in time and is not in the figures; repeat the run"
     )
 
@@ -173,7 +180,7 @@ def test_who_needs_more_samples_of_a_state_has_to_take_more_of_all() -> None:
     reached = of(samples).precision.reached or 0.0
     both = samples + [2 * sample for sample in samples]
     missed = figures(both, (200,), (), 0.51 * reached, *of_states((100, CALM), (100, BUSY)))
-    assert "allow about 770 samples" in missed.doubts[0]
+    assert "allow about 770 samples" in missed.doubts[0].text
 
 
 def test_launches_that_were_in_another_state_are_told() -> None:
@@ -184,7 +191,7 @@ def test_launches_that_were_in_another_state_are_told() -> None:
     plain = figures(samples[:200], (100,) * 2, (), None)
     assert found.latency_us.median == plain.latency_us.median
     assert found.launches == replace(plain.launches, count=3)
-    assert found.doubts[0] == (
+    assert found.doubts[0].text == (
         f"{DOUBT}launch 2 found the machine in another state than most, and is not in the median; "
         "keep other work off it, or let --launches go on with --max-launches"
     )
@@ -198,7 +205,7 @@ def test_a_machine_that_stays_in_no_state_is_told(samples: int, is_told: bool) -
     plain = of(normal(samples))
     assert replace(found, doubts=(), state=plain.state) == replace(plain, doubts=())
     said = "the machine was in no state for long, and the figures are of all its states"
-    assert any(said in doubt for doubt in found.doubts) == is_told
+    assert any(said in doubt.text for doubt in found.doubts) == is_told
 
 
 def test_where_the_state_has_late_samples_alone_all_in_time_count() -> None:
@@ -255,10 +262,10 @@ def test_a_target_and_no_interval() -> None:
 def test_a_target_of_launches_asks_for_launches() -> None:
     samples = [x for i in range(4) for x in normal(100, i, 100 + i)]
     found = figures(samples, (100,) * 4, (), 0.01)
-    (missed,) = [doubt for doubt in found.doubts if "4 launches reached" in doubt]
+    (missed,) = [doubt for doubt in found.doubts if "4 launches reached" in doubt.text]
     # Of many launches whose medians spread by s: 1.96 s / sqrt(n) is 1 % of the median.
     spread = np.std(found.launches.medians_us, ddof=1) / found.latency_us.median
-    needed = int(missed.split("allow about ")[1].split()[0])
+    needed = int(missed.text.split("allow about ")[1].split()[0])
     assert needed == pytest.approx((1.96 * spread / 0.01) ** 2, rel=0.1)
 
 
@@ -292,7 +299,7 @@ def test_no_autocorrelation_across_launches() -> None:
 def test_the_worst_launch_is_told_by_its_place() -> None:
     samples = normal(300, 1) + normal(30, 2, 120) + normal(270, 3)
     found = figures(samples, (300, 300), (), None)
-    assert "first tenth of the samples of launch 1 lies 20 % above" in found.doubts[0]
+    assert "first tenth of the samples of launch 1 lies 20 % above" in found.doubts[0].text
     assert found.independence.drift == pytest.approx(0.2, abs=0.01)
 
 
@@ -310,7 +317,7 @@ def test_alarms_of_several_launches() -> None:
 @pytest.mark.parametrize("level", [0.0027, 0.0005])
 def test_critical_ratio_is_chi_squares(level: float) -> None:
     wanted = stats.chi2.ppf(1 - level, BATCHES - 1) / (BATCHES - 1)
-    assert doubts_of._critical_ratio(level) == pytest.approx(wanted, rel=0.01)
+    assert critical_ratio(level) == pytest.approx(wanted, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -393,3 +400,30 @@ def test_a_single_sample() -> None:
     found = of([5.0])
     assert (found.latency_us.median, found.latency_us.ci95_low, found.doubts) == (5.0, None, ())
     assert found.independence.effective_samples == 1
+
+
+def test_latency_of_known_samples_in_any_order() -> None:
+    samples = np.random.default_rng(1).permutation(np.arange(1.0, 201.0))
+    found = latency(samples, Estimate(100.5, 86.0, 115.0))
+    assert (found.median, found.mean, found.min, found.max) == (100.5, 100.5, 1.0, 200.0)
+    assert (found.ci95_low, found.ci95_high) == (86.0, 115.0)
+    assert (found.p95, found.p99) == (190.0, 198.0)
+
+
+def test_latency_leaves_out_what_the_samples_do_not_support() -> None:
+    few = of([3.0, 1.0, 2.0]).latency_us
+    assert (few.median, few.ci95_low, few.ci95_high, few.p95) == (2.0, None, None, None)
+    assert of([1.0] * 99).latency_us.p99 is None
+    assert of([1.0] * 100).latency_us.p99 == 1.0
+
+
+def test_latency_does_not_touch_the_raw_samples() -> None:
+    samples = np.array([3.0, 1.0, 2.0])
+    latency(samples, Estimate(2.0, None, None))
+    assert samples.tolist() == [3.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("samples", [[], [1.0, float("nan")], [float("inf")]])
+def test_latency_of_nothing_or_of_no_numbers(samples: list[float]) -> None:
+    with pytest.raises(NvrarBenchError, match="finite"):
+        of(samples)

@@ -10,8 +10,8 @@ from nvrar_bench.statistics.independence import effective_samples
 from nvrar_bench.statistics.launches import (
     Launch,
     between,
-    headline,
-    headline_interval,
+    estimate,
+    figure,
     within,
 )
 from nvrar_bench.statistics.median import median_interval
@@ -26,8 +26,8 @@ def test_one_launch_has_the_interval_of_its_samples():
     samples = np.random.default_rng(1).normal(size=200)
     one = Launch.of(samples)
     wanted = median_interval(np.sort(samples), effective=effective_samples(samples))
-    assert headline_interval([one]) == wanted
-    assert headline([one]) == np.median(samples)
+    assert figure([one]).interval == wanted
+    assert figure([one]).value == np.median(samples)
     assert between([one]) is None
     assert within([one]) == pytest.approx((wanted[1] - wanted[0]) / 2 / stats.norm.ppf(0.975))
 
@@ -36,12 +36,12 @@ def test_one_launch_has_the_interval_of_its_samples():
 def test_two_to_five_launches_have_students_interval(count):
     medians = [10.0, 10.5, 9.75, 10.25, 11.0][:count]
     wanted = stats.t.interval(0.95, count - 1, np.mean(medians), stats.sem(medians))
-    np.testing.assert_allclose(headline_interval(launches(medians)), wanted, rtol=1e-6)
-    assert headline(launches(medians)) == np.median(medians)
+    np.testing.assert_allclose(figure(launches(medians)).interval, wanted, rtol=1e-6)
+    assert figure(launches(medians)).value == np.median(medians)
 
 
 def test_no_time_is_below_zero():
-    low, high = headline_interval(launches([1.0, 2.0]))
+    low, high = figure(launches([1.0, 2.0])).interval
     assert low == 0
     assert high > 2
 
@@ -49,15 +49,15 @@ def test_no_time_is_below_zero():
 @pytest.mark.parametrize("count", [6, 8, 9, 20])
 def test_more_launches_have_the_interval_of_order_statistics(count):
     medians = np.random.default_rng(count).lognormal(size=count)
-    assert headline_interval(launches(medians)) == median_interval(np.sort(medians))
+    assert figure(launches(medians)).interval == median_interval(np.sort(medians))
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
 def test_the_headline_lies_in_its_interval(count):
     random = np.random.default_rng(count)
     for medians in random.lognormal(sigma=3, size=(200, count)):
-        low, high = headline_interval(launches(medians, count=1))
-        assert low <= headline(launches(medians, count=1)) <= high
+        low, high = figure(launches(medians, count=1)).interval
+        assert low <= figure(launches(medians, count=1)).value <= high
 
 
 def test_variation_within_and_between():
@@ -79,4 +79,9 @@ def test_too_few_samples_for_an_interval_of_any_launch():
     few = launches([1.0, 2.0], noise=0.1, count=5)
     assert within(few) is None
     assert between(few) is None
-    assert headline_interval(few) is not None
+    assert figure(few).interval is not None
+
+
+def test_an_estimate_on_effective_samples():
+    found = estimate(np.arange(1.0, 101.0), 25)
+    assert (found.value, found.low, found.high) == (50.5, 29, 72)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.statistics.median import algbw, busbw, median_interval, percentile, summarize
+from nvrar_bench.statistics.median import algbw, busbw, median_interval, percentile
 
 
 def depth_by_scipy(count, confidence):
@@ -77,45 +77,12 @@ def test_an_interval_needs_six_effective_samples_too():
     assert median_interval(range(10), effective=6) is None
 
 
-def test_summary_with_effective_samples():
-    samples = np.arange(1.0, 101.0)
-    found = summarize(samples, effective=25)
-    assert (found.median, found.ci95_low, found.ci95_high) == (50.5, 29, 72)
-
-
 @pytest.mark.parametrize("count", [1, 2, 19, 20, 21, 99, 100, 101, 1000])
 @pytest.mark.parametrize("percent", [0, 5, 50, 95, 99, 100])
 def test_percentile_is_the_first_sample_that_enough_do_not_exceed(count, percent):
     ordered = np.sort(np.random.default_rng(count).normal(size=count))
     place = next(k for k in range(1, count + 1) if 100 * k >= percent * count)
     assert percentile(ordered, percent) == ordered[place - 1]
-
-
-def test_summary_of_known_samples_in_any_order():
-    samples = np.random.default_rng(1).permutation(np.arange(1.0, 201.0))
-    summary = summarize(samples)
-    assert (summary.median, summary.mean, summary.min, summary.max) == (100.5, 100.5, 1.0, 200.0)
-    assert (summary.ci95_low, summary.ci95_high) == (86.0, 115.0)
-    assert (summary.p95, summary.p99) == (190.0, 198.0)
-
-
-def test_summary_leaves_out_what_the_samples_do_not_support():
-    few = summarize(np.array([3.0, 1.0, 2.0]))
-    assert (few.median, few.ci95_low, few.ci95_high, few.p95) == (2.0, None, None, None)
-    assert summarize(np.ones(99)).p99 is None
-    assert summarize(np.ones(100)).p99 == 1.0
-
-
-def test_summary_does_not_touch_the_raw_samples():
-    samples = np.array([3.0, 1.0, 2.0])
-    summarize(samples)
-    assert samples.tolist() == [3.0, 1.0, 2.0]
-
-
-@pytest.mark.parametrize("samples", [[], [1.0, float("nan")], [float("inf")]])
-def test_summary_of_nothing_or_of_no_numbers(samples):
-    with pytest.raises(NvrarBenchError, match="finite"):
-        summarize(np.array(samples))
 
 
 def test_bandwidths_of_nccl_tests():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvrar_bench.statistics.median import median_interval
-from nvrar_bench.statistics.ratio import Estimate, ratio
+from nvrar_bench.statistics.median import Estimate, median_interval, ratio
 
 
 def test_of_one_that_is_known_it_is_as_wide_as_the_others() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nvrar_bench.statistics.student import NORMAL_975, t_975
+from nvrar_bench.statistics.median import NORMAL_975, t_975
 
 
 @pytest.mark.parametrize("freedom", [1, 1.0001, 1.5, 2, 3.7, 9, 25, 199, 9999, 10001, 1e6, 1e12])

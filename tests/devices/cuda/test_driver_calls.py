@@ -23,7 +23,7 @@ from nvrar_bench.run.known import KnownInputs
 from nvrar_bench.run.soak import Soak
 from nvrar_bench.run.starts import Start
 from nvrar_bench.timing.order import Order
-from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.stopping import Stopping
 
 RANKS = 8
 MEMORY_AND_MODULES = (

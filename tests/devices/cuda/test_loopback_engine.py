@@ -19,7 +19,7 @@ from nvrar_bench.run.buffers import SweepBuffers
 from nvrar_bench.run.known import KnownInputs
 from nvrar_bench.run.starts import Start
 from nvrar_bench.timing.order import Order
-from nvrar_bench.timing.rules import Stopping
+from nvrar_bench.timing.stopping import Stopping
 from nvrar_bench.verify import Expected
 
 TUNING = Tuning(threads=32)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvrar_bench.timing.rules import Stopping, Taken
-from nvrar_bench.timing.rules.iterations import TURNS
-from nvrar_bench.timing.rules.precision import precision_of
+from nvrar_bench.timing.stopping import TURNS, Stopping, Taken, precision_of
 
 
 def drive(rule, spread: float = 0.0, call_seconds: float = 1e-5, late_every: int = 0) -> list[int]:

@@ -1,0 +1,185 @@
+"""Stopping rules: when a point has enough samples.
+
+    Iterations    a number of calls
+    Enough        a number of calls, and more where these tell too little; the default
+    Precision     a width of the median's interval, within bounds
+
+A new rule is a `StoppingRule`, and a branch of `Stopping.rule`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from nvrar_bench.statistics.independence import ENOUGH, effective_samples
+from nvrar_bench.statistics.launches import estimate
+from nvrar_bench.statistics.median import Samples
+
+# Turns of every backend: long enough to settle in the caches again, short enough that the machine's
+# drift meets all backends alike.
+TURNS = 20
+# A sweep is to stay quick: no more than so many times the calls, and no more seconds of turns.
+MOST_TIMES, MOST_SECONDS = 5, 0.5
+_FIRST_TURN = 20
+# Each look at the interval is a chance to stop on a lucky one. So looks become rarer: a turn takes
+# a quarter of what there is, and two in a row must find the interval narrow enough.
+_GROWTH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """What one backend has done at one point so far, the same on all ranks.
+
+    `samples` are those that count, in seconds, shape (n,); `calls` is how many were timed, those
+    that a rank began late among them; `seconds` is how long its turns took, all in all.
+    """
+
+    samples: Samples
+    calls: int
+    seconds: float
+
+
+class StoppingRule(ABC):
+    """One per backend and point, for the length of its measurement."""
+
+    @abstractmethod
+    def next_turn(self, taken: Taken) -> int:
+        """Return how many calls to time in the next turn; 0 is the end. `taken.calls` may be 0."""
+
+    @abstractmethod
+    def reason(self) -> str:
+        """Say what ended it, as `stop_reason` of the record."""
+
+    def target(self) -> float | None:
+        """Return the precision asked for, if one was: half-width of the interval / median."""
+        return None
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """What a run was asked for: `iters` calls, or, where `precision` is given, that.
+
+    `is_default`: nobody asked, and more calls may follow.
+
+    `precision` is half of the 95 % interval of the median as a part of the median; `max_time` is
+    seconds per backend and point.
+    """
+
+    iters: int = 200
+    precision: float | None = None
+    min_samples: int = 100
+    max_samples: int = 100_000
+    max_time: float = 5.0
+    is_default: bool = False
+
+    def rule(self, iters: int | None = None) -> StoppingRule:
+        """Make the rule of one backend at one point; `iters` is the case file's."""
+        if self.precision is None:
+            if self.is_default and not iters:
+                return Enough(self.iters)
+            return Iterations(iters or self.iters)
+        return Precision(self.precision, self.min_samples, self.max_samples, self.max_time)
+
+
+class Iterations(StoppingRule):
+    """`--iters N`: exactly `calls` calls, in at most TURNS turns as even as whole calls allow."""
+
+    def __init__(self, calls: int) -> None:
+        self._calls = calls
+        turns = min(calls, TURNS)
+        self._ends = iter([calls * (i + 1) // turns for i in range(turns)])
+
+    def next_turn(self, taken: Taken) -> int:
+        """Return the share of the next turn."""
+        return next(self._ends, taken.calls) - taken.calls
+
+    def reason(self) -> str:
+        """Nothing else ends it."""
+        return "iterations"
+
+
+class Enough(StoppingRule):
+    """`calls` calls; where they are worth less than ENOUGH independent ones, turns beyond that.
+
+    Looks at how much samples are alike do not favour a small or a large median.
+    """
+
+    def __init__(self, calls: int) -> None:
+        self._first, self._most = Iterations(calls), MOST_TIMES * calls
+        self._turn = max(1, calls // TURNS)
+        self._reason = "unfinished"
+
+    def next_turn(self, taken: Taken) -> int:
+        """Return the share of the next turn."""
+        calls = self._first.next_turn(taken)
+        if calls:
+            return calls
+        ended = self._ended_by(taken)
+        if ended:
+            self._reason = ended
+            return 0
+        return min(self._turn, self._most - taken.calls)
+
+    def reason(self) -> str:
+        """`iterations`, or what ended further turns: `max_samples` or `max_time`."""
+        return self._reason
+
+    def _ended_by(self, taken: Taken) -> str | None:
+        if len(taken.samples) and effective_samples(taken.samples) >= ENOUGH:
+            return "iterations"
+        if taken.calls >= self._most:
+            return "max_samples"
+        return "max_time" if taken.seconds >= MOST_SECONDS else None
+
+
+class Precision(StoppingRule):
+    """Until half of the median's 95 % interval, on the effective sample size, is `target` of it.
+
+    Not before `least` samples, and not beyond `most` calls or `seconds` of turns.
+    """
+
+    def __init__(self, target: float, least: int, most: int, seconds: float) -> None:
+        self._target, self._least, self._most, self._seconds = target, least, most, seconds
+        self._reason = "unfinished"
+        self._held = False  # at the look before
+
+    def next_turn(self, taken: Taken) -> int:
+        """Look at what there is, and take a quarter more, or what time is left for."""
+        ended = self._ended_by(taken)
+        if ended:
+            self._reason = ended
+            return 0
+        turn = min(max(_FIRST_TURN, taken.calls // _GROWTH), self._most - taken.calls)
+        return max(1, min(turn, self._calls_left(taken)))
+
+    def reason(self) -> str:
+        """`precision`, `max_samples` or `max_time`."""
+        return self._reason
+
+    def target(self) -> float | None:
+        """Return what was asked for."""
+        return self._target
+
+    def _ended_by(self, taken: Taken) -> str | None:
+        if len(taken.samples) >= self._least:
+            reached = precision_of(taken.samples)
+            held, self._held = self._held, reached is not None and reached <= self._target
+            if held and self._held:
+                return "precision"
+        if taken.calls >= self._most:
+            return "max_samples"
+        return "max_time" if taken.seconds >= self._seconds and taken.calls else None
+
+    def _calls_left(self, taken: Taken) -> int:
+        if not taken.calls:
+            return _FIRST_TURN
+        return int((self._seconds - taken.seconds) * taken.calls / max(taken.seconds, 1e-9))
+
+
+def precision_of(samples: Samples) -> float | None:
+    """Return half of the median's 95 % interval, on the effective sample size, over the median.
+
+    None where there are too few samples for an interval, or the median is 0.
+    """
+    return estimate(samples).half_width if len(samples) else None
