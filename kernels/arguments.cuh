@@ -1,4 +1,4 @@
-// What a launch is told. nvrar_bench/backends/nvrar/arguments.py holds the same fields in the same order.
+// What a launch is given. nvrar_bench/toolchain/structs.py holds the same fields in the same order.
 #pragma once
 
 #include "portability.cuh"

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from nvrar_bench.devices.abi import CFailure, CGate, pointer_table
 from nvrar_bench.devices.shared_memory import allocate
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Nanoseconds
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import StartGate
+from nvrar_bench.toolchain.structs import POINTER, CFailure, CGate
 from nvrar_bench.world import World
 
 MODES = ("auto", "clock", "barrier")
@@ -192,7 +192,7 @@ class SharedGate(_ClockedGate):
         super().__init__(world, clocks)
         library = load_library(world)
         self._memory = allocate(world.host_comm, _PAGE_BYTES)
-        self._table = pointer_table(self._memory.addresses)
+        self._table = (POINTER * world.comm.size)(*self._memory.addresses)
         self._failure = CFailure()
         self._gate = CGate(
             flags=ctypes.addressof(self._table),

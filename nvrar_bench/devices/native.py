@@ -12,10 +12,10 @@ from functools import cache
 
 from mpi4py import MPI
 
-from nvrar_bench.devices.abi import CCall
 from nvrar_bench.devices.gate import SharedGate, load_library
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.timing.loop import Gate, Timings, per_call
+from nvrar_bench.toolchain.structs import CCall
 from nvrar_bench.world import World
 
 

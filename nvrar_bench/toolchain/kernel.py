@@ -11,6 +11,8 @@ from pathlib import Path
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.resources import data_dir
+from nvrar_bench.toolchain import structs
+from nvrar_bench.toolchain.structs import layout_checks
 
 KERNELS_VARIABLE = "NVRAR_BENCH_KERNELS"
 PROTOCOLS = {"signal": "Signal", "packet": "Packet"}
@@ -30,6 +32,12 @@ def launch_classes(fabric: str, arch: str) -> dict[str, tuple[int, ...]]:
         protocol: CLASSES if (fabric, protocol) in _WIDE_KERNELS.get(arch, ()) else (_NARROW,)
         for protocol in PROTOCOLS
     }
+
+
+# Structs that the code takes, which the compiler compares with their twins.
+_OF_ALL_FABRICS = (structs.CFailure, structs.CLayout, structs.CStep, structs.CArguments)
+_OF_FABRIC = {"loopback": (structs.CVirtualRanks,), "hosts": (structs.CTransport,)}
+_OF_STARTS = (structs.CFailure, structs.CGate, structs.CCall)
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Kernel:
             f'#include "fabric/{self.fabric}.cuh"\n'
             '#include "all_reduce.cuh"\n'
             f"NVRAR_ENTRY({entry})\n"
+            f"{layout_checks(*_OF_ALL_FABRICS, *_OF_FABRIC.get(self.fabric, ()))}"
         )
 
     @property
@@ -88,7 +97,7 @@ class StartGate:
     """The start gate of CPU ranks: kernels/fabric/host_gate.cuh, compiled like a kernel."""
 
     name: str = "start-gate-host"
-    source: str = '#include "fabric/host_gate.cuh"\n'
+    source: str = '#include "fabric/host_gate.cuh"\n' + layout_checks(*_OF_STARTS)
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ class Elements:
             '#include "problem.cuh"\n#include "verification.cuh"\n'
             f"NVRAR_PROBLEM({row.name}, {row.cxx})\n"
             f"NVRAR_VERIFICATION({row.name}, {row.cxx})\n"
+            f"{layout_checks(structs.CFormula)}"
         )
 
 

@@ -27,12 +27,19 @@ from functools import cache
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
-from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout
 from nvrar_bench.backends.nvrar.backend import FLAG_SPAN
-from nvrar_bench.backends.nvrar.layout import Layout, Schedule, plan_layout, plan_steps
+from nvrar_bench.backends.nvrar.layout import (
+    Layout,
+    Schedule,
+    place_fields,
+    plan_layout,
+    plan_steps,
+    window_fields,
+)
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import sources_digest
+from nvrar_bench.toolchain.structs import CArguments
 
 U64 = ctypes.c_uint64
 CHECKER = Path(__file__).resolve().parent / "checker"
@@ -337,7 +344,9 @@ def _calls(
 
 def _arguments(job: Job, call: Call, layout: Layout, schedule: Schedule) -> CArguments:
     """What is the same on all ranks; the checker says of each where it stands."""
-    arguments = CArguments(
+    is_unbounded = (job.nodes, call.protocol, call.buffers) == (1, "signal", "direct")
+    window, per_node = call.nbytes if is_unbounded else job.window, job.ranks // job.nodes
+    return CArguments(
         count=call.count,
         epochs_taken=job.windows(call),
         blocks=call.blocks,
@@ -345,13 +354,10 @@ def _arguments(job: Job, call: Call, layout: Layout, schedule: Schedule) -> CArg
         chunk_bytes=call.chunk_bytes,
         spin=_spin(job),
         timeout_ns=2_000_000_000,
-        layout=CLayout.of(layout),
+        layout=layout,
+        **place_fields(0, per_node, schedule),
+        **(window_fields(call.nbytes, window, per_node) if call.nbytes else {}),
     )
-    is_unbounded = (job.nodes, call.protocol, call.buffers) == (1, "signal", "direct")
-    arguments.set_rank(0, job.ranks // job.nodes, schedule)
-    if call.nbytes:
-        arguments.set_windows(call.nbytes, call.nbytes if is_unbounded else job.window)
-    return arguments
 
 
 def _spin(job: Job) -> int:

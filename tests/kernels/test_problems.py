@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from nvrar_bench.datatypes import DTYPES, OPS, can_wrap
-from nvrar_bench.devices.cuda.elements import CFormula
+from nvrar_bench.devices.cuda.elements import c_formula
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Elements
+from nvrar_bench.toolchain.structs import CFormula
 from nvrar_bench.verify import Formula, Problem
 
 RANKS = [1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 16, 48, 130, 300]
@@ -31,7 +32,7 @@ def made(libraries):
 
     def run(problem: Problem, name: str, *arrays: np.ndarray, rank: int | None = None):
         choices = np.array(problem.formula.choices, np.uint64)
-        formula = CFormula.of(problem.formula, choices.ctypes.data)
+        formula = c_formula(problem.formula, choices.ctypes.data)
         words = [array.ctypes.data for array in arrays]
         words += [len(arrays[0]), 1]
         words += [] if rank is None else [arrays[0].nbytes, 1]  # one row
@@ -89,6 +90,6 @@ def test_every_field_of_a_formula_arrives():
         for n, field in enumerate(fields(Formula))
         if field.name != "choices"
     }
-    there = CFormula.of(Formula(**values, choices=(7, 8, 9)), 4096)
+    there = c_formula(Formula(**values, choices=(7, 8, 9)), 4096)
     assert {name: getattr(there, name) for name in values} == values
     assert (there.choices, there.choice) == (3, 4096)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import shutil
 import subprocess
@@ -11,18 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.backends.nvrar.arguments import (
-    MAX_STEPS,
-    PHASES,
-    SLICE_ALIGNMENT,
-    CArguments,
-    CLayout,
-    CStep,
-)
-from nvrar_bench.backends.nvrar.layout import LINE_BYTES, PACKET_EXPANSION
-from nvrar_bench.devices.abi import CFailure, CGate
+from nvrar_bench.backends.nvrar.backend import PHASES
+from nvrar_bench.backends.nvrar.layout import LINE_BYTES, PACKET_EXPANSION, SLICE_ALIGNMENT
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Kernel, StartGate, kernels_dir
+from nvrar_bench.toolchain.structs import MAX_STEPS
 
 SOURCES = [
     Kernel("float32", "sum", "signal", "host"),
@@ -33,13 +25,6 @@ SOURCES = [
     Kernel("uint64", "avg", "packet", "host"),
     StartGate(),
 ]
-STRUCTS = {
-    "Layout": CLayout,
-    "Step": CStep,
-    "Arguments": CArguments,
-    "Failure": CFailure,
-    "Gate": CGate,
-}
 
 
 def compilers() -> list:
@@ -71,21 +56,6 @@ def test_no_warning(tmp_path, kernel, command):
     options = [option for option in host._options() if option != "-w"]
     strict = (*options, "-Wall", "-Wextra", "-Werror")
     assert build(source, tmp_path / "kernel.so", *strict, command=command) == ""
-
-
-def test_structs_agree_with_python(tmp_path):
-    lines = [f'say("{name}", sizeof(nvrar::{name}));' for name in STRUCTS]
-    lines += [
-        f'say("{name}.{field}", offsetof(nvrar::{name}, {field}));'
-        for name, struct in STRUCTS.items()
-        for field, *_ in struct._fields_
-    ]
-    seen = run_cpp(tmp_path, lines)
-    expected = {name: ctypes.sizeof(struct) for name, struct in STRUCTS.items()}
-    for name, struct in STRUCTS.items():
-        fields = [field for field, *_ in struct._fields_]
-        expected |= {f"{name}.{field}": getattr(struct, field).offset for field in fields}
-    assert seen == expected
 
 
 def test_constants_agree_with_python(tmp_path):

@@ -15,6 +15,16 @@ from nvrar_bench.toolchain.kernel import (
     launch_classes,
     sources_digest,
 )
+from nvrar_bench.toolchain.structs import (
+    CArguments,
+    CCall,
+    CFailure,
+    CGate,
+    CLayout,
+    CStep,
+    CVirtualRanks,
+    layout_checks,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,18 +35,21 @@ from nvrar_bench.toolchain.kernel import (
     ],
 )
 def test_a_kernel_asks_for_its_specialisation(kernel, entry):
-    assert kernel.source == f'#include "fabric/host.cuh"\n#include "all_reduce.cuh"\n{entry}\n'
+    code, checks = kernel.source.split(f"{entry}\n")
+    assert code == '#include "fabric/host.cuh"\n#include "all_reduce.cuh"\n'
+    assert checks == layout_checks(CFailure, CLayout, CStep, CArguments)
     assert kernel.name == f"{kernel.dtype}-{kernel.op}-{kernel.protocol}-host"
 
 
 def test_a_kernel_for_gpus_is_bounded_to_its_launch_class():
     kernel = Kernel("float32", "sum", "signal", "loopback", 512)
     assert kernel.name == "float32-sum-signal-loopback-512"
-    assert kernel.source == (
+    code, checks = kernel.source.split("NVRAR_ENTRY(float, Sum, Signal)\n")
+    assert code == (
         "#define NVRAR_LAUNCH_CLASS 512\n#define NVRAR_IN_FLIGHT 4\n"
         '#include "fabric/loopback.cuh"\n#include "all_reduce.cuh"\n'
-        "NVRAR_ENTRY(float, Sum, Signal)\n"
     )
+    assert checks == layout_checks(CFailure, CLayout, CStep, CArguments, CVirtualRanks)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +69,9 @@ def test_where_registers_are_few_less_is_in_flight(dtype, fabric, launch_class, 
 
 
 def test_the_start_gate_is_built_like_a_kernel():
-    assert StartGate().source == '#include "fabric/host_gate.cuh"\n'
+    include, checks = StartGate().source.split("\n", 1)
+    assert include == '#include "fabric/host_gate.cuh"'
+    assert checks == layout_checks(CFailure, CGate, CCall)
     assert StartGate().name == "start-gate-host"
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nvrar_bench.backends.base import Array, Operation
-from nvrar_bench.backends.nvrar.arguments import CArguments, CLayout, describe
 from nvrar_bench.backends.nvrar.chooser import (
     Chooser,
     Chosen,
@@ -17,15 +16,23 @@ from nvrar_bench.backends.nvrar.chooser import (
     require_table_within,
 )
 from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
-from nvrar_bench.backends.nvrar.layout import Layout, Schedule, plan_layout, plan_steps
+from nvrar_bench.backends.nvrar.layout import (
+    Layout,
+    Schedule,
+    place_fields,
+    plan_layout,
+    plan_steps,
+    window_fields,
+)
 from nvrar_bench.backends.nvrar.limits import require_within
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, MadeFor, Maker, Tuning
-from nvrar_bench.devices.abi import CFailure
 from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.plan import Case
 from nvrar_bench.toolchain.kernel import Kernel, kernels_dir, sources_digest
+from nvrar_bench.toolchain.structs import CArguments, CFailure
 from nvrar_bench.world import World
 
+PHASES = {1: "reduce-scatter", 2: "exchange between nodes", 3: "all-gather"}
 FLAG_SPAN = 1 << 32  # a packet's flag is the low half of the epoch
 _FAILURE_WORDS = len(CFailure._fields_)
 _TABLES_KEPT = 32
@@ -212,7 +219,7 @@ class _AllReduce(Operation):
     def _arguments(self, seat: int, staging: _Staging, chosen: Chosen, case: Case) -> CArguments:
         backend, world, launch = self._backend, self._backend.world, chosen.launch
         device, slots = backend.device, backend.engine.limits.max_blocks
-        rank = world.seats[seat]
+        rank, group = world.seats[seat], world.ranks_per_node
         arguments = CArguments(
             send=device.addresses(self._buffers[0])[seat],
             recv=device.addresses(self._buffers[1])[seat],
@@ -225,13 +232,13 @@ class _AllReduce(Operation):
             chunk_bytes=launch.chunk_bytes,
             spin=backend.engine.spin,
             timeout_ns=int(backend.timeout * 1e9),
-            layout=CLayout.of(staging.layout),
+            layout=staging.layout,
             staging=staging.memory.peers[rank],
             rank_staging=staging.table.address,
             failure=backend.failures.address + 8 * _FAILURE_WORDS * seat,
+            **place_fields(rank, group, staging.schedule),
+            **window_fields(case.size_bytes, self._window_bytes(case, launch), group),
         )
-        arguments.set_rank(rank, world.ranks_per_node, staging.schedule)
-        arguments.set_windows(case.size_bytes, self._window_bytes(case, launch))
         if self._tables:
             first = 8 * (rank - arguments.local)
             arguments.node_send, arguments.node_recv = (t.address + first for t in self._tables)
@@ -312,3 +319,12 @@ def require_mapped(world: World, addresses: Sequence[int]) -> None:
             f"nvrar: rank {world.rank} cannot map the memory of all ranks of its node "
             f"({world.host}): NVRAR needs NVLink or PCIe peer access between the GPUs of a node"
         )
+
+
+def describe(failure: CFailure) -> str:
+    """Say where a wait stood, what it expected and what it saw."""
+    phase = PHASES.get(failure.phase, str(failure.phase))
+    return (
+        f"phase {phase}, step {failure.step}, waiting for rank {failure.peer}, "
+        f"chunk {failure.chunk}, expected flag {failure.expected}, saw {failure.seen}"
+    )

@@ -9,17 +9,16 @@ from typing import Any
 
 from mpi4py import MPI
 
-from nvrar_bench.backends.nvrar.arguments import CArguments, CVirtualRanks
 from nvrar_bench.backends.nvrar.chooser import Launch
 from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
 from nvrar_bench.backends.nvrar.layout import PARITIES
 from nvrar_bench.backends.nvrar.limits import Limits
-from nvrar_bench.devices.abi import POINTER, U64
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.native import address_of, mpi_library
 from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.toolchain.structs import U64, CArguments, CTransport, CVirtualRanks
 
 # Windows bound staging memory, whatever the message; packets take twice the bytes.
 _WINDOW_BYTES = {"signal": 512 << 10, "packet": 128 << 10}
@@ -123,21 +122,6 @@ class EmulatedEngine(_CpuEngine):
 
 
 _FUNCTIONS = ("Isend", "Irecv", "Test", "Iprobe")
-
-
-class CTransport(ctypes.Structure):
-    """struct Transport of kernels/fabric/hosts.cuh."""
-
-    _fields_ = [
-        *((name.lower(), U64) for name in _FUNCTIONS),
-        ("communicator", U64),
-        ("byte_type", U64),
-        ("any_source", U64),
-        ("any_tag", U64),
-        ("expected", POINTER),
-        ("sent", POINTER),
-        ("sent_count", U64),
-    ]
 
 
 class HostsEngine(HostEngine):

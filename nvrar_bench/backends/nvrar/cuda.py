@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from nvrar_bench.backends.nvrar.arguments import MAX_VIRTUAL_RANKS, CArguments, CVirtualRanks
 from nvrar_bench.backends.nvrar.chooser import Launch
 from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
 from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
@@ -17,6 +16,7 @@ from nvrar_bench.devices.cuda.context import LoadedKernel
 from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS, CArguments, CVirtualRanks
 
 ENTRY = "nvrar_all_reduce"
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from nvrar_bench.backends.nvrar.arguments import CArguments
 from nvrar_bench.backends.nvrar.chooser import Launch
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.base import Block, Device
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.toolchain.structs import CArguments
 from nvrar_bench.world import World
 
 

@@ -1,92 +1,19 @@
-"""Where things lie in a rank's staging memory: struct Layout of kernels/arguments.cuh."""
+"""What the kernel is given of nodes and messages: steps between nodes, windows, staging memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
+from nvrar_bench.toolchain.structs import MAX_STEPS, CLayout, CStep
+
+SLICE_ALIGNMENT = 16  # bytes: no element is split, and vectors are whole
 PARITIES = 2  # two suffice: docs/protocol.md
 LINE_BYTES = 64
 PAGE_BYTES = 4096
 PACKET_EXPANSION = 2  # 4 bytes of data and 4 of flag
 EMPTY_UNIT_BYTES = 16  # two cells, of each block, behind a region of packets
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Offsets and sizes in bytes; `nbytes` is the whole of a rank's staging memory."""
-
-    region_bytes: int
-    parity_bytes: int
-    inbox: int
-    outbox: int
-    partials: int
-    slots: int
-    fold: int
-    unfold: int
-    outgoing: int
-    entry_flags: int
-    exit_flags: int
-    arrival_flags: int
-    chunks_per_region: int
-    nbytes: int
-
-
-def plan_layout(
-    schedule: Schedule,
-    ranks_per_node: int,
-    protocol: str,
-    window_bytes: int,
-    chunk_bytes: int,
-    blocks: int,
-    all_mapped: bool = True,
-) -> Layout:
-    """Lay out staging memory for windows of `window_bytes` bytes of message.
-
-    `chunk_bytes` is the smallest chunk and `blocks` the largest number of blocks of any launch.
-    Unless `all_mapped`, packets may leave by way of memory of their own.
-    """
-    slice_bytes = _round_up(-(-window_bytes // ranks_per_node), LINE_BYTES)
-    is_packet = protocol == "packet"
-    region = slice_bytes
-    if is_packet:
-        region = _round_up(PACKET_EXPANSION * slice_bytes + blocks * EMPTY_UNIT_BYTES, LINE_BYTES)
-    levels = 1 + len(schedule.radices)
-    counts = {
-        "inbox": ranks_per_node,
-        "outbox": ranks_per_node if is_packet else 1,
-        "partials": levels,
-        "slots": schedule.slots,
-        "fold": 1,
-        "unfold": 1,
-        "outgoing": 0 if all_mapped or not is_packet else levels + 1,
-    }
-    offsets, end = {}, 0
-    for name, count in counts.items():
-        offsets[name] = end
-        end += count * region
-    parity_bytes = _round_up(end, PAGE_BYTES)
-    chunks = max(-(-slice_bytes // chunk_bytes), blocks)  # every block owns one, if empty
-    meeting_bytes = blocks * ranks_per_node * LINE_BYTES
-    entry = PARITIES * parity_bytes
-    arrival = entry + 2 * meeting_bytes
-    arrival_bytes = PARITIES * (schedule.slots + 2) * chunks * 8
-    return Layout(
-        region_bytes=region,
-        parity_bytes=parity_bytes,
-        **offsets,
-        entry_flags=entry,
-        exit_flags=entry + meeting_bytes,
-        arrival_flags=arrival,
-        chunks_per_region=chunks,
-        nbytes=_round_up(arrival + arrival_bytes, PAGE_BYTES),
-    )
-
-
-def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
-
-
 LARGEST_RADIX = 7  # of a prime step: a larger prime folds nodes in rather than widen a step so far
 
 
@@ -147,3 +74,95 @@ def _grouped(factors: list[int], radix: int) -> tuple[int, ...]:
         else:
             groups.append(factor)
     return tuple(groups)
+
+
+def place_fields(rank: int, ranks_per_node: int, schedule: Schedule) -> dict[str, Any]:
+    """Fields of CArguments: where `rank` stands, and its node's part in the steps between nodes."""
+    node, local = divmod(rank, ranks_per_node)
+    steps, stride, slots = (CStep * MAX_STEPS)(), 1, 0
+    for step, radix in zip(steps, schedule.radices, strict=False):
+        step.radix, step.stride, step.first_slot = radix, stride, slots
+        step.digit = node // stride % radix
+        stride, slots = stride * radix, slots + radix - 1
+    return {
+        "rank": rank, "node": node, "local": local, "ranks_per_node": ranks_per_node,
+        "nodes": schedule.nodes, "core_nodes": schedule.core_nodes,
+        "steps": len(schedule.radices), "slots": schedule.slots, "step": steps,
+    }  # fmt: skip
+
+
+def window_fields(nbytes: int, window_bytes: int, ranks_per_node: int) -> dict[str, int]:
+    """Fields of CArguments: windows of a message of `nbytes` > 0, and a slice per local rank."""
+    windows = -(-nbytes // window_bytes)
+    last_bytes = nbytes - (windows - 1) * window_bytes
+    slice_bytes, last_slice_bytes = (
+        _round_up(-(-each // ranks_per_node), SLICE_ALIGNMENT)
+        for each in (window_bytes, last_bytes)
+    )
+    return {
+        "windows": windows, "window_bytes": window_bytes,
+        "slice_bytes": slice_bytes, "last_slice_bytes": last_slice_bytes,
+        "full_slices": window_bytes // slice_bytes,
+        "last_full_slices": last_bytes // last_slice_bytes,
+    }  # fmt: skip
+
+
+class Layout(CLayout):
+    """Offsets and sizes in bytes; `nbytes` is the whole of a rank's staging memory."""
+
+    nbytes: int
+
+
+def plan_layout(
+    schedule: Schedule,
+    ranks_per_node: int,
+    protocol: str,
+    window_bytes: int,
+    chunk_bytes: int,
+    blocks: int,
+    all_mapped: bool = True,
+) -> Layout:
+    """Lay out staging memory for windows of `window_bytes` bytes of message.
+
+    `chunk_bytes` is the smallest chunk and `blocks` the largest number of blocks of any launch.
+    Unless `all_mapped`, packets may leave by way of memory of their own.
+    """
+    slice_bytes = _round_up(-(-window_bytes // ranks_per_node), LINE_BYTES)
+    is_packet = protocol == "packet"
+    region = slice_bytes
+    if is_packet:
+        region = _round_up(PACKET_EXPANSION * slice_bytes + blocks * EMPTY_UNIT_BYTES, LINE_BYTES)
+    levels = 1 + len(schedule.radices)
+    counts = {
+        "inbox": ranks_per_node,
+        "outbox": ranks_per_node if is_packet else 1,
+        "partials": levels,
+        "slots": schedule.slots,
+        "fold": 1,
+        "unfold": 1,
+        "outgoing": 0 if all_mapped or not is_packet else levels + 1,
+    }
+    offsets, end = {}, 0
+    for name, count in counts.items():
+        offsets[name] = end
+        end += count * region
+    parity_bytes = _round_up(end, PAGE_BYTES)
+    chunks = max(-(-slice_bytes // chunk_bytes), blocks)  # every block owns one, if empty
+    meeting_bytes = blocks * ranks_per_node * LINE_BYTES
+    entry = PARITIES * parity_bytes
+    arrival = entry + 2 * meeting_bytes
+    arrival_bytes = PARITIES * (schedule.slots + 2) * chunks * 8
+    return Layout(
+        region_bytes=region,
+        parity_bytes=parity_bytes,
+        **offsets,
+        entry_flags=entry,
+        exit_flags=entry + meeting_bytes,
+        arrival_flags=arrival,
+        chunks_per_region=chunks,
+        nbytes=_round_up(arrival + arrival_bytes, PAGE_BYTES),
+    )
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit

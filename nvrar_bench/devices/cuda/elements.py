@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.abi import POINTER, U64
 from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.context import GpuContext, LoadedKernel
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import Elements
+from nvrar_bench.toolchain.structs import CFormula
 from nvrar_bench.verify import CheckResult, Expected, Findings, Formula, Problem, check, poison
 
 _THREADS = 256
@@ -60,23 +59,9 @@ _DOUBLE = np.dtype(np.float64)
 _FORMULAS_KEPT = 2  # inputs and results of a problem, one after the other
 
 
-class CFormula(ctypes.Structure):
-    """struct Formula of kernels/problem.cuh."""
-
-    _fields_ = [
-        *(
-            (field.name, ctypes.c_double if field.type == "float" else U64)
-            for field in fields(Formula)
-        ),
-        ("choice", POINTER),
-    ]
-
-    @classmethod
-    def of(cls, formula: Formula, choice: int) -> CFormula:
-        """Copy `formula`; its choices lie at address `choice`."""
-        names = [field.name for field in fields(Formula) if field.name != "choices"]
-        values = {name: getattr(formula, name) for name in names}
-        return cls(**values, choices=len(formula.choices), choice=choice)
+def c_formula(formula: Formula, choice: int) -> CFormula:
+    """`formula` as kernels read it; its choices lie at address `choice`."""
+    return CFormula(**{**vars(formula), "choices": len(formula.choices)}, choice=choice)
 
 
 class ProblemMaker:
@@ -122,7 +107,7 @@ class ProblemMaker:
         """A CFormula in GPU memory, with its choices behind it."""
         choices = np.array(formula.choices, np.uint64).tobytes()
         kept = self._memory.empty(ctypes.sizeof(CFormula) + len(choices), np.uint8)
-        there = bytes(CFormula.of(formula, kept.address + ctypes.sizeof(CFormula)))
+        there = bytes(c_formula(formula, kept.address + ctypes.sizeof(CFormula)))
         self._memory.write(kept, np.frombuffer(there + choices, np.uint8))
         return kept
 

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvrar_bench.backends.nvrar.arguments import describe
-from nvrar_bench.backends.nvrar.backend import FLAG_SPAN, NvrarBackend
+from nvrar_bench.backends.nvrar.backend import FLAG_SPAN, NvrarBackend, describe
 from nvrar_bench.backends.nvrar.cpu import HostEngine
-from nvrar_bench.devices.abi import CFailure
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Plan
+from nvrar_bench.toolchain.structs import CFailure
 
 WINDOW_BYTES = HostEngine.limits.window_bytes
 

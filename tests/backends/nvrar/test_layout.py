@@ -6,7 +6,6 @@ from itertools import pairwise, product
 
 import pytest
 
-from nvrar_bench.backends.nvrar.arguments import CLayout
 from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.backends.nvrar.layout import (
     PARITIES,
@@ -88,11 +87,3 @@ def check_spans(
     assert all(start + size <= following for (start, size), (following, _) in pairwise(spans))
     assert spans[-1][0] + spans[-1][1] <= layout.nbytes
     assert all(start % 8 == 0 for start, _ in spans)
-
-
-def test_the_c_struct_holds_the_same_numbers():
-    layout = plan_layout(plan_steps(11), 2, "packet", 4096, 1024, 1)
-    copy = CLayout.of(layout)
-    held = {name: getattr(copy, name) for name, *_ in CLayout._fields_}
-    assert held | {"nbytes": layout.nbytes} == vars(layout)
-    assert len(set(held.values())) >= 10  # so that fields which change places are seen

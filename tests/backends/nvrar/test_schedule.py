@@ -7,8 +7,15 @@ from math import prod
 
 import pytest
 
-from nvrar_bench.backends.nvrar.arguments import MAX_STEPS, SLICE_ALIGNMENT, CArguments
-from nvrar_bench.backends.nvrar.layout import LARGEST_RADIX, Schedule, plan_steps
+from nvrar_bench.backends.nvrar.layout import (
+    LARGEST_RADIX,
+    SLICE_ALIGNMENT,
+    Schedule,
+    place_fields,
+    plan_steps,
+    window_fields,
+)
+from nvrar_bench.toolchain.structs import MAX_STEPS, CArguments
 
 NODES = range(1, 65)
 RADICES = (2, 3, 4, 8, 64)
@@ -58,8 +65,7 @@ def test_radices(nodes, radix, radices):
 
 def test_2_to_the_16_nodes_still_fit_the_arguments():
     schedule = plan_steps(2**MAX_STEPS)
-    arguments = CArguments()
-    arguments.set_rank(2 * (2**MAX_STEPS - 1) + 1, 2, schedule)
+    arguments = CArguments(**place_fields(2 * (2**MAX_STEPS - 1) + 1, 2, schedule))
     assert arguments.core_nodes == arguments.nodes == 2**MAX_STEPS
     assert [(s.radix, s.digit, s.stride) for s in arguments.step] == [
         (2, 1, 2**step) for step in range(MAX_STEPS)
@@ -67,8 +73,7 @@ def test_2_to_the_16_nodes_still_fit_the_arguments():
 
 
 def test_arguments_hold_the_schedule():
-    arguments = CArguments()
-    arguments.set_rank(4 * 13 + 3, 4, plan_steps(26))
+    arguments = CArguments(**place_fields(4 * 13 + 3, 4, plan_steps(26)))
     assert [arguments.rank, arguments.node, arguments.local] == [55, 13, 3]
     held = [arguments.nodes, arguments.core_nodes, arguments.steps, arguments.slots]
     assert held == [26, 25, 2, 8]
@@ -80,9 +85,7 @@ def test_arguments_hold_the_schedule():
 @pytest.mark.parametrize("window", [64, 128, 512 << 10])
 @pytest.mark.parametrize("nbytes", [1, 15, 16, 17, 127, 128, 129, 1000, (1 << 20) + 8])
 def test_windows_and_slices_hold_the_whole_message(nbytes, window, per_node):
-    arguments = CArguments()
-    arguments.set_rank(0, per_node, plan_steps(2))
-    arguments.set_windows(nbytes, window)
+    arguments = CArguments(**window_fields(nbytes, window, per_node))
     assert (arguments.windows - 1) * window < nbytes <= arguments.windows * window
     last = nbytes - (arguments.windows - 1) * window
     for held, full, cut in (

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from nvrar_bench.backends.nvrar.arguments import CVirtualRanks
 from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.structs import CVirtualRanks
 
 # Kernels by their names' beginnings: how many arguments, and which one repeats the grid's blocks.
 _KERNELS = {

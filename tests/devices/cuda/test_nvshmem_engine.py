@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from nvrar_bench.backends.nvrar.arguments import CArguments
 from nvrar_bench.backends.nvrar.backend import require_mapped
 from nvrar_bench.backends.nvrar.chooser import Launch
 from nvrar_bench.backends.nvrar.cuda import NvshmemEngine
 from nvrar_bench.backends.nvrar.engine import engine_for
 from nvrar_bench.toolchain.kernel import Kernel
+from nvrar_bench.toolchain.structs import CArguments
 
 RANKS, RANK = 6, 3
 MAPPED = tuple(range(0x1000, 0x1000 * (RANKS + 1), 0x1000))

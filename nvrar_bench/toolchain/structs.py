@@ -1,0 +1,141 @@
+"""C structs of kernels/ that Python fills or reads, and their check by the compiler.
+
+A twin is named as its struct, behind a C. Whoever builds code that takes a struct adds
+`layout_checks` of its twin to the source, so code that lays a field elsewhere does not compile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+
+U32, U64 = ctypes.c_uint32, ctypes.c_uint64
+F64 = ctypes.c_double
+POINTER = ctypes.c_void_p
+
+MAX_STEPS = 16
+MAX_VIRTUAL_RANKS = 16
+
+
+def layout_checks(*twins: type[ctypes.Structure]) -> str:
+    """Assertions, in C++, that each struct has the size of its twin and its fields lie as there."""
+    return "".join(line for twin in twins for line in _checks_of(twin))
+
+
+def _checks_of(twin: type[ctypes.Structure]) -> Iterator[str]:
+    name = twin.__name__.removeprefix("C")
+    differs = f"struct {name} differs from its twin in nvrar_bench/toolchain/structs.py"
+    seen = {f"sizeof(nvrar::{name})": ctypes.sizeof(twin)}
+    for field, *_ in twin._fields_:
+        seen[f"__builtin_offsetof(nvrar::{name}, {field})"] = getattr(twin, field).offset
+    for expression, value in seen.items():
+        yield f'static_assert({expression} == {value}, "{differs}");\n'
+
+
+def _words(names: str) -> list[tuple[str, type[ctypes.c_uint64]]]:
+    return [(name, U64) for name in names.split()]
+
+
+# ---- of the all-reduce: arguments.cuh, fabric/loopback.cuh, fabric/hosts.cuh ---------------------
+
+
+class CFailure(ctypes.Structure):
+    """The first wait that passed its deadline; code 0 if none did."""
+
+    _fields_ = _words("code phase step peer chunk expected seen")
+
+
+class CLayout(ctypes.Structure):
+    """Where things lie in the staging memory of a rank, in bytes."""
+
+    _fields_ = _words(
+        "region_bytes parity_bytes inbox outbox partials slots fold unfold outgoing entry_flags "
+        "exit_flags arrival_flags chunks_per_region"
+    )
+
+
+class CStep(ctypes.Structure):
+    """One step of the exchange between nodes."""
+
+    _fields_ = [(name, U32) for name in ("radix", "stride", "digit", "first_slot")]
+
+
+class CArguments(ctypes.Structure):
+    """What a launch is given."""
+
+    _fields_ = [
+        ("send", POINTER),
+        ("recv", POINTER),
+        ("count", U64),
+        ("epochs", POINTER),
+        *_words("epoch_slots epochs_taken blocks rank node local ranks_per_node nodes"),
+        *_words("core_nodes steps slots"),
+        ("step", CStep * MAX_STEPS),
+        *_words("staged windows window_bytes slice_bytes last_slice_bytes"),
+        *_words("full_slices last_full_slices chunk_bytes spin timeout_ns"),
+        ("layout", CLayout),
+        ("staging", POINTER),
+        ("node_send", POINTER),
+        ("node_recv", POINTER),
+        ("rank_staging", POINTER),
+        ("failure", POINTER),
+        ("transport", POINTER),
+    ]
+
+
+class CVirtualRanks(ctypes.Structure):
+    """The arguments of all ranks that one launch plays."""
+
+    _fields_ = [("rank", CArguments * MAX_VIRTUAL_RANKS)]
+
+
+class CTransport(ctypes.Structure):
+    """The MPI functions that carry messages to other machines, and their requests."""
+
+    _fields_ = [
+        *_words("isend irecv test iprobe communicator byte_type any_source any_tag"),
+        ("expected", POINTER),
+        ("sent", POINTER),
+        ("sent_count", U64),
+    ]
+
+
+# ---- of starts and timed calls: fabric/host_gate.cuh ---------------------------------------------
+
+
+class CGate(ctypes.Structure):
+    """The start gate of CPU ranks on one machine."""
+
+    _fields_ = [
+        ("flags", POINTER),
+        *_words("ranks rank round spin timeout_ns"),
+        ("failure", ctypes.POINTER(CFailure)),
+        *_words("by_clock lead_ns ahead_ns agreed_ns left_ns"),
+    ]
+
+
+class CCall(ctypes.Structure):
+    """A C function, how often it is called, and when it was."""
+
+    _fields_ = [
+        ("function", U64),
+        ("arguments", U64 * 6),
+        ("calls", U64),
+        ("failure", POINTER),
+        *_words("result started_ns ended_ns"),
+    ]
+
+
+# ---- of inputs whose result is known: problem.cuh ------------------------------------------------
+
+
+class CFormula(ctypes.Structure):
+    """What elements are made of; verify.Formula says what the fields mean."""
+
+    _fields_ = [
+        *_words("recipe seed ranks active sign width common multiplier divisor origin span"),
+        *_words("is_maximum factors combine odd"),
+        *((name, F64) for name in ("scale", "parts", "relative", "slack")),
+        ("choices", U64),
+        ("choice", POINTER),
+    ]
