@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.results.reader import read_record
-from nvrar_bench.results.record import Result
+from nvrar_bench.documents.result import Result
+from nvrar_bench.documents.run_file import read_record
 
 LIMITS = {128 << 10: 0.10, 256 << 10: 0.05, 512 << 10: 0.05, 1 << 20: 0.05, 2 << 20: 0.05}
 CALLS = 100  # of a block

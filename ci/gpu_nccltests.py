@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvrar_bench.results.record import RunRecord
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.units import format_size
 
 RANKS = 2

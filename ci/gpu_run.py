@@ -9,8 +9,9 @@ from pathlib import Path
 
 from gpu_model import Floor
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.record import Result, RunRecord
 
 NOT_RUN = "not run"
 _OPTIONAL = (

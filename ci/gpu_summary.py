@@ -19,7 +19,7 @@ from gpu_model import ONE_WINDOW, SLICES, cost
 from gpu_nccltests import beside_nccltests
 from gpu_run import NOT_RUN, Medians, Run, fastest, medians, sizes
 
-from nvrar_bench.results.record import RunRecord
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.units import format_size
 
 FLOOR_TARGETS = {128 << 10: 1.5, 2 << 20: 2.0}  # at most so many times the floor

@@ -33,9 +33,8 @@ from random import Random
 from typing import Any
 
 from nvrar_bench.cli.launch_count import Wanted
-from nvrar_bench.results.reader import read_record
-from nvrar_bench.results.record import RunRecord
-from nvrar_bench.results.writer import Writer
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.run_file import Writer, read_record
 from nvrar_bench.statistics.merge import merge
 
 MOST_ALARMS = 0.05

@@ -14,13 +14,12 @@ from mpi4py import MPI
 from nvrar_bench import datatypes
 from nvrar_bench.backends import require_known
 from nvrar_bench.backends.base import Array, Backend, Operation
-from nvrar_bench.backends.nvrar.tuning import Tuning
+from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
 from nvrar_bench.backends.registry import open_backends
 from nvrar_bench.devices import require_cpu
 from nvrar_bench.devices.cpu import Block, CpuDevice
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
-from nvrar_bench.tuning.reader import table_for
 from nvrar_bench.world import join
 
 # A prepared operation holds its arrays; more of them than this are unlikely to come back.

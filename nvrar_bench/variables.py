@@ -1,10 +1,16 @@
-"""The environment variables that change what a run does: an allow-list, and never a secret."""
+"""The environment variables that change what a run does: an allow-list, and never a secret.
+
+Of ours, TUNING names the tuning table of a command that is given none.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+TUNING = "NVRAR_BENCH_TUNING"
 NCCL = ("NCCL_",)
 NVSHMEM = ("NVSHMEM_",)
 # Everything with such a beginning steers a library that takes part in a run.
@@ -32,3 +38,9 @@ def chosen(
         and not _SECRET_NAME.search(name)
         and not _SECRET_VALUE.search(value)
     }
+
+
+def named_table(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return `path`, or else what $NVRAR_BENCH_TUNING names; None where nobody names a table."""
+    named = environ.get(TUNING) if path is None else path
+    return Path(named) if named else None

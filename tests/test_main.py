@@ -16,12 +16,12 @@ RUN = """
 import sys
 from nvrar_bench import errors
 from nvrar_bench.settings import planning
-from nvrar_bench.results import schema
+from nvrar_bench.documents import base
 
 def fail(*_, **__):
     raise {error}
 
-schema.schema = planning.settings_of = fail
+base.schema_of = planning.settings_of = fail
 sys.argv = ["nvrar-bench", "{command}"]
 from nvrar_bench.__main__ import main
 main()

@@ -17,9 +17,17 @@ from mpi4py import MPI
 
 import nvrar_bench
 from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.documents.tuning import (
+    FORMAT,
+    FORMAT_VERSION,
+    Choice,
+    MadeOn,
+    TunedMedian,
+    TuningDocument,
+    encode,
+)
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
-from nvrar_bench.tuning.document import Choice, Document, MadeOn, Measured, encode
 from nvrar_bench.verify import Problem, check
 
 COMM = MPI.COMM_WORLD
@@ -219,14 +227,23 @@ def tuned() -> dict[str, Any]:
     return {"wrong": wrong, "shape": str(operation.shape), "said": said, "refusal": refusal}
 
 
-def a_table(made_for: Any) -> Document:
+def a_table(made_for: Any) -> TuningDocument:
     choice = Choice(
         "float32", "sum", "symmetric", 4096, "packet", 1, 1, 2048, 2, is_auto=False,
-        measured=Measured(1.0, None, None), auto=None, tried=1, level=1, refused=0,
+        measured=TunedMedian(1.0, None, None), auto=None, tried=1, level=1, refused=0,
         ended_by="winner",
     )  # fmt: skip
     kernels = sources_digest(kernels_dir())
-    return Document("0", "", "complete", made_for, MadeOn("an abacus", (), kernels, {}), (choice,))
+    return TuningDocument(
+        FORMAT,
+        FORMAT_VERSION,
+        "0",
+        "",
+        "complete",
+        made_for,
+        MadeOn("an abacus", (), kernels, {}),
+        (choice,),
+    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ import numpy as np
 from nvrar_bench.backends.base import Array, Operation
 from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen, Tunable
 from nvrar_bench.backends.nvrar.limits import Limits
-from nvrar_bench.backends.nvrar.tuning import MadeFor
 from nvrar_bench.devices.base import Device
+from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 from nvrar_bench.world import World

@@ -68,9 +68,9 @@ def compile_kernels(
     """
     from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
+    from nvrar_bench.documents.files import STDOUT, write_text
     from nvrar_bench.report import compiled
     from nvrar_bench.report.progress import CaseProgress
-    from nvrar_bench.results.files import STDOUT, write_text
     from nvrar_bench.toolchain import cuda, product
 
     wanted = {

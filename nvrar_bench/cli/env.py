@@ -55,13 +55,13 @@ def env(
     from nvrar_bench.cli.console import console
     from nvrar_bench.cli.network import chosen
     from nvrar_bench.cli.places import require_places, run_reads
+    from nvrar_bench.documents.files import STDOUT, write_text
+    from nvrar_bench.documents.inventory import encode
     from nvrar_bench.inventory import survey
     from nvrar_bench.inventory.abilities import require, require_network
     from nvrar_bench.inventory.survey import steps
     from nvrar_bench.report import inventory as table
     from nvrar_bench.report.progress import CaseProgress
-    from nvrar_bench.results.files import STDOUT, write_text
-    from nvrar_bench.results.inventory import encode
 
     wanted = options.names(backend)
     devices.require_known(device)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec.structs import replace
+
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.settings.options import require
 from nvrar_bench.statistics.figures import launches_in_state
 from nvrar_bench.statistics.merged_result import LAUNCHES

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench.backends.nvrar.tuning import Tuning
+from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.options import require
 from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS
-from nvrar_bench.tuning.reader import table_for
 from nvrar_bench.units import parse_size
 
 FABRICS = ("auto", "host", "nvshmem", "loopback")

@@ -30,9 +30,9 @@ def merge(
     """
     from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
+    from nvrar_bench.documents.files import STDOUT
+    from nvrar_bench.documents.run_file import Writer, read_record
     from nvrar_bench.report import table
-    from nvrar_bench.results.reader import read_record
-    from nvrar_bench.results.writer import STDOUT, Writer
     from nvrar_bench.statistics.merge import merge as merge_records
 
     require_places([("--json", json)], [("RUN.json", path) for path in records])

@@ -13,11 +13,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TextIO
 
+from nvrar_bench.documents.files import STDOUT, require_writable
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.networks.table import file_of
-from nvrar_bench.results.files import STDOUT, require_writable
 from nvrar_bench.streams import results
-from nvrar_bench.tuning import named_table
+from nvrar_bench.variables import named_table
 
 Named = tuple[str, Path | None]  # an option or argument, and the path that it has; None: not given
 

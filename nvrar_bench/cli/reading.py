@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.run_file import encode, read_record
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.results.reader import read_record
-from nvrar_bench.results.record import RunRecord
-from nvrar_bench.results.writer import encode
 from nvrar_bench.statistics.figures import replay
 
 

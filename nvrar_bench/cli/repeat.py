@@ -11,21 +11,22 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from nvrar_bench.cli.console import announce_terminal, console
 from nvrar_bench.cli.launch_count import Wanted, in_one_state
+from nvrar_bench.documents.files import STDOUT
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.run_file import Writer, read_record
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageError
 from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
 from nvrar_bench.launch.processes import STOPS, Signals
-from nvrar_bench.results.reader import read_record
-from nvrar_bench.results.record import RunRecord
-from nvrar_bench.results.writer import STDOUT, Writer
 from nvrar_bench.statistics.merge import merge
 
 if TYPE_CHECKING:

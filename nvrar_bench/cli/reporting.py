@@ -9,12 +9,12 @@ from pathlib import Path
 
 from nvrar_bench.cli.console import console
 from nvrar_bench.cli.places import require_places
+from nvrar_bench.documents.files import STDOUT, write_text
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.run_file import encode as as_json
 from nvrar_bench.report.formats import FORMATS, SUMMARY, TABLE, table_writer
 from nvrar_bench.report.remarks import beside_results
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.files import STDOUT, write_text
-from nvrar_bench.results.record import RunRecord
-from nvrar_bench.results.writer import encode as as_json
 from nvrar_bench.settings.options import require
 
 

@@ -22,16 +22,17 @@ def schema(
     """Print the JSON Schema (2020-12) of a document: run record, comparison, tuning table, env."""
     import json
 
-    from nvrar_bench.compare import schema as comparison
-    from nvrar_bench.results import inventory_schema as env
-    from nvrar_bench.results import schema as run
-    from nvrar_bench.tuning import schema as tuning
+    from nvrar_bench.documents.base import JsonObject, schema_of
+    from nvrar_bench.documents.comparison import ComparisonDocument
+    from nvrar_bench.documents.inventory import Inventory
+    from nvrar_bench.documents.record import RunRecord
+    from nvrar_bench.documents.tuning import TuningDocument
 
-    schemas = {
-        "run": run.schema,
-        "comparison": comparison.schema,
-        "tuning": tuning.schema,
-        "env": env.schema,
+    kinds: dict[str, type[JsonObject]] = {
+        "run": RunRecord,
+        "comparison": ComparisonDocument,
+        "tuning": TuningDocument,
+        "env": Inventory,
     }
-    options.require(document in schemas, "schema", repr(document), ", ".join(schemas))
-    typer.echo(json.dumps(schemas[document](), indent=2))
+    options.require(document in kinds, "schema", repr(document), ", ".join(kinds))
+    typer.echo(json.dumps(schema_of(kinds[document]), indent=2))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nvrar_bench.results.record import RunRecord
+    from nvrar_bench.documents.record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from nvrar_bench.backends.nvrar.space import PROTOCOLS, Space
 from nvrar_bench.cli.launching import Launching
 from nvrar_bench.cli.stopping import StopAt
-from nvrar_bench.results.files import STDOUT
+from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.run.tune_plan import Tune
 from nvrar_bench.settings.options import names, require, wholes
 from nvrar_bench.settings.planning import Wish, settings_of

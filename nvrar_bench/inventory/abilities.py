@@ -8,11 +8,11 @@ from functools import partial
 
 from nvrar_bench import backends, devices
 from nvrar_bench.backends import NAMES as BACKENDS
+from nvrar_bench.documents.inventory import Ability, Inventory
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.inventory.network import group
 from nvrar_bench.inventory.probe import explained, parts
 from nvrar_bench.problem import Problem
-from nvrar_bench.results.inventory import Ability, Inventory
 
 _BUILD_S = 30.0  # the first time, a start gate is compiled, which a run would do else
 
@@ -41,7 +41,7 @@ class Question:
 
     def failed(self, problem: str | None) -> Ability:
         """The ability with this against it."""
-        return Ability(self.device, self.backend, *parts(problem))
+        return Ability.of(self.device, self.backend, *parts(problem))
 
 
 def _cpu() -> None:

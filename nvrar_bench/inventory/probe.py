@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from nvrar_bench.documents.inventory import Row, Status
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.problem import Problem, told
-from nvrar_bench.results.inventory import Row, Status
 
 STEP_S = 15.0
 _MAPS = Path("/proc/self/maps")

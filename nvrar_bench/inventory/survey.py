@@ -18,12 +18,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TextIO
 
+import msgspec
+
 import nvrar_bench
 from nvrar_bench import variables
+from nvrar_bench.documents.inventory import Ability, Inventory, Row, settled
 from nvrar_bench.inventory import cuda, mpi, network, system
 from nvrar_bench.inventory.abilities import QUESTIONS, Question
 from nvrar_bench.inventory.probe import Probe
@@ -32,7 +34,6 @@ from nvrar_bench.launch.processes import signal_when_parent_ends
 from nvrar_bench.networks import table
 from nvrar_bench.networks.table import Network
 from nvrar_bench.problem import Problem
-from nvrar_bench.results.inventory import Ability, Inventory, Row, settled
 from nvrar_bench.streams import set_apart
 
 _COMMAND = again.command("nvrar_bench.inventory.survey")
@@ -72,7 +73,7 @@ def take(begin: Callable[[str], None], chosen: Network | None = None) -> Invento
     """Look at this machine, and for what a `chosen` network needs; `begin` hears what is next."""
     command = (*_COMMAND, chosen.name) if chosen else _COMMAND
     found = list(results(steps(chosen), command, begin))
-    return Inventory(
+    return Inventory.of(
         version=nvrar_bench.__version__,
         host=platform.node(),
         taken_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -165,15 +166,14 @@ def _serve(todo: Sequence[Step], out: TextIO) -> None:
     """Take all of `todo`, and write a line as soon as one is done."""
     print(READY, file=out, flush=True)
     for step in todo:
-        print(json.dumps([asdict(one) for one in step.take()]), file=out, flush=True)
+        print(json.dumps([one.to_json() for one in step.take()]), file=out, flush=True)
 
 
 def _read(line: bytes) -> list[Row | Ability]:
     """What a line of the worker holds."""
-    found = json.loads(line)
     return [
-        Row(**{**one, "needed_for": tuple(one["needed_for"])}) if "group" in one else Ability(**one)
-        for one in found
+        msgspec.convert(one, Row) if "group" in one else msgspec.convert(one, Ability)
+        for one in json.loads(line)
     ]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from nvrar_bench.documents.result import Result
 from nvrar_bench.report.grid import NOTHING, WRONG, Column
-from nvrar_bench.results.record import Result
 from nvrar_bench.statistics.median import Estimate, ratio
 from nvrar_bench.units import (
     GIGABYTE,

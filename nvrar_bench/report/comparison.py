@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from nvrar_bench.compare.document import VERDICTS, Comparison, Document, Point
+from nvrar_bench.documents.comparison import VERDICTS, ComparedPoint, Comparison, ComparisonDocument
 from nvrar_bench.report.grid import NOTHING, VERDICT, Grid, plain_columns
 from nvrar_bench.report.show import show
 from nvrar_bench.statistics.needed import MOST
 from nvrar_bench.units import MICROSECOND, format_latency
 
 
-def write(document: Document, console: Console) -> None:
+def write(document: ComparisonDocument, console: Console) -> None:
     """Write every comparison of `document`."""
     unit = "µs" if console.encoding.startswith("utf") else "us"
     for i, comparison in enumerate(document.comparisons):
@@ -30,9 +30,10 @@ def write(document: Document, console: Console) -> None:
 def summary(comparison: Comparison, threshold: float) -> str:
     """Say in one line how many points have each verdict."""
     counts = comparison.summary
-    said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
-    missing = f"; {counts['missing']} missing" if counts["missing"] else ""
-    total = "1 point" if counts["points"] == 1 else f"{counts['points']} points"
+    verdicts = [(getattr(counts, verdict), verdict) for verdict in VERDICTS]
+    said = [f"{count} {verdict}" for count, verdict in verdicts if count]
+    missing = f"; {counts.missing} missing" if counts.missing else ""
+    total = "1 point" if counts.points == 1 else f"{counts.points} points"
     return f"{total} at a threshold of {percent(threshold)}: {', '.join(said)}{missing}"
 
 
@@ -44,7 +45,7 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     yield from undecided(comparison.points)
 
 
-def undecided(points: Sequence[Point]) -> Iterator[str]:
+def undecided(points: Sequence[ComparedPoint]) -> Iterator[str]:
     """Say what would decide the points that are undecided."""
     open_points = [point for point in points if point.verdict == "undecided"]
     needed = [point.launches_needed for point in open_points if point.launches_needed]
@@ -61,26 +62,26 @@ def undecided(points: Sequence[Point]) -> Iterator[str]:
     )
 
 
-def _why(points: Sequence[Point]) -> str:
+def _why(points: Sequence[ComparedPoint]) -> str:
     if all(point.ratio is None for point in points):
         return "there is no interval; take more samples"
     return "they lie at the threshold, have no interval, or the machine was in another state"
 
 
-def groups(points: Sequence[Point]) -> Iterator[tuple[str, list[Point]]]:
+def groups(points: Sequence[ComparedPoint]) -> Iterator[tuple[str, list[ComparedPoint]]]:
     """Sort points into tables, in the order in which the groups first come."""
-    found: dict[str, list[Point]] = {}
+    found: dict[str, list[ComparedPoint]] = {}
     for point in points:
-        found.setdefault(point.key.group, []).append(point)
+        found.setdefault(point.group, []).append(point)
     yield from found.items()
 
 
-def cells(point: Point) -> tuple[str, ...]:
+def cells(point: ComparedPoint) -> tuple[str, ...]:
     """Return a row: series, size, count, both medians, ratio, its interval, verdict."""
     return (
-        _ascii(point.key.series),
-        point.key.size,
-        str(point.key.count),
+        _ascii(point.series),
+        point.size,
+        str(point.count),
         _latency(point.base.median_us),
         _latency(point.new.median_us),
         NOTHING if point.ratio is None else f"{point.ratio:.3f}",
@@ -102,7 +103,7 @@ def percent(part: float) -> str:
     return f"{part * 100:.6g} %"
 
 
-def _grid(title: str, points: Sequence[Point], unit: str) -> Grid:
+def _grid(title: str, points: Sequence[ComparedPoint], unit: str) -> Grid:
     return Grid(title, plain_columns(titles(unit)), tuple(cells(point) for point in points))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from nvrar_bench.compare.document import Comparison, Document, Point
+from nvrar_bench.documents.comparison import ComparedPoint, Comparison, ComparisonDocument
 from nvrar_bench.report.comparison import cells, groups, percent, remarks, summary, titles
 from nvrar_bench.report.show import printable
 
@@ -15,13 +15,13 @@ _RIGHT, _LEFT = "---:", ":---"
 _ALARMING = ("slower", "wrong")
 
 
-def encode(document: Document) -> str:
+def encode(document: ComparisonDocument) -> str:
     """Return the comparison as GitHub-flavoured Markdown."""
     parts = [_section(document, comparison) for comparison in document.comparisons]
     return "\n".join(line for part in parts for line in part)
 
 
-def _section(document: Document, comparison: Comparison) -> Iterator[str]:
+def _section(document: ComparisonDocument, comparison: Comparison) -> Iterator[str]:
     yield f"**{_text(summary(comparison, document.threshold))}**"
     yield ""
     yield (
@@ -35,7 +35,7 @@ def _section(document: Document, comparison: Comparison) -> Iterator[str]:
     yield ""
 
 
-def _table(title: str, points: Sequence[Point]) -> Iterator[str]:
+def _table(title: str, points: Sequence[ComparedPoint]) -> Iterator[str]:
     yield _text(title)
     yield ""
     heads = titles("µs")

@@ -13,8 +13,9 @@ from io import StringIO
 from operator import attrgetter
 from typing import Any
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.statistics.figures import in_median
 from nvrar_bench.statistics.points import POINT, numbered, point_of
 

@@ -9,9 +9,9 @@ from io import StringIO
 
 from rich.console import Console
 
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
 from nvrar_bench.report.show import WIDE
-from nvrar_bench.results.record import RunRecord
 
 SUMMARY, WIDE_TABLE, VERBOSE, SAMPLES = "--summary", "--wide", "--verbose", "--samples"
 Write = Callable[[RunRecord, Console], None]

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nvrar_bench.documents.inventory import Ability, Inventory, Row
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.inventory import Ability, Inventory, Row
 
 _CAN, _CANNOT, _SET = "can run", "cannot", "set"
 _STYLES = {"here": "green", _CAN: "green", "missing": "yellow", "wrong": "bold red", _CANNOT: "red"}
@@ -53,7 +53,7 @@ def _sections(inventory: Inventory) -> Iterator[_Section]:
         yield group, [_of_row(row) for row in rows]
     settings = [_Line(_SET, name, "", value) for name, value in inventory.settings.items()]
     yield "settings that change results" if settings else "no setting changes results", settings
-    counts = ", ".join(f"{count} {status}" for status, count in inventory.summary.items())
+    counts = ", ".join(f"{count} {status}" for status, count in inventory.summary.to_json().items())
     yield f"what this machine can run ({counts})", list(_abilities(inventory))
 
 

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.report.remarks import alone, empty, endings, errors, skipped, wrong_results
 from nvrar_bench.report.series import Series, all_series, ascii_of
-from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.statistics import doubts, ruler
 from nvrar_bench.statistics.doubts import Doubt
 from nvrar_bench.statistics.figures import doubts_of

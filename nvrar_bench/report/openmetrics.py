@@ -16,8 +16,9 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.statistics.points import POINT, numbered, point_of
 
 _PREFIX = "nvrar_bench_"

@@ -8,6 +8,7 @@ from itertools import groupby
 from xml.etree.ElementTree import Element
 
 from nvrar_bench import __version__
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.report import columns, page_facts
 from nvrar_bench.report.charts import figures, looks
 from nvrar_bench.report.grid import NOTHING, WRONG, Column, Grid
@@ -17,7 +18,6 @@ from nvrar_bench.report.remarks import KINDS
 from nvrar_bench.report.series import all_series, groups
 from nvrar_bench.report.summary import checked
 from nvrar_bench.report.table import Table, heading
-from nvrar_bench.results.record import RunRecord
 
 # Even if a text got into the page as more than text, no browser would run or load anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.report.markup import element
-from nvrar_bench.results.record import RunRecord
 
 _LONGEST = 400  # letters of a fact: facts of each rank are lists as long as the run is wide
 _MOST_HOSTS = 64

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.report.series import ascii_of
-from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
 
 

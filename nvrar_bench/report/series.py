@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.statistics.points import point_of
 
 

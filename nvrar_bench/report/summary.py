@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.units import format_size
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.report import columns, notes
 from nvrar_bench.report.columns import SUBJECT, Field
 from nvrar_bench.report.grid import NOTHING, Block, Column, Grid
 from nvrar_bench.report.remarks import lines
 from nvrar_bench.report.series import Series, all_series, groups, series_of
 from nvrar_bench.report.show import WIDE, screen_width, show
-from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import format_size
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
+from nvrar_bench.documents.tuning import Choice, TunedMedian, TuningDocument
 from nvrar_bench.report.columns import SURE, TIME, how_sure, speed_up_cells
 from nvrar_bench.report.grid import NOTHING, Block, Column, Grid
 from nvrar_bench.report.show import screen_width, show
-from nvrar_bench.results.record import Result, RunRecord
 from nvrar_bench.statistics import doubts, ruler
 from nvrar_bench.statistics.median import Estimate, ratio
-from nvrar_bench.tuning.document import Choice, Document, Measured
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
 
 _CHOICE = "choice"
@@ -29,7 +30,7 @@ _ENDINGS = {
 def write(record: RunRecord, console: Console) -> None:
     """Write what `record`, of a run of tune, says of launches."""
     told = record.environment.get("tuning")
-    document = Document.from_json(told) if told else None
+    document = TuningDocument.from_json(told, "environment.tuning") if told else None
     choices = document.choices if document else ()
     groups = dict.fromkeys((one.dtype, one.op, one.buffers) for one in choices)
     grids = [[_grid(key, choices)] for key in groups]
@@ -37,7 +38,7 @@ def write(record: RunRecord, console: Console) -> None:
     show(console, heading, grids, notes, screen_width(console))
 
 
-def _heading(record: RunRecord, document: Document | None) -> Iterator[str]:
+def _heading(record: RunRecord, document: TuningDocument | None) -> Iterator[str]:
     shape = record.topology
     kind = ("virtual " if shape.virtual_nodes else "") + ("node" if shape.nodes == 1 else "nodes")
     yield f"nvrar-bench {record.run.version}: launches of NVRAR"
@@ -75,11 +76,11 @@ def _cells(one: Choice) -> tuple[str, ...]:
     )
 
 
-def _estimate(of: Measured) -> Estimate:
+def _estimate(of: TunedMedian) -> Estimate:
     return Estimate(of.median_us, of.ci95_low_us, of.ci95_high_us)
 
 
-def _figure(of: Measured | None) -> tuple[str, str]:
+def _figure(of: TunedMedian | None) -> tuple[str, str]:
     if of is None:
         return NOTHING, NOTHING
     return format_latency(of.median_us * MICROSECOND), how_sure(_estimate(of))

@@ -1,1 +1,1 @@
-"""What a run leaves behind: an immutable record, its JSON and the schema of that."""
+"""Earlier names."""

@@ -11,11 +11,11 @@ from typing import Any
 import nvrar_bench
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.machine import cpu_model
+from nvrar_bench.documents.record import RankPlace, Topology
+from nvrar_bench.documents.tuning import MadeOn
 from nvrar_bench.errors import CompilerError
-from nvrar_bench.results.record import RankPlace, Topology
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
-from nvrar_bench.tuning.document import MadeOn
 from nvrar_bench.world import World, library_version
 
 # Of the cuda device, as far as they are installed.

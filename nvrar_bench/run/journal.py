@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nvrar_bench.documents.record import RunRecord, Status
+from nvrar_bench.documents.result import Result
+from nvrar_bench.documents.run_file import Writer
 from nvrar_bench.errors import Interrupted, NvrarBenchError
-from nvrar_bench.results.record import Result, RunRecord, Status
-from nvrar_bench.results.writer import Writer
 
 # A correctness run has thousands of short cases; writing them all out after each one would cost
 # more than running them.

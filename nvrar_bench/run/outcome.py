@@ -8,8 +8,7 @@ import numpy as np
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.operation import Operation
-from nvrar_bench.errors import WrongResult
-from nvrar_bench.results.record import (
+from nvrar_bench.documents.result import (
     Arrival,
     Check,
     CheckStatus,
@@ -18,12 +17,14 @@ from nvrar_bench.results.record import (
     Shape,
     Stretch,
 )
+from nvrar_bench.errors import WrongResult
 from nvrar_bench.run.point import Point
 from nvrar_bench.statistics.figures import make_result
 from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
 
 Arrivals = tuple[Arrival, ...]
+_UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)
 
 
 def combined_check(world: World, point: Point) -> Check:
@@ -32,7 +33,7 @@ def combined_check(world: World, point: Point) -> Check:
     everyone = world.comm.allgather(mine)
     checks = [check for of_rank, _ in everyone for check in of_rank]
     if not checks:
-        return Check("skipped", None, 0, 0, None)
+        return _UNCHECKED
     broken = [rank for rank, (_, canary_broken) in enumerate(everyone) if canary_broken]
     wrong = [check for check in checks if check.wrong]
     first = _first_wrong(wrong, broken, case.count)
@@ -61,7 +62,7 @@ def _number(value: int | float | str) -> float | str:
 
 def provisional_check(point: Point) -> Check:
     """What is known of an unfinished point: what this rank saw is no word about the others."""
-    return Check("skipped", None, 0, 0, None) if not point.wrong() else _own_check(point)
+    return _own_check(point) if point.wrong() else _UNCHECKED
 
 
 def _own_check(point: Point) -> Check:

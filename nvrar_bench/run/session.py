@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 import nvrar_bench
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.backends.registry import open_backends
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.opening import GpuOptions, open_device
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Check, Result
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.plan import Case
-from nvrar_bench.results.record import Check, Result, RunRecord
 from nvrar_bench.run import facts, memory
 from nvrar_bench.run.able import refusal
 from nvrar_bench.run.block import Block

@@ -13,15 +13,23 @@ from typing import Any, cast
 
 import numpy as np
 
-import nvrar_bench
 from nvrar_bench.backends.base import Backend, Operation
 from nvrar_bench.backends.nvrar.chooser import Tunable
 from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.operation import Shape
+from nvrar_bench.documents.files import write_text
+from nvrar_bench.documents.tuning import (
+    Choice,
+    Ending,
+    MadeOn,
+    TunedMedian,
+    TunedProtocol,
+    TuningDocument,
+    encode,
+)
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
-from nvrar_bench.results.files import write_text
 from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import CaseBuffers
 from nvrar_bench.run.known import KnownCall
@@ -29,7 +37,6 @@ from nvrar_bench.run.point import Point
 from nvrar_bench.run.race import Race, Shown
 from nvrar_bench.run.tune_plan import Tune
 from nvrar_bench.statistics.median import Estimate
-from nvrar_bench.tuning.document import Choice, Document, MadeOn, Measured, encode
 
 
 class Tuner:
@@ -52,9 +59,7 @@ class Tuner:
         self.world, self.tune, self._batch = device.world, tune, batch
         tune.space.require_within(self.backend.chooser.limits)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._document = Document(
-            nvrar_bench.__version__, now, "interrupted", self.backend.made_for, made_on
-        )
+        self._document = TuningDocument.begin(now, self.backend.made_for, made_on)
 
     def kernels(self, cases: Iterable[Case]) -> list[Case]:
         """Return cases that need all kernels that `cases` may be run by."""
@@ -132,12 +137,13 @@ class Heat:
         before = outcome.before_figure
         return Choice(
             case.dtype, case.op, case.buffers, case.size_bytes,
-            shape.protocol, shape.blocks, shape.threads, shape.chunk_bytes, shape.radix,
+            cast(TunedProtocol, shape.protocol), shape.blocks, shape.threads,
+            shape.chunk_bytes, shape.radix,
             is_auto=outcome.winner == self._race.before,
             measured=_measured(outcome.winner_figure),
             auto=None if before is None else _measured(before),
             tried=len(self._shapes), level=outcome.level, refused=len(self.refused),
-            ended_by=outcome.reason,
+            ended_by=cast(Ending, outcome.reason),
         )  # fmt: skip
 
     def _operations(self, shapes: Iterable[Shape], buffers: CaseBuffers) -> dict[Shape, Operation]:
@@ -185,9 +191,9 @@ def _named(case: Case, protocol: str) -> Case:
     return replace(case, protocol=cast(Protocol, protocol))
 
 
-def _measured(figure: Estimate) -> Measured:
+def _measured(figure: Estimate) -> TunedMedian:
     low, high = figure.low, figure.high
-    return Measured(_micros(figure.value), low and _micros(low), high and _micros(high))
+    return TunedMedian(_micros(figure.value), low and _micros(low), high and _micros(high))
 
 
 def _micros(seconds: float) -> float:

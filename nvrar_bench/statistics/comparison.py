@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from msgspec.structs import asdict
 
 from nvrar_bench import __version__
-from nvrar_bench.compare.document import Comparison, Document, Missing, Point, RunFacts
+from nvrar_bench.documents.comparison import (
+    FORMAT,
+    FORMAT_VERSION,
+    ComparedPoint,
+    Comparison,
+    ComparisonDocument,
+    MissingPoint,
+    PointKey,
+    RunFacts,
+    VerdictCounts,
+)
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.errors import NvrarBenchError, Regression, Undecided, UsageError, WrongResult
-from nvrar_bench.results.record import RunRecord
 from nvrar_bench.statistics.bootstrap import CONFIDENCE, REPLICATES
 from nvrar_bench.statistics.conditions import differences, disagreements
-from nvrar_bench.statistics.keys import Key, points_of
 from nvrar_bench.statistics.notes import notes
+from nvrar_bench.statistics.points import points_of
 from nvrar_bench.statistics.verdicts import Candidate, Pair, Terms, judge
 
 _DIFFERING = ("slower", "faster", "undecided")
@@ -19,7 +32,7 @@ _NAMED = 5  # points that a message names; the table has all
 Named = tuple[str, RunRecord]  # the file's name first
 
 
-def compare(base: Named, news: Sequence[Named], terms: Terms, seed: int) -> Document:
+def compare(base: Named, news: Sequence[Named], terms: Terms, seed: int) -> ComparisonDocument:
     """Compare each of `news` with `base`.
 
     Raises:
@@ -30,15 +43,15 @@ def compare(base: Named, news: Sequence[Named], terms: Terms, seed: int) -> Docu
     if problems:
         raise UsageError("; ".join(problems))
     bases = _candidates(base[1], seed, 0)
-    return Document(
-        __version__, terms.threshold, terms.launch_spread, terms.one_state, CONFIDENCE, REPLICATES,
-        seed, _run_facts(base),
+    return ComparisonDocument(
+        FORMAT, FORMAT_VERSION, __version__, terms.threshold, terms.launch_spread, terms.one_state,
+        CONFIDENCE, REPLICATES, seed, _run_facts(base),
         tuple(_comparison(base, new, bases, terms, seed) for new in news),
     )  # fmt: skip
 
 
 def outcome(
-    document: Document, allow_missing: bool, strict: bool = False
+    document: ComparisonDocument, allow_missing: bool, strict: bool = False
 ) -> NvrarBenchError | None:
     """Return the error that the command ends with: the worst over all runs; None if all is well.
 
@@ -74,7 +87,7 @@ def _incomparable(base: Named, new: Named) -> Iterator[str]:
 
 
 def _comparison(
-    base: Named, new: Named, bases: Mapping[Key, Candidate], terms: Terms, seed: int
+    base: Named, new: Named, bases: Mapping[PointKey, Candidate], terms: Terms, seed: int
 ) -> Comparison:
     others = _candidates(new[1], seed, 1)
     same_run = base[1].run.id == new[1].run.id
@@ -84,20 +97,27 @@ def _comparison(
         if key in others
     }
     points = tuple(judge(key, pair, terms) for key, pair in pairs.items())
-    differing = [] if terms.one_state else [one.key for one in points if one.verdict in _DIFFERING]
+    missing = (
+        *(_missing_in("new", key) for key in bases if key not in others),
+        *(_missing_in("base", key) for key in others if key not in bases),
+    )
+    judged = zip(pairs, points, strict=True)
+    differing = [key for key, point in judged if point.verdict in _DIFFERING]
     return Comparison(
         _run_facts(new),
         points,
-        (
-            *(Missing(key, "new") for key in bases if key not in others),
-            *(Missing(key, "base") for key in others if key not in bases),
-        ),
+        missing,
         differences(base[1], new[1]),
-        tuple(notes(base[1], new[1], pairs, differing)),
+        tuple(notes(base[1], new[1], pairs, [] if terms.one_state else differing)),
+        VerdictCounts.of(points, missing),
     )
 
 
-def _candidates(record: RunRecord, seed: int, side: int) -> dict[Key, Candidate]:
+def _missing_in(side: Literal["base", "new"], key: PointKey) -> MissingPoint:
+    return MissingPoint(**asdict(key), missing_in=side)
+
+
+def _candidates(record: RunRecord, seed: int, side: int) -> dict[PointKey, Candidate]:
     return {
         key: Candidate(result, seed, side, record.one_state)
         for key, result in points_of(record).items()
@@ -138,8 +158,8 @@ def _with_verdict(one: Comparison, verdict: str, said: str) -> str:
     return f"{one.new.file}: {len(points)} of {len(one.points)} points {said}: {listed}"
 
 
-def _with_ratio(point: Point) -> str:
-    return str(point.key) + ("" if point.ratio is None else f" x{point.ratio:.3f}")
+def _with_ratio(point: ComparedPoint) -> str:
+    return str(point) + ("" if point.ratio is None else f" x{point.ratio:.3f}")
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from nvrar_bench.results.record import RunRecord
+from nvrar_bench.documents.comparison import Difference
+from nvrar_bench.documents.record import RunRecord
 
 _LONGEST = 100  # characters of a fact that are shown
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A fact that differs, as texts."""
-
-    fact: str
-    base: str
-    new: str
-
-    def __str__(self) -> str:
-        """Name the fact and both values."""
-        return f"{self.fact}: {self.base} -> {self.new}"
-
 
 _SHAPE = ("ranks", "nodes", "ranks_per_node", "virtual_nodes")
 # Of the settings: what is measured, and under which conditions. The value is what a record means

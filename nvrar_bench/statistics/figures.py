@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
-from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.results.record import (
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import (
     Independence,
     Latency,
     Launches,
     Precision,
     Result,
-    RunRecord,
+    Shape,
     State,
     Stretch,
 )
+from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.statistics.doubts import DOUBT, Doubt, of_state, of_time
 from nvrar_bench.statistics.doubts import doubts as list_doubts
 from nvrar_bench.statistics.drift import worst
@@ -218,10 +220,10 @@ def _independence(launches: Sequence[Launch]) -> Independence:
 def make_result(
     *, ranks: int, samples_us: tuple[float, ...], launch_samples: tuple[int, ...],
     late: tuple[int, ...], target: float | None, warnings: tuple[str, ...],
+    stretches: tuple[Stretch, ...] = (), shape: Shape | None = None, batch: int = 1,
     one_state: bool = False, **facts: Any,
 ) -> Result:  # fmt: skip
     """Return a result of `facts`, the fields of Result that are not computed from its samples."""
-    stretches = facts.get("stretches", ())
     found = figures(samples_us, launch_samples, late, target, stretches, one_state)
     seconds = found.latency_us.median / _MICRO
     return Result(
@@ -241,6 +243,9 @@ def make_result(
             *(text for text in warnings if not text.startswith(DOUBT)),
             *(doubt.text for doubt in found.doubts),
         ),
+        stretches=stretches,
+        shape=shape,
+        batch=batch,
     )
 
 
@@ -261,7 +266,7 @@ def replay(record: RunRecord, one_state: bool = False) -> RunRecord:
 
 
 def _replayed(result: Result, record: RunRecord) -> Result:
-    raw = {f.name: getattr(result, f.name) for f in fields(Result) if f.name not in _COMPUTED}
+    raw = {key: getattr(result, key) for key in Result.__struct_fields__ if key not in _COMPUTED}
     return make_result(
         ranks=record.topology.ranks, target=result.precision.target, one_state=record.one_state,
         **raw,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.record import RunRecord
 
 KEY = "launches"
 _ALWAYS = ("id", "started_at", "finished_at", "status", "seed")  # of a launch, as a run of its own

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import replace
+
+from nvrar_bench.documents.record import ErrorEntry, Run, RunRecord, Skipped, Status
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.record import ErrorEntry, Run, RunRecord, Skipped, Status
 from nvrar_bench.statistics.launch_facts import Facts, combined, of_launches
 from nvrar_bench.statistics.merged_result import matched, merged
 

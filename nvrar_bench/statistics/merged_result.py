@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Any
 
+from msgspec.structs import replace
+
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Arrival, Check, Result, Stretch
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.results.record import Arrival, Check, Result, RunRecord, Stretch
 from nvrar_bench.statistics import ruler
 from nvrar_bench.statistics.figures import make_result
 from nvrar_bench.statistics.points import POINT, numbered, point_of

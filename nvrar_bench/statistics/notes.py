@@ -6,14 +6,16 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from nvrar_bench.results.record import Result, RunRecord
+from nvrar_bench.documents.comparison import PointKey
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.statistics.doubts import TOLERATED
-from nvrar_bench.statistics.keys import Key, points_of
+from nvrar_bench.statistics.points import points_of
 from nvrar_bench.statistics.states import YARDSTICKS, is_near
 from nvrar_bench.statistics.verdicts import Pair, Readings, Side
 from nvrar_bench.units import format_size
 
-Pairs = Mapping[Key, Pair]
+Pairs = Mapping[PointKey, Pair]
 
 # Student's t of fewer launches makes an interval wide.
 FEW_LAUNCHES = 6
@@ -23,7 +25,7 @@ ONE_LAUNCH = (
 
 
 def notes(
-    base: RunRecord, new: RunRecord, pairs: Pairs, differing: Collection[Key]
+    base: RunRecord, new: RunRecord, pairs: Pairs, differing: Collection[PointKey]
 ) -> Iterator[str]:
     """Yield what weakens a verdict or takes its place, worst last.
 
@@ -55,7 +57,7 @@ def _itself(points: int, of: int) -> str:
     return f"new is the same run as base{where}: the samples are the same, and so is every figure"
 
 
-def _left_out(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
+def _left_out(sides: Mapping[str, Mapping[PointKey, Side]]) -> Iterator[str]:
     for name, of in sides.items():
         measured = [side.measured for side in of.values() if side.measured.left_out]
         most = max((m.left_out / (m.left_out + m.samples) for m in measured), default=0.0)
@@ -66,7 +68,7 @@ def _left_out(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
             )
 
 
-def _few_launches(sides: Mapping[str, Mapping[Key, Side]]) -> Iterator[str]:
+def _few_launches(sides: Mapping[str, Mapping[PointKey, Side]]) -> Iterator[str]:
     for name, of in sides.items():
         kept = [one.kept_launches for one in of.values() if one.measured.left_out]
         few = [(some, every) for some, every in kept if some < min(FEW_LAUNCHES, every)]
@@ -133,7 +135,7 @@ def _reading(readings_us: Readings | None) -> str:
     )
 
 
-def _of_points(name: str, sides: Mapping[Key, Side], run: RunRecord) -> Iterator[str]:
+def _of_points(name: str, sides: Mapping[PointKey, Side], run: RunRecord) -> Iterator[str]:
     results = {key: result for key, result in points_of(run).items() if key in sides}
     for key, result in results.items():
         if result.stop_reason == "unfinished":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from nvrar_bench.results.record import Result
+from nvrar_bench.documents.comparison import PointKey
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 
 POINT = (
     "backend", "variant", "device", "buffers", "dtype", "op", "placement", "size_bytes", "count",
@@ -28,3 +30,11 @@ def numbered(
     for item in items:
         yield seen[key(item)], item
         seen[key(item)] += 1
+
+
+def points_of(record: RunRecord) -> Mapping[PointKey, Result]:
+    """Return the results by point, in the order of the run."""
+    return {
+        PointKey(**dict(zip(POINT, point_of(result), strict=True)), repeat=repeat): result
+        for repeat, result in numbered(record.results, point_of)
+    }

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.results.record import Result
+from nvrar_bench.documents.result import Result
 from nvrar_bench.statistics.launches import cut
 from nvrar_bench.statistics.states import Masks
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import asdict
 
-from nvrar_bench.compare.document import Measured, Point, Verdict
-from nvrar_bench.results.record import Result
+from nvrar_bench.documents.comparison import ComparedPoint, PointKey, RunMedian, Verdict
+from nvrar_bench.documents.result import Result
 from nvrar_bench.statistics.bootstrap import Spread, own_interval, ratio, spread_of
 from nvrar_bench.statistics.figures import in_median, stretches_of
-from nvrar_bench.statistics.keys import Key
 from nvrar_bench.statistics.needed import Runs, launches_needed
 from nvrar_bench.statistics.samples import figure, launches_of, unusable
 from nvrar_bench.statistics.states import Masks, Stretches, common_state, samples_of
@@ -50,7 +50,7 @@ class Side:
             found = own_interval(self.spread)
             low, high = round(found.low, _MICRO_DIGITS), round(found.high, _MICRO_DIGITS)
         left_out = int(np.sum(in_time & ~counts))
-        self.measured = Measured(median, low, high, int(counts.sum()), len(launches), left_out)
+        self.measured = RunMedian(median, low, high, int(counts.sum()), len(launches), left_out)
 
 
 class Candidate:
@@ -146,24 +146,42 @@ class Terms:
     one_state: bool = False
 
 
-def judge(key: Key, pair: Pair, terms: Terms) -> Point:
+_Ratio = tuple[float | None, float | None, float | None]  # with its interval
+_NO_RATIO: _Ratio = (None, None, None)
+
+
+def judge(key: PointKey, pair: Pair, terms: Terms) -> ComparedPoint:
     """Compare two results at the point `key`."""
     base, new = pair.base, pair.new
     if base.wrong or new.wrong:
-        return _without_ratio(key, pair, "wrong")
+        return _point(key, pair, _NO_RATIO, "wrong")
     if pair.is_itself:
         one = None if base.measured.median_us is None else 1.0
-        return Point(key, base.measured, new.measured, one, one, one, "same", None)
+        return _point(key, pair, (one, one, one), "same")
     if base.spread is None or new.spread is None:
-        return _without_ratio(key, pair, "undecided")
+        return _point(key, pair, _NO_RATIO, "undecided")
     return _judged(key, pair, (base.spread, new.spread), terms)
 
 
-def _without_ratio(key: Key, pair: Pair, said: Verdict) -> Point:
-    return Point(key, pair.base.measured, pair.new.measured, None, None, None, said, None)
+def _point(
+    key: PointKey, pair: Pair, found: _Ratio, said: Verdict, needed: int | None = None
+) -> ComparedPoint:
+    value, low, high = found
+    return ComparedPoint(
+        **asdict(key),
+        base=pair.base.measured,
+        new=pair.new.measured,
+        ratio=value,
+        low=low,
+        high=high,
+        verdict=said,
+        launches_needed=needed,
+    )
 
 
-def _judged(key: Key, pair: Pair, spreads: tuple[Spread, Spread], terms: Terms) -> Point:
+def _judged(
+    key: PointKey, pair: Pair, spreads: tuple[Spread, Spread], terms: Terms
+) -> ComparedPoint:
     base, new = pair.base, pair.new
     found = ratio(*spreads)
     unknown = 1 + terms.launch_spread if base.has_one_launch or new.has_one_launch else 1.0
@@ -178,7 +196,7 @@ def _judged(key: Key, pair: Pair, spreads: tuple[Spread, Spread], terms: Terms) 
         runs = Runs(spreads, launches, found.value, terms.launch_spread)
         needed = launches_needed(runs, terms.threshold)
     value = round(found.value, _RATIO_DIGITS)
-    return Point(key, base.measured, new.measured, value, low, high, said, needed)
+    return _point(key, pair, (value, low, high), said, needed)
 
 
 def verdict(low: float, high: float, threshold: float) -> Verdict:

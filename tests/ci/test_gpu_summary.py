@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import gpu_summary
 import pytest
 from gpu_model import Floor, cost
 from gpu_run import Run, fastest, medians
+from msgspec.structs import replace
 
-from nvrar_bench.results.record import (
+from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
+from nvrar_bench.documents.result import (
     Check,
     FirstWrong,
     Independence,
     Latency,
     Launches,
     Precision,
-    RankPlace,
     Result,
-    RunRecord,
-    Topology,
+    State,
 )
 
 K128, M2 = 128 << 10, 2 << 20
@@ -32,7 +31,8 @@ def result(backend: str, variant: str, size: int, us: float, **changes) -> Resul
         backend, variant, "cuda", "symmetric", "float32", "sum", "out_of_place", size, size // 4,
         latency, 1, (us,), (1,), (), 0, "iterations", Precision(None, None),
         Independence(1.0, None, None), Launches(1, (us,), None, None), (), 1.0, 1.0,
-        Check("passed", "exact", size, 0, None), (),
+        Check("passed", "exact", size, 0, None, timed=True), (), (),
+        State(None, None, None, 0), None, 1,
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -140,7 +140,7 @@ def test_without_a_floor_times_are_shown_and_verdicts_are_open(folder):
 
 
 def test_what_auto_chose_and_wrong_results_are_no_times():
-    wrong = Check("failed", "exact", 9, 1, FirstWrong(0, 0, 1.0, 2.0))
+    wrong = Check("failed", "exact", 9, 1, FirstWrong(0, 0, 1.0, 2.0), timed=True)
     found = medians(
         [
             result("nvrar", "signal", K128, 3.0), result("nvrar", "packet", K128, 2.0),
@@ -182,7 +182,7 @@ def test_the_best_number_of_blocks(folder):
 
 
 def test_correctness_counts_cases_and_says_why_some_were_left_out(folder):
-    wrong = Check("failed", "exact", 9, 2, FirstWrong(1, 3, 1.0, 2.0))
+    wrong = Check("failed", "exact", 9, 2, FirstWrong(1, 3, 1.0, 2.0), timed=True)
     shape = ("all", "sweep edges at 3 nodes: 4 ranks cannot be split into 3")
     where = folder(
         "loopback|check-types-4|ok|3",

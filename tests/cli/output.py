@@ -12,7 +12,8 @@ from typing import Any
 
 import jsonschema
 
-from nvrar_bench.results.schema import schema
+from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents.record import RunRecord
 
 ERROR = "nvrar-bench: error: "
 _OPEN_MPI_BANNER = re.compile(r"^-{74}\n.*?^-{74}\n", re.MULTILINE | re.DOTALL)
@@ -55,7 +56,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def valid(record: dict[str, Any]) -> dict[str, Any]:
     """The record, checked against the schema."""
-    jsonschema.validate(record, schema(), cls=jsonschema.Draft202012Validator)
+    jsonschema.validate(record, schema_of(RunRecord), cls=jsonschema.Draft202012Validator)
     return record
 
 

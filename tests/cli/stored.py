@@ -11,7 +11,7 @@ from output import ERROR
 
 from nvrar_bench import __main__ as command
 
-RECORD = Path(__file__).parents[1] / "results" / "golden" / "record.json"
+RECORD = Path(__file__).parents[1] / "documents" / "golden" / "record.json"
 
 
 @dataclass(frozen=True)

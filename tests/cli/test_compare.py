@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from stored import Stored
 
-from nvrar_bench.compare.schema import schema
-from nvrar_bench.results.record import RunRecord
-from nvrar_bench.results.writer import encode
+from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents.comparison import ComparisonDocument
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.run_file import encode
 from tests.statistics.records import FAILED, SLOW, TOPOLOGY, TWICE, record, result
 
 FILES: dict[str, RunRecord] = {
@@ -142,7 +143,7 @@ def test_a_record_beside_itself_is_the_same(run: Stored) -> None:
 def test_json_alone_on_standard_output(run: Stored) -> None:
     done = run("compare", "a.json", "slow.json", "--json", "-", "--markdown", "x.md")
     value: dict[str, Any] = json.loads(done.out)
-    jsonschema.validate(value, schema(), cls=jsonschema.Draft202012Validator)
+    jsonschema.validate(value, schema_of(ComparisonDocument), cls=jsonschema.Draft202012Validator)
     assert value["base"]["file"] == "a.json"
     assert value["comparisons"][0]["summary"]["slower"] == 1
     assert done.code == 6
@@ -183,7 +184,7 @@ def test_no_mpi_is_loaded() -> None:
 
 
 def test_schemas(run: Stored) -> None:
-    assert json.loads(run("schema", "comparison").out) == schema()
+    assert json.loads(run("schema", "comparison").out) == schema_of(ComparisonDocument)
     assert run("schema", "run").out == run("schema").out
     assert "run, comparison, tuning, env" in run("schema", "nosuch").message()
 

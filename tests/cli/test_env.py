@@ -16,9 +16,10 @@ import jsonschema
 import pytest
 from output import one_error
 
+from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents.inventory import Inventory
 from nvrar_bench.inventory import survey
 from nvrar_bench.inventory.survey import STEPS
-from nvrar_bench.results.inventory_schema import schema
 from nvrar_bench.toolchain import cuda
 from nvrar_bench.toolchain.kernel import CudaGate
 
@@ -30,7 +31,7 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 def document(done: Any) -> dict[str, Any]:
     found = json.loads(done.stdout)
-    jsonschema.validate(found, schema(), cls=jsonschema.Draft202012Validator)
+    jsonschema.validate(found, schema_of(Inventory), cls=jsonschema.Draft202012Validator)
     return found
 
 
@@ -78,7 +79,7 @@ def test_json_alone_and_in_a_file(run_command: Run, tmp_path: Path):
 
 
 def test_the_schema_is_printed(run_command: Run):
-    assert json.loads(run_command("schema", "env").stdout) == schema()
+    assert json.loads(run_command("schema", "env").stdout) == schema_of(Inventory)
 
 
 def test_every_row_that_is_not_here_says_why_and_what_to_do(run_command: Run):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from output import one_error, read, valid
 
 from nvrar_bench.cli.merge import merge
+from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
+from nvrar_bench.documents.result import Check
+from nvrar_bench.documents.run_file import encode
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.record import Check, RankPlace, RunRecord, Topology
-from nvrar_bench.results.writer import encode
 from nvrar_bench.statistics.figures import make_result
 
 PLACES = (RankPlace(0, "here", 0, 0, None), RankPlace(1, "here", 0, 1, None))
@@ -24,7 +25,8 @@ def _write(path: Path, *samples_us: float, **settings: Any) -> Path:
         ranks=2, samples_us=samples_us, launch_samples=(len(samples_us),), late=(), target=None,
         warnings=(), backend="fake", variant="", device="cpu", buffers="symmetric",
         dtype="float32", op="sum", placement="out_of_place", size_bytes=64, count=16, warmup=0,
-        stop_reason="iterations", arrivals=(), check=Check("passed", "exact", 16, 0, None),
+        stop_reason="iterations", arrivals=(),
+        check=Check("passed", "exact", 16, 0, None, timed=True),
     )  # fmt: skip
     record = RunRecord.begin(
         command=["sweep"], version="0", settings=settings,

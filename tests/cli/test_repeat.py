@@ -12,19 +12,19 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from output import messages, one_error, read, valid, wait_until
 
 from nvrar_bench.cli import repeat
 from nvrar_bench.cli.launch_count import Wanted
 from nvrar_bench.cli.shown import Shown
+from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
+from nvrar_bench.documents.run_file import Writer, encode
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.results.record import RankPlace, RunRecord, Topology
-from nvrar_bench.results.writer import Writer, encode
 from tests.statistics import records as samples
 
 CUSTOMISE = """

@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from output import valid
 from rich.console import Console
 from stored import RECORD, Stored
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
+from nvrar_bench.documents.run_file import encode
 from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
-from nvrar_bench.results.record import Result, RunRecord
-from nvrar_bench.results.writer import encode
 from nvrar_bench.statistics.figures import replay
 from tests.statistics.records import TWICE, record, result
 

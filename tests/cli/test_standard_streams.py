@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from output import ERROR, messages
 
-from nvrar_bench.results.writer import encode
+from nvrar_bench.documents.run_file import encode
 from tests.statistics.records import TWICE, record, result
 
 FAKE = "--backend fake --sizes 64 -n 3 -w 0"

@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 from output import messages, one_error, read, wait_until
 
-from nvrar_bench.tuning.schema import schema
+from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents.tuning import TuningDocument
 
 FAKE = ("tune", "--backend", "fake", "--ranks", 2, "--timeout", 120, "--max-time", 600)
 LOOPBACK = ("--device", "cpu", "--fabric", "loopback", "--virtual-ranks", 4, "--nodes", 2)
@@ -22,7 +23,7 @@ UTF8 = {"PYTHONUTF8": "1"}
 def table(path: Path) -> dict[str, Any]:
     """The table at `path`, checked against the schema."""
     value: dict[str, Any] = json.loads(path.read_text())
-    jsonschema.validate(value, schema(), cls=jsonschema.Draft202012Validator)
+    jsonschema.validate(value, schema_of(TuningDocument), cls=jsonschema.Draft202012Validator)
     return value
 
 
@@ -350,4 +351,4 @@ def test_a_table_that_is_none_is_refused_before_any_rank_starts(
 
 def test_its_schema_is_printed(run_command: Callable[..., Any]):
     done = run_command("schema", "tuning")
-    assert (done.code, json.loads(done.stdout)) == (0, schema())
+    assert (done.code, json.loads(done.stdout)) == (0, schema_of(TuningDocument))

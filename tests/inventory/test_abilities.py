@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from nvrar_bench.backends import NAMES as BACKENDS
 from nvrar_bench.backends import registry
 from nvrar_bench.devices import NAMES as DEVICES
 from nvrar_bench.devices.cuda import driver
+from nvrar_bench.documents.inventory import Ability, Inventory
 from nvrar_bench.errors import CompilerError, Unavailable
 from nvrar_bench.inventory.abilities import QUESTIONS, Question, require
 from nvrar_bench.inventory.survey import STEPS
 from nvrar_bench.launch import initialize
 from nvrar_bench.problem import Problem
-from nvrar_bench.results.inventory import Ability, Inventory
 from nvrar_bench.toolchain import host
 
 
@@ -47,8 +47,8 @@ def test_the_cpu_needs_an_mpi_library(monkeypatch):
         raise Unavailable(Problem("no MPI", "install it"))
 
     monkeypatch.setattr(initialize, "load_mpi", none)
-    assert asked("cpu") == Ability("cpu", None, "no MPI", "install it")
-    assert asked("cuda") == Ability("cuda", None, "no MPI", "install it")
+    assert asked("cpu") == Ability.of("cpu", None, "no MPI", "install it")
+    assert asked("cuda") == Ability.of("cuda", None, "no MPI", "install it")
 
 
 def test_the_cpu_needs_a_compiler_that_compiles(monkeypatch):
@@ -61,7 +61,7 @@ def test_the_cpu_needs_a_compiler_that_compiles(monkeypatch):
 
 def test_cuda_is_what_the_driver_says_and_the_gate_is_built_for_each_kind_of_gpu(monkeypatch):
     monkeypatch.setattr(driver, "missing", lambda: Problem("no driver", "install it"))
-    assert asked("cuda") == Ability("cuda", None, "no driver", "install it")
+    assert asked("cuda") == Ability.of("cuda", None, "no driver", "install it")
     built = []
     arches = ["sm_90", "sm_90", "sm_80"]
     calls = SimpleNamespace(cuDeviceGetCount=lambda: len(arches))
@@ -85,7 +85,7 @@ def test_whatever_is_raised_stands_against_it():
         raise RuntimeError("undefined symbol")
 
     assert Question("cuda", "nvrar", broken).take() == [
-        Ability("cuda", "nvrar", "RuntimeError: undefined symbol", None)
+        Ability.of("cuda", "nvrar", "RuntimeError: undefined symbol", None)
     ]
 
 
@@ -93,10 +93,10 @@ def test_names():
     assert [question.name for question in QUESTIONS][:2] == ["cpu", f"{BACKENDS[0]} on cpu"]
 
 
-CPU = (Ability("cpu", None, None, None), Ability("cpu", "nccl", "needs cuda", "get one"))
-CUDA = (Ability("cuda", None, None, None), Ability("cuda", "nccl", None, None))
-NO_CUDA = (Ability("cuda", None, "no driver", "install it"), CUDA[1])
-BOTH = Inventory("1", "here", "now", (), {}, (*CPU, *CUDA))
+CPU = (Ability.of("cpu", None, None, None), Ability.of("cpu", "nccl", "needs cuda", "get one"))
+CUDA = (Ability.of("cuda", None, None, None), Ability.of("cuda", "nccl", None, None))
+NO_CUDA = (Ability.of("cuda", None, "no driver", "install it"), CUDA[1])
+BOTH = Inventory.of("1", "here", "now", (), {}, (*CPU, *CUDA))
 ONE = replace(BOTH, abilities=(*CPU, *NO_CUDA))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from worker_broken import STEPS
 
+from nvrar_bench.documents.inventory import Ability, Row
 from nvrar_bench.inventory import survey
 from nvrar_bench.inventory.probe import Finding, Probe
-from nvrar_bench.results.inventory import Ability, Row
 
 WORKER = Path(__file__).with_name("worker_broken.py")
 COMMAND = (sys.executable, str(WORKER))
@@ -68,8 +68,8 @@ def test_all_that_was_found_arrives(found):
 
 
 def test_abilities_arrive_too(found):
-    assert found[9] == Ability("cpu", None, None, None)
-    assert found[10] == Ability("cuda", None, "no driver", "install one")
+    assert found[9] == Ability.of("cpu", None, None, None)
+    assert found[10] == Ability.of("cuda", None, "no driver", "install one")
     assert found[11].reason.startswith("looking for it ended its process (SIGSEGV")
     assert not found[11].can_run
 

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from nvrar_bench.results.record import RunRecord
+from nvrar_bench.documents.record import RunRecord
 
 GOLDEN = Path(__file__).parent / "golden"
 _PAGE = Path(__file__).parents[2] / "docs" / "dashboards.md"

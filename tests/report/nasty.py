@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from nvrar_bench.results.record import ErrorEntry, RunRecord, Skipped
+from nvrar_bench.documents.record import ErrorEntry, RunRecord, Skipped
 
 from .golden_files import full
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
+from msgspec.structs import replace
 
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.report import charts
 from nvrar_bench.report.page import encode
 from nvrar_bench.report.series import Series
-from nvrar_bench.results.record import RunRecord
 from tests.statistics.records import FAILED, record, result
 
 from .golden_files import full

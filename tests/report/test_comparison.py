@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
+from msgspec.structs import replace
 from rich.console import Console
 
-from nvrar_bench.compare.document import Document
+from nvrar_bench.documents.comparison import ComparisonDocument
 from nvrar_bench.report import comparison, comparison_markdown
 from tests.statistics.records import known
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def piped(document: Document) -> str:
+def piped(document: ComparisonDocument) -> str:
     file = StringIO()
     comparison.write(document, Console(file=file, width=400, _environ={}))
     return file.getvalue()
 
 
-def on_terminal(document: Document) -> str:
+def on_terminal(document: ComparisonDocument) -> str:
     file = StringIO()
     console = Console(
         file=file, width=120, force_terminal=True, color_system="standard", legacy_windows=False,
@@ -68,11 +68,10 @@ def test_colours_are_those_of_the_verdict() -> None:
         assert re.search(rf"\x1b\[{style}m *{verdict}", text), verdict
 
 
-def nasty() -> Document:
+def nasty() -> ComparisonDocument:
     document = known()
     first = document.comparisons[0]
-    key = replace(first.points[0].key, backend="<b>|`x`\n\x1b[2J", variant="*[é](u)")
-    point = replace(first.points[0], key=key)
+    point = replace(first.points[0], backend="<b>|`x`\n\x1b[2J", variant="*[é](u)")
     return replace(document, comparisons=(replace(first, points=(point,)),))
 
 

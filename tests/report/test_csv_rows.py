@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import fields, replace
 from io import StringIO
 
 import numpy as np
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import FirstWrong, Latency
 from nvrar_bench.report.csv_rows import encode, encode_samples
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.record import FirstWrong, Latency, RunRecord
 from nvrar_bench.statistics.figures import in_median, replay
 from tests.statistics.records import record, result, states
 
@@ -37,7 +38,7 @@ def test_several_runs_are_told_apart_by_their_id() -> None:
 
 def test_columns_are_the_keys_of_the_record_with_their_path() -> None:
     (row,) = rows(encode([record(result([[1.5, 2.5, 9.0]]))]))
-    names = [field.name for field in fields(Latency)]
+    names = Latency.__struct_fields__
     assert [name for name in row if name.startswith("latency_us_")] == [
         f"latency_us_{name}" for name in names
     ]

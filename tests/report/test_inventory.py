@@ -6,12 +6,12 @@ After a wanted change, `UPDATE_GOLDEN=1 pytest tests/report` writes the files an
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
-from results.inventories import machine
+from documents.inventories import machine
+from msgspec.structs import replace
 from rich.console import Console
 
 from nvrar_bench.report import inventory

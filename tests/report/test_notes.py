@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
-from dataclasses import replace
 from io import StringIO
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
+from nvrar_bench.documents.record import RunRecord, Skipped
+from nvrar_bench.documents.result import Arrival
 from nvrar_bench.report import table
 from nvrar_bench.report.notes import MOST, Found, notes, of_results
-from nvrar_bench.results.record import Arrival, RunRecord, Skipped
 from nvrar_bench.statistics.doubts import Doubt, doubts, of_time
 from nvrar_bench.statistics.launches import Launch
 from nvrar_bench.statistics.median import Estimate
@@ -46,7 +48,9 @@ def noted(*said: Iterable[Doubt | str]) -> list[str]:
 def follow(effective: float, count: int = 60) -> list[Doubt]:
     """The doubts about a launch of `count` samples worth `effective`."""
     samples = np.random.default_rng(1).normal(100, 1, count)
-    launch = replace(Launch.of(samples), effective=effective, startup=None, slow=None, unsteady=0.0)
+    launch = dataclasses.replace(
+        Launch.of(samples), effective=effective, startup=None, slow=None, unsteady=0.0
+    )
     return list(doubts([launch], [0], Estimate(1.0, None, None), None, None, None))
 
 

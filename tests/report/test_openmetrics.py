@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as older_format
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Check
 from nvrar_bench.report.openmetrics import LABELS, OF_RESULT, OF_RUN, encode
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.record import Check, RunRecord
 from tests.statistics.records import record, result
 
 from .golden_files import full, is_documented, matches
@@ -85,7 +86,10 @@ def test_an_alert_can_tell_that_a_run_did_not_end_well(status, complete) -> None
 
 
 def test_wrong_elements_and_what_was_not_checked() -> None:
-    checks = [Check("failed", "exact", 8, 3, None), Check("skipped", None, 0, 0, None)]
+    checks = [
+        Check("failed", "exact", 8, 3, None, timed=True),
+        Check("skipped", None, 0, 0, None, timed=True),
+    ]
     run = record(*(result([[1.0]], size, check=c) for size, c in zip((8, 16), checks, strict=True)))
     found = [(labels["size_bytes"], v) for name, labels, v in samples(run) if "wrong_el" in name]
     assert found == [("8", 3)]

@@ -6,9 +6,9 @@ import re
 
 from hypothesis import given
 
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.report.page import encode
 from nvrar_bench.report.show import printable
-from nvrar_bench.results.record import RunRecord
 from tests.statistics.records import FAILED, record, result
 
 from .golden_files import full

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
+from nvrar_bench.documents.record import RankPlace
 from nvrar_bench.report.page import encode
 from nvrar_bench.report.page_facts import _numbers, _said
-from nvrar_bench.results.record import RankPlace
 
 from .golden_files import full
 from .test_markup import Seen

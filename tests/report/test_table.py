@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
+from nvrar_bench.documents.record import ErrorEntry, RunRecord, Skipped
+from nvrar_bench.documents.result import State
 from nvrar_bench.report import table
-from nvrar_bench.results.record import ErrorEntry, RunRecord, Skipped, State
 
 from .golden_files import full, matches
 

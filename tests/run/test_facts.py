@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 import nvrar_bench
+from nvrar_bench.documents.record import RankPlace, Topology
 from nvrar_bench.errors import CompilerError
-from nvrar_bench.results.record import RankPlace, Topology
 from nvrar_bench.run import facts
 
 KEYS = {

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from nvrar_bench.documents.record import RunRecord, Topology
+from nvrar_bench.documents.result import (
+    Check,
+    Independence,
+    Latency,
+    Launches,
+    Precision,
+    Result,
+    State,
+)
 from nvrar_bench.errors import (
     Interrupted,
     LostRank,
@@ -11,16 +21,6 @@ from nvrar_bench.errors import (
     TimedOut,
     UsageError,
     WrongResult,
-)
-from nvrar_bench.results.record import (
-    Check,
-    Independence,
-    Latency,
-    Launches,
-    Precision,
-    Result,
-    RunRecord,
-    Topology,
 )
 from nvrar_bench.run import journal as module
 from nvrar_bench.run.journal import Journal
@@ -33,7 +33,8 @@ RESULT = Result(
     precision=Precision(None, None), independence=Independence(1.0, None, None),
     launches=Launches(1, (1.0,), None, None), arrivals=(),
     algbw_gb_per_s=1.0, busbw_gb_per_s=0.0,
-    check=Check("skipped", None, 0, 0, None), warnings=(),
+    check=Check("skipped", None, 0, 0, None, timed=True), warnings=(), stretches=(),
+    state=State(None, None, None, 0), shape=None, batch=1,
 )  # fmt: skip
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import Shape
+from nvrar_bench.documents.result import Arrival, Check, FirstWrong, Latency, State, Stretch
+from nvrar_bench.documents.result import Shape as RecordedShape
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.plan import Plan
-from nvrar_bench.results.record import Arrival, Check, FirstWrong, Latency, State, Stretch
-from nvrar_bench.results.record import Shape as RecordedShape
 from nvrar_bench.run.outcome import (
     arrivals_of,
     combined_check,
@@ -26,6 +26,7 @@ from nvrar_bench.timing.stopping import Iterations, Taken
 from nvrar_bench.verify import CheckResult
 
 (CASE,) = Plan.build((4096,), placements=("in_place",))
+UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)
 RIGHT = CheckResult("passed", "exact", 1024, 0, None)
 
 
@@ -72,44 +73,44 @@ def wrong(rank: int, index: int, count: int = 1) -> CheckResult:
 def test_checks_of_all_ranks_are_added_up(alone):
     world = replace(alone, comm=Ranks(([RIGHT, RIGHT], False)))
     check = combined_check(world, measured(RIGHT, RIGHT))
-    assert check == Check("passed", "exact", 4096, 0, None)
+    assert check == Check("passed", "exact", 4096, 0, None, timed=True)
 
 
 def test_the_first_wrong_element_is_the_lowest_index_on_the_lowest_rank(alone):
     others = ([wrong(1, 5, 3), wrong(1, 900)], False), ([RIGHT, wrong(2, 5)], False)
     world = replace(alone, comm=Ranks(*others))
     check = combined_check(world, measured(wrong(0, 17), RIGHT))
-    assert check == Check("failed", "exact", 6 * 1024, 6, FirstWrong(1, 5, 2.0, "nan"))
+    assert check == Check("failed", "exact", 6 * 1024, 6, FirstWrong(1, 5, 2.0, "nan"), timed=True)
 
 
 def test_memory_around_the_output_counts_as_wrong(alone):
     world = replace(alone, comm=Ranks(([RIGHT], True), ([RIGHT], True)))
     check = combined_check(world, measured(RIGHT))
     first = FirstWrong(1, 1024, "untouched memory", "overwritten memory")
-    assert check == Check("failed", "exact", 3 * 1024, 2, first)
+    assert check == Check("failed", "exact", 3 * 1024, 2, first, timed=True)
 
 
 def test_a_wrong_element_is_told_before_broken_memory(alone):
     world = replace(alone, comm=Ranks(([wrong(1, 7)], False)))
     check = combined_check(world, measured(RIGHT, canary_broken=True))
-    assert check == Check("failed", "exact", 2048, 2, FirstWrong(1, 7, 2.0, "nan"))
+    assert check == Check("failed", "exact", 2048, 2, FirstWrong(1, 7, 2.0, "nan"), timed=True)
 
 
 def test_without_checks_it_is_skipped(alone):
     check = combined_check(replace(alone, comm=Ranks(([], False))), measured())
-    assert check == Check("skipped", None, 0, 0, None)
+    assert check == UNCHECKED
 
 
 @pytest.mark.parametrize("status", ["passed", "skipped"])
 def test_what_is_right_or_unknown_passes(status):
-    require_right(measured(), Check(status, None, 0, 0, None))
+    require_right(measured(), Check(status, None, 0, 0, None, timed=True))
 
 
 @pytest.mark.parametrize(
     ("index", "place"), [(5, "element 5"), (1024, "element 1024 (not of the output)")]
 )
 def test_a_wrong_result_is_told_in_full(index, place):
-    check = Check("failed", "exact", 4096, 3, FirstWrong(1, index, 2.0, "nan"))
+    check = Check("failed", "exact", 4096, 3, FirstWrong(1, index, 2.0, "nan"), timed=True)
     with pytest.raises(WrongResult) as caught:
         require_right(measured(), check)
     assert str(caught.value) == (
@@ -121,7 +122,7 @@ def test_a_wrong_result_is_told_in_full(index, place):
 
 def test_a_result_in_microseconds_and_gigabytes(alone):
     world = replace(alone, comm=Ranks(None, None, None), hosts=("here",) * 4)
-    passed = Check("passed", "exact", 1, 0, None)
+    passed = Check("passed", "exact", 1, 0, None, timed=True)
     one = measured(samples=(2000, 8000, 4096, 1001, 9000, 4096, 5000))
     result = result_of(CpuDevice(world, 1.0), one, passed, 3, "@2")
     assert result.latency_us == Latency(4.096, 1.001, 9.0, 4.7419, 1.001, 9.0, None, None)
@@ -137,7 +138,7 @@ def test_a_result_in_microseconds_and_gigabytes(alone):
 def test_how_a_call_was_launched_is_in_the_result(alone):
     device = CpuDevice(alone, 1.0)
     point = measured(RIGHT)
-    result = result_of(device, point, Check("passed", "exact", 1024, 0, None), 0, "")
+    result = result_of(device, point, Check("passed", "exact", 1024, 0, None, timed=True), 0, "")
     assert result.shape == RecordedShape(4, 128, 4096, 2, tuned_at=8192)
     point.operation.shape = None
     assert result_of(device, point, result.check, 0, "").shape is None
@@ -145,7 +146,7 @@ def test_how_a_call_was_launched_is_in_the_result(alone):
 
 def test_more_ranks_than_cores_is_a_warning(alone):
     world = replace(alone, host_comm=Ranks(None), cores=1)
-    result = result_of(CpuDevice(world, 1.0), measured(), Check("skipped", None, 0, 0, None), 0, "")
+    result = result_of(CpuDevice(world, 1.0), measured(), UNCHECKED, 0, "")
     warning = result.warnings[0]
     assert warning.startswith("2 ranks share 1 cores: ")
 
@@ -155,7 +156,7 @@ def test_samples_that_a_rank_began_late_are_named_and_left_out(alone):
     late = np.array([0, 1, 0, 1, 1])
     one.turns = [turn(one.durations[:2], late[:2])]
     one.turns.append(turn(np.array([2000, 7000, 3000]), late[2:]))
-    result = result_of(CpuDevice(alone, 1.0), one, Check("skipped", None, 0, 0, None), 0, "")
+    result = result_of(CpuDevice(alone, 1.0), one, UNCHECKED, 0, "")
     assert (result.late, result.samples) == ((1, 3, 4), 5)
     assert "3 of 5 samples began late" in "".join(result.warnings)
     assert (result.latency_us.median, result.latency_us.max) == (1.5, 2.0)
@@ -178,7 +179,7 @@ def test_samples_of_another_state_of_the_machine_are_left_out_if_asked_for(
         turn(np.array([1000] * 20 + [5000] * 20), on_time, calm, busy),
         turn(np.array([2000] * 40), on_time, busy),
     ]
-    result = result_of(CpuDevice(alone, 1.0), one, Check("skipped", None, 0, 0, None), 0, "")
+    result = result_of(CpuDevice(alone, 1.0), one, UNCHECKED, 0, "")
     assert result.stretches == (
         Stretch(20, 0.1, 2.0, 2.3), Stretch(20, 0.1, 2.8, 3.6), Stretch(40, 0.1, 2.8, 3.6)
     )  # fmt: skip
@@ -208,6 +209,6 @@ def test_how_late_each_rank_came(alone):
 
 
 def test_of_an_unfinished_point_only_what_is_wrong_is_known():
-    assert provisional_check(measured(RIGHT)) == Check("skipped", None, 0, 0, None)
+    assert provisional_check(measured(RIGHT)) == UNCHECKED
     check = provisional_check(measured(RIGHT, wrong(3, 5, 2)))
-    assert check == Check("failed", "exact", 2048, 2, FirstWrong(3, 5, 2.0, "nan"))
+    assert check == Check("failed", "exact", 2048, 2, FirstWrong(3, 5, 2.0, "nan"), timed=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from scipy.signal import lfilter
 
-from nvrar_bench.compare.document import Document
-from nvrar_bench.results.record import Check, RankPlace, Result, RunRecord, Stretch, Topology
+from nvrar_bench.documents.comparison import ComparisonDocument
+from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
+from nvrar_bench.documents.result import Check, Result, Stretch
 from nvrar_bench.statistics.comparison import compare
 from nvrar_bench.statistics.figures import make_result
 from nvrar_bench.statistics.verdicts import Candidate, Pair, Terms
@@ -18,8 +19,8 @@ from nvrar_bench.statistics.verdicts import Candidate, Pair, Terms
 TOPOLOGY = Topology(
     2, 1, 2, False, (RankPlace(0, "box", 0, 0, "cpu"), RankPlace(1, "box", 0, 1, "cpu"))
 )
-PASSED = Check("passed", "exact", 2048, 0, None)
-FAILED = Check("failed", "exact", 2048, 7, None)
+PASSED = Check("passed", "exact", 2048, 0, None, timed=True)
+FAILED = Check("failed", "exact", 2048, 7, None, timed=True)
 SETTINGS = {"iters": 200, "check": True, "graph": 1, "cold_cache": False, "seed": 0}
 ENVIRONMENT = {"cpu": "a CPU", "host": "box", "start": "gate", "cuda_packages": {"nccl4py": "0.6"}}
 
@@ -85,7 +86,7 @@ def launches(
     return made
 
 
-def known() -> Document:
+def known() -> ComparisonDocument:
     """All there is to say, once: every verdict, a point twice, missing points, differences."""
     steady, sizes = result(TWICE), (8192, 16384, 32768, 65536)
     base = [steady, steady, *(result(TWICE, size) for size in sizes), result(TWICE, 8)]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from nvrar_bench.compare.document import Document, encode
-from nvrar_bench.compare.schema import first_problem
+from nvrar_bench.documents.check import checked
+from nvrar_bench.documents.comparison import ComparisonDocument, encode
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Shape
 from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult
-from nvrar_bench.results.record import RunRecord, Shape
 from nvrar_bench.statistics.comparison import compare, outcome
 from nvrar_bench.statistics.notes import ONE_LAUNCH
 from tests.statistics.records import (
@@ -26,10 +27,10 @@ from tests.statistics.records import (
     result,
 )
 
-GOLDEN = Path(__file__).parents[1] / "compare" / "golden"
+GOLDEN = Path(__file__).parents[1] / "documents" / "golden"
 
 
-def against(base: RunRecord, *news: RunRecord) -> Document:
+def against(base: RunRecord, *news: RunRecord) -> ComparisonDocument:
     """Compare runs of which each has its own id."""
     others = [replace(new, run=replace(new.run, id=f"{i}" * 32)) for i, new in enumerate(news)]
     named = [(f"{i}.json", new) for i, new in enumerate(others)]
@@ -45,16 +46,16 @@ def test_every_verdict_is_given() -> None:
     assert [point.verdict for point in first.points] == [
         "slower", "same", "faster", "same", "undecided", "wrong",
     ]  # fmt: skip
-    assert first.summary == {
+    assert first.summary.to_json() == {
         "points": 6, "slower": 1, "faster": 1, "same": 2, "undecided": 1, "wrong": 1, "missing": 2,
     }  # fmt: skip
-    assert [(m.key.size_bytes, m.missing_in) for m in first.missing] == [(8, "new"), (16, "base")]
+    assert [(m.size_bytes, m.missing_in) for m in first.missing] == [(8, "new"), (16, "base")]
     assert [point.verdict for point in second.points] == ["undecided"]
 
 
 def test_the_json_is_known_and_follows_the_schema() -> None:
     text = encode(known())
-    assert first_problem(json.loads(text)) is None
+    assert checked(ComparisonDocument, json.loads(text), "this").to_json() == json.loads(text)
     assert text == (GOLDEN / "comparison.json").read_text(encoding="utf-8")
 
 

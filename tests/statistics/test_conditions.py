@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from nvrar_bench.results.record import RunRecord
-from nvrar_bench.statistics.conditions import Difference, differences, disagreements
+from nvrar_bench.documents.comparison import Difference
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.statistics.conditions import differences, disagreements
 from tests.statistics.records import ENVIRONMENT, TOPOLOGY, record, result
 
 STEADY = [[10.0] * 10]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from results.samples import RESULT, begin
+from documents.samples import RESULT, begin
+from msgspec.structs import replace
 from scipy import stats
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import State, Stretch
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.results.record import RunRecord, State, Stretch
 from nvrar_bench.statistics import doubts as doubts_of
 from nvrar_bench.statistics.doubts import DOUBT
 from nvrar_bench.statistics.drift import Shift, alarming, critical_ratio
@@ -108,7 +110,7 @@ def test_all_samples_late() -> None:
     samples = normal(20)
     found = figures(samples, (10, 10), range(20), None)
     plain = figures(samples, (10, 10), (), None)
-    assert replace(found, doubts=()) == replace(plain, doubts=())
+    assert dataclasses.replace(found, doubts=()) == dataclasses.replace(plain, doubts=())
     assert found.doubts[0].text.startswith(f"{DOUBT}all 20 samples are late")
     assert found.doubts[1:] == plain.doubts
 
@@ -144,7 +146,9 @@ def test_all_samples_in_time_count_whatever_the_machine_did() -> None:
     states = stretches((100, CALM), (300, BUSY))
     found = figures(calm + busy, (400,), (0, 200), None, states)
     plain = figures(calm + busy, (400,), (0, 200), None)
-    assert found == replace(plain, state=State(0.1, 2.4, 3.75, 0))  # the middle of its stretches
+    assert found == dataclasses.replace(
+        plain, state=State(0.1, 2.4, 3.75, 0)
+    )  # the middle of its stretches
     restless = stretches(*[(4, (0.1, 2.0, 3.0 * 1.2**i)) for i in range(100)])
     assert figures(calm + busy, (400,), (0, 200), None, restless).doubts == plain.doubts
     launches = figures(calm + busy, (100, 300), (), None, states).launches
@@ -203,7 +207,9 @@ def test_a_machine_that_stays_in_no_state_is_told(samples: int, is_told: bool) -
     states = [(1, (0.1, 2.0, 3.0 * 1.2**i)) for i in range(samples)]
     found = figures(normal(samples), (samples,), (), None, *of_states(*states))
     plain = of(normal(samples))
-    assert replace(found, doubts=(), state=plain.state) == replace(plain, doubts=())
+    assert dataclasses.replace(found, doubts=(), state=plain.state) == dataclasses.replace(
+        plain, doubts=()
+    )
     said = "the machine was in no state for long, and the figures are of all its states"
     assert any(said in doubt.text for doubt in found.doubts) == is_told
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nvrar_bench.statistics.keys import Key, points_of
+from nvrar_bench.documents.comparison import PointKey
+from nvrar_bench.statistics.points import points_of
 from tests.statistics.records import record, result
 
 STEADY = [[10.0] * 10]
@@ -39,7 +40,9 @@ def test_the_same_point_again_is_the_second() -> None:
 
 
 def test_a_point_has_a_name() -> None:
-    key = Key("nvrar", "signal", "cpu", "private", "int8", "max", "in_place", 131072, 131072, 1)
+    key = PointKey(
+        "nvrar", "signal", "cpu", "private", "int8", "max", "in_place", 131072, 131072, 1
+    )
     assert str(key) == (
         "nvrar signal at 128K #2 (131072 elements), int8 max, in place, private buffers, cpu"
     )

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from documents.samples import TOPOLOGY, begin
 from hypothesis import given
 from hypothesis import strategies as st
-from results.samples import TOPOLOGY, begin
+from msgspec.structs import replace
 
+from nvrar_bench.documents.record import ErrorEntry, RankPlace, RunRecord, Skipped
+from nvrar_bench.documents.result import Arrival, Check, FirstWrong, Result, Shape, State, Stretch
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.record import (
-    Arrival,
-    Check,
-    ErrorEntry,
-    FirstWrong,
-    RankPlace,
-    Result,
-    RunRecord,
-    Shape,
-    Skipped,
-    State,
-    Stretch,
-)
 from nvrar_bench.statistics.figures import DOUBT, make_result
 from nvrar_bench.statistics.merge import merge
 from nvrar_bench.statistics.merged_result import LAUNCHES
 
-PASSED = Check("passed", "exact", 2048, 0, None)
-FAILED = Check("failed", "exact", 2048, 7, FirstWrong(1, 3, 1.5, "nan"))
-UNCHECKED = Check("skipped", None, 0, 0, None)
+PASSED = Check("passed", "exact", 2048, 0, None, timed=True)
+FAILED = Check("failed", "exact", 2048, 7, FirstWrong(1, 3, 1.5, "nan"), timed=True)
+UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)
 
 
 def result(*samples_us: float, size: int = 4096, **changed: Any) -> Result:

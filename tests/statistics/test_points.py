@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from results.samples import RESULT
+from documents.samples import RESULT
+from msgspec.structs import replace
 
 from nvrar_bench.statistics.points import POINT, numbered, point_of
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nvrar_bench.results.record import Result, RunRecord, Stretch
-from nvrar_bench.results.schema import FORMAT
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result, Stretch
+from nvrar_bench.documents.versions import FORMAT
 from nvrar_bench.statistics.comparison import compare
 from nvrar_bench.statistics.figures import replay
 from nvrar_bench.statistics.merge import merge

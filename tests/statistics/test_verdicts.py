@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvrar_bench.compare.document import VERDICTS, Point
-from nvrar_bench.results.record import Result, Stretch
+from nvrar_bench.documents.comparison import VERDICTS, ComparedPoint
+from nvrar_bench.documents.result import Result, Stretch
 from nvrar_bench.statistics.bootstrap import ratio, spread_of
 from nvrar_bench.statistics.comparison import compare
-from nvrar_bench.statistics.keys import points_of
+from nvrar_bench.statistics.points import points_of
 from nvrar_bench.statistics.verdicts import Terms, judge, verdict
 from tests.statistics.records import FAILED, SLOW, TWICE, launches, pair_of, record, result, states
 
@@ -38,7 +38,9 @@ def test_the_interval_decides(low: float, high: float, threshold: float, said: s
     assert said in VERDICTS
 
 
-def judged(base: Result, new: Result, threshold: float = 0.05, one_state: bool = False) -> Point:
+def judged(
+    base: Result, new: Result, threshold: float = 0.05, one_state: bool = False
+) -> ComparedPoint:
     (key,) = points_of(record(base))
     terms = Terms(threshold, launch_spread=0.0, one_state=one_state)
     return judge(key, pair_of(base, new, one_state), terms)

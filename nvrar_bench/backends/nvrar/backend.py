@@ -25,7 +25,8 @@ from nvrar_bench.backends.nvrar.layout import (
     window_fields,
 )
 from nvrar_bench.backends.nvrar.limits import require_within
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, MadeFor, Maker, Tuning
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Tuning
+from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.plan import Case
 from nvrar_bench.toolchain.kernel import Kernel, kernels_dir, sources_digest

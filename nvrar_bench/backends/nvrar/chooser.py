@@ -13,8 +13,9 @@ from nvrar_bench.backends.nvrar.limits import (
     Limits,
     require_within,
 )
-from nvrar_bench.backends.nvrar.tuning import DEFAULT_RADIX, REACH, MadeFor, Tuning, TuningTable
+from nvrar_bench.backends.nvrar.tuning import DEFAULT_RADIX, REACH, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
+from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.operation import Shape
+from nvrar_bench.documents.files import reason_of
+from nvrar_bench.documents.tuning import Choice, MadeFor, TuningDocument
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
+from nvrar_bench.variables import TUNING, named_table
 
 # A tuned size stands for sizes up to so many times larger or smaller; farther from all of them the
 # table has nothing to say.
 REACH = 2
-
-
-@dataclass(frozen=True)
-class MadeFor:
-    """What a launch must fit: a table made for one is refused by another."""
-
-    device: str
-    arch: str  # of the GPUs, such as sm_90, or of the CPUs
-    fabric: str
-    nodes: int
-    ranks_per_node: int
-    virtual_nodes: bool
-    ranks_per_device: int  # more than 1 where GPUs are shared
-
-    def differences(self, here: MadeFor) -> Iterator[str]:
-        """Name what differs, and both values."""
-        for field in fields(self):
-            there, mine = getattr(self, field.name), getattr(here, field.name)
-            if there != mine:
-                yield f"{field.name} {_word(there)} there, {_word(mine)} here"
-
-
-def _word(value: Any) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
@@ -121,6 +102,46 @@ def _apart(row: Row, case: Case) -> float:
     """How many times the one is larger than the other."""
     sizes = row.size_bytes, case.size_bytes
     return max(sizes) / max(1, min(sizes))
+
+
+def table_for(
+    path: str | Path | None, option: str, environ: Mapping[str, str] = os.environ
+) -> TuningTable | None:
+    """Read the table at `path`, which `option` named, or else the one that $NVRAR_BENCH_TUNING has.
+
+    Raises:
+        UsageError: it cannot be read, or is no table.
+    """
+    named = named_table(path, environ)
+    if named is None:
+        return None
+    return read_table(named, f"{option} {path}" if path is not None else f"{TUNING}={named}")
+
+
+def read_table(path: Path, source: str) -> TuningTable:
+    """Read the table at `path`; `source` is how messages call it.
+
+    Raises:
+        UsageError: it cannot be read, is no table, or has two choices for one size.
+    """
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{source} cannot be read: {reason_of(error)}; allowed: a table, as written by "
+            "nvrar-bench tune"
+        ) from error
+    document = TuningDocument.from_json(content, source)
+    made_on = document.made_on
+    maker = Maker(made_on.processor, made_on.kernels_sha256)
+    digest = hashlib.sha256(content).hexdigest()
+    rows = tuple(map(_row, document.choices))
+    return TuningTable(source, str(path), digest, document.made_for, maker, rows)
+
+
+def _row(choice: Choice) -> Row:
+    shape = Shape(choice.protocol, choice.blocks, choice.threads, choice.chunk_bytes, choice.radix)
+    return Row(choice.dtype, choice.op, choice.buffers, choice.size_bytes, shape)
 
 
 DEFAULT_RADIX = 2  # recursive doubling, as published

@@ -8,8 +8,9 @@ import pytest
 
 from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR, Chooser, require_table_within
 from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, MadeFor, Maker, Row, Tuning, TuningTable
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Row, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
+from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Plan
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import State
+from nvrar_bench.documents.versions import FORMAT_VERSION, OLDER, upgraded
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.older import OLDER, upgraded
-from nvrar_bench.results.record import RunRecord, State
-from nvrar_bench.results.schema import FORMAT_VERSION
 from nvrar_bench.statistics.figures import replay
 
 from .samples import full

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from documents.test_tuning_document import TABLE
+from msgspec.structs import replace
 
-from nvrar_bench.backends.nvrar.tuning import Maker, Row
+from nvrar_bench.backends.nvrar.tuning import Maker, Row, read_table, table_for
 from nvrar_bench.devices.operation import Shape
+from nvrar_bench.documents.tuning import encode
 from nvrar_bench.errors import UsageError
-from nvrar_bench.tuning.document import encode
-from nvrar_bench.tuning.reader import VARIABLE, read_table, table_for
-
-from .test_document import TABLE
+from nvrar_bench.variables import TUNING
 
 
 def test_a_table_is_what_was_written(tmp_path: Path) -> None:
@@ -94,14 +93,14 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, spoil: Callable[[Path], 
 def test_the_option_comes_before_the_variable(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text(encode(TABLE))
-    named = {VARIABLE: str(path)}
+    named = {TUNING: str(path)}
     by_option, by_variable = (
-        table_for(path, "--tuning", {VARIABLE: "x"}),
+        table_for(path, "--tuning", {TUNING: "x"}),
         table_for(None, "", named),
     )
     assert by_option is not None
     assert by_option.source == f"--tuning {path}"
     assert by_variable is not None
-    assert by_variable.source == f"{VARIABLE}={path}"
+    assert by_variable.source == f"{TUNING}={path}"
     assert table_for(None, "--tuning", {}) is None
-    assert table_for(None, "--tuning", {VARIABLE: ""}) is None
+    assert table_for(None, "--tuning", {TUNING: ""}) is None

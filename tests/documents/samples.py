@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from nvrar_bench.results.record import (
+from msgspec.structs import replace
+
+from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
+from nvrar_bench.documents.result import (
     Arrival,
     Check,
     FirstWrong,
@@ -13,13 +15,10 @@ from nvrar_bench.results.record import (
     Latency,
     Launches,
     Precision,
-    RankPlace,
     Result,
-    RunRecord,
     Shape,
     State,
     Stretch,
-    Topology,
 )
 
 TOPOLOGY = Topology(
@@ -52,14 +51,17 @@ RESULT = Result(
     arrivals=(Arrival(0, 0, 0.0, 0.0), Arrival(0, 1, 0.125, 4.5)),
     algbw_gb_per_s=1.6384,
     busbw_gb_per_s=1.6384,
-    check=Check("passed", "exact", 2048, 0, None),
+    check=Check("passed", "exact", 2048, 0, None, timed=True),
     warnings=("a [bracket], an é",),
     stretches=(Stretch(3, 0.125, 2.0, 2.5),),
     state=State(0.125, 2.0, 2.5, 0),
     shape=Shape(2, 64, 4096, 2, 8192),
+    batch=1,
 )
 WRONG = replace(
-    RESULT, check=Check("failed", "rounding", 2048, 7, FirstWrong(1, 3, 1.5, "nan")), warnings=()
+    RESULT,
+    check=Check("failed", "rounding", 2048, 7, FirstWrong(1, 3, 1.5, "nan"), timed=True),
+    warnings=(),
 )
 
 

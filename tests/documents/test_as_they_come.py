@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from nvrar_bench import __version__
+from nvrar_bench.documents.files import write_text
+from nvrar_bench.documents.run_file import Writer, encode, read_record
+from nvrar_bench.documents.text import parse_json, to_text
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.files import write_text
-from nvrar_bench.results.reader import read_record
-from nvrar_bench.results.shapes import parse_json, to_text
-from nvrar_bench.results.writer import Writer, encode
 from nvrar_bench.settings.casefile import read_case_file
 from tests.statistics.records import TWICE, record, result
 

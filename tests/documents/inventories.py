@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nvrar_bench.results.inventory import Ability, Inventory, Row, settled
+from nvrar_bench.documents.inventory import Ability, Inventory, Row, settled
 
 ALL = ("cpu", "cuda")
 
@@ -37,14 +37,14 @@ def machine(version: str = "0.1.0") -> Inventory:
         Row("network", "mlx5_0", "wrong", None, None, "port 1 \x1b[2J", "broken", None, ()),
     )  # fmt: skip
     abilities = (
-        Ability("cpu", None, None, None),
-        Ability("cpu", "nccl", "NCCL needs the cuda device", None),
-        Ability("cpu", "mpi", None, None),
-        Ability("cuda", None, old, update),
-        Ability("cuda", "nccl", "nccl4py is not installed", "pip install nccl4py"),
-        Ability("cuda", "mpi", None, None),
+        Ability.of("cpu", None, None, None),
+        Ability.of("cpu", "nccl", "NCCL needs the cuda device", None),
+        Ability.of("cpu", "mpi", None, None),
+        Ability.of("cuda", None, old, update),
+        Ability.of("cuda", "nccl", "nccl4py is not installed", "pip install nccl4py"),
+        Ability.of("cuda", "mpi", None, None),
     )
     settings = {"CUDA_VISIBLE_DEVICES": "", "NCCL_ALGO": "Ring"}
-    return Inventory(
+    return Inventory.of(
         version, "node17", "2026-11-25T16:00:00+00:00", rows, settings, settled(abilities)
     )

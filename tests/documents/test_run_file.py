@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from msgspec.structs import replace
 
+from nvrar_bench.documents.files import require_writable
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.run_file import Writer, encode
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.results.files import require_writable
-from nvrar_bench.results.record import RunRecord
-from nvrar_bench.results.writer import Writer, encode
 
 from .samples import RESULT, begin, full
 

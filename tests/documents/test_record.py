@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results import shapes
-from nvrar_bench.results.record import RunRecord
-from nvrar_bench.results.schema import first_problem
 
+from .judge import problem
 from .samples import RESULT, WRONG, begin, full
 
 FUZZ = settings.get_profile("fuzz")
@@ -58,7 +56,7 @@ def test_each_step_gives_a_new_record_and_leaves_the_old_one() -> None:
     assert empty.with_result(RESULT).with_result(WRONG).results == (RESULT, WRONG)
     assert empty.with_error(UsageError("no")).errors[0].type == "UsageError"
     assert (empty.results, empty.skipped, empty.errors) == ((), (), ())
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         empty.results = (RESULT,)  # type: ignore[misc]
 
 
@@ -106,25 +104,6 @@ def test_numbers_come_back_in_the_type_of_their_field() -> None:
     result = RunRecord.from_json(value).results[0]
     numbers = (*result.samples_us, result.count, result.latency_us.ci95_low)
     assert [type(number) for number in numbers] == [float, float, int, float]
-
-
-def test_numbers_of_many_launches_are_not_looked_at_one_by_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    value, looks = full().to_json(), []
-    is_number = shapes._is_number
-    monkeypatch.setattr(shapes, "_is_number", lambda one: looks.append(one) or is_number(one))
-    assert first_problem(value) is None
-    few = len(looks)
-    for result in value["results"]:
-        result["samples_us"] = [2.0] * 10_000
-        result["stretches"] = [{"samples": 1, "flag_us": None, "copy_us": 2.0, "work_us": 1}] * 500
-    looks.clear()
-    assert first_problem(value) is None
-    assert len(looks) <= few
-    wrong = {**value["results"][1]["stretches"][499], "samples": -1}
-    value["results"][1]["stretches"] = [*value["results"][1]["stretches"][:499], wrong]
-    assert first_problem(value) == "results[1].stretches[499].samples is -1; allowed: 0 and more"
 
 
 def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
@@ -242,7 +221,7 @@ def require_sound(record: RunRecord | None) -> None:
     if record is not None:
         value = record.to_json()
         assert RunRecord.from_json(value) == record
-        assert first_problem(json.loads(json.dumps(value, allow_nan=False))) is None
+        assert problem(RunRecord, json.loads(json.dumps(value, allow_nan=False))) is None
 
 
 def nested(depth: int) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from nvrar_bench.documents.run_file import read_record
 from nvrar_bench.errors import UsageError
-from nvrar_bench.results.reader import read_record
 
 UNKNOWN = {"samples": 1, "flag_us": None, "copy_us": None, "work_us": None}
 GOLDEN = Path(__file__).parent / "golden" / "record.json"

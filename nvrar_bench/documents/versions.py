@@ -1,4 +1,4 @@
-"""Records of earlier formats in the shape of today's: what a format lacks is added.
+"""Versions of the run record: those of earlier formats get what they lack, others are refused.
 
 1.1 added launches, late samples, independence, precision, arrivals and the yardstick; 1.2 how NVRAR
 was launched; 1.3 how many calls a sample has, and whether timed calls were verified.
@@ -7,11 +7,12 @@ was launched; 1.3 how many calls a sample has, and whether timed calls were veri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from nvrar_bench import __version__
-from nvrar_bench.results.schema import FORMAT, FORMAT_VERSION
 
+FORMAT: Final = "nvrar-bench.run"
+FORMAT_VERSION: Final = "1.3"
 OLDER = ("1.0", "1.1", "1.2")
 _NO_STATE = {"flag_us": None, "copy_us": None, "work_us": None, "left_out": 0}
 

@@ -1,1 +1,0 @@
-"""The comparison of runs as a document, and its schema."""

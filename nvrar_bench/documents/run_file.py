@@ -1,0 +1,128 @@
+"""The file of a run record: written so that a run that dies leaves a valid file, and read.
+
+Every write goes to a new file in the same folder, which then takes the destination's name in one
+step: whoever reads sees the old record or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from threading import RLock
+
+from nvrar_bench.documents.files import STDOUT, reason_of, replace, target_of
+from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
+from nvrar_bench.documents.text import encode_lines
+from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.streams import results
+
+STDIN = STDOUT  # both are `-`
+LONGEST_US = 1e12  # eleven days: more is no sample, and squares of it are still numbers
+
+
+def encode(record: RunRecord) -> str:
+    """Write a record as JSON text, one line per key and one per result, to be read and diffed.
+
+    Raises:
+        NvrarBenchError: the record holds what JSON has no word for, such as NaN.
+
+    """
+    return encode_lines(record.to_json(), "the run record")
+
+
+class Writer:
+    """Writes to a file after every case, or to standard output once, at the end.
+
+    The destination None writes nothing; `-` is standard output. Several threads may write; once
+    a finished record is out, a record that is not finished comes too late and is dropped.
+    """
+
+    def __init__(self, destination: Path | None) -> None:
+        self.destination = destination
+        self._lock = RLock()  # a signal may interrupt a write by the same thread
+        self._finished = False
+
+    def write(self, record: RunRecord) -> None:
+        """Replace the file by `record`; to standard output goes a finished record, once.
+
+        Raises:
+            NvrarBenchError: the record is no JSON, or the write failed; the old file stays.
+
+        """
+        if self.destination is None:
+            return
+        text = encode(record)
+        finished = record.run.finished_at is not None
+        with self._lock:
+            if self._finished and (self.destination == STDOUT or not finished):
+                return
+            try:
+                self._put(text, finished)
+            except (OSError, RuntimeError) as error:
+                reason = reason_of(error)
+                raise NvrarBenchError(f"--json {self.destination}: {reason}") from error
+
+    def _put(self, text: str, finished: bool) -> None:
+        if self.destination != STDOUT:
+            self._replace(target_of(self.destination or STDOUT), text, finished)
+        elif finished:
+            self._finished = True
+            results().write(text)
+
+    def _replace(self, target: Path, text: str, finished: bool) -> None:
+        def wanted() -> bool:
+            # A signal handler may have written the final record while this one was on its way.
+            return finished or not self._finished
+
+        replace(target, text, wanted)
+        self._finished = self._finished or finished
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read the record at `path`; `-` is standard input.
+
+    Raises:
+        UsageError: it cannot be read, is no record, or contradicts itself; names the file.
+
+    """
+    name = "standard input" if path == STDIN else str(path)
+    try:
+        content = _stdin() if path == STDIN else path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{name!r} cannot be read: {reason_of(error)}; allowed: a run record, as written by "
+            f"sweep --json, or - for standard input"
+        ) from error
+    try:
+        record = RunRecord.from_json(content)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
+    for i, result in enumerate(record.results):
+        for problem in _contradictions(result):
+            raise UsageError(f"{name}: results[{i}].{problem}")
+    return record
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None:
+        raise ValueError("it is closed")
+    return sys.stdin.buffer.read()
+
+
+def _contradictions(result: Result) -> Iterator[str]:
+    count = len(result.samples_us)
+    if result.samples != count:
+        yield f"samples is {result.samples}; there are {count} in samples_us"
+    if sum(result.launch_samples) != count:
+        yield f"launch_samples add up to {sum(result.launch_samples)}; there are {count} samples"
+    if max(result.late, default=-1) >= count:
+        yield f"late holds {max(result.late)}; allowed: 0 to {count - 1}"
+    stretches = [stretch.samples for stretch in result.stretches]
+    ends, wanted = list(accumulate(stretches)), set(accumulate(result.launch_samples))
+    if stretches and (ends[-1] != count or not wanted <= {0, *ends}):
+        yield f"stretches end at samples {ends}; launches at {sorted(wanted)}"
+    if max(result.samples_us, default=0.0) > LONGEST_US:
+        yield f"samples_us holds {max(result.samples_us):g}; allowed: at most {LONGEST_US:g}"
