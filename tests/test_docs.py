@@ -201,6 +201,25 @@ def test_options_that_are_named_exist(page: str):
     assert set(named) - known - {"--map-by", "--distribution"} == set()
 
 
+def keys_of(schema: Any) -> Iterator[str]:
+    """Yield the keys of all objects that a JSON Schema describes."""
+    if isinstance(schema, dict):
+        yield from schema.get("properties", {})
+        for part in schema.values():
+            yield from keys_of(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from keys_of(part)
+
+
+@pytest.mark.parametrize("document", ["run", "comparison", "tuning", "env"])
+def test_every_key_of_a_document_is_documented(document: str):
+    command = [sys.executable, "-m", "nvrar_bench", "schema", document]
+    schema = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    code = " ".join(re.findall(r"`([^`]+)`", text_of("docs/record.md")))
+    assert set(keys_of(schema)) - set(re.findall(r"\w+", code)) == set()
+
+
 def test_environment_variables_are_documented():
     pages = text_of("docs/reference.md") + text_of("CONTRIBUTING.md")
     read = re.compile(r"\bNVRAR_BENCH_[A-Z_]*[A-Z]\b")
