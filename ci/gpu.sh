@@ -14,6 +14,7 @@
 #     NVRAR_GPU_STEPS    the steps to run, by name                                 all
 #     NVRAR_GPU_ITERS    timed calls per case                                      200
 #     NVRAR_GPU_BATCH    calls per sample of virtual ranks without a graph         the product's
+#     NVRAR_GPU_RANKS    virtual ranks of the correctness runs                     4 6 2 3 8 12 16
 #     NVRAR_GPU_JOBS     correctness runs at a time                                4
 #     NVRAR_GPU_ROUNDS   rounds beside nccl-tests, of which the best counts        3
 #     NVRAR_GPU_MPIRUN   of the MPI that nccl-tests was built with                 mpirun, or the one beside PYTHON
@@ -190,17 +191,15 @@ shared=(--device cuda --share-gpu)
 
 loopback() {
     local ranks
-    for ranks in 4 6 2 3 8 12 16; do
+    for ranks in ${NVRAR_GPU_RANKS:-4 6 2 3 8 12 16}; do
         local virtual=("${loopback[@]}" --virtual-ranks "$ranks" --timeout 20)
         nvrar_later "check-types-$ranks" 90 check "${virtual[@]}" --case "$here/gpu-types.toml"
         nvrar_later "check-edges-$ranks" 90 check "${virtual[@]}" --case "$here/gpu-edges.toml" \
             --chunk 1K
         nvrar_later "check-wrap-$ranks" 60 check "${virtual[@]}" --case "$here/gpu-small.toml" \
             --first-epoch 4294967280
-    done
-    for ranks in 4 6; do
-        nvrar_later "check-windows-$ranks" 90 check "${loopback[@]}" --virtual-ranks "$ranks" \
-            --timeout 20 --case "$here/gpu-windows.toml"
+        [[ $ranks != [46] ]] || nvrar_later "check-windows-$ranks" 90 check "${virtual[@]}" \
+            --case "$here/gpu-windows.toml"
     done
 }
 

@@ -31,12 +31,12 @@ def integers(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("components", [None, "avx", "^avx"])
+@pytest.mark.parametrize(("components", "ranks"), [(None, 4), ("avx", 2), ("^avx", 2)])
 def test_no_component_of_mpi_fails_a_case_file(
-    run_command: Callable[..., Any], integers: Path, components: str | None
+    run_command: Callable[..., Any], integers: Path, components: str | None, ranks: int
 ):
     environment = {"OMPI_MCA_op": components} if components else {}
-    words = ("check", "--case", integers, "--ranks", 4, "--backend", "mpi,nvrar", "--json", "-")
+    words = ("check", "--case", integers, "--ranks", ranks, "--backend", "mpi,nvrar", "--json", "-")
     done = run_command(*words, environment=environment)
     assert (done.code, messages(done.stderr)) == (0, []), done.stderr
     record = done.record()

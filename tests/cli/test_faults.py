@@ -188,12 +188,12 @@ def test_no_escape_sequences_where_mpirun_gives_a_terminal(run_mpirun: Any):
 
 def test_hang(start: Any, words: Any, tmp_path: Path):
     """The last rank never returns from its fifth call; the others wait for it, for the timeout."""
-    job = start(*words("fake"), "--timeout", 15, "--ranks", 4, fake="hang=5")
+    job = start(*words("fake"), "--timeout", 10, "--ranks", 3, fake="hang=5")
     job.wait_for_results(tmp_path / "run.json", len(FINISHED))
-    done = job.end(15.0 + SOON_S)
+    done = job.end(10.0 + SOON_S)
     message = one_error(done.stderr)
     assert done.code == 4, message
     assert "waited" in message
     assert "endless" in message
-    assert f"rank 3 on host {socket.gethostname()} (pid " in message
+    assert f"rank 2 on host {socket.gethostname()} (pid " in message
     _require_record(tmp_path / "run.json", "failed", "TimedOut")

@@ -251,7 +251,7 @@ def test_a_check_follows_too(run_command: Callable[..., Any], tuned: Path):
 
 def test_two_nodes_of_two_ranks(run_command: Callable[..., Any], tmp_path: Path):
     path, run = tmp_path / "t.json", tmp_path / "run.json"
-    words = ("--sizes", "2K", "--buffers", "symmetric,private", "--max-time", 2)
+    words = ("--sizes", "2K", "--buffers", "symmetric,private", "--max-time", 0.5)
     done = run_command("tune", "--ranks", 4, "--nodes", 2, *words, "--output", path)
     assert (done.code, messages(done.stderr)) == (0, [])
     found = table(path)

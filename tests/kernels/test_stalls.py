@@ -37,8 +37,7 @@ PLACES = {
 WINDOW = {"signal": 512 << 10, "packet": 128 << 10}
 
 
-@pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("place", "rank"), list(zip(PLACES, [1, 2] * 3, strict=True)))
 def test_nobody_overtakes_a_stalled_rank(
     run_ranks: Callable[..., object], tmp_path: Path, place: str, rank: int
 ) -> None:
