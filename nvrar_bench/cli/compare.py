@@ -103,11 +103,10 @@ def compare(
     """
     from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
-    from nvrar_bench.documents.comparison import encode
+    from nvrar_bench.documents import comparison as document
     from nvrar_bench.documents.files import STDOUT, write_text
     from nvrar_bench.documents.run_file import read_record
     from nvrar_bench.report import comparison as table
-    from nvrar_bench.report import comparison_markdown
     from nvrar_bench.statistics import comparison
     from nvrar_bench.statistics.verdicts import Terms
 
@@ -120,8 +119,8 @@ def compare(
     require_places([("--json", json), ("--markdown", markdown)], reads)
     runs = [(str(path), read_record(path)) for path in (base, *new)]
     found = comparison.compare(runs[0], runs[1:], terms, seed)
-    write_text(json, encode(found), "--json")
-    write_text(markdown, comparison_markdown.encode(found), "--markdown")
+    write_text(json, document.encode(found), "--json")
+    write_text(markdown, table.encode(found), "--markdown")
     if STDOUT not in (json, markdown):
         table.write(found, console("stdout"))
     error = comparison.outcome(found, allow_missing, strict)

@@ -15,7 +15,7 @@ from typing import TextIO
 from rich.console import Console
 
 from nvrar_bench.launch.environment import expected_ranks
-from nvrar_bench.report.show import WIDE
+from nvrar_bench.report.grid import WIDE
 from nvrar_bench.streams import results
 
 _VARIABLE = "NVRAR_BENCH_TERMINAL"

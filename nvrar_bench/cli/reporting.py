@@ -13,8 +13,8 @@ from nvrar_bench.documents.files import STDOUT, write_text
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.run_file import encode as as_json
 from nvrar_bench.report.formats import FORMATS, SUMMARY, TABLE, table_writer
+from nvrar_bench.report.grid import printable
 from nvrar_bench.report.remarks import beside_results
-from nvrar_bench.report.show import printable
 from nvrar_bench.settings.options import require
 
 

@@ -8,11 +8,9 @@ from xml.etree.ElementTree import Element
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.report.chart import Line, Point, draw, key
-from nvrar_bench.report.columns import interval
+from nvrar_bench.report.chart import Line, Point, Scale, draw, key, linear, logarithmic
+from nvrar_bench.report.columns import Series, all_series, groups, interval, series_of
 from nvrar_bench.report.markup import element
-from nvrar_bench.report.scale import Scale, linear, logarithmic
-from nvrar_bench.report.series import Series, all_series, groups, series_of
 from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import (
     GIGABYTE,

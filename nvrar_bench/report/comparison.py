@@ -1,14 +1,15 @@
-"""A comparison on the screen: a table per run and group of points, verdicts in the last column."""
+"""A comparison as tables on the screen, and as Markdown for a pull request."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
 from nvrar_bench.documents.comparison import VERDICTS, ComparedPoint, Comparison, ComparisonDocument
-from nvrar_bench.report.grid import NOTHING, VERDICT, Grid, plain_columns
-from nvrar_bench.report.show import show
+from nvrar_bench.report.columns import ascii_of
+from nvrar_bench.report.grid import NOTHING, VERDICT, Grid, plain_columns, printable, show
 from nvrar_bench.statistics.needed import MOST
 from nvrar_bench.units import MICROSECOND, format_latency
 
@@ -79,7 +80,7 @@ def groups(points: Sequence[ComparedPoint]) -> Iterator[tuple[str, list[Compared
 def cells(point: ComparedPoint) -> tuple[str, ...]:
     """Return a row: series, size, count, both medians, ratio, its interval, verdict."""
     return (
-        _ascii(point.series),
+        ascii_of(point.series),
         point.size,
         str(point.count),
         _latency(point.base.median_us),
@@ -111,6 +112,49 @@ def _latency(micros: float | None) -> str:
     return NOTHING if micros is None else format_latency(micros * MICROSECOND)
 
 
-def _ascii(text: str) -> str:
-    """Keep a name one line of known width: it comes from somebody else's file."""
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+# What Markdown or HTML would take for more than text. Names come from other people's files.
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
+_RIGHT, _LEFT = "---:", ":---"
+_ALARMING = ("slower", "wrong")
+
+
+def encode(document: ComparisonDocument) -> str:
+    """Return the comparison as GitHub-flavoured Markdown."""
+    parts = [_section(document, comparison) for comparison in document.comparisons]
+    return "\n".join(line for part in parts for line in part)
+
+
+def _section(document: ComparisonDocument, comparison: Comparison) -> Iterator[str]:
+    yield f"**{_escaped(summary(comparison, document.threshold))}**"
+    yield ""
+    yield (
+        f"{_escaped(comparison.new.file)} against {_escaped(document.base.file)}; ratios are new / "
+        f"base with their {percent(document.confidence)} interval."
+    )
+    yield ""
+    for title, points in groups(comparison.points):
+        yield from _markdown_table(title, points)
+    yield from (f"- {_escaped(remark)}" for remark in remarks(comparison))
+    yield ""
+
+
+def _markdown_table(title: str, points: Sequence[ComparedPoint]) -> Iterator[str]:
+    yield _escaped(title)
+    yield ""
+    heads = titles("µs")
+    yield _markdown_row(heads)
+    yield _markdown_row([_LEFT, *[_RIGHT] * (len(heads) - 2), _LEFT])
+    for point in points:
+        *row, verdict = cells(point)
+        yield _markdown_row(
+            [*map(_escaped, row), f"**{verdict}**" if verdict in _ALARMING else verdict]
+        )
+    yield ""
+
+
+def _markdown_row(cells_of_row: Sequence[str]) -> str:
+    return f"| {' | '.join(cells_of_row)} |"
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", printable(text, "utf-8"))

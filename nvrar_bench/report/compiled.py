@@ -9,8 +9,7 @@ from rich.console import Console
 
 from nvrar_bench import __version__
 from nvrar_bench.documents.text import to_text
-from nvrar_bench.report.grid import Grid, plain_columns
-from nvrar_bench.report.show import show
+from nvrar_bench.report.grid import Grid, plain_columns, show
 from nvrar_bench.toolchain.product import Delivery
 
 FORMAT = "nvrar-bench.compile"

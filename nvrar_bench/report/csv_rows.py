@@ -10,12 +10,11 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
-from operator import attrgetter
 from typing import Any
 
 from nvrar_bench.documents.record import RunRecord
-from nvrar_bench.documents.result import Result
-from nvrar_bench.report.show import printable
+from nvrar_bench.documents.result import FirstWrong, Latency, Result
+from nvrar_bench.report.grid import printable
 from nvrar_bench.statistics.figures import in_median
 from nvrar_bench.statistics.points import POINT, numbered, point_of
 
@@ -41,65 +40,49 @@ def encode_samples(records: Sequence[RunRecord]) -> str:
     return _text(titles, (row for record in records for row in _sample_rows(record)))
 
 
+def _at(path: str) -> Callable[[Any], Any]:
+    """Return what reads a key of the record: None where it is part of what is null."""
+
+    def value(of: Any) -> Any:
+        for key in path.split("."):
+            of = None if of is None else getattr(of, key)
+        return of
+
+    return value
+
+
+def _columns(*paths: str) -> dict[str, Callable[[Any], Any]]:
+    return {path.replace(".", "_"): _at(path) for path in paths}
+
+
 def _environment(key: str) -> _OfRun:
     return lambda record: record.environment.get(key)
 
 
-def _first_wrong(key: str) -> _OfResult:
-    return lambda result: getattr(result.check.first_wrong, key, None)
-
-
 _RUN: dict[str, _OfRun] = {
-    "run_id": attrgetter("run.id"),
-    "run_started_at": attrgetter("run.started_at"),
-    "run_finished_at": attrgetter("run.finished_at"),
-    "run_status": attrgetter("run.status"),
-    "run_version": attrgetter("run.version"),
+    **_columns("run.id", "run.started_at", "run.finished_at", "run.status", "run.version"),
     # Without `topology_` and `environment_`, which would say nothing.
-    "ranks": attrgetter("topology.ranks"),
-    "nodes": attrgetter("topology.nodes"),
-    "ranks_per_node": attrgetter("topology.ranks_per_node"),
-    "virtual_nodes": attrgetter("topology.virtual_nodes"),
-    "host": _environment("host"),
-    "cpu": _environment("cpu"),
-    "gpu": _environment("gpu"),
-    "mpi_library": _environment("mpi_library"),
+    "ranks": _at("topology.ranks"),
+    "nodes": _at("topology.nodes"),
+    "ranks_per_node": _at("topology.ranks_per_node"),
+    "virtual_nodes": _at("topology.virtual_nodes"),
+    **{key: _environment(key) for key in ("host", "cpu", "gpu", "mpi_library")},
 }
 _RESULT: dict[str, _OfResult] = {
-    "latency_us_median": attrgetter("latency_us.median"),
-    "latency_us_ci95_low": attrgetter("latency_us.ci95_low"),
-    "latency_us_ci95_high": attrgetter("latency_us.ci95_high"),
-    "latency_us_mean": attrgetter("latency_us.mean"),
-    "latency_us_min": attrgetter("latency_us.min"),
-    "latency_us_max": attrgetter("latency_us.max"),
-    "latency_us_p95": attrgetter("latency_us.p95"),
-    "latency_us_p99": attrgetter("latency_us.p99"),
-    "algbw_gb_per_s": attrgetter("algbw_gb_per_s"),
-    "busbw_gb_per_s": attrgetter("busbw_gb_per_s"),
-    "check_status": attrgetter("check.status"),
-    "check_mode": attrgetter("check.mode"),
-    "check_elements": attrgetter("check.elements"),
-    "check_wrong": attrgetter("check.wrong"),
-    "check_first_wrong_rank": _first_wrong("rank"),
-    "check_first_wrong_index": _first_wrong("index"),
-    "check_first_wrong_expected": _first_wrong("expected"),
-    "check_first_wrong_seen": _first_wrong("seen"),
-    "samples": attrgetter("samples"),
+    **_columns(
+        *(f"latency_us.{key}" for key in Latency.__struct_fields__),
+        *("algbw_gb_per_s", "busbw_gb_per_s"),
+        *("check.status", "check.mode", "check.elements", "check.wrong"),
+        *(f"check.first_wrong.{key}" for key in FirstWrong.__struct_fields__),
+        "samples",
+    ),
     "late_count": lambda result: len(result.late),
-    "warmup": attrgetter("warmup"),
-    "stop_reason": attrgetter("stop_reason"),
-    "precision_target": attrgetter("precision.target"),
-    "precision_reached": attrgetter("precision.reached"),
-    "independence_effective_samples": attrgetter("independence.effective_samples"),
-    "independence_lag1": attrgetter("independence.lag1"),
-    "independence_drift": attrgetter("independence.drift"),
-    "launches_count": attrgetter("launches.count"),
-    "launches_within_us": attrgetter("launches.within_us"),
-    "launches_between_us": attrgetter("launches.between_us"),
-    "state_flag_us": attrgetter("state.flag_us"),
-    "state_copy_us": attrgetter("state.copy_us"),
-    "state_work_us": attrgetter("state.work_us"),
-    "state_left_out": attrgetter("state.left_out"),
+    **_columns(
+        *("warmup", "stop_reason", "precision.target", "precision.reached"),
+        *("independence.effective_samples", "independence.lag1", "independence.drift"),
+        *("launches.count", "launches.within_us", "launches.between_us"),
+        *("state.flag_us", "state.copy_us", "state.work_us", "state.left_out"),
+    ),
     "warnings": lambda result: _BETWEEN_WARNINGS.join(result.warnings),
 }
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
-from nvrar_bench.report.show import WIDE
+from nvrar_bench.report.grid import WIDE
 
 SUMMARY, WIDE_TABLE, VERBOSE, SAMPLES = "--summary", "--wide", "--verbose", "--samples"
 Write = Callable[[RunRecord, Console], None]

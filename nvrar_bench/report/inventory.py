@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nvrar_bench.documents.inventory import Ability, Inventory, Row
-from nvrar_bench.report.show import printable
+from nvrar_bench.report.grid import printable
 
 _CAN, _CANNOT, _SET = "can run", "cannot", "set"
 _STYLES = {"here": "green", _CAN: "green", "missing": "yellow", "wrong": "bold red", _CANNOT: "red"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, tostring
 
-from nvrar_bench.report.show import printable
+from nvrar_bench.report.grid import printable
 
 Content = Element | str
 

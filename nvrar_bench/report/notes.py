@@ -11,8 +11,16 @@ from typing import NamedTuple
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.report.remarks import alone, empty, endings, errors, skipped, wrong_results
-from nvrar_bench.report.series import Series, all_series, ascii_of
+from nvrar_bench.report.columns import Series, all_series, ascii_of
+from nvrar_bench.report.remarks import (
+    alone,
+    empty,
+    endings,
+    errors,
+    samples_per_point,
+    skipped,
+    wrong_results,
+)
 from nvrar_bench.statistics import doubts, ruler
 from nvrar_bench.statistics.doubts import Doubt
 from nvrar_bench.statistics.figures import doubts_of
@@ -51,17 +59,15 @@ def notes(record: RunRecord) -> list[str]:
 
 def samples(results: Sequence[Result]) -> Iterator[str]:
     """Say how many samples each figure is of, and how many are left out of all."""
-    counts = sorted({result.samples for result in results})
-    if not counts:
+    if not results:
         return
-    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     left_out = {
         "late": sum(len(result.late) for result in results),
         "of another state of the machine": sum(result.state.left_out for result in results),
     }
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
     taken = sum(result.samples for result in results)
-    yield f"samples: {span} per point" + (f"; left out of {taken}: {reasons}" if reasons else "")
+    yield samples_per_point(results) + (f"; left out of {taken}: {reasons}" if reasons else "")
 
 
 def of_results(found: Iterable[Found], results: Sequence[Result]) -> Iterator[str]:

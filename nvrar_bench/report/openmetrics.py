@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.report.show import printable
+from nvrar_bench.report.grid import printable
 from nvrar_bench.statistics.points import POINT, numbered, point_of
 
 _PREFIX = "nvrar_bench_"

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.report.series import ascii_of
+from nvrar_bench.report.columns import ascii_of
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
 
 
@@ -54,13 +54,11 @@ def empty(record: RunRecord) -> Iterator[str]:
 def _samples(record: RunRecord) -> Iterator[str]:
     """Say how many samples there are, what ended the points, who was late and who came last."""
     results = record.results
-    counts = sorted({result.samples for result in results})
-    if not counts:
+    if not results:
         return
     reasons = Counter(result.stop_reason for result in results)
     ended = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    yield f"samples: {span} per point; ended by {ended}"
+    yield f"{samples_per_point(results)}; ended by {ended}"
     late, taken = sum(len(result.late) for result in results), sum(r.samples for r in results)
     if late:
         yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
@@ -77,6 +75,13 @@ def _samples(record: RunRecord) -> Iterator[str]:
             f"last to arrive: rank {last.rank}, {format_latency(last.median_us * MICROSECOND)} us "
             f"behind in the median, {format_latency(last.max_us * MICROSECOND)} us at most"
         )
+
+
+def samples_per_point(results: Sequence[Result]) -> str:
+    """Say how many samples each figure is of; there is a result at least."""
+    counts = sorted({result.samples for result in results})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"samples: {span} per point"
 
 
 def skipped(record: RunRecord) -> Iterator[str]:

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.record import RunRecord, Topology
 from nvrar_bench.documents.result import Result
 from nvrar_bench.report import columns, notes
-from nvrar_bench.report.columns import SUBJECT, Field
-from nvrar_bench.report.grid import NOTHING, Block, Column, Grid
+from nvrar_bench.report.columns import SUBJECT, Field, Series, all_series, groups, series_of
+from nvrar_bench.report.grid import NOTHING, WIDE, Block, Column, Grid, screen_width, show
 from nvrar_bench.report.remarks import lines
-from nvrar_bench.report.series import Series, all_series, groups, series_of
-from nvrar_bench.report.show import WIDE, screen_width, show
 from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import format_size
 
@@ -52,16 +50,20 @@ def write(record: RunRecord, console: Console, wide: bool = False, verbose: bool
 
 def heading(record: RunRecord) -> Iterator[str]:
     """Say what ran where, a line each."""
-    shape = record.topology
-    kind = ("virtual " if shape.virtual_nodes else "") + ("node" if shape.nodes == 1 else "nodes")
     yield f"nvrar-bench {record.run.version}"
-    yield f"ranks: {shape.ranks} on {shape.nodes} {kind}, {shape.ranks_per_node} per node"
+    yield ranks(record.topology)
     if record.settings.get("launches", 1) != 1:
         yield f"launches: {record.settings['launches']}"
     for key, name in _FACTS.items():
         if record.environment.get(key) is not None:
             yield f"{name}: {record.environment[key]}"
     yield from notes.samples(record.results)
+
+
+def ranks(shape: Topology) -> str:
+    """Say how many ranks there are, and on which nodes."""
+    kind = ("virtual " if shape.virtual_nodes else "") + ("node" if shape.nodes == 1 else "nodes")
+    return f"ranks: {shape.ranks} on {shape.nodes} {kind}, {shape.ranks_per_node} per node"
 
 
 @dataclass(frozen=True)

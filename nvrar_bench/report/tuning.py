@@ -10,8 +10,9 @@ from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.documents.tuning import Choice, TunedMedian, TuningDocument
 from nvrar_bench.report.columns import SURE, TIME, how_sure, speed_up_cells
-from nvrar_bench.report.grid import NOTHING, Block, Column, Grid
-from nvrar_bench.report.show import screen_width, show
+from nvrar_bench.report.grid import NOTHING, Block, Column, Grid, screen_width, show
+from nvrar_bench.report.remarks import endings, errors
+from nvrar_bench.report.table import ranks
 from nvrar_bench.statistics import doubts, ruler
 from nvrar_bench.statistics.median import Estimate, ratio
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
@@ -39,10 +40,8 @@ def write(record: RunRecord, console: Console) -> None:
 
 
 def _heading(record: RunRecord, document: TuningDocument | None) -> Iterator[str]:
-    shape = record.topology
-    kind = ("virtual " if shape.virtual_nodes else "") + ("node" if shape.nodes == 1 else "nodes")
     yield f"nvrar-bench {record.run.version}: launches of NVRAR"
-    yield f"ranks: {shape.ranks} on {shape.nodes} {kind}, {shape.ranks_per_node} per node"
+    yield ranks(record.topology)
     if document:
         made_for = document.made_for
         yield f"device: {made_for.device}, {document.made_on.processor}; fabric: {made_for.fabric}"
@@ -105,10 +104,8 @@ def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
         yield f"left out: {len(record.skipped) - _REFUSED} more, in the record"
     yield from _late(record.results)
     yield from _warnings(record.results)
-    for error in record.errors:
-        yield f"error: {error.type}: {error.message}"
-    if record.run.status != "complete":
-        yield f"the run is not complete: {record.run.status}"
+    yield from (f"error: {text}" for text in errors(record))
+    yield from endings(record)
 
 
 def _late(results: Sequence[Result]) -> Iterator[str]:

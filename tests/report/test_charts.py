@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.report import charts
+from nvrar_bench.report.columns import Series
 from nvrar_bench.report.page import encode
-from nvrar_bench.report.series import Series
 from tests.statistics.records import FAILED, record, result
 
 from .golden_files import full

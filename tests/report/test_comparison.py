@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from nvrar_bench.documents.comparison import ComparisonDocument
-from nvrar_bench.report import comparison, comparison_markdown
+from nvrar_bench.report import comparison
 from tests.statistics.records import known
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,7 +52,7 @@ def test_terminal_output() -> None:
 
 
 def test_markdown() -> None:
-    assert matches("comparison.md", comparison_markdown.encode(known()))
+    assert matches("comparison.md", comparison.encode(known()))
 
 
 def test_data_lines_are_all_that_is_no_comment() -> None:
@@ -82,7 +82,7 @@ def test_names_are_text_on_the_screen() -> None:
 
 
 def test_names_are_text_in_markdown() -> None:
-    text = comparison_markdown.encode(nasty())
+    text = comparison.encode(nasty())
     assert r"| \<b\>\|\`x\`??\[2J \*\[?\](u) |" in text
     assert "\x1b" not in text
 

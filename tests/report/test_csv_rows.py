@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import FirstWrong, Latency
 from nvrar_bench.report.csv_rows import encode, encode_samples
-from nvrar_bench.report.show import printable
+from nvrar_bench.report.grid import printable
 from nvrar_bench.statistics.figures import in_median, replay
 from tests.statistics.records import record, result, states
 

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 from hypothesis import given
 
+from nvrar_bench.report.grid import printable
 from nvrar_bench.report.markup import document, element
-from nvrar_bench.report.show import printable
 
 from .nasty import SCRIPT, TEXTS
 

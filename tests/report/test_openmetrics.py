@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families as older_for
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Check
+from nvrar_bench.report.grid import printable
 from nvrar_bench.report.openmetrics import LABELS, OF_RESULT, OF_RUN, encode
-from nvrar_bench.report.show import printable
 from tests.statistics.records import record, result
 
 from .golden_files import full, is_documented, matches

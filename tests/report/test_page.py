@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from hypothesis import given
+from msgspec.structs import replace
 
-from nvrar_bench.documents.record import RunRecord
-from nvrar_bench.report.page import encode
-from nvrar_bench.report.show import printable
+from nvrar_bench.documents.record import RankPlace, RunRecord
+from nvrar_bench.report.grid import printable
+from nvrar_bench.report.page import _numbers, _said, encode
 from tests.statistics.records import FAILED, record, result
 
 from .golden_files import full
@@ -79,3 +80,18 @@ def test_any_text_is_shown_and_adds_no_tag(text: str) -> None:
     assert set(seen.tags) <= set(TAGS)
     assert {name for name, _ in seen.attributes} == {name for name, _ in plain.attributes}
     assert printable(text, "utf-8") in "".join(seen.texts)
+
+
+def test_a_long_fact_is_cut_and_says_so() -> None:
+    assert _said(["x" * 30] * 40).endswith(" … (more in the record)")
+    assert _said({"a": 1, "b": [1.5, 2], "c": None}) == "a 1, b 1.5, 2, c -"
+
+
+def test_a_row_of_ranks_per_host_and_node() -> None:
+    places = tuple(RankPlace(i, f"n{i // 8}", i // 8, i % 8, f"cuda:{i % 8}") for i in range(1600))
+    run = full()
+    run = replace(run, topology=replace(run.topology, placement=places))
+    text = "\n".join(Seen(encode([run])).texts)
+    assert "8-15" in text
+    assert "136 more, in the record." in text
+    assert _numbers([5, 0, 1, 2, 9, 10]) == "0-2, 5, 9-10"
