@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
 
@@ -14,7 +14,7 @@ from nvrar_bench.units import format_size
 FORMAT: Final = "nvrar-bench.comparison"
 FORMAT_VERSION: Final = "1.1"
 Verdict = Literal["slower", "faster", "same", "undecided", "wrong"]
-VERDICTS: tuple[Verdict, ...] = ("slower", "faster", "same", "undecided", "wrong")
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class RunFacts(JsonObject, frozen=True):

@@ -13,7 +13,7 @@ from nvrar_bench.documents.text import to_text
 
 FORMAT: Final = "nvrar-bench.env"
 FORMAT_VERSION: Final = "1.0"
-Status = Literal["here", "missing", "wrong"]
+RowStatus = Literal["here", "missing", "wrong"]
 
 
 class Row(JsonObject, frozen=True):
@@ -21,7 +21,7 @@ class Row(JsonObject, frozen=True):
 
     group: Annotated[str, Meta(description="what it belongs to, such as MPI")]
     name: Annotated[str, Meta(description="what it is, such as mpirun on PATH")]
-    status: Annotated[Status, Meta(description="wrong: it is there, and cannot be used")]
+    status: Annotated[RowStatus, Meta(description="wrong: it is there, and cannot be used")]
     version: str | None
     path: Annotated[str | None, Meta(description="where it was found")]
     detail: Annotated[str | None, Meta(description="what else is to be known of it")]

@@ -108,7 +108,7 @@ class State(JsonObject, frozen=True):
     ]
 
 
-class Shape(JsonObject, frozen=True):
+class LaunchShape(JsonObject, frozen=True):
     """How NVRAR was launched on each rank."""
 
     blocks: Annotated[Positive, Meta(description="of each rank")]
@@ -196,7 +196,9 @@ class Result(JsonObject, frozen=True):
         Meta(description="of samples_us, in order, between readings of the yardstick"),
     ]
     state: Annotated[State, Meta(description="of the machine, that the figures are of")]
-    shape: Annotated[Shape | None, Meta(description="of NVRAR's launch; null for other backends")]
+    shape: Annotated[
+        LaunchShape | None, Meta(description="of NVRAR's launch; null for other backends")
+    ]
     batch: Annotated[
         Positive, Meta(description="calls of a sample, which is their time divided by so many")
     ]

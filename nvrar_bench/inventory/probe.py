@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from nvrar_bench.documents.inventory import Row, Status
+from nvrar_bench.documents.inventory import Row, RowStatus
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.problem import Problem, told
 
@@ -20,7 +20,7 @@ _MAPS = Path("/proc/self/maps")
 class Finding:
     """What came of looking; the fields are those of Row. What is here with a problem is wrong."""
 
-    status: Status = "here"
+    status: RowStatus = "here"
     version: str | None = None
     path: str | None = None
     detail: str | None = None
@@ -41,7 +41,7 @@ class Probe:
     needed_for: tuple[str, ...]
     look: Callable[[], Finding | Sequence[Finding]]
     limit: float = STEP_S  # seconds
-    refused: Status = "wrong"  # where `look` raises an error of ours
+    refused: RowStatus = "wrong"  # where `look` raises an error of ours
 
     def take(self) -> list[Row]:
         """Look; one row, or one for each thing that is there."""

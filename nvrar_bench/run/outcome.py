@@ -13,8 +13,8 @@ from nvrar_bench.documents.result import (
     Check,
     CheckStatus,
     FirstWrong,
+    LaunchShape,
     Result,
-    Shape,
     Stretch,
 )
 from nvrar_bench.errors import WrongResult
@@ -134,11 +134,11 @@ def _of_batch(point: Point) -> tuple[str, ...]:
     )
 
 
-def _shape(operation: Operation) -> Shape | None:
+def _shape(operation: Operation) -> LaunchShape | None:
     of = operation.shape
     if of is None:
         return None
-    return Shape(of.blocks, of.threads, of.chunk_bytes, of.radix, operation.tuned_at)
+    return LaunchShape(of.blocks, of.threads, of.chunk_bytes, of.radix, operation.tuned_at)
 
 
 def _stretches(point: Point) -> tuple[Stretch, ...]:

@@ -14,9 +14,9 @@ from nvrar_bench.documents.result import (
     Independence,
     Latency,
     Launches,
+    LaunchShape,
     Precision,
     Result,
-    Shape,
     State,
     Stretch,
 )
@@ -220,7 +220,7 @@ def _independence(launches: Sequence[Launch]) -> Independence:
 def make_result(
     *, ranks: int, samples_us: tuple[float, ...], launch_samples: tuple[int, ...],
     late: tuple[int, ...], target: float | None, warnings: tuple[str, ...],
-    stretches: tuple[Stretch, ...] = (), shape: Shape | None = None, batch: int = 1,
+    stretches: tuple[Stretch, ...] = (), shape: LaunchShape | None = None, batch: int = 1,
     one_state: bool = False, **facts: Any,
 ) -> Result:  # fmt: skip
     """Return a result of `facts`, the fields of Result that are not computed from its samples."""

@@ -15,7 +15,7 @@ from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.documents.base import Buffers, JsonObject, schema_of
 from nvrar_bench.documents.check import checked
-from nvrar_bench.documents.comparison import VERDICTS, ComparisonDocument, Verdict, VerdictCounts
+from nvrar_bench.documents.comparison import VERDICTS, ComparisonDocument, VerdictCounts
 from nvrar_bench.documents.inventory import Inventory
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.tuning import TunedProtocol, TuningDocument
@@ -93,7 +93,6 @@ def test_names_are_those_of_the_tables_that_have_them() -> None:
         assert schema["properties"]["op"]["enum"] == sorted(OPS)
     assert get_args(Buffers) == AXES["buffers"].allowed
     assert get_args(TunedProtocol) == PROTOCOLS
-    assert get_args(Verdict) == VERDICTS
     assert VerdictCounts.__struct_fields__ == ("points", *VERDICTS, "missing")
 
 

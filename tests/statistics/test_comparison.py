@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from nvrar_bench.documents.check import checked
 from nvrar_bench.documents.comparison import ComparisonDocument, encode
 from nvrar_bench.documents.record import RunRecord
-from nvrar_bench.documents.result import Shape
+from nvrar_bench.documents.result import LaunchShape
 from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult
 from nvrar_bench.statistics.comparison import compare, outcome
 from nvrar_bench.statistics.notes import ONE_LAUNCH
@@ -86,7 +86,7 @@ def test_one_launch_is_said_once(base: Any, new: Any, said: str | None) -> None:
 
 
 def test_another_launch_of_nvrar_is_said() -> None:
-    shape = Shape(1, 1, 2048, 2, None)
+    shape = LaunchShape(1, 1, 2048, 2, None)
     base = record(result(TWICE, shape=shape), result(TWICE, size=8192, shape=shape))
     tuned = replace(shape, chunk_bytes=4096, tuned_at=8192)
     new = record(result(TWICE, shape=shape), result(TWICE, size=8192, shape=tuned), run_id="b" * 32)

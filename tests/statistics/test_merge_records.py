@@ -13,12 +13,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from nvrar_bench.documents.record import ErrorEntry, RankPlace, RunRecord, Skipped
-from nvrar_bench.documents.result import Arrival, Check, FirstWrong, Result, Shape, State, Stretch
+from nvrar_bench.documents.result import (
+    Arrival,
+    Check,
+    FirstWrong,
+    LaunchShape,
+    Result,
+    State,
+    Stretch,
+)
 from nvrar_bench.errors import UsageError
 from nvrar_bench.statistics.figures import DOUBT, make_result
 from nvrar_bench.statistics.merge import merge
 from nvrar_bench.statistics.merged_result import LAUNCHES
 
+TUNED = LaunchShape(2, 1, 64, 2, None)
 PASSED = Check("passed", "exact", 2048, 0, None, timed=True)
 FAILED = Check("failed", "exact", 2048, 7, FirstWrong(1, 3, 1.5, "nan"), timed=True)
 UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)
@@ -247,8 +256,8 @@ DIFFERENT: list[tuple[Callable[[RunRecord], RunRecord], str]] = [
     ),
     (lambda one: replace(one, results=(result(1.0, target=0.1),)), "precision.target of fake"),
     (
-        lambda one: replace(one, results=(replace(result(1.0), shape=Shape(2, 1, 64, 2, None)),)),
-        "shape of fake at 4096 bytes is Shape(blocks=2, ",
+        lambda one: replace(one, results=(replace(result(1.0), shape=TUNED),)),
+        "shape of fake at 4096 bytes is LaunchShape(blocks=2, ",
     ),
     (
         lambda one: replace(one, results=(replace(result(1.0), launch_samples=(2,)),)),
