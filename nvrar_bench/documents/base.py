@@ -1,12 +1,19 @@
-"""What all documents have in common: objects, numbers with bounds, the JSON Schema."""
+"""What all documents have in common: objects, numbers with bounds, JSON Schema and the check.
+
+Parsed JSON becomes a document, or one message: the place, what is there, what is allowed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
+
+from nvrar_bench.errors import UsageError
 
 _MOST = 2**63 - 1
 Count = Annotated[int, Meta(ge=0, le=_MOST)]
@@ -42,3 +49,126 @@ def schema_of(kind: type[JsonObject]) -> dict[str, Any]:
         **parts.pop(kind.__name__),
         "$defs": parts,
     }
+
+
+_Kind = TypeVar("_Kind", bound=JsonObject)
+_Steps = list[str | int]
+
+# How msgspec words what is wrong: the problem, and where.
+_PATH = re.compile(r" - at `\$((?:\.\w+|\[\d+\])+)`$")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+_TYPES = re.compile(r"Expected `([^`]+)`, got")
+_BOUND = re.compile(r"Expected `\w+` ([<>])= (\S+?)(?:\.0)?(?: - at |$)")
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_UNKNOWN = "Object contains unknown field"
+_NAMES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+
+
+def checked(kind: type[_Kind], value: Any, what: str) -> _Kind:
+    """Make a document of parsed JSON, which may change here; `what` begins the message.
+
+    Raises:
+        UsageError: it is none; the message names the place, what is there and what is allowed.
+    """
+    while True:
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            text = str(error)
+            steps = _steps(text)
+            # A round converts one key wherever it is: there are no more rounds than keys.
+            if not (steps and "got `float`" in text and _make_integers(value, steps)):
+                raise UsageError(f"{what}: {_message(kind, value, steps, text)}") from error
+
+
+def _steps(text: str) -> _Steps:
+    """Return the keys and indices of the path in a message, such as `$.results[1].check`."""
+    path = _PATH.search(text)
+    return [key or int(index) for key, index in _STEP.findall(path[1])] if path else []
+
+
+def _make_integers(value: Any, steps: _Steps) -> bool:
+    """Turn 1.0 into 1, as JSON Schema counts it, at `steps` and in all items of lists on the way.
+
+    Return whether there was one.
+    """
+    found = [(holder, key) for holder, key in _places(value, steps) if _is_whole(holder[key])]
+    for holder, key in found:
+        holder[key] = int(holder[key])
+    return bool(found)
+
+
+def _places(value: Any, steps: _Steps) -> Iterator[tuple[Any, Any]]:
+    """Yield what holds a value at `steps`, and its key; any index stands for all of them."""
+    first, *rest = steps
+    if isinstance(first, int):
+        keys: Any = range(len(value)) if isinstance(value, list) else ()
+    else:
+        keys = [first] if isinstance(value, dict) and first in value else ()
+    for key in keys:
+        if rest:
+            yield from _places(value[key], rest)
+        else:
+            yield value, key
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+def _message(kind: Any, value: Any, steps: _Steps, text: str) -> str:
+    if text.startswith(_UNKNOWN):
+        return _unknown(kind, value, steps)
+    if missing := _MISSING.search(text):
+        return f"{_named([*steps, missing[1]])} is missing"
+    for step in steps:
+        value = value[step]
+    return f"{_named(steps)} is {_short(value)}; allowed: {_allowed(kind, steps, text)}"
+
+
+def _unknown(kind: Any, value: Any, steps: _Steps) -> str:
+    if set(value) - set(kind.__struct_fields__):
+        steps = []  # a key may read like the end of a message
+    for step in steps:
+        value = value[step]
+    fields = _object(_at(kind, steps)).__struct_fields__
+    key = next(key for key in value if key not in fields)
+    return f"{_short(_named([*steps, key]))} is unknown; allowed: {', '.join(fields)}"
+
+
+def _allowed(kind: Any, steps: _Steps, text: str) -> str:
+    here = _at(kind, steps)
+    if get_origin(here) is Literal:
+        return ", ".join(map(str, get_args(here)))
+    if bound := _BOUND.search(text):
+        return f"{bound[2]} and {'more' if bound[1] == '>' else 'less'}"
+    if types := _TYPES.search(text):
+        return " or ".join(_NAMES.get(name, name) for name in types[1].split(" | "))
+    return "a number that a float can hold" if "out of range" in text else text
+
+
+def _at(kind: Any, steps: _Steps) -> Any:
+    """Return the type of what is at `steps` of a document."""
+    for step in steps:
+        kind = _object(kind)
+        kind = get_args(kind)[0] if isinstance(step, int) else get_type_hints(kind)[step]
+    return kind
+
+
+def _object(kind: Any) -> Any:
+    """Return `X` of `X | None`."""
+    if get_origin(kind) in (Union, UnionType):
+        return next(one for one in get_args(kind) if one is not NoneType)
+    return kind
+
+
+def _named(steps: _Steps) -> str:
+    """Write `results[1].check`."""
+    texts = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return "".join(texts).removeprefix(".") or "the record"
+
+
+def _short(value: Any) -> str:
+    """Show a value on one line, however long it is."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

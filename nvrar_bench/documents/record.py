@@ -13,8 +13,7 @@ from uuid import uuid4
 from msgspec import Meta
 from msgspec.structs import replace
 
-from nvrar_bench.documents.base import Count, JsonObject, Positive
-from nvrar_bench.documents.check import checked
+from nvrar_bench.documents.base import Count, JsonObject, Positive, checked
 from nvrar_bench.documents.result import Result
 from nvrar_bench.documents.text import parse_json
 from nvrar_bench.documents.versions import FORMAT, FORMAT_VERSION, of_another_version, upgraded

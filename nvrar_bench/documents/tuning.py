@@ -9,8 +9,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.base import Buffers, Count, JsonObject, Number, Positive
-from nvrar_bench.documents.check import checked
+from nvrar_bench.documents.base import Buffers, Count, JsonObject, Number, Positive, checked
 from nvrar_bench.documents.result import Dtype, Op
 from nvrar_bench.documents.text import encode_lines, parse_json
 from nvrar_bench.errors import UsageError

@@ -13,8 +13,7 @@ from jsonschema import Draft202012Validator
 
 from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.documents.base import Buffers, JsonObject, schema_of
-from nvrar_bench.documents.check import checked
+from nvrar_bench.documents.base import Buffers, JsonObject, checked, schema_of
 from nvrar_bench.documents.comparison import VERDICTS, ComparisonDocument, VerdictCounts
 from nvrar_bench.documents.inventory import Inventory
 from nvrar_bench.documents.record import RunRecord
