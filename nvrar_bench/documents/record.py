@@ -70,7 +70,7 @@ class ErrorEntry(JsonObject, frozen=True):
 
 
 class RunRecord(JsonObject, frozen=True):
-    """Everything a report may know about a run."""
+    """A run: what was run, how, where, and what came of it."""
 
     format: Literal["nvrar-bench.run"]
     format_version: Literal["1.3"]
