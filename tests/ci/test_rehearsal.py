@@ -20,7 +20,8 @@ from gpu_model import cost
 from gpu_run import Run
 
 from nvrar_bench.devices.cuda.timing import BATCH
-from nvrar_bench.results.schema import schema
+from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents.record import RunRecord
 
 K128, M2 = 128 << 10, 2 << 20
 SMS = 32  # of the stub: 4 blocks for each of 8 ranks
@@ -72,7 +73,8 @@ def require_sound(run: Run, folder: Path) -> None:
     """Every record is valid, whole, right and of the stub."""
     assert run.damaged == ()
     for name, record in run.records.items():
-        jsonschema.validate(json.loads((folder / f"{name}.json").read_bytes()), schema())
+        written = json.loads((folder / f"{name}.json").read_bytes())
+        jsonschema.validate(written, schema_of(RunRecord))
         assert (name, record.run.status, record.errors) == (name, "complete", ())
         assert record.environment["gpu"] == "Stub GPU"
         assert {one.check.status for one in record.results} == {"passed"}

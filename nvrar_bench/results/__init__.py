@@ -1,1 +1,0 @@
-"""Earlier names."""
