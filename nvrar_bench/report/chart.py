@@ -125,7 +125,7 @@ COLOURS = 6  # classes c0 to c5 of page.css
 
 
 @dataclass(frozen=True)
-class Point:
+class ChartPoint:
     """A result: its size in bytes, its value, the interval of that, and all of it in words.
 
     `mark` is what ran there, where a line has several.
@@ -146,15 +146,15 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """The points of one series, by size; `look` numbers its colour, marker and dashes."""
 
     label: str
     look: int
-    points: tuple[Point, ...]
+    points: tuple[ChartPoint, ...]
 
 
-def draw(lines: Sequence[Line], values: Scale, title: str, unit: str) -> Element:
+def draw(lines: Sequence[ChartLine], values: Scale, title: str, unit: str) -> Element:
     """Return the chart of `lines`, which have a point at least; `unit` is written at the axis."""
     sizes = _size_axis([point.size for line in lines for point in line.points])
     return element(
@@ -164,7 +164,7 @@ def draw(lines: Sequence[Line], values: Scale, title: str, unit: str) -> Element
     )  # fmt: skip
 
 
-def key(line: Line) -> Element:
+def key(line: ChartLine) -> Element:
     """Return a legend's entry."""
     sample = element(
         "svg", element("path", d="M0,7H32", class_="line", stroke_dasharray=_dashes(line)),
@@ -196,7 +196,7 @@ def _size_ticks(scale: Scale) -> Iterator[Element]:
     yield _text(middle, _HEIGHT - 6, "message size, bytes per rank", "middle")
 
 
-def _line(line: Line, sizes: Scale, values: Scale) -> Element:
+def _line(line: ChartLine, sizes: Scale, values: Scale) -> Element:
     corners = [(_x(sizes, p.size), _y(values, p.value)) for p in line.points]
     path = "L".join(f"{x:.1f},{y:.1f}" for x, y in corners)
     return element(
@@ -206,7 +206,7 @@ def _line(line: Line, sizes: Scale, values: Scale) -> Element:
     )  # fmt: skip
 
 
-def _point(point: Point, line: Line, sizes: Scale, values: Scale) -> Element:
+def _point(point: ChartPoint, line: ChartLine, sizes: Scale, values: Scale) -> Element:
     x, y = _x(sizes, point.size), _y(values, point.value)
     bar = []
     if point.low is not None and point.high is not None:
@@ -219,7 +219,7 @@ def _point(point: Point, line: Line, sizes: Scale, values: Scale) -> Element:
     return element("g", element("title", point.text), *bar, marker)
 
 
-def _marks(line: Line, sizes: Scale, values: Scale) -> Iterator[Element]:
+def _marks(line: ChartLine, sizes: Scale, values: Scale) -> Iterator[Element]:
     """Write what ran, from each point on where that changes."""
     before = ""
     for point in line.points:
@@ -241,13 +241,13 @@ def _y(scale: Scale, value: float) -> float:
     return _HEIGHT - _BOTTOM - scale.place(value) * (_HEIGHT - _BOTTOM - _TOP - 6)
 
 
-def _colour(line: Line) -> str:
+def _colour(line: ChartLine) -> str:
     return f"c{line.look % COLOURS}"
 
 
-def _marker(line: Line) -> str:
+def _marker(line: ChartLine) -> str:
     return _MARKERS[line.look % len(_MARKERS)]
 
 
-def _dashes(line: Line) -> str | None:
+def _dashes(line: ChartLine) -> str | None:
     return _DASHES[line.look % len(_DASHES)]

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.report.chart import Line, Point, Scale, draw, key, linear, logarithmic
+from nvrar_bench.report.chart import ChartLine, ChartPoint, Scale, draw, key, linear, logarithmic
 from nvrar_bench.report.columns import Series, all_series, groups, interval, series_of
 from nvrar_bench.report.markup import element
 from nvrar_bench.statistics.points import numbered
@@ -25,7 +25,7 @@ _Line = tuple[Series, int]  # and which of several at the same sizes, from 0
 
 
 @dataclass(frozen=True)
-class Kind:
+class Chart:
     """A chart of each group: what is drawn, and on which axis."""
 
     title: str
@@ -47,12 +47,12 @@ def _busbw_interval(result: Result) -> _Interval:
     return (moved / high, moved / low) if low and high else (None, None)
 
 
-KINDS = (
-    Kind(
+CHARTS = (
+    Chart(
         "Latency: median with its 95 % interval", "µs",
         lambda result: result.latency_us.median, _latency_interval, logarithmic, 0.0,
     ),
-    Kind(
+    Chart(
         "Bus bandwidth of the median", "GB/s",
         lambda result: result.busbw_gb_per_s, _busbw_interval, linear, -1.0,
     ),
@@ -73,37 +73,39 @@ def figures(
     title: str, results: Sequence[Result], look_of: Mapping[_Line, int]
 ) -> Iterator[Element]:
     """Yield the charts of the group `title`, with their legends; none of what cannot be drawn."""
-    for kind in KINDS:
-        lines = list(_lines(kind, results, look_of))
+    for chart in CHARTS:
+        lines = list(_lines(chart, results, look_of))
         if lines:
-            yield _figure(kind, lines, title)
+            yield _figure(chart, lines, title)
 
 
-def _figure(kind: Kind, lines: Sequence[Line], title: str) -> Element:
+def _figure(chart: Chart, lines: Sequence[ChartLine], title: str) -> Element:
     points = [point for line in lines for point in line.points]
     # The end of an interval may be 0, which no logarithmic axis has: it is drawn to the edge.
-    values = kind.scale([v for point in points for v in point.values if v > kind.least])
+    values = chart.scale([v for point in points for v in point.values if v > chart.least])
     note = element("small", " Hollow: wrong." if any(p.is_wrong for p in points) else "")
     return element(
-        "figure", element("figcaption", kind.title, note),
+        "figure", element("figcaption", chart.title, note),
         element("ul", *map(key, lines), class_="key"),
-        draw(lines, values, f"{kind.title}; {title}", kind.unit),
+        draw(lines, values, f"{chart.title}; {title}", chart.unit),
     )  # fmt: skip
 
 
-def _lines(kind: Kind, results: Sequence[Result], look_of: Mapping[_Line, int]) -> Iterator[Line]:
+def _lines(
+    chart: Chart, results: Sequence[Result], look_of: Mapping[_Line, int]
+) -> Iterator[ChartLine]:
     """Yield a line for each series, and a further one where it has the same size again."""
-    found: dict[_Line, list[Point]] = {}
+    found: dict[_Line, list[ChartPoint]] = {}
     among = list(dict.fromkeys(series for series, _ in look_of))
     for line, result in _numbered(results, among):
-        if result.size_bytes > 0 and kind.value(result) > kind.least:
+        if result.size_bytes > 0 and chart.value(result) > chart.least:
             mark = result.variant if line[0].has_marks else ""
-            found.setdefault(line, []).append(_point(kind, result, mark))
+            found.setdefault(line, []).append(_point(chart, result, mark))
     for line, points in found.items():
         series, repeat = line
         again = f" #{repeat + 1}" if repeat else ""
         by_size = tuple(sorted(points, key=lambda point: point.size))
-        yield Line(series.label + again, look_of[line], by_size)
+        yield ChartLine(series.label + again, look_of[line], by_size)
 
 
 def _numbered(results: Sequence[Result], among: Sequence[Series]) -> Iterator[tuple[_Line, Result]]:
@@ -112,9 +114,9 @@ def _numbered(results: Sequence[Result], among: Sequence[Series]) -> Iterator[tu
         yield (series_of(result, among), repeat), result
 
 
-def _point(kind: Kind, result: Result, mark: str) -> Point:
-    return Point(
-        result.size_bytes, kind.value(result), *kind.interval(result), _words(result),
+def _point(chart: Chart, result: Result, mark: str) -> ChartPoint:
+    return ChartPoint(
+        result.size_bytes, chart.value(result), *chart.interval(result), _words(result),
         result.check.status == "failed", mark,
     )  # fmt: skip
 

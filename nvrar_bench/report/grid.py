@@ -29,7 +29,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Block:
+class ColumnGroup:
     """Columns under one heading."""
 
     label: str
@@ -38,22 +38,22 @@ class Block:
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows of cells, one for each column of the blocks; `title` is what all rows share."""
+    """Rows of cells, one for each column of the groups; `title` is what all rows share."""
 
     title: str
-    blocks: tuple[Block, ...]
+    groups: tuple[ColumnGroup, ...]
     rows: tuple[tuple[str, ...], ...]
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """All columns, block by block; the first is a space away from the mark of its line."""
-        first, *others = (column for block in self.blocks for column in block.columns)
+        """All columns, group by group; the first is a space away from the mark of its line."""
+        first, *others = (column for group in self.groups for column in group.columns)
         return replace(first, gap=1), *others
 
 
-def plain_columns(titles: Sequence[str]) -> tuple[Block, ...]:
+def plain_columns(titles: Sequence[str]) -> tuple[ColumnGroup, ...]:
     """Return columns without units, under no heading."""
-    return (Block("", tuple(Column(title) for title in titles)),)
+    return (ColumnGroup("", tuple(Column(title) for title in titles)),)
 
 
 def width(grid: Grid) -> int:
@@ -69,7 +69,7 @@ def fitting(grids: Sequence[Grid], most: int) -> Grid:
 def lines(grid: Grid) -> Iterator[Text]:
     """Write a grid as lines of equal columns; those of headings begin with `#`."""
     rooms = _rooms(grid)
-    if any(block.label for block in grid.blocks):
+    if any(group.label for group in grid.groups):
         yield Text("#" + _labels(grid, rooms), _HEAD)
     yield _line("#", [column.title for column, _ in rooms], rooms, is_head=True)
     if any(column.unit for column, _ in rooms):
@@ -89,9 +89,9 @@ def _rooms(grid: Grid) -> _Rooms:
         for i, column in enumerate(columns)
     ]
     start = 0
-    for block in grid.blocks:
-        end = start + len(block.columns)
-        widths[start] += max(0, len(block.label) - _span(columns, widths, start, end))
+    for group in grid.groups:
+        end = start + len(group.columns)
+        widths[start] += max(0, len(group.label) - _span(columns, widths, start, end))
         start = end
     return list(zip(columns, widths, strict=True))
 
@@ -103,9 +103,9 @@ def _span(columns: Sequence[Column], widths: Sequence[int], start: int, end: int
 def _labels(grid: Grid, rooms: _Rooms) -> str:
     columns, widths = [column for column, _ in rooms], [room for _, room in rooms]
     text, start = "", 0
-    for block in grid.blocks:
-        end = start + len(block.columns)
-        label = block.label.center(_span(columns, widths, start, end))
+    for group in grid.groups:
+        end = start + len(group.columns)
+        label = group.label.center(_span(columns, widths, start, end))
         text += " " * columns[start].gap + label
         start = end
     return text.rstrip()
@@ -186,12 +186,12 @@ def _printable(grid: Grid, encoding: str) -> Grid:
             one, title=printable(one.title, encoding), unit=printable(one.unit, encoding)
         )
 
-    blocks = tuple(
-        Block(printable(block.label, encoding), tuple(map(column, block.columns)))
-        for block in grid.blocks
+    groups = tuple(
+        ColumnGroup(printable(group.label, encoding), tuple(map(column, group.columns)))
+        for group in grid.groups
     )
     rows = tuple(tuple(printable(cell, encoding) for cell in row) for row in grid.rows)
-    return Grid(printable(grid.title, encoding), blocks, rows)
+    return Grid(printable(grid.title, encoding), groups, rows)
 
 
 def _write(console: Console, texts: Sequence[Text] | Iterator[Text]) -> None:

@@ -18,7 +18,7 @@ from nvrar_bench.report.columns import all_series, groups
 from nvrar_bench.report.grid import NOTHING, WRONG, Column, Grid
 from nvrar_bench.report.markup import document, element
 from nvrar_bench.report.notes import NOTE, notes
-from nvrar_bench.report.remarks import KINDS
+from nvrar_bench.report.remarks import REMARKS
 from nvrar_bench.report.summary import checked
 from nvrar_bench.report.table import Table, heading
 
@@ -76,9 +76,9 @@ def _groups(record: RunRecord) -> Iterator[Element]:
 def _table(stacked: Grid) -> Element:
     """Make a table in which the rows of one size and count stand together."""
     heads = [
-        (" ".join(filter(None, (block.label, column.title, column.unit))), column)
-        for block in stacked.blocks
-        for column in block.columns
+        (" ".join(filter(None, (group.label, column.title, column.unit))), column)
+        for group in stacked.groups
+        for column in group.columns
     ]
     titles = (_cell("th", column, head, scope="col") for head, column in heads)
     bodies = (
@@ -107,10 +107,10 @@ def _checks(record: RunRecord) -> Iterator[Element]:
 
 
 def _alarms(record: RunRecord) -> Iterator[Element]:
-    for kind in KINDS:
-        texts = list(kind.of(record))
-        if texts and kind.title in _ALARMING:
-            yield _section(kind.title, texts, "alarm")
+    for remark in REMARKS:
+        texts = list(remark.of(record))
+        if texts and remark.title in _ALARMING:
+            yield _section(remark.title, texts, "alarm")
 
 
 def _notes(record: RunRecord) -> Iterator[Element]:
@@ -118,7 +118,8 @@ def _notes(record: RunRecord) -> Iterator[Element]:
     most = [text.removeprefix(NOTE) for text in notes(record) if text.startswith(_NOTES)]
     if most:
         yield _section("Notes", most)
-    folded = [(kind.title, list(kind.of(record))) for kind in KINDS if kind.title not in _ALARMING]
+    others = (remark for remark in REMARKS if remark.title not in _ALARMING)
+    folded = [(remark.title, list(remark.of(record))) for remark in others]
     parts = [_section(title, texts) for title, texts in folded if texts]
     if parts:
         yield element("details", element("summary", "All remarks"), *parts)

@@ -17,7 +17,7 @@ from nvrar_bench.units import MICROSECOND, format_latency, format_size
 
 
 @dataclass(frozen=True)
-class Kind:
+class Remark:
     """A kind of remark.
 
     Attributes:
@@ -34,15 +34,15 @@ class Kind:
     in_results: bool
 
 
-def lines(record: RunRecord, kinds: Sequence[Kind] | None = None) -> Iterator[str]:
+def lines(record: RunRecord, remarks: Sequence[Remark] | None = None) -> Iterator[str]:
     """Say all that there is, or of some `kinds`; the worst comes last, where it is read."""
-    for kind in KINDS if kinds is None else kinds:
-        yield from (kind.mark + text for text in kind.of(record))
+    for remark in REMARKS if remarks is None else remarks:
+        yield from (remark.mark + text for text in remark.of(record))
 
 
 def beside_results(record: RunRecord) -> Iterator[str]:
     """Say what no result of the record knows."""
-    yield from lines(record, [kind for kind in KINDS if not kind.in_results])
+    yield from lines(record, [remark for remark in REMARKS if not remark.in_results])
 
 
 def empty(record: RunRecord) -> Iterator[str]:
@@ -148,13 +148,13 @@ def alone(record: RunRecord) -> Iterator[str]:
         yield "one rank: nothing is reduced; type: nvrar-bench sweep --ranks auto"
 
 
-KINDS = (
-    Kind("", "", empty, in_results=False),
-    Kind("", "Samples", _samples, in_results=True),
-    Kind("skipped: ", "Skipped", skipped, in_results=False),
-    Kind("warning: ", "Warnings", _warnings, in_results=True),
-    Kind("wrong: ", "Wrong results", wrong_results, in_results=True),
-    Kind("error: ", "Errors", errors, in_results=False),
-    Kind("", "", endings, in_results=False),
-    Kind("", "", alone, in_results=False),
+REMARKS = (
+    Remark("", "", empty, in_results=False),
+    Remark("", "Samples", _samples, in_results=True),
+    Remark("skipped: ", "Skipped", skipped, in_results=False),
+    Remark("warning: ", "Warnings", _warnings, in_results=True),
+    Remark("wrong: ", "Wrong results", wrong_results, in_results=True),
+    Remark("error: ", "Errors", errors, in_results=False),
+    Remark("", "", endings, in_results=False),
+    Remark("", "", alone, in_results=False),
 )

@@ -15,7 +15,7 @@ from nvrar_bench.documents.record import RunRecord, Topology
 from nvrar_bench.documents.result import Result
 from nvrar_bench.report import columns, notes
 from nvrar_bench.report.columns import SUBJECT, Field, Series, all_series, groups, series_of
-from nvrar_bench.report.grid import NOTHING, WIDE, Block, Column, Grid, screen_width, show
+from nvrar_bench.report.grid import NOTHING, WIDE, Column, ColumnGroup, Grid, screen_width, show
 from nvrar_bench.report.remarks import lines
 from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import format_size
@@ -112,20 +112,20 @@ class Table:
     ) -> Grid:
         """Put backends beside each other, one #wrong for all."""
         points = (_SIZE, _COUNT) if has_count else (_SIZE,)
-        measured = [Block(one.label, _titles(_fields(one, fields))) for one in self.series]
+        measured = [ColumnGroup(one.label, _titles(_fields(one, fields))) for one in self.series]
         rows = (
             (*_point(row)[: len(points)], *self._cells(row, fields, wide)) for row in self.rows()
         )
-        last = Block("", (columns.WRONG_COLUMN,))
-        blocks = (Block("", points), *measured, *self._speed_up_blocks(wide), last)
+        last = ColumnGroup("", (columns.WRONG_COLUMN,))
+        blocks = (ColumnGroup("", points), *measured, *self._speed_up_blocks(wide), last)
         return Grid(self.title, blocks, tuple(rows))
 
-    def _speed_up_blocks(self, wide: bool) -> Iterator[Block]:
+    def _speed_up_blocks(self, wide: bool) -> Iterator[ColumnGroup]:
         for one in self.compared:
             versus = self.reference.backend if self.reference else ""
             label = "speed-up" if len(self.compared) == 1 else one.variants[0]
             label = f"{label} vs {versus}" if wide else label
-            yield Block(label, columns.speed_up_columns(versus, wide))
+            yield ColumnGroup(label, columns.speed_up_columns(versus, wide))
 
     def _cells(
         self, row: dict[Series, Result], fields: Sequence[Field], wide: bool
@@ -148,9 +148,9 @@ class Table:
             for _ in self.compared[:1] if self.reference
         ]  # fmt: skip
         blocks = (
-            Block("", (_SIZE, _COUNT, Column("backend", is_left=True), *_titles(fields))),
-            *(Block("speed-up", titles) for titles in speed_ups),
-            Block("", (columns.WRONG_COLUMN,)),
+            ColumnGroup("", (_SIZE, _COUNT, Column("backend", is_left=True), *_titles(fields))),
+            *(ColumnGroup("speed-up", titles) for titles in speed_ups),
+            ColumnGroup("", (columns.WRONG_COLUMN,)),
         )
         lines = (line for row in self.rows() for line in self._lines(row, fields, wide))
         return Grid(self.title, blocks, tuple(lines))

@@ -10,7 +10,7 @@ from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.documents.tuning import Choice, TunedMedian, TuningDocument
 from nvrar_bench.report.columns import SURE, TIME, how_sure, speed_up_cells
-from nvrar_bench.report.grid import NOTHING, Block, Column, Grid, screen_width, show
+from nvrar_bench.report.grid import NOTHING, Column, ColumnGroup, Grid, screen_width, show
 from nvrar_bench.report.remarks import endings, errors
 from nvrar_bench.report.table import ranks
 from nvrar_bench.statistics import doubts, ruler
@@ -52,10 +52,10 @@ def _grid(key: tuple[str, str, str], choices: tuple[Choice, ...]) -> Grid:
     points = ("size", "launch", "of", "tried", "level")
     figure = (TIME.column, SURE.column)
     blocks = (
-        Block("", tuple(Column(title) for title in points)),
-        Block(_CHOICE, figure),
-        Block("auto", figure),
-        Block("speed-up", (Column(""), Column("", "±95%", gap=1, is_left=True))),
+        ColumnGroup("", tuple(Column(title) for title in points)),
+        ColumnGroup(_CHOICE, figure),
+        ColumnGroup("auto", figure),
+        ColumnGroup("speed-up", (Column(""), Column("", "±95%", gap=1, is_left=True))),
     )
     rows = (_cells(one) for one in choices if (one.dtype, one.op, one.buffers) == key)
     return Grid(f"{dtype} {op}, {buffers} buffers", blocks, tuple(rows))

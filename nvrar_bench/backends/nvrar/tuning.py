@@ -37,7 +37,7 @@ class Maker:
 
 
 @dataclass(frozen=True)
-class Row:
+class TunedLaunch:
     """The launch at one size."""
 
     dtype: str
@@ -56,7 +56,7 @@ class TuningTable:
     sha256: str
     made_for: MadeFor
     maker: Maker
-    rows: tuple[Row, ...]
+    rows: tuple[TunedLaunch, ...]
 
     def require_made_for(self, here: MadeFor) -> None:
         """Refuse another topology, device or fabric.
@@ -71,7 +71,7 @@ class TuningTable:
                 "that `nvrar-bench tune` makes here"
             )
 
-    def row(self, case: Case) -> Row | None:
+    def row(self, case: Case) -> TunedLaunch | None:
         """Return what to launch `case` with: the tuned size that is nearest in log scale.
 
         None where no tuned size lies within a factor of REACH, or none is of these buffers and of
@@ -81,7 +81,7 @@ class TuningTable:
         nearest = min(rows, key=lambda row: (_apart(row, case), row.size_bytes), default=None)
         return nearest if nearest and _apart(nearest, case) <= REACH else None
 
-    def _alike(self, case: Case) -> list[Row]:
+    def _alike(self, case: Case) -> list[TunedLaunch]:
         """Of those that move elements of this width: of this dtype and op, if there are any."""
         width = DTYPES[case.dtype].itemsize
         rows = [
@@ -94,11 +94,11 @@ class TuningTable:
         return [row for row in kin if (row.dtype, row.op) == (kin[0].dtype, kin[0].op)]
 
 
-def _kinship(row: Row, case: Case) -> tuple[bool, bool]:
+def _kinship(row: TunedLaunch, case: Case) -> tuple[bool, bool]:
     return row.dtype == case.dtype, row.op == case.op
 
 
-def _apart(row: Row, case: Case) -> float:
+def _apart(row: TunedLaunch, case: Case) -> float:
     """How many times the one is larger than the other."""
     sizes = row.size_bytes, case.size_bytes
     return max(sizes) / max(1, min(sizes))
@@ -139,9 +139,9 @@ def read_table(path: Path, source: str) -> TuningTable:
     return TuningTable(source, str(path), digest, document.made_for, maker, rows)
 
 
-def _row(choice: Choice) -> Row:
+def _row(choice: Choice) -> TunedLaunch:
     shape = Shape(choice.protocol, choice.blocks, choice.threads, choice.chunk_bytes, choice.radix)
-    return Row(choice.dtype, choice.op, choice.buffers, choice.size_bytes, shape)
+    return TunedLaunch(choice.dtype, choice.op, choice.buffers, choice.size_bytes, shape)
 
 
 DEFAULT_RADIX = 2  # recursive doubling, as published

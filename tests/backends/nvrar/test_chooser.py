@@ -8,7 +8,7 @@ import pytest
 
 from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR, Chooser, require_table_within
 from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Row, Tuning, TuningTable
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, TunedLaunch, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import UsageError
@@ -21,12 +21,12 @@ MAKER = Maker("NVIDIA H100", "abc")
 TUNED = Shape("signal", 8, 128, 4096, 4)
 
 
-def a_table(*rows: Row) -> TuningTable:
+def a_table(*rows: TunedLaunch) -> TuningTable:
     return TuningTable("--tuning t.json", "t.json", "0" * 64, HERE, MAKER, rows)
 
 
-def a_row(size: int, dtype="float32", op="sum", buffers="symmetric", shape=TUNED) -> Row:
-    return Row(dtype, op, buffers, size, shape)
+def a_row(size: int, dtype="float32", op="sum", buffers="symmetric", shape=TUNED) -> TunedLaunch:
+    return TunedLaunch(dtype, op, buffers, size, shape)
 
 
 def a_case(nbytes: int, **choices: str):
