@@ -182,3 +182,26 @@ def test_schema_is_a_schema():
         [sys.executable, "-m", "nvrar_bench", "schema"], capture_output=True, text=True
     )
     jsonschema.Draft202012Validator.check_schema(json.loads(done.stdout))
+
+
+BEFORE_MPI = """
+import sys
+from nvrar_bench.__main__ import main
+from nvrar_bench import launch
+from nvrar_bench.launch import initialize
+
+def load_mpi():
+    sys.exit(17 if "mpi4py.MPI" in sys.modules else 0)
+
+launch.supervise = lambda: None
+initialize.load_mpi = load_mpi
+main()
+"""
+
+
+@pytest.mark.parametrize("command", [("sweep",), ("check",), ("tune", "--output", "t.json")])
+def test_settings_are_made_before_mpi_is_loaded(command: tuple[str, ...], tmp_path: Path):
+    """An import of mpi4py.MPI before `load_mpi` would start MPI, and without a deadline."""
+    words = [sys.executable, "-c", BEFORE_MPI, *command]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

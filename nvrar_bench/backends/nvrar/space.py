@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from nvrar_bench.backends.nvrar.chooser import Chooser
 from nvrar_bench.backends.nvrar.layout import plan_steps
 from nvrar_bench.backends.nvrar.limits import (
     BYTES_PER_THREAD,
@@ -28,6 +28,9 @@ from nvrar_bench.backends.nvrar.limits import (
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, DEFAULT_RADIX
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.plan import Case
+
+if TYPE_CHECKING:  # a supervisor reads settings, and may load no MPI
+    from nvrar_bench.backends.nvrar.chooser import Chooser
 
 PROTOCOLS = ("signal", "packet")
 MOST_CHUNKS = 16
