@@ -23,6 +23,11 @@ Part = Annotated[float, Meta(ge=0, le=1)]
 Buffers = Literal["symmetric", "private"]
 
 
+def says(description: str) -> Meta:
+    """Describe a field in the JSON Schema."""
+    return Meta(description=description)
+
+
 class JsonObject(Struct, frozen=True, forbid_unknown_fields=True):
     """An object of a document: it has all of its keys, in this order, and no others."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
 
-from nvrar_bench.documents.base import Count, JsonObject, Number, Part, Positive
+from nvrar_bench.documents.base import Count, JsonObject, Number, Part, Positive, says
 from nvrar_bench.documents.text import to_text
 from nvrar_bench.units import format_size
 
@@ -20,29 +20,29 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 class RunFacts(JsonObject, frozen=True):
     """Which run it is."""
 
-    file: Annotated[str, Meta(description="as given")]
-    id: Annotated[str, Meta(description="of the run")]
-    started_at: Annotated[str, Meta(description="ISO 8601, UTC")]
+    file: Annotated[str, says("as given")]
+    id: Annotated[str, says("of the run")]
+    started_at: Annotated[str, says("ISO 8601, UTC")]
     status: str
-    version: Annotated[str, Meta(description="of nvrar-bench, that measured")]
-    launches: Annotated[Count, Meta(description="of mpirun, at most, of a point")]
+    version: Annotated[str, says("of nvrar-bench, that measured")]
+    launches: Annotated[Count, says("of mpirun, at most, of a point")]
 
 
 class RunMedian(JsonObject, frozen=True):
     """One run's figure at a point."""
 
     median_us: Annotated[
-        Number | None, Meta(description="median of the launches' medians; null without samples")
+        Number | None, says("median of the launches' medians; null without samples")
     ]
-    low_us: Annotated[Number | None, Meta(description="of its 95 % interval; null without one")]
-    high_us: Annotated[Number | None, Meta(description="of its 95 % interval; null without one")]
-    samples: Annotated[Count, Meta(description="that count: without late ones")]
-    launches: Annotated[Count, Meta(description="that are compared")]
+    low_us: Annotated[Number | None, says("of its 95 % interval; null without one")]
+    high_us: Annotated[Number | None, says("of its 95 % interval; null without one")]
+    samples: Annotated[Count, says("that count: without late ones")]
+    launches: Annotated[Count, says("that are compared")]
     left_out: Annotated[
         Count,
-        Meta(
-            description="samples in time that found the machine in another state; 0 unless one "
-            "state was asked for"
+        says(
+            "samples in time that found the machine in another state; 0 unless one state was "
+            "asked for"
         ),
     ]
 
@@ -57,9 +57,9 @@ class PointKey(JsonObject, frozen=True):
     dtype: str
     op: str
     placement: str
-    size_bytes: Annotated[Count, Meta(description="per rank")]
-    count: Annotated[Count, Meta(description="elements per rank")]
-    repeat: Annotated[Count, Meta(description="how often the run has had the same point before")]
+    size_bytes: Annotated[Count, says("per rank")]
+    count: Annotated[Count, says("elements per rank")]
+    repeat: Annotated[Count, says("how often the run has had the same point before")]
 
     @property
     def series(self) -> str:
@@ -89,17 +89,16 @@ class ComparedPoint(PointKey, frozen=True):
     base: RunMedian
     new: RunMedian
     ratio: Annotated[
-        Number | None,
-        Meta(description="new / base; null where a result is wrong or has no interval"),
+        Number | None, says("new / base; null where a result is wrong or has no interval")
     ]
-    low: Annotated[Number | None, Meta(description="of the ratio's 95 % interval")]
-    high: Annotated[Number | None, Meta(description="of the ratio's 95 % interval")]
+    low: Annotated[Number | None, says("of the ratio's 95 % interval")]
+    high: Annotated[Number | None, says("of the ratio's 95 % interval")]
     verdict: Verdict
     launches_needed: Annotated[
         Annotated[int, Meta(ge=2)] | None,
-        Meta(
-            description="of each run, to decide what is undecided; null where it is decided, or "
-            "launches cannot decide it"
+        says(
+            "of each run, to decide what is undecided; null where it is decided, or launches "
+            "cannot decide it"
         ),
     ]
 
@@ -151,11 +150,9 @@ class Comparison(JsonObject, frozen=True):
     """One run against the base."""
 
     new: RunFacts
-    points: Annotated[tuple[ComparedPoint, ...], Meta(description="that both runs have")]
+    points: Annotated[tuple[ComparedPoint, ...], says("that both runs have")]
     missing: tuple[MissingPoint, ...]
-    differences: Annotated[
-        tuple[Difference, ...], Meta(description="facts that may differ, and do")
-    ]
+    differences: Annotated[tuple[Difference, ...], says("facts that may differ, and do")]
     notes: tuple[str, ...]
     summary: VerdictCounts
 
@@ -165,17 +162,15 @@ class ComparisonDocument(JsonObject, frozen=True):
 
     format: Literal["nvrar-bench.comparison"]
     format_version: Literal["1.1"]
-    version: Annotated[str, Meta(description="of nvrar-bench, that compared")]
-    threshold: Annotated[Part, Meta(description="0.05 is 5 %")]
-    launch_spread: Annotated[
-        Part, Meta(description="intervals are so much wider where a run has one launch")
-    ]
-    one_state: Annotated[bool, Meta(description="of samples that found the machine in one state")]
-    confidence: Annotated[Part, Meta(description="of all intervals")]
-    replicates: Annotated[Positive, Meta(description="of the bootstrap")]
-    seed: Annotated[Count, Meta(description="of the bootstrap")]
+    version: Annotated[str, says("of nvrar-bench, that compared")]
+    threshold: Annotated[Part, says("0.05 is 5 %")]
+    launch_spread: Annotated[Part, says("intervals are so much wider where a run has one launch")]
+    one_state: Annotated[bool, says("of samples that found the machine in one state")]
+    confidence: Annotated[Part, says("of all intervals")]
+    replicates: Annotated[Positive, says("of the bootstrap")]
+    seed: Annotated[Count, says("of the bootstrap")]
     base: RunFacts
-    comparisons: Annotated[tuple[Comparison, ...], Meta(description="one per new run, in order")]
+    comparisons: Annotated[tuple[Comparison, ...], says("one per new run, in order")]
 
 
 def encode(document: ComparisonDocument) -> str:

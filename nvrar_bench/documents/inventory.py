@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta
-
-from nvrar_bench.documents.base import Count, JsonObject
+from nvrar_bench.documents.base import Count, JsonObject, says
 from nvrar_bench.documents.text import to_text
 
 FORMAT: Final = "nvrar-bench.env"
@@ -19,17 +17,16 @@ RowStatus = Literal["here", "missing", "wrong"]
 class Row(JsonObject, frozen=True):
     """One thing that a run may need."""
 
-    group: Annotated[str, Meta(description="what it belongs to, such as MPI")]
-    name: Annotated[str, Meta(description="what it is, such as mpirun on PATH")]
-    status: Annotated[RowStatus, Meta(description="wrong: it is there, and cannot be used")]
+    group: Annotated[str, says("what it belongs to, such as MPI")]
+    name: Annotated[str, says("what it is, such as mpirun on PATH")]
+    status: Annotated[RowStatus, says("wrong: it is there, and cannot be used")]
     version: str | None
-    path: Annotated[str | None, Meta(description="where it was found")]
-    detail: Annotated[str | None, Meta(description="what else is to be known of it")]
-    problem: Annotated[str | None, Meta(description="what is missing or wrong; null if it is here")]
-    fix: Annotated[str | None, Meta(description="what to do about that, such as a command to type")]
+    path: Annotated[str | None, says("where it was found")]
+    detail: Annotated[str | None, says("what else is to be known of it")]
+    problem: Annotated[str | None, says("what is missing or wrong; null if it is here")]
+    fix: Annotated[str | None, says("what to do about that, such as a command to type")]
     needed_for: Annotated[
-        tuple[str, ...],
-        Meta(description="devices (cpu, cuda), backends on one (nvrar on cuda), options"),
+        tuple[str, ...], says("devices (cpu, cuda), backends on one (nvrar on cuda), options")
     ]
 
     @property
@@ -42,9 +39,9 @@ class Ability(JsonObject, frozen=True):
     """Whether this machine can run a device, or a backend on it."""
 
     device: str
-    backend: Annotated[str | None, Meta(description="null: of the device itself")]
-    reason: Annotated[str | None, Meta(description="why it cannot; null if it can")]
-    fix: Annotated[str | None, Meta(description="what to do about that")]
+    backend: Annotated[str | None, says("null: of the device itself")]
+    reason: Annotated[str | None, says("why it cannot; null if it can")]
+    fix: Annotated[str | None, says("what to do about that")]
     can_run: bool
 
     @classmethod
@@ -73,15 +70,13 @@ class Inventory(JsonObject, frozen=True):
 
     format: Literal["nvrar-bench.env"]
     format_version: Literal["1.0"]
-    version: Annotated[str, Meta(description="of nvrar-bench")]
+    version: Annotated[str, says("of nvrar-bench")]
     host: str
-    taken_at: Annotated[str, Meta(description="ISO 8601, UTC")]
+    taken_at: Annotated[str, says("ISO 8601, UTC")]
     rows: tuple[Row, ...]
-    settings: Annotated[
-        dict[str, Any], Meta(description="allow-listed environment variables, text by name")
-    ]
-    abilities: Annotated[tuple[Ability, ...], Meta(description="what this machine can run")]
-    summary: Annotated[StatusCounts, Meta(description="rows of each status")]
+    settings: Annotated[dict[str, Any], says("allow-listed environment variables, text by name")]
+    abilities: Annotated[tuple[Ability, ...], says("what this machine can run")]
+    summary: Annotated[StatusCounts, says("rows of each status")]
 
     @classmethod
     def of(

@@ -10,10 +10,9 @@ from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from msgspec import Meta
 from msgspec.structs import replace
 
-from nvrar_bench.documents.base import Count, JsonObject, Positive, checked
+from nvrar_bench.documents.base import Count, JsonObject, Positive, checked, says
 from nvrar_bench.documents.result import Result
 from nvrar_bench.documents.text import parse_json
 from nvrar_bench.documents.versions import FORMAT, FORMAT_VERSION, of_another_version, upgraded
@@ -25,14 +24,12 @@ Status = Literal["complete", "failed", "interrupted"]
 class Run(JsonObject, frozen=True):
     """When and how the run was started, and how it ended."""
 
-    id: Annotated[str, Meta(description="unique to this run")]
-    started_at: Annotated[str, Meta(description="ISO 8601, UTC")]
-    finished_at: Annotated[
-        str | None, Meta(description="ISO 8601, UTC; null while the run goes on")
-    ]
-    status: Annotated[Status, Meta(description="interrupted also while the run goes on")]
-    command: Annotated[tuple[str, ...], Meta(description="the arguments, as given")]
-    version: Annotated[str, Meta(description="of nvrar-bench")]
+    id: Annotated[str, says("unique to this run")]
+    started_at: Annotated[str, says("ISO 8601, UTC")]
+    finished_at: Annotated[str | None, says("ISO 8601, UTC; null while the run goes on")]
+    status: Annotated[Status, says("interrupted also while the run goes on")]
+    command: Annotated[tuple[str, ...], says("the arguments, as given")]
+    version: Annotated[str, says("of nvrar-bench")]
 
 
 class RankPlace(JsonObject, frozen=True):
@@ -40,8 +37,8 @@ class RankPlace(JsonObject, frozen=True):
 
     rank: Count
     host: str
-    node: Annotated[Count, Meta(description="index of the node, virtual or real")]
-    local_rank: Annotated[Count, Meta(description="index of the rank in its node")]
+    node: Annotated[Count, says("index of the node, virtual or real")]
+    local_rank: Annotated[Count, says("index of the rank in its node")]
     device: str | None
 
 
@@ -51,7 +48,7 @@ class Topology(JsonObject, frozen=True):
     ranks: Positive
     nodes: Positive
     ranks_per_node: Positive
-    virtual_nodes: Annotated[bool, Meta(description="the nodes share one machine")]
+    virtual_nodes: Annotated[bool, says("the nodes share one machine")]
     placement: tuple[RankPlace, ...]
 
 
@@ -65,7 +62,7 @@ class Skipped(JsonObject, frozen=True):
 class ErrorEntry(JsonObject, frozen=True):
     """An error that ended the run, or a case of it."""
 
-    type: Annotated[str, Meta(description="name of the error class")]
+    type: Annotated[str, says("name of the error class")]
     message: str
 
 
@@ -75,11 +72,9 @@ class RunRecord(JsonObject, frozen=True):
     format: Literal["nvrar-bench.run"]
     format_version: Literal["1.3"]
     run: Run
-    settings: Annotated[dict[str, Any], Meta(description="every option as resolved")]
+    settings: Annotated[dict[str, Any], says("every option as resolved")]
     topology: Topology
-    environment: Annotated[
-        dict[str, Any], Meta(description="allow-listed facts, never the whole environment")
-    ]
+    environment: Annotated[dict[str, Any], says("allow-listed facts, never the whole environment")]
     results: tuple[Result, ...]
     skipped: tuple[Skipped, ...]
     errors: tuple[ErrorEntry, ...]

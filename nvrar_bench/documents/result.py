@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from msgspec import Meta
-
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.documents.base import Buffers, Count, JsonObject, Number, Positive
+from nvrar_bench.documents.base import Buffers, Count, JsonObject, Number, Positive, says
 
 CheckStatus = Literal["passed", "failed", "skipped"]
 if TYPE_CHECKING:
@@ -25,13 +23,13 @@ class Latency(JsonObject, frozen=True):
     """Statistics of the samples of one result, in microseconds."""
 
     median: Number
-    ci95_low: Annotated[Number | None, Meta(description="null below 6 effective samples")]
-    ci95_high: Annotated[Number | None, Meta(description="null below 6 effective samples")]
+    ci95_low: Annotated[Number | None, says("null below 6 effective samples")]
+    ci95_high: Annotated[Number | None, says("null below 6 effective samples")]
     mean: Number
     min: Number
     max: Number
-    p95: Annotated[Number | None, Meta(description="null below n = 100")]
-    p99: Annotated[Number | None, Meta(description="null below n = 100")]
+    p95: Annotated[Number | None, says("null below n = 100")]
+    p99: Annotated[Number | None, says("null below n = 100")]
 
 
 class Independence(JsonObject, frozen=True):
@@ -40,39 +38,31 @@ class Independence(JsonObject, frozen=True):
     Null where there are too few samples.
     """
 
-    effective_samples: Annotated[
-        Number, Meta(description="number of independent samples that these are worth")
-    ]
-    lag1: Annotated[
-        float | None, Meta(description="autocorrelation at lag 1 of the side of the median")
-    ]
+    effective_samples: Annotated[Number, says("number of independent samples that these are worth")]
+    lag1: Annotated[float | None, says("autocorrelation at lag 1 of the side of the median")]
     drift: Annotated[
-        float | None,
-        Meta(description="of the first samples above the rest, as a part of the median"),
+        float | None, says("of the first samples above the rest, as a part of the median")
     ]
 
 
 class Launches(JsonObject, frozen=True):
     """Variation within launches of mpirun, and between them."""
 
-    count: Annotated[Positive, Meta(description="of mpirun")]
-    medians_us: Annotated[tuple[Number, ...], Meta(description="of each launch")]
+    count: Annotated[Positive, says("of mpirun")]
+    medians_us: Annotated[tuple[Number, ...], says("of each launch")]
     within_us: Annotated[
-        Number | None, Meta(description="standard error of a launch's median, from its samples")
+        Number | None, says("standard error of a launch's median, from its samples")
     ]
     between_us: Annotated[
-        Number | None,
-        Meta(description="standard deviation of launches beyond that; null for 1"),
+        Number | None, says("standard deviation of launches beyond that; null for 1")
     ]
 
 
 class Precision(JsonObject, frozen=True):
     """Half-width of the median's 95 % interval as a part of the median."""
 
-    target: Annotated[
-        Number | None, Meta(description="asked for; null where a number of samples was")
-    ]
-    reached: Annotated[Number | None, Meta(description="null without an interval")]
+    target: Annotated[Number | None, says("asked for; null where a number of samples was")]
+    reached: Annotated[Number | None, says("null without an interval")]
 
 
 class Arrival(JsonObject, frozen=True):
@@ -88,13 +78,11 @@ class Stretch(JsonObject, frozen=True):
     """Consecutive samples between two readings of the yardstick, and the reading."""
 
     samples: Count
-    flag_us: Annotated[Number | None, Meta(description="that a flag took to the last rank")]
+    flag_us: Annotated[Number | None, says("that a flag took to the last rank")]
     copy_us: Annotated[
-        Number | None, Meta(description="that ranks took to copy 64 KiB that a peer had written")
+        Number | None, says("that ranks took to copy 64 KiB that a peer had written")
     ]
-    work_us: Annotated[
-        Number | None, Meta(description="that ranks took for fixed arithmetic, all at once")
-    ]
+    work_us: Annotated[Number | None, says("that ranks took for fixed arithmetic, all at once")]
 
 
 class State(JsonObject, frozen=True):
@@ -103,20 +91,18 @@ class State(JsonObject, frozen=True):
     flag_us: Number | None
     copy_us: Number | None
     work_us: Number | None
-    left_out: Annotated[
-        Count, Meta(description="samples in time of other states: not in the median")
-    ]
+    left_out: Annotated[Count, says("samples in time of other states: not in the median")]
 
 
 class LaunchShape(JsonObject, frozen=True):
     """How NVRAR was launched on each rank."""
 
-    blocks: Annotated[Positive, Meta(description="of each rank")]
-    threads: Annotated[Positive, Meta(description="of each block")]
-    chunk_bytes: Annotated[Positive, Meta(description="of a slice, that a block handles at a time")]
-    radix: Annotated[Positive, Meta(description="nodes that exchange directly in one step")]
+    blocks: Annotated[Positive, says("of each rank")]
+    threads: Annotated[Positive, says("of each block")]
+    chunk_bytes: Annotated[Positive, says("of a slice, that a block handles at a time")]
+    radix: Annotated[Positive, says("nodes that exchange directly in one step")]
     tuned_at: Annotated[
-        Count | None, Meta(description="size in the tuning table that this follows; null: none")
+        Count | None, says("size in the tuning table that this follows; null: none")
     ]
 
 
@@ -133,15 +119,15 @@ class Check(JsonObject, frozen=True):
     """What the verifier found in the buffers that were timed."""
 
     status: CheckStatus
-    mode: Annotated[Literal["exact", "rounding", "wrap", None], Meta(description="null: skipped")]
-    elements: Annotated[Count, Meta(description="compared, over all ranks")]
-    wrong: Annotated[Count, Meta(description="of those")]
+    mode: Annotated[Literal["exact", "rounding", "wrap", None], says("null: skipped")]
+    elements: Annotated[Count, says("compared, over all ranks")]
+    wrong: Annotated[Count, says("of those")]
     first_wrong: FirstWrong | None
     timed: Annotated[
         bool,
-        Meta(
-            description="timed calls are among those whose output was compared; false in place, "
-            "where the calls of a batch work on what those before have left"
+        says(
+            "timed calls are among those whose output was compared; false in place, where the "
+            "calls of a batch work on what those before have left"
         ),
     ]
 
@@ -150,55 +136,44 @@ class Result(JsonObject, frozen=True):
     """One backend at one case."""
 
     backend: str
-    variant: Annotated[
-        str, Meta(description="of the backend, such as its protocol; empty when it has none")
-    ]
+    variant: Annotated[str, says("of the backend, such as its protocol; empty when it has none")]
     device: str
     buffers: Buffers
     dtype: Dtype
     op: Op
     placement: Literal["in_place", "out_of_place"]
-    size_bytes: Annotated[Count, Meta(description="per rank")]
-    count: Annotated[Count, Meta(description="elements per rank")]
-    latency_us: Annotated[
-        Latency, Meta(description="microseconds; a sample is the maximum over ranks")
-    ]
-    samples: Annotated[Count, Meta(description="how many")]
+    size_bytes: Annotated[Count, says("per rank")]
+    count: Annotated[Count, says("elements per rank")]
+    latency_us: Annotated[Latency, says("microseconds; a sample is the maximum over ranks")]
+    samples: Annotated[Count, says("how many")]
     samples_us: Annotated[
-        tuple[Number, ...],
-        Meta(description="microseconds, in the order in which they were taken"),
+        tuple[Number, ...], says("microseconds, in the order in which they were taken")
     ]
     launch_samples: Annotated[
-        tuple[Count, ...], Meta(description="how many of them each launch took, in order")
+        tuple[Count, ...], says("how many of them each launch took, in order")
     ]
     late: Annotated[
-        tuple[Count, ...],
-        Meta(description="indices of samples that a rank began late: not in the figures"),
+        tuple[Count, ...], says("indices of samples that a rank began late: not in the figures")
     ]
-    warmup: Annotated[Count, Meta(description="calls before the first sample")]
+    warmup: Annotated[Count, says("calls before the first sample")]
     stop_reason: Annotated[
         str,
-        Meta(
-            description="iterations, precision, max_samples, max_time, unfinished; of tune: alike, "
-            "slower, winner"
+        says(
+            "iterations, precision, max_samples, max_time, unfinished; of tune: alike, slower, "
+            "winner"
         ),
     ]
-    precision: Annotated[Precision, Meta(description="of the median")]
+    precision: Annotated[Precision, says("of the median")]
     independence: Independence
     launches: Launches
-    arrivals: Annotated[tuple[Arrival, ...], Meta(description="per launch and rank")]
-    algbw_gb_per_s: Annotated[Number, Meta(description="size / median, 1e9 bytes per second")]
-    busbw_gb_per_s: Annotated[Number, Meta(description="algbw x 2(n-1)/n for n ranks")]
+    arrivals: Annotated[tuple[Arrival, ...], says("per launch and rank")]
+    algbw_gb_per_s: Annotated[Number, says("size / median, 1e9 bytes per second")]
+    busbw_gb_per_s: Annotated[Number, says("algbw x 2(n-1)/n for n ranks")]
     check: Check
     warnings: tuple[str, ...]
     stretches: Annotated[
-        tuple[Stretch, ...],
-        Meta(description="of samples_us, in order, between readings of the yardstick"),
+        tuple[Stretch, ...], says("of samples_us, in order, between readings of the yardstick")
     ]
-    state: Annotated[State, Meta(description="of the machine, that the figures are of")]
-    shape: Annotated[
-        LaunchShape | None, Meta(description="of NVRAR's launch; null for other backends")
-    ]
-    batch: Annotated[
-        Positive, Meta(description="calls of a sample, which is their time divided by so many")
-    ]
+    state: Annotated[State, says("of the machine, that the figures are of")]
+    shape: Annotated[LaunchShape | None, says("of NVRAR's launch; null for other backends")]
+    batch: Annotated[Positive, says("calls of a sample, which is their time divided by so many")]

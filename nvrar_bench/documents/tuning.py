@@ -9,7 +9,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.base import Buffers, Count, JsonObject, Number, Positive, checked
+from nvrar_bench.documents.base import Buffers, Count, JsonObject, Number, Positive, checked, says
 from nvrar_bench.documents.result import Dtype, Op
 from nvrar_bench.documents.text import encode_lines, parse_json
 from nvrar_bench.errors import UsageError
@@ -23,13 +23,13 @@ Ending = Literal["winner", "alike", "max_samples", "max_time"]
 class MadeFor(JsonObject, frozen=True):
     """What must fit where the table is used: made for one, it is refused by another."""
 
-    device: Annotated[str, Meta(description="cpu or cuda")]
-    arch: Annotated[str, Meta(description="of the GPUs, such as sm_90, or of the CPUs")]
-    fabric: Annotated[str, Meta(description="host, nvshmem or loopback")]
+    device: Annotated[str, says("cpu or cuda")]
+    arch: Annotated[str, says("of the GPUs, such as sm_90, or of the CPUs")]
+    fabric: Annotated[str, says("host, nvshmem or loopback")]
     nodes: Positive
     ranks_per_node: Positive
-    virtual_nodes: Annotated[bool, Meta(description="the nodes share one machine")]
-    ranks_per_device: Annotated[Positive, Meta(description="more than 1 where GPUs are shared")]
+    virtual_nodes: Annotated[bool, says("the nodes share one machine")]
+    ranks_per_device: Annotated[Positive, says("more than 1 where GPUs are shared")]
 
     def differences(self, here: MadeFor) -> Iterator[str]:
         """Name what differs, and both values."""
@@ -46,24 +46,18 @@ def _word(value: Any) -> str:
 class MadeOn(JsonObject, frozen=True):
     """What the table was made on."""
 
-    processor: Annotated[str, Meta(description="model of the GPU, or of the CPU")]
+    processor: Annotated[str, says("model of the GPU, or of the CPU")]
     hosts: tuple[str, ...]
-    kernels_sha256: Annotated[str, Meta(description="of the kernel sources, names and contents")]
-    libraries: Annotated[dict[str, Any], Meta(description="versions by name")]
+    kernels_sha256: Annotated[str, says("of the kernel sources, names and contents")]
+    libraries: Annotated[dict[str, Any], says("versions by name")]
 
 
 class TunedMedian(JsonObject, frozen=True):
     """A median, of samples that decided nothing but this."""
 
-    median_us: Annotated[
-        Number, Meta(description="microseconds; a sample is the maximum over ranks")
-    ]
-    ci95_low_us: Annotated[
-        Number | None, Meta(description="of the median; null below 6 effective samples")
-    ]
-    ci95_high_us: Annotated[
-        Number | None, Meta(description="of the median; null below 6 effective samples")
-    ]
+    median_us: Annotated[Number, says("microseconds; a sample is the maximum over ranks")]
+    ci95_low_us: Annotated[Number | None, says("of the median; null below 6 effective samples")]
+    ci95_high_us: Annotated[Number | None, says("of the median; null below 6 effective samples")]
 
 
 class Choice(JsonObject, frozen=True):
@@ -72,24 +66,22 @@ class Choice(JsonObject, frozen=True):
     dtype: Dtype
     op: Op
     buffers: Buffers
-    size_bytes: Annotated[Positive, Meta(description="per rank")]
+    size_bytes: Annotated[Positive, says("per rank")]
     protocol: TunedProtocol
-    blocks: Annotated[Positive, Meta(description="of each rank")]
-    threads: Annotated[Positive, Meta(description="of each block")]
-    chunk_bytes: Annotated[Positive, Meta(description="of a slice, that a block handles at a time")]
+    blocks: Annotated[Positive, says("of each rank")]
+    threads: Annotated[Positive, says("of each block")]
+    chunk_bytes: Annotated[Positive, says("of a slice, that a block handles at a time")]
     radix: Annotated[int, Meta(ge=2, le=64, description="nodes that exchange in one step")]
-    is_auto: Annotated[bool, Meta(description="it is what auto chooses without a table")]
-    measured: Annotated[TunedMedian, Meta(description="of the choice")]
+    is_auto: Annotated[bool, says("it is what auto chooses without a table")]
+    measured: Annotated[TunedMedian, says("of the choice")]
     auto: Annotated[
         TunedMedian | None,
-        Meta(description="of what auto chooses without a table; null where the device refuses it"),
+        says("of what auto chooses without a table; null where the device refuses it"),
     ]
-    tried: Annotated[Positive, Meta(description="launches that were measured")]
-    level: Annotated[
-        Positive, Meta(description="of those, that could not be told from the fastest")
-    ]
-    refused: Annotated[Count, Meta(description="launches that the device refused")]
-    ended_by: Annotated[Ending, Meta(description="what ended the search")]
+    tried: Annotated[Positive, says("launches that were measured")]
+    level: Annotated[Positive, says("of those, that could not be told from the fastest")]
+    refused: Annotated[Count, says("launches that the device refused")]
+    ended_by: Annotated[Ending, says("what ended the search")]
 
 
 class TuningDocument(JsonObject, frozen=True):
@@ -97,11 +89,9 @@ class TuningDocument(JsonObject, frozen=True):
 
     format: Literal["nvrar-bench.tuning"]
     format_version: Literal["1.0"]
-    version: Annotated[str, Meta(description="of nvrar-bench")]
-    made_at: Annotated[str, Meta(description="ISO 8601, UTC")]
-    status: Annotated[
-        Literal["complete", "interrupted"], Meta(description="interrupted: sizes may be missing")
-    ]
+    version: Annotated[str, says("of nvrar-bench")]
+    made_at: Annotated[str, says("ISO 8601, UTC")]
+    status: Annotated[Literal["complete", "interrupted"], says("interrupted: sizes may be missing")]
     made_for: MadeFor
     made_on: MadeOn
     choices: tuple[Choice, ...]
