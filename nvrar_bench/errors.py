@@ -51,7 +51,7 @@ class OutputError(NvrarBenchError):
 
 
 class ReaderGone(OutputError):
-    """Who read standard output has closed it: nobody is to be told."""
+    """The reader of standard output has closed it: no message is printed."""
 
 
 class UsageError(NvrarBenchError):

@@ -40,7 +40,7 @@ class Guard:
 
     `on_end` gets Interrupted (SIGINT, SIGTERM, SIGHUP), TimedOut (a watch expired here or in
     another rank of this host), LostRank (another rank ended), or ReportedLoss (another rank was
-    killed, and its supervisor has told the user). It has GRACE_S seconds; the process then exits
+    killed, and its supervisor has printed why). It has GRACE_S seconds; the process then exits
     with the error's exit code.
     """
 
@@ -54,7 +54,7 @@ class Guard:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._failed: NvrarBenchError | None = None
-        # Taken by whoever ends first, `stop` or the thread; the thread never gives it back.
+        # Taken by the first to end, `stop` or the thread; the thread never gives it back.
         self._ending = threading.Lock()
         self._has_ended = False
 
@@ -198,7 +198,7 @@ class Watch:
 
 
 def _told(error: NvrarBenchError) -> NvrarBenchError:
-    """Say who is late, and let the other ranks of this host know, through the supervisors.
+    """Say which rank is late, and let the other ranks of this host know, through the supervisors.
 
     Another rank that has given up meanwhile, and may have ended since, has looked before.
     """

@@ -1,4 +1,4 @@
-"""What is missing or wrong and what fixes it: one text for people, two for who needs them apart."""
+"""What is missing or wrong and what fixes it: one text for people, two parts for programs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Standard output and standard error: all of it is written, or an error says what was not.
 
 Python's own streams drop what a pipe does not take at once (PYTHONUNBUFFERED, a pipe that another
-program made non-blocking), and tell of a full disk only when the process ends, as exit code 120.
+program made non-blocking), and report a full disk only when the process ends, as exit code 120.
 
 Standard output is for results alone. MPI, UCX and NCCL print there too, in C: descriptor 1 becomes
 standard error, and results have a descriptor of their own.

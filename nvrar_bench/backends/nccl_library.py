@@ -152,7 +152,7 @@ def first_problem(problems: Sequence[tuple[bool, str] | None]) -> NvrarBenchErro
 _SHARING_SINCE = 23000
 
 ALGORITHM_UNKNOWN = (
-    "NCCL tells its choice only to its log, per call: NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=TUNING "
+    "NCCL writes its choice only to its log, per call: NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=TUNING "
     "NCCL_DEBUG_FILE=FILE shows it, and slows the calls down"
 )
 

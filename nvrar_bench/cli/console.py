@@ -22,7 +22,7 @@ _VARIABLE = "NVRAR_BENCH_TERMINAL"
 
 
 def announce_terminal() -> None:
-    """Tell the ranks to come which of stdout and stderr are terminals, and how wide."""
+    """Pass on to later ranks which of stdout and stderr are terminals, and how wide."""
     names = [name for name in ("stdout", "stderr") if _is_terminal(_stream(name))]
     os.environ[_VARIABLE] = " ".join([str(_columns(results())), *names])
 

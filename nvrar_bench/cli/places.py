@@ -90,7 +90,7 @@ def _said(named: tuple[str, Path]) -> str:
 
 
 def _identity(named: tuple[str, Path], stream: TextIO | None) -> object:
-    """What tells a file from others; None for what no file is, such as a pipe or a terminal."""
+    """What identifies a file; None for what no file is, such as a pipe or a terminal."""
     path = named[1]
     try:
         if path == STDOUT:

@@ -89,7 +89,7 @@ class Operation(ABC):
         """
 
     def confirm(self) -> None:  # noqa: B027 - most calls fail while they run
-        """Look, after calls that were queued have run (`confirm_waits`), whether all went well.
+        """Look, after calls that were queued have run (`confirm_waits`), whether all succeeded.
 
         Raises:
             TimedOut: a peer did not answer one of them in time; recv is undefined.

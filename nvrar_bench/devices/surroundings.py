@@ -1,6 +1,6 @@
 """What around the CPU ranks of a machine makes MPI slow, so that a speed-up says less of NVRAR.
 
-Each is told with what was seen and what to do, as a warning with every figure.
+Each is a warning with every figure: what was seen, and what to do.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The yardstick of CPU ranks: what the machine does just now in which no backend has a part.
 
-How long a flag takes from rank 0 to the last rank tells how far apart its cores are; a copy of what
+How long a flag takes from rank 0 to the last rank shows how far apart its cores are; a copy of what
 a peer has just written, what moving data costs between them; arithmetic on all ranks at once, how
 much of a core each has: a virtual core may share its own with another guest, or with its neighbour.
 """

@@ -20,8 +20,8 @@ STDOUT = Path("-")
 def require_writable(destination: Path | None, option: str, *, or_stdout: bool = True) -> None:
     """Find out before any work whether `destination`, of `option`, can be written.
 
-    A file is created and removed beside it, because permission bits alone tell nothing to root, or
-    about a full or read-only file system. None and `-` are nothing to find out about. `or_stdout`
+    A file is created and removed beside it, because permission bits alone mean nothing to root, or
+    on a full or read-only file system. None and `-` are nothing to find out about. `or_stdout`
     says whether the message offers `-`.
 
     Raises:

@@ -1,7 +1,7 @@
 """The file of a run record: written so that a run that dies leaves a valid file, and read.
 
 Every write goes to a new file in the same folder, which then takes the destination's name in one
-step: whoever reads sees the old record or the new one, never half of one.
+step: a reader sees the old record or the new one, never half of one.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Probe:
-    """A row to be: `look` says what is there. It may raise, hang or crash: the row then says so."""
+    """A row to be: `look` fills it. If that raises, hangs or crashes, the row says so."""
 
     group: str
     name: str
@@ -83,7 +83,7 @@ def missing(problem: str) -> Finding:
 
 
 def wheel(name: str, install: str) -> Finding:
-    """A package by its name; `install` brings it."""
+    """A package by its name; `install` installs it."""
     number = installed(name)
     return Finding(version=number) if number else missing(Problem("not installed", install))
 

@@ -178,7 +178,7 @@ def _read(line: bytes) -> list[Row | Ability]:
 
 
 def _forbid_mpi_init() -> None:
-    """Whoever imports mpi4py.MPI from here on does not initialise MPI."""
+    """An import of mpi4py.MPI from here on does not initialise MPI."""
     try:
         import mpi4py
     except ImportError:  # a row says so

@@ -1,4 +1,4 @@
-"""What the launcher tells a rank in environment variables, and whether MPI saw the same.
+"""What the launcher's environment variables say to a rank, and whether MPI saw the same.
 
 A launcher that belongs to another MPI library starts N processes that each believe to be alone:
 the benchmark then runs N times on one rank and looks healthy. The launcher's own variables give

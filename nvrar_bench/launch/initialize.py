@@ -80,7 +80,7 @@ def no_library(error: Exception) -> str:
     first_line = str(error).partition("\n")[0]
     return Problem(
         f"mpi4py finds no MPI library ({first_line})",
-        'pip install "nvrar-bench[cpu]", which brings Open MPI and its mpirun',
+        'pip install "nvrar-bench[cpu]", which installs Open MPI and its mpirun',
         ". Remedy: ",
     )
 

@@ -1,4 +1,4 @@
-"""What a rank and the supervisors of its host tell each other when something ends, and how.
+"""The messages of a rank and the supervisors of its host when something ends.
 
 Each supervisor owns a datagram socket in the abstract namespace (unix(7)), which has no file to
 leave behind. Its name is made of the launcher's daemon, the common parent of all ranks of a job on
@@ -29,7 +29,7 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 class ReportedLoss(LostRank):
-    """A rank ended, and it or its supervisor has told the user already: do not print this again."""
+    """A rank ended, and it or its supervisor has printed why already: do not print this again."""
 
 
 # The kinds of notice, and the error that each one becomes in the ranks that are still running.

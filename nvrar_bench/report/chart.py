@@ -111,7 +111,7 @@ _LETTER = 7.2  # width of a letter beside an axis
 _MARK_ABOVE = 9
 _CAP = 3.5  # half of the line that ends an interval
 
-# About (0, 0), and told apart without colour. As many as have no factor in common with COLOURS, so
+# About (0, 0), and different without colour. As many as have no factor in common with COLOURS, so
 # that two lines have the same pair only after all pairs are used.
 _MARKERS = (
     "M-4,0A4,4 0 1,0 4,0A4,4 0 1,0 -4,0Z",

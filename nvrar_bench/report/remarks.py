@@ -24,7 +24,7 @@ class Remark:
         mark: what begins the line of each on the screen.
         title: of the section on a page; empty: it belongs above everything.
         of: the texts on a record, without the mark.
-        in_results: whether the results of the record say it too, so that all figures tell of it.
+        in_results: whether the results of the record say it too, so that all figures show it.
 
     """
 

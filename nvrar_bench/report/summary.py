@@ -45,7 +45,7 @@ def checked(record: RunRecord) -> list[str]:
 
 
 def _soak(done: Any) -> list[str]:
-    """Tell of a soak; in somebody else's record anything may be under its name."""
+    """Describe a soak; in somebody else's record anything may be under its name."""
     if not isinstance(done, Mapping):
         return []
     by_backend = done.get("calls_by_backend")

@@ -90,11 +90,11 @@ class Race:
 
     @property
     def open(self) -> tuple[int, ...]:
-        """Who is still in the race."""
+        """The candidates that are still in the race."""
         return tuple(self._open)
 
     def rule(self, number: int) -> StoppingRule:
-        """Make what tells candidate `number` how many calls to make next."""
+        """Make the rule that says how many calls candidate `number` makes next."""
         return _Entrant(self, number)
 
     def next_turn(self, number: int, taken: Taken) -> int:
@@ -111,7 +111,7 @@ class Race:
         return self._reason if number in self._open else "slower"
 
     def judge(self, shown: Sequence[Shown]) -> None:
-        """Drop who is certainly slower, after a round; `shown` is by number, of all candidates."""
+        """Drop the certainly slower, after a round; `shown` is by number, of all candidates."""
         if self._begun:
             return
         self.rounds += 1

@@ -6,7 +6,7 @@ clock synchronization", Distributed Computing 3, 1989; SKaMPI does so too). Rank
 share a clock, unless a time namespace moves it; that is verified, and their offset is then 0.
 
 Between machines the first ranks of each form a tree, as in HCA3: in round k those that know rank
-0's time tell as many others. So p machines take log2(p) rounds of ping-pongs; errors add up along
+0's time pass it on to as many. So p machines take log2(p) rounds of ping-pongs; errors add up along
 the way.
 """
 

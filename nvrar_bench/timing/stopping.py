@@ -1,7 +1,7 @@
 """Stopping rules: when a point has enough samples.
 
     Iterations    a number of calls
-    Enough        a number of calls, and more where these tell too little; the default
+    Enough        a number of calls, and more where these are too few; the default
     Precision     a width of the median's interval, within bounds
 
 A new rule is a `StoppingRule`, and a branch of `Stopping.rule`.

@@ -1,8 +1,8 @@
 """Compiled kernels on disk, found by the hash of everything that went into them.
 
 An entry is a folder with the binary, its source, the command that built it and the digests of all
-these. It is written to a temporary folder and renamed, so readers never see half of one; whoever
-comes second to the rename finds the same content there and uses it. What a disk or a person has
+these. It is written to a temporary folder and renamed, so readers never see half of one; a
+process that is second finds the same content there and uses it. What a disk or a person has
 damaged since is not what the digests say, and is built again.
 """
 
@@ -139,7 +139,7 @@ def _digest(path: Path) -> str:
 def _publish(stage: Path, entry: Path, filename: str) -> None:
     """Make the finished `stage` the entry; that another process was first is fine.
 
-    A damaged entry gets the new files one by one, the digests last: whoever has loaded an old file
+    A damaged entry gets the new files one by one, the digests last: who loaded an old file
     keeps it, and a file is at no moment missing.
     """
     with contextlib.suppress(OSError):

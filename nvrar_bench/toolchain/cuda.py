@@ -140,7 +140,7 @@ def versions(kernels: Iterable[Source]) -> dict[str, str]:
 
 
 def options(kernel: Source, arch: str) -> list[str]:
-    """What NVRTC is told, less the folders of headers."""
+    """The options of NVRTC, less the folders of headers."""
     return [
         f"--gpu-architecture={arch}",
         "-std=c++17",

@@ -148,7 +148,7 @@ def choose_architectures(given: Sequence[str]) -> list[str]:
 def build_missing(
     sources: Sequence[Source], arch: str, cores: Collection[int], told: Callable[[int, int], None]
 ) -> None:
-    """Build what the cache does not hold; `told` hears how many are done, and of how many.
+    """Build what the cache does not hold; `told` gets how many are done, and of how many.
 
     Raises:
         CompilerError, Interrupted: as `build_all`.

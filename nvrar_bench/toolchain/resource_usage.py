@@ -1,6 +1,6 @@
 """What the kernels of a cubin use of a GPU, read from its cubin and from the log of ptxas.
 
-The cubin is an ELF file. It holds what the hardware is told of the linked kernel (registers, stack,
+The cubin is an ELF file. It holds what the linked kernel takes of the hardware (registers, stack,
 shared and constant memory), but not what was spilled: that is in the log alone, with one entry for
 each function that was not inlined.
 """

@@ -29,7 +29,7 @@ class Release:
 
     @property
     def extra(self) -> str:
-        """The extra of this package that brings the wheels."""
+        """The extra of this package that installs the wheels."""
         return f"cuda{self.major}"
 
 
@@ -64,7 +64,7 @@ class Wheels:
 
     @property
     def identity(self) -> str:
-        """Tells two sets of wheels apart."""
+        """Distinguishes two sets of wheels."""
         return " ".join(f"{name}={number}" for name, number in sorted(self.versions.items()))
 
 
@@ -123,7 +123,7 @@ def _missing(release: Release, bindings: str, missing: list[str]) -> str:
     other = next(r for major, r in _RELEASES.items() if major != release.major)
     # Headers of the other version lie there, and would compile into something that is neither.
     if any(_version(name) for name in (*other.compilers, *other.headers)):
-        text += f" (what is there is of CUDA {other.major})"
+        text += f" (installed is CUDA {other.major})"
     return Problem(text, _fix(release.major))
 
 

@@ -42,7 +42,7 @@ from nvrar_bench.verify.recipe import Formula, Kind, Recipe, as_dtype, integer_l
 # Which stream of random words a draw belongs to; addends.py has 1 and 2.
 _SIGNS, _OWN, _SHARED = 3, 4, 5
 _EVERYONE = 0
-# Enough different means to tell two indices apart, few enough to try one by one.
+# Enough different means to distinguish two indices, few enough to try one by one.
 _CANDIDATES = 1024
 _A_FEW = 8
 

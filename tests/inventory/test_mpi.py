@@ -94,7 +94,7 @@ def test_no_mpi_library(monkeypatch):
     monkeypatch.setattr(flavours, "library_version", none)
     found = row("MPI library")
     assert (found.status, found.fix) == (
-        "missing", 'pip install "nvrar-bench[cpu]", which brings Open MPI and its mpirun',
+        "missing", 'pip install "nvrar-bench[cpu]", which installs Open MPI and its mpirun',
     )  # fmt: skip
 
 

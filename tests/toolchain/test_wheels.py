@@ -111,7 +111,7 @@ def test_the_compiler_of_cuda_12_with_the_headers_of_cuda_13(install):
     install({**CUDA_13, **{name: CUDA_12[name] for name in compilers}}, FILES_13)
     missing = ", ".join(name for name in CUDA_12 if name not in compilers)
     assert message(wheels.find) == (
-        f"cuda-bindings 12.9.1 needs {missing}, not installed (what is there is of CUDA 13): "
+        f"cuda-bindings 12.9.1 needs {missing}, not installed (installed is CUDA 13): "
         "pip install 'nvrar-bench[cuda12]'"
     )
 

@@ -132,7 +132,7 @@ class GpuContext:
         self.calls.cuDevicePrimaryCtxRelease(self._device)
 
 
-# The gate and the guard of the run come first: they know who is late.
+# The gate and the guard of the run come first: they know which rank is late.
 _EXTRA_S = 5.0
 _WORD_BYTES = 8
 

@@ -11,7 +11,7 @@ from nvrar_bench.devices.cuda.driver import Gpu, describe, missing
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.world import World
 
-# NCCL refuses ranks that share a GPU unless it is told (NCCL 2.30 and later). NVSHMEM finds out by
+# NCCL refuses ranks that share a GPU without a variable (NCCL 2.30 and later). NVSHMEM finds out by
 # itself, but then warns that its own collectives cannot use NCCL; the suite uses none of them. For
 # these it may also bind one GPU to a multicast object once for each of its ranks (3.4).
 SHARING_ENVIRONMENT = {
