@@ -21,7 +21,7 @@ from nvrar_bench.documents import base
 def fail(*_, **__):
     raise {error}
 
-base.schema_of = planning.settings_of = fail
+base.schema_of = planning.sweep_settings = fail
 sys.argv = ["nvrar-bench", "{command}"]
 from nvrar_bench.__main__ import main
 main()

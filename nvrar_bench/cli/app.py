@@ -9,6 +9,7 @@ import typer
 from nvrar_bench import __version__
 from nvrar_bench.cli import check, compare, env, merge, report, schema, sweep, tune
 from nvrar_bench.cli.compile import compile_kernels
+from nvrar_bench.cli.expand import expanded
 from nvrar_bench.cli.nccl_tests import NcclTestsHabits
 
 app = typer.Typer(
@@ -22,14 +23,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command(cls=NcclTestsHabits)(sweep.sweep)
-app.command()(check.check)
-app.command()(tune.tune)
+app.command(cls=NcclTestsHabits)(expanded(sweep.sweep))
+app.command()(expanded(check.check))
+app.command()(expanded(tune.tune))
 app.command()(merge.merge)
 app.command("compile")(compile_kernels)
 app.command()(env.env)
 app.command()(compare.compare)
-app.command()(report.report)
+app.command()(expanded(report.report))
 app.command()(schema.schema)
 
 

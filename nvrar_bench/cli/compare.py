@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.settings import options
+from nvrar_bench.settings import values
 
 
 def compare(
@@ -72,7 +72,7 @@ def compare(
         typer.Option(
             "--json",
             metavar="PATH|-",
-            parser=options.place,
+            parser=values.place,
             help="Write the comparison here, as schema comparison describes it; - is standard "
             "output, alone.",
         ),
@@ -82,7 +82,7 @@ def compare(
         typer.Option(
             "--markdown",
             metavar="PATH|-",
-            parser=options.place,
+            parser=values.place,
             help="Write the comparison here for a pull request; - is standard output, alone.",
         ),
     ] = None,
@@ -91,7 +91,7 @@ def compare(
         typer.Option(
             "--seed",
             metavar="N",
-            parser=options.whole,
+            parser=values.whole,
             help="Of the bootstrap. The same runs and seed give the same intervals.",
         ),
     ] = 0,
@@ -101,20 +101,20 @@ def compare(
     Exit code 6 if any point is slower, or with --strict undecided; 3 if a result is wrong; 2 if
     runs cannot be compared. Starts no rank and needs no MPI.
     """
-    from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents import comparison as document
     from nvrar_bench.documents.files import STDOUT, write_text
     from nvrar_bench.documents.run_file import read_record
+    from nvrar_bench.launch.console import console
     from nvrar_bench.report import comparison as table
     from nvrar_bench.statistics import comparison
     from nvrar_bench.statistics.verdicts import Terms
 
     terms = Terms(
-        options.part("--threshold", threshold), options.part("--launch-spread", launch_spread),
+        values.part("--threshold", threshold), values.part("--launch-spread", launch_spread),
         one_state,
     )  # fmt: skip
-    options.require(0 <= seed < 2**63, "--seed", seed, "0 to 2**63 - 1")
+    values.require(0 <= seed < 2**63, "--seed", seed, "0 to 2**63 - 1")
     reads = [("BASE.json", base), *(("NEW.json", path) for path in new)]
     require_places([("--json", json), ("--markdown", markdown)], reads)
     runs = [(str(path), read_record(path)) for path in (base, *new)]

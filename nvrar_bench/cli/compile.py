@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.settings import options
+from nvrar_bench.settings import values
 
 
 def compile_kernels(
@@ -56,7 +56,7 @@ def compile_kernels(
         typer.Option(
             "--json",
             metavar="PATH|-",
-            parser=options.place,
+            parser=values.place,
             help="Write the table as JSON; - is stdout.",
         ),
     ] = None,
@@ -66,9 +66,9 @@ def compile_kernels(
     Also those that make and check elements of these types: a run finds all it needs in the cache,
     and builds nothing. Needs no GPU, no driver and no mpirun.
     """
-    from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents.files import STDOUT, write_text
+    from nvrar_bench.launch.console import console
     from nvrar_bench.report import compiled
     from nvrar_bench.report.progress import CaseProgress
     from nvrar_bench.toolchain import cuda, product
@@ -76,11 +76,11 @@ def compile_kernels(
     wanted = {
         "fabric": fabric, "protocol": protocol, "dtype": dtype, "op": op, "threads": threads,
     }  # fmt: skip
-    names = {option: options.names(text) for option, text in wanted.items()}
+    names = {option: values.names(text) for option, text in wanted.items()}
     kernels = product.choose_kernels(names, everything)
     require_places([("--json", json)])
     compiler = cuda.versions(kernels)
-    architectures = product.choose_architectures(options.names(arch))
+    architectures = product.choose_architectures(values.names(arch))
     orders = product.orders(architectures, kernels)
     with CaseProgress(len(orders), console("stderr")) as progress:
         built = product.build_all(orders, lambda order: progress.begin(order.name))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.settings import options
+from nvrar_bench.settings import values
 
 
 def env(
@@ -42,7 +42,7 @@ def env(
         typer.Option(
             "--json",
             metavar="PATH|-",
-            parser=options.place,
+            parser=values.place,
             help="Write the table as JSON; - is standard output, alone.",
         ),
     ] = None,
@@ -52,7 +52,6 @@ def env(
     Starts no rank, does not initialise MPI, and needs neither a GPU nor a driver.
     """
     from nvrar_bench import backends, devices
-    from nvrar_bench.cli.console import console
     from nvrar_bench.cli.network import chosen
     from nvrar_bench.cli.places import require_places, run_reads
     from nvrar_bench.documents.files import STDOUT, write_text
@@ -60,10 +59,11 @@ def env(
     from nvrar_bench.inventory import survey
     from nvrar_bench.inventory.abilities import require, require_network
     from nvrar_bench.inventory.survey import steps
+    from nvrar_bench.launch.console import console
     from nvrar_bench.report import inventory as table
     from nvrar_bench.report.progress import CaseProgress
 
-    wanted = options.names(backend)
+    wanted = values.names(backend)
     devices.require_known(device)
     backends.require_known(wanted)
     require_places([("--json", json)], run_reads(None, None, network))

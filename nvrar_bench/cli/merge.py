@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.settings import options
+from nvrar_bench.settings import values
 
 
 def merge(
@@ -19,7 +19,7 @@ def merge(
         typer.Option(
             "--json",
             metavar="PATH|-",
-            parser=options.place,
+            parser=values.place,
             help="Write the merged record here; - is standard output.",
         ),
     ] = None,
@@ -28,10 +28,10 @@ def merge(
 
     Records of different ranks, settings, versions or MPI libraries are refused.
     """
-    from nvrar_bench.cli.console import console
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents.files import STDOUT
     from nvrar_bench.documents.run_file import Writer, read_record
+    from nvrar_bench.launch.console import console
     from nvrar_bench.report import table
     from nvrar_bench.statistics.merge import merge as merge_records
 

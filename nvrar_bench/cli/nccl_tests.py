@@ -15,10 +15,6 @@ from typer.core import TyperCommand
 
 from nvrar_bench.errors import UsageError
 
-OUR_NAMES = {
-    "double": "float64", "float": "float32", "half": "float16", "f8e4m3": "float8_e4m3",
-    "f8e5m2": "float8_e5m2",
-}  # fmt: skip
 _LEAVE_OUT = "leave it out: "
 
 
@@ -105,19 +101,3 @@ def _split(word: str) -> tuple[str, str | None]:
         flag, equals, value = word.partition("=")
         return flag, value if equals else None
     return word[:2], word[2:] or None
-
-
-def checked(check: bool, flag: str | None) -> bool:
-    """Return whether to verify, by `--check|--no-check` and nccl-tests' `-c 0|1`.
-
-    Raises:
-        UsageError: `-c` is neither 0 nor 1.
-    """
-    if flag is None:
-        return check
-    if flag not in ("0", "1"):
-        raise UsageError(
-            f"-c {flag}: allowed: 1 to verify the buffers that are timed, 0 not to; for many "
-            "verified calls type: nvrar-bench check --soak N"
-        )
-    return flag == "1"

@@ -13,21 +13,11 @@ if TYPE_CHECKING:
     from nvrar_bench.settings.settings import Settings
 
 
-def require_network(asked: str | None) -> None:
-    """Check the option's value.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
-    if asked not in (None, AUTO):
-        table.read(str(asked))
-
-
 def chosen(asked: str) -> Network:
     """The network that is asked for; of `auto` the one that this machine has an adapter of.
 
     Raises:
-        UsageError: as `require_network`.
+        UsageError: naming the option, the value and what is allowed.
     """
     return _found() if asked == AUTO else table.read(asked)
 

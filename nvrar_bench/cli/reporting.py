@@ -6,27 +6,29 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nvrar_bench.cli.console import console
 from nvrar_bench.cli.places import require_places
 from nvrar_bench.documents.files import STDOUT, write_text
 from nvrar_bench.documents.record import RunRecord
-from nvrar_bench.documents.run_file import encode as as_json
+from nvrar_bench.documents.run_file import encode, read_record
+from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.launch.console import console
 from nvrar_bench.report.formats import FORMATS, SUMMARY, TABLE, table_writer
 from nvrar_bench.report.grid import printable
 from nvrar_bench.report.remarks import beside_results
-from nvrar_bench.settings.options import require
+from nvrar_bench.settings.values import require
+from nvrar_bench.statistics.figures import replay
+
+if TYPE_CHECKING:
+    from nvrar_bench.cli.report import ReportOptions
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The options of `report`; `variants` are those that were given of what a form has."""
+class Report:
+    """The options of `report`, and what they come to."""
 
-    runs: Sequence[Path]
-    form: str
-    variants: Sequence[str]
-    output: Path | None
-    json: Path | None
+    options: ReportOptions
 
     def require_sense(self) -> None:
         """Refuse options that do not go together, and files that cannot be written.
@@ -34,59 +36,84 @@ class Wanted:
         Raises:
             UsageError: names the options.
         """
-        require(self.form in FORMATS, "--format", repr(self.form), ", ".join(FORMATS))
-        form, several = FORMATS[self.form], f"with {len(self.runs)} runs"
-        for option in self.variants:
-            fitting = ", ".join(name for name, each in FORMATS.items() if option in each.variants)
-            require(option in form.variants, option, f"with --format {self.form}",
-                    f"--format {fitting}")  # fmt: skip
-        others = [option for option in self.variants if option != SUMMARY]
-        require(not others or SUMMARY not in self.variants, SUMMARY,
-                f"with {', '.join(others)}", "one of the two")  # fmt: skip
-        is_one = len(self.runs) == 1
-        require(is_one or form.takes_several, f"--format {self.form}", several, "one run")
-        require(is_one or self.json is None, "--json", several, "one run")
+        name, runs, variants = self.options.form, self.options.run, self._variants
+        require(name in FORMATS, "--format", repr(name), ", ".join(FORMATS))
+        form, several = FORMATS[name], f"with {len(runs)} runs"
+        for option in variants:
+            fitting = ", ".join(other for other, each in FORMATS.items() if option in each.variants)
+            allowed = f"--format {fitting}"
+            require(option in form.variants, option, f"with --format {name}", allowed)
+        others = [option for option in variants if option != SUMMARY]
+        is_alone = not others or SUMMARY not in variants
+        require(is_alone, SUMMARY, f"with {', '.join(others)}", "one of the two")
+        is_one = len(runs) == 1
+        require(is_one or form.takes_several, f"--format {name}", several, "one run")
+        require(is_one or self.options.json is None, "--json", several, "one run")
         self._require_places()
 
     def _require_places(self) -> None:
-        require(self.form == TABLE or not self._is_json_alone, "--json -",
-                f"with --format {self.form}", "--output PATH beside it")  # fmt: skip
-        reads = [("RUN.json", path) for path in self.runs]
-        require_places([("--json", self.json), ("--output", self.output)], reads)
+        is_shown = self.options.form == TABLE or not self._is_json_alone
+        beside = f"with --format {self.options.form}"
+        require(is_shown, "--json -", beside, "--output PATH beside it")
+        reads = [("RUN.json", path) for path in self.options.run]
+        require_places([("--json", self.options.json), ("--output", self.options.output)], reads)
 
-    def write(self, records: Sequence[RunRecord]) -> None:
-        """Write the report, whole or not at all, and the record where that was asked for."""
-        text = None if self._is_for_screen else self._text(records)
-        if self.json is not None:
-            write_text(self.json, as_json(records[0]), "--json")
+    def write(self) -> None:
+        """Write the report, whole or not at all, and the record where that was asked for.
+
+        Raises:
+            UsageError: a file is no record, or its samples come to no figures that JSON can hold.
+        """
+        records = [_replayed(path, self.options.one_state) for path in self.options.run]
+        form = FORMATS[self.options.form]
+        text = None if self._is_for_screen else form.encode(records, self._variants)
+        if self.options.json is not None:
+            write_text(self.options.json, encode(records[0]), "--json")
         if text is None:
             self._show(records)
         else:
-            write_text(self.output or STDOUT, text, "--output")
+            write_text(self.options.output or STDOUT, text, "--output")
             self._say_the_rest(records)
+
+    @property
+    def _variants(self) -> list[str]:
+        """The options that were given of what only some forms have."""
+        given = {
+            "--samples": self.options.samples, "--summary": self.options.summary,
+            "--wide": self.options.wide, "--verbose": self.options.verbose,
+        }  # fmt: skip
+        return [option for option, is_given in given.items() if is_given]
 
     @property
     def _is_for_screen(self) -> bool:
         """Whether it is a table on standard output, which may be a terminal."""
-        return self.form == TABLE and self.output in (None, STDOUT)
+        return self.options.form == TABLE and self.options.output in (None, STDOUT)
 
     @property
     def _is_json_alone(self) -> bool:
         """Whether standard output is for the record, and nothing else was asked for."""
-        return self.json == STDOUT and self.output is None
-
-    def _text(self, records: Sequence[RunRecord]) -> str:
-        return FORMATS[self.form].encode(records, self.variants)
+        return self.options.json == STDOUT and self.options.output is None
 
     def _show(self, records: Sequence[RunRecord]) -> None:
         if not self._is_json_alone:
             for record in records:
-                table_writer(self.variants)(record, console("stdout"))
+                table_writer(self._variants)(record, console("stdout"))
 
     def _say_the_rest(self, records: Sequence[RunRecord]) -> None:
         """Say on standard error what the form has no place for."""
-        if FORMATS[self.form].tells_all:
+        if FORMATS[self.options.form].tells_all:
             return
-        for path, record in zip(self.runs, records, strict=True):
+        for path, record in zip(self.options.run, records, strict=True):
             for remark in beside_results(record):
                 sys.stderr.write(printable(f"nvrar-bench: {path}: {remark}", "utf-8") + "\n")
+
+
+def _replayed(path: Path, one_state: bool) -> RunRecord:
+    """Read the record at `path` and compute its figures anew; `one_state` as `figures.replay`."""
+    record = read_record(path)
+    try:
+        record = replay(record, one_state)
+        encode(record)
+    except NvrarBenchError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return record

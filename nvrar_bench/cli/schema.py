@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.settings import options
+from nvrar_bench.settings import values
 
 
 def schema(
@@ -34,5 +34,5 @@ def schema(
         "tuning": TuningDocument,
         "env": Inventory,
     }
-    options.require(document in kinds, "schema", repr(document), ", ".join(kinds))
+    values.require(document in kinds, "schema", repr(document), ", ".join(kinds))
     typer.echo(json.dumps(schema_of(kinds[document]), indent=2))

@@ -2,6 +2,8 @@
 
     launcher      `--ranks N` and `--launcher CMD`: start ranks
     flavours      one row for each MPI: how to recognise it, what it needs, where its mpirun is
+    repeat        `--launches N`: several launches, and one record of all
+    launch_count  how many launches are wanted, and whether there are enough
     job           one run of a launcher: output, stopping, cleaning up
     banner        leaves out what a launcher adds to a rank's message
     again         starts Python on this very package, whatever the current folder holds
@@ -10,6 +12,7 @@
     notices       what a rank and the supervisors of its host tell each other
     progress      how far each rank is, and which one the others wait for
     initialize    MPI_Init and MPI_Finalize that leave the other threads running
+    console       where people read: what a launcher puts between a rank and the terminal
     processes     ties between a parent and its child, signals, how a process ended
 
 Other packages import from here.

@@ -100,6 +100,16 @@ def read(source: str) -> Network:
     return _network(source, data_dir("networks") / f"{source}.toml")
 
 
+def require_known(asked: str) -> None:
+    """Check a value of --network.
+
+    Raises:
+        UsageError: naming the option, the value and what is allowed.
+    """
+    if asked != AUTO:
+        read(asked)
+
+
 def file_of(source: str) -> Path | None:
     """The user's file that `source` is the path of; None: it is a name."""
     path = Path(source)

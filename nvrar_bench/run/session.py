@@ -34,12 +34,12 @@ from nvrar_bench.run.outcome import (
 )
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.soak import Soak
-from nvrar_bench.run.soak_plan import SoakLimit
 from nvrar_bench.run.stages import MOST_TOGETHER, Stage, left_out, stages
 from nvrar_bench.run.starts import Start
-from nvrar_bench.run.tune_plan import Tune
 from nvrar_bench.run.tuner import Heat, Tuner
+from nvrar_bench.settings.search import Tune
 from nvrar_bench.settings.settings import Settings
+from nvrar_bench.settings.soak import SoakLimit
 from nvrar_bench.timing.loop import MONOTONIC
 from nvrar_bench.timing.order import Order
 from nvrar_bench.world import World

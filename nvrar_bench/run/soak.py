@@ -22,7 +22,7 @@ from nvrar_bench.errors import WrongResult
 from nvrar_bench.plan import AXES, Case, Plan
 from nvrar_bench.run.buffers import SweepBuffers
 from nvrar_bench.run.known import KnownCall, KnownInputs
-from nvrar_bench.run.soak_plan import SoakLimit, longest_counts
+from nvrar_bench.settings.soak import SoakLimit, longest_counts
 
 SPELL = 250  # calls
 Build = Callable[[Sequence[tuple[Backend, Sequence[Case]]], Collection[str]], None]

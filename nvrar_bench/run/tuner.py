@@ -35,7 +35,7 @@ from nvrar_bench.run.buffers import CaseBuffers
 from nvrar_bench.run.known import KnownCall
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.race import Race, Shown
-from nvrar_bench.run.tune_plan import Tune
+from nvrar_bench.settings.search import Tune
 from nvrar_bench.statistics.median import Estimate
 
 

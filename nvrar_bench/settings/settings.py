@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.networks.applied import Applied
-from nvrar_bench.run.soak_plan import SoakLimit
-from nvrar_bench.run.tune_plan import Tune
 from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.search import Tune
+from nvrar_bench.settings.soak import SoakLimit
 from nvrar_bench.timing.stopping import Stopping
 
 
@@ -87,14 +86,8 @@ class Settings:
             "share_gpu": self.share_gpu,
             "mapped_nodes": self.tuning.mapped_nodes,
             "one_state": self.one_state,
-            "soak": self._soak(),
+            "soak": str(self.soak) if self.soak else None,
             "network": self.network,
             "first_epoch": self.tuning.first_epoch,
             "launches": self.launches,
         }
-
-    def _soak(self) -> str | None:
-        if self.soak is None:
-            return None
-        limited = isfinite(self.soak.calls)
-        return f"{self.soak.calls:.0f} calls" if limited else f"{self.soak.seconds:g} s"

@@ -155,7 +155,7 @@ def test_every_command_of_every_step_is_one_that_the_product_takes(
     assert "sanitizer: not run: compute-sanitizer not found" in text
     settings = []
     for module in (check, sweep, tune):
-        monkeypatch.setattr(module, "execute", lambda make, **_: settings.append(make()))
+        monkeypatch.setattr(module, "execute", lambda make, *_: settings.append(make()))
     words = [shlex.split(line) for line in lines.read_text().splitlines()]
     products = [line[2:] for line in words if line[:2] == ["-m", "nvrar_bench"]]
     assert [" ".join(line) for line in products if line[0] == "compile"] == [

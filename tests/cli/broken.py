@@ -51,7 +51,7 @@ FAULTS: dict[str, Callable[[], object]] = {
 
 
 def at_start_up(act: Callable[[], object]) -> None:
-    from nvrar_bench.cli import as_rank
+    from nvrar_bench.run import as_rank
 
     as_rank.join_world = _before(as_rank.join_world, act)
 
@@ -179,7 +179,7 @@ def main(moment: str, fault: str, victim: int) -> None:
     from nvrar_bench.cli import sweep
     from nvrar_bench.launch.initialize import load_mpi
 
-    def spoiled_execute(make_settings: Callable[[], Any], **how: Any) -> None:
+    def spoiled_execute(make_settings: Callable[[], Any], *how: Any) -> None:
         def settings() -> Any:
             made = make_settings()
             if spoil is not None:
@@ -187,7 +187,7 @@ def main(moment: str, fault: str, victim: int) -> None:
                 spoil(act)
             return made
 
-        execute(settings, **how)
+        execute(settings, *how)
 
     execute, sweep.execute = sweep.execute, spoiled_execute
     command()

@@ -147,7 +147,7 @@ class Runner:
         patch.setattr(launch, "start", lambda ranks, arguments: 0)
         patch.setattr(launch, "supervise", lambda: sys.exit("a rank would begin here"))
 
-    def _execute(self, make_settings: Any, **_: Any) -> None:
+    def _execute(self, make_settings: Any, *_: Any) -> None:
         self._made.append(make_settings())
 
     def run(self, words: list[str]) -> Outcome:

@@ -11,11 +11,11 @@ import pytest
 from output import messages, one_error
 
 from nvrar_bench.cli import network
-from nvrar_bench.cli.stopping import StopAt
 from nvrar_bench.errors import UsageError
 from nvrar_bench.inventory import network as adapters
 from nvrar_bench.inventory.probe import Finding
-from nvrar_bench.settings.planning import Wish, settings_of
+from nvrar_bench.settings.options import SweepOptions
+from nvrar_bench.settings.planning import sweep_settings
 from nvrar_bench.settings.settings import Settings
 
 Run = Callable[..., Any]
@@ -25,10 +25,7 @@ SHOWN = '[[setting]]\nvariable = "OMPI_MCA_mpi_show_mca_params"\nvalue = "enviro
 
 
 def planned(asked: str | None, device: str = "cpu") -> Settings:
-    return settings_of(
-        Wish(), backends=(), device=device, stop_at=StopAt(), warmup=0, check=True, nodes=None,
-        timeout=1.0, seed=0, ranks=None, network=asked,
-    )  # fmt: skip
+    return sweep_settings(SweepOptions(device=device, network=asked))
 
 
 def kinds(monkeypatch: pytest.MonkeyPatch, **found: str) -> None:

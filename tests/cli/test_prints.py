@@ -75,7 +75,7 @@ def test_a_command_without_ranks(tmp_path: Path):
 
 WIDTH = """
 from nvrar_bench import streams
-from nvrar_bench.cli.console import console
+from nvrar_bench.launch.console import console
 streams.take_over()
 streams.results().write(str(console("stdout").width))
 """

@@ -19,12 +19,12 @@ import pytest
 from msgspec.structs import replace
 from output import messages, one_error, read, valid, wait_until
 
-from nvrar_bench.cli import repeat
-from nvrar_bench.cli.launch_count import Wanted
-from nvrar_bench.cli.shown import Shown
 from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
 from nvrar_bench.documents.run_file import Writer, encode
 from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.launch import repeat
+from nvrar_bench.launch.launch_count import Wanted
+from nvrar_bench.report.shown import Shown
 from tests.statistics import records as samples
 
 CUSTOMISE = """

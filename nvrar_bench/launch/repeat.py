@@ -18,20 +18,19 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from nvrar_bench.cli.console import announce_terminal, console
-from nvrar_bench.cli.launch_count import Wanted, in_one_state
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.run_file import Writer, read_record
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageError
 from nvrar_bench.launch import launcher as launching
+from nvrar_bench.launch.console import announce_terminal, console
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
+from nvrar_bench.launch.launch_count import Wanted, in_one_state
 from nvrar_bench.launch.processes import STOPS, Signals
 from nvrar_bench.statistics.merge import merge
 
 if TYPE_CHECKING:
-    from nvrar_bench.cli.shown import Shown
-    from nvrar_bench.settings.settings import Settings
+    from nvrar_bench.report.shown import Shown
 
 _COUNT = "NVRAR_BENCH_LAUNCHES"  # how many there will be: set where another process reports
 _OWN_OPTIONS = (*launching.OPTIONS, "--launches", "--max-launches", "--json")
@@ -44,8 +43,9 @@ def reports_elsewhere(environ: Mapping[str, str]) -> bool:
 
 
 def repeat(
-    settings: Settings, wanted: Wanted, starter: launching.Starter, json: Path | None, shown: Shown
-) -> int:
+    wanted: Wanted, starter: launching.Starter, virtual_ranks: int | None, json: Path | None,
+    shown: Shown,
+) -> int:  # fmt: skip
     """Launch this command as often as `wanted`, write and print one record; return the exit code.
 
     The first launch that ends badly is the last, and its exit code is returned.
@@ -53,8 +53,7 @@ def repeat(
     Raises:
         UsageError: the launches cannot be started from here.
     """
-    wanted.check()
-    _require_repeatable(wanted.launches, starter, settings.virtual_ranks)
+    _require_repeatable(wanted.launches, starter, virtual_ranks)
     writer = Writer(json)
     announce_terminal()
     os.environ[_COUNT] = str(wanted.last)

@@ -8,12 +8,8 @@ from msgspec.structs import replace
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.options import require
 from nvrar_bench.statistics.figures import launches_in_state
 from nvrar_bench.statistics.merged_result import LAUNCHES
-
-MAX_LAUNCHES = 1000
 
 
 @dataclass(frozen=True)
@@ -30,20 +26,6 @@ class Wanted:
     def last(self) -> int:
         """How many there may be."""
         return self.launches if self.most is None else self.most
-
-    def check(self) -> None:
-        """Refuse what cannot be; UsageError."""
-        allowed = f"1 to {MAX_LAUNCHES}"
-        require(1 <= self.launches <= MAX_LAUNCHES, "--launches", self.launches, allowed)
-        if self.most is None:
-            return
-        if self.launches == 1:
-            raise UsageError(
-                f"--max-launches {self.most} needs --launches N, 2 or more: how many launches are "
-                "to find the machine in one state"
-            )
-        allowed = f"{self.launches}, the --launches, to {MAX_LAUNCHES}"
-        require(self.launches <= self.most <= MAX_LAUNCHES, "--max-launches", self.most, allowed)
 
     def is_met(self, record: RunRecord) -> bool:
         """Whether there need be no more launches than those in `record`."""

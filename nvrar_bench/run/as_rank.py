@@ -11,15 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from nvrar_bench import launch, streams
-from nvrar_bench.cli.console import console
-from nvrar_bench.cli.repeat import reports_elsewhere
-from nvrar_bench.cli.shown import Shown
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.run_file import Writer
 from nvrar_bench.errors import SPOKEN, NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
+from nvrar_bench.launch.console import console
+from nvrar_bench.launch.repeat import reports_elsewhere
 from nvrar_bench.report.progress import CaseProgress, NoProgress
+from nvrar_bench.report.shown import Shown
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.session import Session
 from nvrar_bench.run.stages import case_count

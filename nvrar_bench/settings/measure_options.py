@@ -1,0 +1,233 @@
+"""Options that say what is measured, with what, and for how long. See options.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from nvrar_bench.settings.values import (
+    list_option,
+    number,
+    seconds_option,
+    size_option,
+    whole_option,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Message sizes: a range, or a list."""
+
+    min: Annotated[
+        str | None, size_option("-b", "--min", "--minbytes", help="Smallest size. [128K]")
+    ] = None
+    max: Annotated[
+        str | None, size_option("-e", "--max", "--maxbytes", help="Largest size. [2M]")
+    ] = None
+    factor: Annotated[
+        float | None,
+        typer.Option(
+            "-f",
+            "--factor",
+            "--stepfactor",
+            metavar="X",
+            parser=number,
+            help="Sizes grow by this factor. [2]",
+        ),
+    ] = None
+    step: Annotated[
+        str | None, size_option("-i", "--step", "--stepbytes", help="Sizes grow by this step.")
+    ] = None
+    sizes: Annotated[str | None, list_option("--sizes", help="These sizes instead of a range.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseFile:
+    """What to run, from a file."""
+
+    case: Annotated[
+        str | None,
+        typer.Option(
+            "--case",
+            metavar="FILE",
+            help="A case file (TOML) or the name of a shipped one, instead of the options that "
+            "say what to run.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backends:
+    """The libraries that are measured."""
+
+    backend: Annotated[
+        str | None,
+        list_option(
+            "--backend",
+            help="Backends, separated by commas: nccl, mpi, nvrar, fake. Default: all that are "
+            "there. One asked for by name that is not there ends the run with exit code 5.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """The processors that run it."""
+
+    device: Annotated[
+        str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to run.")
+    ] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    """What each size is measured with: every combination."""
+
+    dtype: Annotated[
+        str | None,
+        list_option(
+            "-d",
+            "--dtype",
+            "--datatype",
+            help="float64 float32 float16 bfloat16 float8_e4m3 float8_e5m2 int8 uint8 int32 "
+            "uint32 int64 uint64, or all; also double, float, half, f8e4m3, f8e5m2. [float32]",
+        ),
+    ] = None
+    op: Annotated[
+        str | None, list_option("-o", "--op", help="sum prod min max avg, or all. [sum]")
+    ] = None
+    in_place: Annotated[
+        bool | None,
+        typer.Option("--in-place/--out-of-place", help="Output in the input's buffer, or not."),
+    ] = None
+    buffers: Annotated[
+        str | None,
+        list_option(
+            "--buffers",
+            help="symmetric (shared with peers ahead) or private (plain memory). [symmetric]",
+        ),
+    ] = None
+    protocol: Annotated[
+        str | None, list_option("--protocol", help="NVRAR's: auto, signal, packet. [auto]")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How long each point is measured, and how calls start."""
+
+    warmup: Annotated[
+        int, whole_option("-w", "--warmup", "--warmup_iters", help="Untimed calls per case.")
+    ] = 20
+    iters: Annotated[
+        int | None,
+        whole_option(
+            "-n", "--iters", help="Samples per case. [200, and up to 1000 where they are alike]"
+        ),
+    ] = None
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="PERCENT",
+            help="Instead of --iters: measure until half of the median's 95 % interval is this "
+            "part of the median, such as 1% or 0.01.",
+        ),
+    ] = None
+    min_samples: Annotated[
+        int | None,
+        whole_option("--min-samples", help="With --precision: not before so many samples. [100]"),
+    ] = None
+    max_samples: Annotated[
+        int | None,
+        whole_option("--max-samples", help="With --precision: no more samples than this. [100000]"),
+    ] = None
+    max_time: Annotated[
+        float | None,
+        seconds_option(
+            "--max-time",
+            help="With --precision: no longer than this for one backend at one size. [5]",
+        ),
+    ] = None
+    start: Annotated[
+        str,
+        typer.Option(
+            "--start",
+            metavar="auto|clock|barrier",
+            help="How ranks begin a call: at an agreed time of related clocks, or when all "
+            "have come. auto is clock, and barrier where ranks share cores.",
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checking:
+    """Whether the buffers that are timed are verified."""
+
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Verify the buffers that are timed.")
+    ] = True
+    check_flag: Annotated[
+        str | None,
+        typer.Option("-c", metavar="0|1", help="As in nccl-tests: 0 is --no-check, 1 is --check."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckMode:
+    """The inputs that results are verified with."""
+
+    check_mode: Annotated[
+        str | None,
+        list_option(
+            "--check-mode",
+            help="exact (results known to the bit), rounding (random data, a bound), or wrap "
+            "(integer sums and products that overflow, modulo 2^bits). MPI and NCCL leave "
+            "overflow open: they run wrap only where this option names it, not for a case "
+            "file's sake.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What `tune` tries, and for how long."""
+
+    dtype: Annotated[
+        str | None, list_option("-d", "--dtype", help="Types, as of sweep. [float32]")
+    ] = None
+    op: Annotated[
+        str | None, list_option("-o", "--op", help="sum prod min max avg, or all. [sum]")
+    ] = None
+    buffers: Annotated[
+        str | None, list_option("--buffers", help="symmetric or private, or both. [symmetric]")
+    ] = None
+    protocol: Annotated[
+        str | None, list_option("--protocol", help="To try: signal, packet. [both]")
+    ] = None
+    blocks: Annotated[
+        str | None, list_option("--blocks", help="To try, of each rank. [powers of two, by size]")
+    ] = None
+    threads: Annotated[
+        str | None, list_option("--threads", help="To try, of each block. [powers of two, by size]")
+    ] = None
+    chunk: Annotated[
+        str | None, list_option("--chunk", help="To try, as of sweep. [powers of two, by size]")
+    ] = None
+    radix: Annotated[
+        str | None, list_option("--radix", help="To try, as of sweep. [2, and all nodes up to 16]")
+    ] = None
+    max_time: Annotated[
+        float,
+        seconds_option(
+            "--max-time", help="No further round of launches at one size begins after this."
+        ),
+    ] = 60.0
+    backend: Annotated[
+        str,
+        typer.Option("--backend", metavar="nvrar|fake", help="What to tune; fake is for tests."),
+    ] = "nvrar"

@@ -1,0 +1,148 @@
+"""What an option's text means: numbers, lists, parts, paths; and refusing what is not allowed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from nvrar_bench.errors import UsageError
+
+_T = TypeVar("_T")
+_PART = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})( ?%)?", re.ASCII)
+
+
+def _converted(convert: Callable[[str], _T], text: str, allowed: str) -> _T:
+    try:
+        return convert(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: allowed: {allowed}") from None
+
+
+def whole(text: str) -> int:
+    """Read a whole number; Typer's own message would not name the value.
+
+    Raises:
+        typer.BadParameter: Typer adds the option's name.
+    """
+    return _converted(int, text, "a whole number")
+
+
+def graph_calls(text: str) -> int:
+    """Read the calls of a graph: 0 is no graph, as in nccl-tests, and so is a single call.
+
+    Raises:
+        typer.BadParameter: as `whole`.
+    """
+    return whole(text) or 1
+
+
+def number(text: str) -> float:
+    """Read a number; as `whole`.
+
+    Raises:
+        typer.BadParameter: Typer adds the option's name.
+    """
+    return _converted(float, text, "a number")
+
+
+def rank_count(text: str) -> int:
+    """Read a number of ranks; `auto` is one per core, and two where there is but one.
+
+    Raises:
+        typer.BadParameter: Typer adds the option's name.
+    """
+    if text == "auto":
+        from nvrar_bench.devices.machine import usable_cores
+
+        return max(2, usable_cores())
+    return _converted(int, text, "a whole number, or auto")
+
+
+def place(text: str) -> Path:
+    """Read the path of a file to be written; what a Path forgets of it is refused here.
+
+    Raises:
+        typer.BadParameter: Typer adds the option's name.
+    """
+    if not text:
+        raise typer.BadParameter("'': allowed: the path of a file")
+    if text.endswith("/"):
+        raise typer.BadParameter(
+            f"{text!r} names a folder; allowed: a file, such as {text}run.json"
+        )
+    return Path(text)
+
+
+# Kinds of options that are common enough to have a name.
+whole_option = partial(typer.Option, metavar="N", parser=whole)
+seconds_option = partial(typer.Option, metavar="SECONDS", parser=number)
+size_option = partial(typer.Option, metavar="SIZE")
+list_option = partial(typer.Option, metavar="LIST")
+
+
+def command(option: str, text: str | None) -> tuple[str, ...]:
+    """Split a command into words, as a shell does; nothing given is an empty tuple.
+
+    Raises:
+        UsageError: it is none, or its program is not on PATH.
+    """
+    if text is None:
+        return ()
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: {error}; allowed: a command") from None
+    program = words[0] if words else ""
+    is_there = shutil.which(program) is not None
+    require(is_there, option, repr(text), f"a command; {program!r} is no program on PATH")
+    return words
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Split a LIST; nothing given is an empty tuple."""
+    return () if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def wholes(option: str, text: str | None, least: int, most: int) -> tuple[int, ...]:
+    """Read a LIST of whole numbers; nothing given is an empty tuple.
+
+    Raises:
+        UsageError: one is none, or not from `least` to `most`.
+    """
+    found = []
+    for word in names(text):
+        is_whole = re.fullmatch("[0-9]{1,9}", word, re.ASCII) is not None
+        allowed = f"whole numbers from {least} to {most}, separated by commas"
+        require(is_whole and least <= int(word) <= most, option, repr(word), allowed)
+        found.append(int(word))
+    return tuple(dict.fromkeys(found))
+
+
+def require(condition: bool, option: str, value: object, allowed: str) -> None:
+    """Refuse a value.
+
+    Raises:
+        UsageError: naming the option, the value and what is allowed.
+    """
+    if not condition:
+        raise UsageError(f"{option} {value}: allowed: {allowed}")
+
+
+def part(option: str, text: str, least: float = 0.0, most: float = 1.0) -> float:
+    """Read the value of `option`: `5%`, `5 %` and `0.05` are the same part.
+
+    Raises:
+        UsageError: it is neither, or not from `least` to `most`.
+    """
+    match = _PART.fullmatch(text.strip())
+    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    allowed = f"{least * 100:g}% to {most * 100:g}%, or {least:g} to {most:g}"
+    require(least <= value <= most, option, repr(text), allowed)
+    return value
