@@ -167,7 +167,7 @@ def _nothing() -> None:
 
 def _open_device() -> CudaDevice:
     from nvrar_bench.devices.cuda.placement import place
-    from nvrar_bench.run.start import join_world
+    from nvrar_bench.run.as_rank import join_world
 
     world = join_world()
     return CudaDevice(world, TIMEOUT_S, place(world))

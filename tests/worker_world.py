@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from nvrar_bench.errors import CompilerError, NvrarBenchError, UsageError
-from nvrar_bench.run.start import join_world
+from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.world import World
 
 

@@ -14,17 +14,18 @@ from nvrar_bench import launch, streams
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.run_file import Writer
-from nvrar_bench.errors import SPOKEN, NvrarBenchError, ReaderGone, TimedOut, Unexpected
+from nvrar_bench.errors import SPOKEN, NotOneJob, NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.launch.console import console
+from nvrar_bench.launch.initialize import initialize_mpi
 from nvrar_bench.launch.repeat import reports_elsewhere
 from nvrar_bench.report.progress import CaseProgress, NoProgress
 from nvrar_bench.report.shown import Shown
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.session import Session
 from nvrar_bench.run.stages import case_count
-from nvrar_bench.run.start import join_world
 from nvrar_bench.settings.settings import Settings
+from nvrar_bench.world import World, join, library_version
 
 # Where no watch says how long to wait: those things are short, but may touch much memory.
 _EXTRA_S = 2.0
@@ -78,6 +79,26 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
         close(unexpected)
         raise unexpected from error
     guard.stop()
+
+
+def join_world() -> World:
+    """Initialise MPI and find out who is here.
+
+    Raises:
+        Unavailable: mpi4py finds no MPI library.
+        NotOneJob: the launcher started more ranks than MPI sees.
+        UsageError: the machines run different numbers of ranks.
+    """
+    initialize_mpi()
+    world = join()
+    try:
+        launch.check_world(world.size, os.environ, library_version())
+    except NotOneJob:
+        launch.unlink_segments()
+        raise
+    world.comm.Barrier()
+    launch.unlink_world_segments(world.size)
+    return world
 
 
 def _close(

@@ -15,8 +15,7 @@ from mpi4py import MPI
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.devices.base import Device
 from nvrar_bench.plan import Case
-from nvrar_bench.run.buffers import CaseBuffers
-from nvrar_bench.run.known import KnownCall
+from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.run.point import Point, Turn
 from nvrar_bench.run.starts import UNKNOWN, Start
 from nvrar_bench.timing.loop import MONOTONIC, Nanoseconds, Timings

@@ -18,12 +18,9 @@ from nvrar_bench.errors import WrongResult
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.plan import Case
 from nvrar_bench.run import facts, memory
-from nvrar_bench.run.able import refusal
 from nvrar_bench.run.block import Block
-from nvrar_bench.run.buffers import SweepBuffers
-from nvrar_bench.run.describe import describe, describe_block
+from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.journal import Journal
-from nvrar_bench.run.known import KnownInputs
 from nvrar_bench.run.outcome import (
     Arrivals,
     arrivals_of,
@@ -34,7 +31,15 @@ from nvrar_bench.run.outcome import (
 )
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.soak import Soak
-from nvrar_bench.run.stages import MOST_TOGETHER, Stage, left_out, stages
+from nvrar_bench.run.stages import (
+    MOST_TOGETHER,
+    Stage,
+    describe,
+    describe_block,
+    left_out,
+    refusal,
+    stages,
+)
 from nvrar_bench.run.starts import Start
 from nvrar_bench.run.tuner import Heat, Tuner
 from nvrar_bench.settings.search import Tune

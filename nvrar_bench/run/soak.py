@@ -20,8 +20,7 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.plan import AXES, Case, Plan
-from nvrar_bench.run.buffers import SweepBuffers
-from nvrar_bench.run.known import KnownCall, KnownInputs
+from nvrar_bench.run.buffers import KnownCall, KnownInputs, SweepBuffers
 from nvrar_bench.settings.soak import SoakLimit, longest_counts
 
 SPELL = 250  # calls

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from nvrar_bench.backends.base import Backend
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.settings import Settings
+from nvrar_bench.units import format_size
 from nvrar_bench.world import World
 
 # Points of so many cases are measured in turns; more would wait long for their next turn, and their
@@ -92,4 +95,31 @@ def _stage(settings: Settings, sweep: Sweep, world: World, nodes: int) -> Stage:
         sweep.iters,
         settings.warmup if sweep.warmup is None else sweep.warmup,
         f"@{nodes}" if len(sweep.nodes) > 1 and not settings.nodes else "",
+    )
+
+
+def refusal(settings: Settings, backend: Backend, case: Case) -> str | None:
+    """Why `backend` does not run `case`, or None; the same on every rank."""
+    reason = backend.unsupported(case)
+    if reason is None and case.check_mode == "wrap" and not (backend.wraps or settings.wrap_asked):
+        return "it leaves open what becomes of an integer that overflows; --check-mode wrap asks it"
+    return reason
+
+
+def describe_block(cases: Sequence[Case], stage: Stage) -> str:
+    """Describe several cases."""
+    if len(cases) == 1:
+        return describe(cases[0], stage)
+    sizes = [case.size_bytes for case in cases]
+    return (
+        f"{stage.sweep.name}{stage.suffix} {cases[0].dtype} {cases[0].op}: {len(cases)} cases, "
+        f"{format_size(min(sizes))} to {format_size(max(sizes))}"
+    )
+
+
+def describe(case: Case, stage: Stage) -> str:
+    """Describe a case."""
+    return (
+        f"{stage.sweep.name}{stage.suffix} {case.dtype} {case.op} {case.size_bytes} B "
+        f"{case.placement} {case.buffers}"
     )

@@ -31,8 +31,7 @@ from nvrar_bench.documents.tuning import (
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
 from nvrar_bench.run.block import Block
-from nvrar_bench.run.buffers import CaseBuffers
-from nvrar_bench.run.known import KnownCall
+from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.race import Race, Shown
 from nvrar_bench.settings.search import Tune

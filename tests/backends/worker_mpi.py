@@ -11,7 +11,7 @@ from nvrar_bench.backends.mpi import MpiBackend
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Case, Plan
-from nvrar_bench.run.start import join_world
+from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.timing.loop import Gate, Timings
 from nvrar_bench.verify import CheckResult, Problem, check
 

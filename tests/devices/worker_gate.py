@@ -16,7 +16,7 @@ import numpy as np
 from nvrar_bench.devices import shared_memory
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.run.start import join_world
+from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Timings
 from nvrar_bench.world import World

@@ -12,7 +12,7 @@ import numpy as np
 
 from nvrar_bench.devices import shared_memory
 from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.run.start import join_world
+from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.world import World
 
 NBYTES = 8192

@@ -6,7 +6,7 @@ import json
 import sys
 
 from nvrar_bench.devices.surroundings import write_costs
-from nvrar_bench.run.start import join_world
+from nvrar_bench.run.as_rank import join_world
 
 
 def main() -> None:

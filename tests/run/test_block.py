@@ -18,8 +18,7 @@ from nvrar_bench.run.block import (
     VERIFY_ORDER,
     Block,
 )
-from nvrar_bench.run.buffers import SweepBuffers
-from nvrar_bench.run.known import KnownInputs
+from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.starts import Start
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Yardstick
 from nvrar_bench.timing.order import Order

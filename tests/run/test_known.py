@@ -7,9 +7,9 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Plan
-from nvrar_bench.run import known
+from nvrar_bench.run import buffers
 from nvrar_bench.run.block import VERIFY_ORDER
-from nvrar_bench.run.known import SETS, KnownInputs
+from nvrar_bench.run.buffers import SETS, KnownInputs
 from nvrar_bench.verify import Problem
 
 PLAN = Plan.build(counts=(10, 500, 70), dtypes=("float32", "int8"), ops=("sum", "max"))
@@ -25,7 +25,7 @@ def made(monkeypatch):
             seen.append((self.dtype, self.op, self.seed, count))
             return super().inputs(rank, count)
 
-    monkeypatch.setattr(known, "Problem", Watched)
+    monkeypatch.setattr(buffers, "Problem", Watched)
     return seen
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nvrar_bench.run.start import join_world
+from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.world import World
 

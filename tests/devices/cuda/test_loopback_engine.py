@@ -15,8 +15,7 @@ from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.errors import TimedOut, UsageError
 from nvrar_bench.plan import Plan
 from nvrar_bench.run.block import Block
-from nvrar_bench.run.buffers import SweepBuffers
-from nvrar_bench.run.known import KnownInputs
+from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.starts import Start
 from nvrar_bench.timing.order import Order
 from nvrar_bench.timing.stopping import Stopping
