@@ -8,7 +8,7 @@ from nvrar_bench.settings.options import CheckOptions
 
 
 def check(options: CheckOptions) -> None:
-    """Verify every case of a case file on every backend; nothing is reported on speed.
+    """Verify every case of a case file on every backend; no times are reported.
 
     All cases run, also after a wrong one; exit code 3 if any was wrong.
     """

@@ -15,7 +15,7 @@ def compare(
         Path,
         typer.Argument(
             metavar="BASE.json",
-            help="The base: the record, as sweep --json writes it, that others are held against.",
+            help="The base: the record, as sweep --json writes it, that others are compared with.",
         ),
     ],
     new: Annotated[
@@ -36,8 +36,8 @@ def compare(
         bool,
         typer.Option(
             "--allow-missing",
-            help="Compare the points that both runs have. Else a point that one of them lacks "
-            "ends the command with exit code 2, after the table.",
+            help="Compare the points that both runs have. Without this a missing point ends the "
+            "command with exit code 2, after the table.",
         ),
     ] = False,
     launch_spread: Annotated[
@@ -45,25 +45,23 @@ def compare(
         typer.Option(
             "--launch-spread",
             metavar="S",
-            help="How much two launches of the same thing may differ: intervals are so much wider "
-            "where a run has one launch, and cannot tell. 30% or 0.3; runs with --launches need no "
-            "guess.",
+            help="How much two launches of the same thing may differ, 30% or 0.3: intervals of "
+            "runs with one launch are widened by it. Runs with --launches need no guess.",
         ),
     ] = "30%",
     one_state: Annotated[
         bool,
         typer.Option(
             "--one-state",
-            help="Compare only samples that found the machine in a state that both runs met, as a "
-            "yardstick between calls tells it. Default: the samples that the medians in the tables "
-            "of the runs are of.",
+            help="Compare only samples that found the machine in a state that both runs met, as "
+            "shown by a yardstick between calls. [the samples of the runs' own medians]",
         ),
     ] = False,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
-            help="An undecided point is a failure too: exit code 6. The last line says how many "
+            help="An undecided point ends with exit code 6, too. The last line says how many "
             "launches would decide.",
         ),
     ] = False,
@@ -92,7 +90,7 @@ def compare(
             "--seed",
             metavar="N",
             parser=values.whole,
-            help="Of the bootstrap. The same runs and seed give the same intervals.",
+            help="Seed of the bootstrap. The same runs and seed give the same intervals.",
         ),
     ] = 0,
 ) -> None:

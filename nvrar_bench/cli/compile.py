@@ -49,7 +49,7 @@ def compile_kernels(
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="All values of the options that name none, except --arch."),
+        typer.Option("--all", help="All values of the options that are not given, except --arch."),
     ] = False,
     json: Annotated[
         Path | None,
@@ -61,7 +61,7 @@ def compile_kernels(
         ),
     ] = None,
 ) -> None:
-    """Build the kernels for GPUs, and say what each takes: registers, spills, memory, seconds.
+    """Build the kernels for GPUs, and show what each takes: registers, spills, memory, seconds.
 
     Also those that make and check elements of these types: a run finds all it needs in the cache,
     and builds nothing. Needs no GPU, no driver and no mpirun.

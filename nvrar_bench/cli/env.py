@@ -16,7 +16,7 @@ def env(
         typer.Option(
             "--device",
             metavar="auto|cpu|cuda",
-            help="Ask for this device: exit code 5, with the reason, if it cannot run here.",
+            help="Exit with code 5 and the reason if this device cannot run here.",
         ),
     ] = "auto",
     backend: Annotated[
@@ -24,8 +24,8 @@ def env(
         typer.Option(
             "--backend",
             metavar="LIST",
-            help="Ask for these backends, separated by commas, on the device that a run would "
-            "take: exit code 5, with the reason, if one cannot run here.",
+            help="Exit with code 5 and the reason if one of these backends, separated by commas, "
+            "cannot run here, on the device that a run would take.",
         ),
     ] = None,
     network: Annotated[
@@ -33,8 +33,8 @@ def env(
         typer.Option(
             "--network",
             metavar="NAME|FILE",
-            help="Show what this network needs, slingshot, infiniband, roce, tcp, a file, or auto, "
-            "the one found: exit code 5, with the fix, if something is missing.",
+            help="Show what this network needs (slingshot, infiniband, roce, tcp, a file, or "
+            "auto, the one found); exit with code 5 and the fix if something is missing.",
         ),
     ] = None,
     json: Annotated[
@@ -47,7 +47,7 @@ def env(
         ),
     ] = None,
 ) -> None:
-    """Show what this machine has for a run, what is missing or wrong, and what fixes it.
+    """List what is installed, what is missing or wrong, and the command that fixes it.
 
     Starts no rank, does not initialise MPI, and needs neither a GPU nor a driver.
     """

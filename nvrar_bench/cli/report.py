@@ -44,8 +44,8 @@ class ReportOptions(Table, OneState, ReportJson):
         typer.Option(
             "--format",
             metavar="table|csv|openmetrics|html",
-            help="table: as sweep shows it. csv: a row per result, for spreadsheets. openmetrics: "
-            "for Prometheus; of one run. html: a page with charts, complete in itself.",
+            help="table: as sweep shows it. csv: a row per result. openmetrics: metrics of one "
+            "run, for Prometheus. html: one page with charts.",
         ),
     ] = "table"
     output: Annotated[
@@ -54,7 +54,7 @@ class ReportOptions(Table, OneState, ReportJson):
             "--output",
             metavar="PATH|-",
             parser=place,
-            help="Write the report here, whole or not at all. [-: standard output]",
+            help="Write the report here, all of it or nothing. [standard output]",
         ),
     ] = None
     samples: Annotated[
@@ -63,12 +63,12 @@ class ReportOptions(Table, OneState, ReportJson):
     ] = False
     summary: Annotated[
         bool,
-        typer.Option("--summary", help="What passed and failed, as check shows it; no figures."),
+        typer.Option("--summary", help="Only what passed and failed, as check shows it."),
     ] = False
 
 
 def report(options: ReportOptions) -> None:
-    """Compute all figures of stored runs anew from their samples, and show them in any form.
+    """Show stored runs again, as table, page, CSV or metrics; all figures are computed anew.
 
     Starts no rank and needs no MPI.
     """

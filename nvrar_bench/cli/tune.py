@@ -8,10 +8,10 @@ from nvrar_bench.settings.options import TuneOptions
 
 
 def tune(options: TuneOptions) -> None:
-    """Find NVRAR's fastest launch at each size, and write a table that sweep --tuning follows.
+    """Find NVRAR's fastest settings at each size, and write a table that sweep --tuning follows.
 
-    Launches are measured as sweep measures, in rounds, until the slower ones have dropped out; a
-    wrong result ends the search with exit code 3.
+    Slow candidates are eliminated early. The winner must then beat the default in a fresh
+    head-to-head run. A wrong result ends the search with exit code 3.
     """
     from nvrar_bench.cli.places import run_reads
     from nvrar_bench.settings.planning import tune_settings

@@ -54,8 +54,8 @@ class CaseFile:
         typer.Option(
             "--case",
             metavar="FILE",
-            help="A case file (TOML) or the name of a shipped one, instead of the options that "
-            "say what to run.",
+            help="A case file (TOML), or the name of one that comes with the package, in place "
+            "of sizes and types.",
         ),
     ] = None
 
@@ -68,8 +68,8 @@ class Backends:
         str | None,
         list_option(
             "--backend",
-            help="Backends, separated by commas: nccl, mpi, nvrar, fake. Default: all that are "
-            "there. One asked for by name that is not there ends the run with exit code 5.",
+            help="Backends, separated by commas: nccl, mpi, nvrar, fake. A backend named here "
+            "that is not available ends the run with exit code 5. [all available ones]",
         ),
     ] = None
 
@@ -108,11 +108,13 @@ class Cases:
         str | None,
         list_option(
             "--buffers",
-            help="symmetric (shared with peers ahead) or private (plain memory). [symmetric]",
+            help="symmetric (mapped by peers ahead) or private (plain memory, copies counted). "
+            "[symmetric]",
         ),
     ] = None
     protocol: Annotated[
-        str | None, list_option("--protocol", help="NVRAR's: auto, signal, packet. [auto]")
+        str | None,
+        list_option("--protocol", help="Protocol of NVRAR: auto, signal, packet. [auto]"),
     ] = None
 
 
@@ -126,7 +128,9 @@ class Measuring:
     iters: Annotated[
         int | None,
         whole_option(
-            "-n", "--iters", help="Samples per case. [200, and up to 1000 where they are alike]"
+            "-n",
+            "--iters",
+            help="Samples per case. [200, up to 1000 where they resemble each other]",
         ),
     ] = None
     precision: Annotated[
@@ -135,22 +139,22 @@ class Measuring:
             "--precision",
             metavar="PERCENT",
             help="Instead of --iters: measure until half of the median's 95 % interval is this "
-            "part of the median, such as 1% or 0.01.",
+            "part of the median: 1% or 0.01.",
         ),
     ] = None
     min_samples: Annotated[
         int | None,
-        whole_option("--min-samples", help="With --precision: not before so many samples. [100]"),
+        whole_option("--min-samples", help="With --precision: at least this many samples. [100]"),
     ] = None
     max_samples: Annotated[
         int | None,
-        whole_option("--max-samples", help="With --precision: no more samples than this. [100000]"),
+        whole_option("--max-samples", help="With --precision: at most this many samples. [100000]"),
     ] = None
     max_time: Annotated[
         float | None,
         seconds_option(
             "--max-time",
-            help="With --precision: no longer than this for one backend at one size. [5]",
+            help="With --precision: at most this long for one backend at one size. [5]",
         ),
     ] = None
     start: Annotated[
@@ -158,8 +162,8 @@ class Measuring:
         typer.Option(
             "--start",
             metavar="auto|clock|barrier",
-            help="How ranks begin a call: at an agreed time of related clocks, or when all "
-            "have come. auto is clock, and barrier where ranks share cores.",
+            help="How ranks start a call together: clock at an agreed time, barrier when all "
+            "have come. auto is clock, or barrier where ranks share cores.",
         ),
     ] = "auto"
 
@@ -186,9 +190,8 @@ class CheckMode:
         list_option(
             "--check-mode",
             help="exact (results known to the bit), rounding (random data, a bound), or wrap "
-            "(integer sums and products that overflow, modulo 2^bits). MPI and NCCL leave "
-            "overflow open: they run wrap only where this option names it, not for a case "
-            "file's sake.",
+            "(integer sums and products that overflow, modulo 2^bits). MPI and NCCL do not "
+            "define overflow and run wrap only if this option names it.",
         ),
     ] = None
 
@@ -198,7 +201,7 @@ class Search:
     """What `tune` tries, and for how long."""
 
     dtype: Annotated[
-        str | None, list_option("-d", "--dtype", help="Types, as of sweep. [float32]")
+        str | None, list_option("-d", "--dtype", help="Element types, as for sweep. [float32]")
     ] = None
     op: Annotated[
         str | None, list_option("-o", "--op", help="sum prod min max avg, or all. [sum]")
@@ -207,24 +210,32 @@ class Search:
         str | None, list_option("--buffers", help="symmetric or private, or both. [symmetric]")
     ] = None
     protocol: Annotated[
-        str | None, list_option("--protocol", help="To try: signal, packet. [both]")
+        str | None, list_option("--protocol", help="Protocols to try: signal, packet. [both]")
     ] = None
     blocks: Annotated[
-        str | None, list_option("--blocks", help="To try, of each rank. [powers of two, by size]")
+        str | None,
+        list_option(
+            "--blocks", help="Numbers of blocks to try, of each rank. [powers of two, by size]"
+        ),
     ] = None
     threads: Annotated[
-        str | None, list_option("--threads", help="To try, of each block. [powers of two, by size]")
+        str | None,
+        list_option(
+            "--threads", help="Numbers of threads to try, of each block. [powers of two, by size]"
+        ),
     ] = None
     chunk: Annotated[
-        str | None, list_option("--chunk", help="To try, as of sweep. [powers of two, by size]")
+        str | None,
+        list_option("--chunk", help="Chunks to try, as for sweep. [powers of two, by size]"),
     ] = None
     radix: Annotated[
-        str | None, list_option("--radix", help="To try, as of sweep. [2, and all nodes up to 16]")
+        str | None,
+        list_option("--radix", help="Radices to try, as for sweep. [2, and all nodes up to 16]"),
     ] = None
     max_time: Annotated[
         float,
         seconds_option(
-            "--max-time", help="No further round of launches at one size begins after this."
+            "--max-time", help="Start no further round of candidates at one size after this."
         ),
     ] = 60.0
     backend: Annotated[

@@ -64,8 +64,7 @@ class CheckOptions(
         typer.Option(
             "--case",
             metavar="FILE",
-            help="A case file (TOML) or a shipped one by name: smoke, correctness, paper, "
-            "decode. [correctness]",
+            help="A case file (TOML), or one of smoke, correctness, paper, decode. [correctness]",
         ),
     ] = None
     soak: Annotated[
@@ -73,8 +72,8 @@ class CheckOptions(
         typer.Option(
             "--soak",
             metavar="CALLS|DURATION",
-            help="Random calls in place of a case file, each verified: so many, or as long as "
-            "90s, 10m, 2h.",
+            help="Random calls in place of a case file, each verified: this many, or for 90s, "
+            "10m, 2h.",
         ),
     ] = None
 

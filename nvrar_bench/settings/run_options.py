@@ -52,7 +52,7 @@ class Shape:
         int | None, whole_option("--threads", help="NVRAR: threads of each block.")
     ] = None
     chunk: Annotated[
-        str | None, size_option("--chunk", help="NVRAR: how much of a slice one signal announces.")
+        str | None, size_option("--chunk", help="NVRAR: bytes of a slice that one flag announces.")
     ] = None
     radix: Annotated[
         int | None,
@@ -66,7 +66,7 @@ class Shape:
         typer.Option(
             "--tuning",
             metavar="PATH",
-            help="NVRAR: a table of tune, which auto follows; what is fixed here comes first. "
+            help="NVRAR: a table written by tune, which auto follows; other options come first. "
             "[$NVRAR_BENCH_TUNING, else none]",
         ),
     ] = None
@@ -82,8 +82,8 @@ class Batch:
             "--batch",
             metavar="K",
             parser=whole,
-            help="A sample is K calls that follow each other behind one start, divided by K; 1 "
-            "to 128. [1 on cpu and with --cold-cache; on cuda 25, fewer above 4M]",
+            help="A sample is K calls in a row behind one start, divided by K; 1 to 128. [1 on "
+            "cpu and with --cold-cache; on cuda 25, fewer above 4M]",
         ),
     ] = None
 
@@ -100,7 +100,7 @@ class Graph:
             "--cudagraph",
             metavar="K",
             parser=graph_calls,
-            help="GPU: a batch of K calls, captured in one CUDA graph; 0 and 1: no graph. [1]",
+            help="GPU: a batch of K calls, captured in one CUDA graph; 0 and 1: no graph.",
         ),
     ] = 1
     cold_cache: Annotated[
@@ -119,7 +119,9 @@ class ShareGpu:
     share_gpu: Annotated[
         bool,
         typer.Option(
-            "--share-gpu", help="Let several ranks run on one GPU; every result then says so."
+            "--share-gpu",
+            help="Let several ranks run on one GPU, to check correctness; every "
+            "result then carries a warning.",
         ),
     ] = False
 
@@ -132,7 +134,7 @@ class FirstEpoch:
         int,
         whole_option(
             "--first-epoch",
-            help="NVRAR: number of the first window; near 4294967296 flags wrap. For tests. [1]",
+            help="For tests of NVRAR: number of the first window; flags wrap near 4294967296.",
         ),
     ] = 1
 
@@ -145,15 +147,15 @@ class Ranks:
         int | None,
         whole_option(
             "--nodes",
-            help="Split the ranks of one machine into N virtual nodes. Default: the real ones.",
+            help="Split the ranks of one machine into N virtual nodes. [the real ones]",
         ),
     ] = None
     mapped_nodes: Annotated[
         bool,
         typer.Option(
             "--mapped-nodes",
-            help="GPU: NVRAR reaches ranks of other virtual nodes (--nodes) by loads and "
-            "stores. Default: by NVSHMEM's puts, as between machines.",
+            help="GPU: NVRAR reaches ranks of other virtual nodes (--nodes) by loads and stores. "
+            "[by NVSHMEM's puts, as between machines]",
         ),
     ] = False
     ranks: Annotated[
@@ -163,7 +165,7 @@ class Ranks:
             metavar="N|auto",
             parser=rank_count,
             help="Start mpirun with N ranks; auto: one per core that this process may use, at "
-            "least 2. Default: run under the mpirun that started this.",
+            "least 2. [run under the mpirun that started this]",
         ),
     ] = None
     launcher: Annotated[
@@ -180,9 +182,9 @@ class Ranks:
         typer.Option(
             "--network",
             metavar="NAME|FILE",
-            help="Set what libraries need on this network, or are faster with: slingshot, "
-            "infiniband, roce, tcp, or a file; auto: the network found, and only what is "
-            "needed to run. What you have set stays. [nothing is set]",
+            help="Set the variables that libraries need, or are faster with, on slingshot, "
+            "infiniband, roce, tcp, or as a file says; auto: the network found, and only "
+            "what is needed to run. What you have set stays. [nothing is set]",
         ),
     ] = None
 
@@ -195,17 +197,15 @@ class Launches:
         int,
         whole_option(
             "--launches",
-            help="With --ranks, --launcher or --virtual-ranks: launch N times, and make one "
-            "record of it all. [1]",
+            help="With --ranks, --launcher or --virtual-ranks: launch N times, into one record.",
         ),
     ] = 1
     max_launches: Annotated[
         int | None,
         whole_option(
             "--max-launches",
-            help="Go on until --launches of them found the machine in one state at every "
-            "point, but not beyond so many; asks for --one-state. [--launches, whatever they "
-            "found]",
+            help="Launch until --launches of them found the machine in one state at every point, "
+            "at most this many; implies --one-state. [as --launches]",
         ),
     ] = None
 
@@ -223,8 +223,8 @@ class OneState:
         bool,
         typer.Option(
             "--one-state",
-            help="Take medians only from samples that found the machine in one state, as a "
-            "yardstick between calls tells it. Default: from all samples that began in time.",
+            help="Take medians only from samples that found the machine in one state, as shown "
+            "by a yardstick between calls. [from all samples that began in time]",
         ),
     ] = False
 
@@ -251,12 +251,14 @@ class Table:
     wide: Annotated[
         bool,
         typer.Option(
-            "--wide", help="All columns of the table: intervals, n eff, algbw; as wide as they are."
+            "--wide", help="All columns of the table: intervals, n eff, algbw, however wide."
         ),
     ] = False
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", help="All remarks below the table, not the six that matter."),
+        typer.Option(
+            "--verbose", help="All remarks below the table, not only the six most important."
+        ),
     ] = False
 
 
@@ -269,9 +271,10 @@ class Limits:
         seconds_option(
             "-T",
             "--timeout",
-            help="How long any rank waits for another before the run ends with exit code 4.",
+            help="How long a rank waits for another before the run ends with exit code 4.",
         ),
     ] = 60.0
     seed: Annotated[
-        int, whole_option("--seed", help="Of the verified inputs and of the order.")
+        int,
+        whole_option("--seed", help="Seed of the verified inputs and of the order of measurement."),
     ] = 0
