@@ -201,6 +201,15 @@ def test_options_that_are_named_exist(page: str):
     assert set(named) - known - {"--map-by", "--distribution"} == set()
 
 
+def test_the_architecture_lists_every_room():
+    rooms = re.search(
+        r"^\| room .*?\n\n", text_of("docs/architecture.md"), re.DOTALL | re.MULTILINE
+    )
+    assert rooms
+    folders = {path.parent.name for path in (REPOSITORY / "nvrar_bench").glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `(\w+)/`", rooms[0], re.MULTILINE)) == folders
+
+
 def keys_of(schema: Any) -> Iterator[str]:
     """Yield the keys of all objects that a JSON Schema describes."""
     if isinstance(schema, dict):
