@@ -179,26 +179,35 @@ def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _by_range(keys: _Keys) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Sizes:
+    """Sizes in bytes, or counts of elements; `key` is what a message about them names."""
+
+    sizes: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+    key: str = "sizes"
+
+
+def _by_range(keys: _Keys) -> _Sizes:
     step = keys.size("step") if "step" in keys.table else None
     bounds = keys.size("min"), keys.size("max")
     sizes = sizes_from_range(*bounds, keys.number("factor"), step, spell=str)
-    return {"sizes": sizes, "size_key": "min"}
+    return _Sizes(sizes, key="min")
 
 
-def _by_layers(keys: _Keys) -> dict[str, Any]:
+def _by_layers(keys: _Keys) -> _Sizes:
     for key in ("hidden", "batches"):
         if key not in keys.table:
             raise keys.error(key, "whole numbers, 1 and more; hidden and batches go together")
     hidden_sizes, batches = keys.wholes("hidden"), keys.wholes("batches")
-    return {"counts": [batch * hidden for hidden in hidden_sizes for batch in batches]}
+    return _Sizes(counts=tuple(batch * hidden for hidden in hidden_sizes for batch in batches))
 
 
-# Four ways to say the sizes: the keys of each, and how they become arguments of Plan.build.
-_SIZE_KEYS: dict[tuple[str, ...], Callable[[_Keys], dict[str, Any]]] = {
+# Four ways to say the sizes: the keys of each, and who reads them.
+_SIZE_KEYS: dict[tuple[str, ...], Callable[[_Keys], _Sizes]] = {
     ("min", "max", "factor", "step"): _by_range,
-    ("sizes",): lambda keys: {"sizes": keys.sizes("sizes")},
-    ("counts",): lambda keys: {"counts": keys.wholes("counts")},
+    ("sizes",): lambda keys: _Sizes(keys.sizes("sizes")),
+    ("counts",): lambda keys: _Sizes(counts=keys.wholes("counts")),
     ("hidden", "batches"): _by_layers,
 }
 _SETTINGS = ("nodes", "backends", "iters", "warmup")
@@ -231,8 +240,8 @@ def _plan(keys: _Keys) -> Plan:
         )
     choices = [keys.texts(key, (axis.default,)) for key, axis in AXES.items()]
     try:
-        size_arguments = {"sizes": (), **_SIZE_KEYS[ways[0]](keys)}
-        return Plan.build(size_arguments.pop("sizes"), *choices, spell=str, **size_arguments)
+        given = _SIZE_KEYS[ways[0]](keys)
+        return Plan.build(given.sizes, *choices, counts=given.counts, spell=str, size_key=given.key)
     except CaseFileError:
         raise
     except UsageError as error:

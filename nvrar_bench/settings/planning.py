@@ -34,12 +34,12 @@ def sweep_settings(options: SweepOptions) -> Settings:
         UsageError: naming the option, the value and what is allowed.
         CaseFileError: likewise, of the case file.
     """
-    check = _is_checked(options)
-    _require_common(options)
+    check, asked = _is_checked(options), names(options.backend)
+    _require_common(options, asked)
     stopping = stopping_of(options)
     require(0 <= options.warmup <= MAX_CALLS, "--warmup", options.warmup, f"0 to {MAX_CALLS}")
     require(options.start in STARTS, "--start", options.start, ", ".join(STARTS))
-    settings = _settings(options, names(options.backend), sweeps_of(options))
+    settings = _settings(options, asked, sweeps_of(options))
     _require_launches(options)
     return replace(
         settings,
@@ -63,10 +63,11 @@ def check_settings(options: CheckOptions) -> Settings:
         UsageError: naming the option, the value and what is allowed.
         CaseFileError: likewise, of the case file.
     """
-    _require_common(options)
+    asked = names(options.backend)
+    _require_common(options, asked)
     sweeps = file_sweeps(options.case or "correctness")
     settings = replace(
-        _settings(options, names(options.backend), sweeps),
+        _settings(options, asked, sweeps),
         stopping=Stopping(1), warmup=0, tuning=tuning_of(options),
     )  # fmt: skip
     soak = soak_limit(options)
@@ -90,24 +91,22 @@ def tune_settings(options: TuneOptions) -> Settings:
     Raises:
         UsageError: naming the option, the value and what is allowed.
     """
-    _require_common(options)
+    asked = (options.backend,)
+    _require_common(options, asked)
     return replace(
-        _settings(options, (options.backend,), (tuned_sweep(options),)),
+        _settings(options, asked, (tuned_sweep(options),)),
         tuning=Tuning(mapped_nodes=options.mapped_nodes),
         batch=batch_of(options.batch),
         tune=search_of(options),
     )
 
 
-def _settings(
-    options: RunOptions, names_of_backends: tuple[str, ...], sweeps: tuple[Sweep, ...]
-) -> Settings:
+def _settings(options: RunOptions, asked: tuple[str, ...], sweeps: tuple[Sweep, ...]) -> Settings:
     """Return the settings that all commands have, and elsewhere what `tune` measures with."""
-    backends.require_known(names_of_backends)
     require_fabric(options)
     return Settings(
         sweeps=sweeps,
-        backends=names_of_backends,
+        backends=asked,
         device=options.device,
         stopping=Stopping(is_default=True),
         warmup=_WARMUP,
@@ -121,7 +120,7 @@ def _settings(
     )
 
 
-def _require_common(options: RunOptions) -> None:
+def _require_common(options: RunOptions, asked: tuple[str, ...]) -> None:
     """Check the options that each command has."""
     nodes, ranks, seconds = options.nodes, options.ranks, options.timeout
     devices.require_known(options.device)
@@ -133,6 +132,7 @@ def _require_common(options: RunOptions) -> None:
         fitting = ", ".join(str(n) for n in range(1, ranks + 1) if ranks % n == 0)
         require(ranks % nodes == 0, "--nodes", nodes, f"what divides {ranks} ranks: {fitting}")
     require(0 <= options.seed < 2**31, "--seed", options.seed, "0 to 2147483647")
+    backends.require_known(asked)
     if options.network is not None:
         networks.require_known(options.network)
 

@@ -57,9 +57,9 @@ def at_start_up(act: Callable[[], object]) -> None:
 
 
 def at_opening(act: Callable[[], object]) -> None:
-    from nvrar_bench.run import session
+    from nvrar_bench.run import stage_runner
 
-    session.open_backends = _before(session.open_backends, act)
+    stage_runner.open_backends = _before(stage_runner.open_backends, act)
 
 
 def in_the_timed_loop(act: Callable[[], object]) -> None:
