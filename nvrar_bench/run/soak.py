@@ -21,6 +21,7 @@ from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.plan import AXES, Case, Plan
 from nvrar_bench.run.buffers import KnownCall, KnownInputs, SweepBuffers
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.soak import SoakLimit, longest_counts
 
 SPELL = 250  # calls
@@ -96,7 +97,7 @@ class Soak:
     def _spell(self, calls: int) -> None:
         dtype, op = self._drawn.popleft()
         longest = longest_counts()[dtype]
-        (whole,) = Plan.build(counts=(longest,), dtypes=(dtype,), ops=(op,))
+        (whole,) = build_plan(counts=(longest,), dtypes=(dtype,), ops=(op,))
         able = [one for one in self._backends if one.unsupported(whole) is None]
         known = KnownInputs((whole,), self._device, self._random.getrandbits(20), True)
         known.of(whole)  # as long as the longest: shorter messages are prefixes
@@ -140,7 +141,7 @@ class Soak:
 
 def _plan(dtype: str, op: str) -> Plan:
     """The longest message, in every protocol."""
-    return Plan.build(
+    return build_plan(
         counts=(longest_counts()[dtype],), dtypes=(dtype,), ops=(op,),
         protocols=AXES["protocol"].allowed,
     )  # fmt: skip

@@ -45,8 +45,9 @@ from typing import Any
 
 from nvrar_bench import tomlfile
 from nvrar_bench.errors import CaseFileError, UsageError
-from nvrar_bench.plan import AXES, Plan, sizes_from_range
+from nvrar_bench.plan import AXES, Plan
 from nvrar_bench.resources import data_dir
+from nvrar_bench.settings.building import build_plan, sizes_from_range
 from nvrar_bench.units import parse_size
 
 
@@ -241,7 +242,7 @@ def _plan(keys: _Keys) -> Plan:
     choices = [keys.texts(key, (axis.default,)) for key, axis in AXES.items()]
     try:
         given = _SIZE_KEYS[ways[0]](keys)
-        return Plan.build(given.sizes, *choices, counts=given.counts, spell=str, size_key=given.key)
+        return build_plan(given.sizes, *choices, counts=given.counts, spell=str, size_key=given.key)
     except CaseFileError:
         raise
     except UsageError as error:

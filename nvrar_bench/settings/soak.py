@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import AXES, Plan
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.options import CheckOptions
 from nvrar_bench.settings.values import require
 
@@ -41,7 +42,7 @@ def longest_counts() -> dict[str, int]:
 
 def soak_plan() -> Plan:
     """What a soak needs at most: for the memory that is set aside."""
-    return Plan.build(
+    return build_plan(
         counts=(longest_counts()["float32"],),
         buffers=AXES["buffers"].allowed,
         protocols=("signal", "packet"),

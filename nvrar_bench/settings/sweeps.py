@@ -6,7 +6,8 @@ from dataclasses import fields, replace
 
 from nvrar_bench.backends import require_known
 from nvrar_bench.errors import CaseFileError, UsageError
-from nvrar_bench.plan import AXES, Plan, nothing_wraps, sizes_from_range
+from nvrar_bench.plan import AXES, Plan
+from nvrar_bench.settings.building import build_plan, choose, nothing_wraps, sizes_from_range
 from nvrar_bench.settings.casefile import Sweep, read_case_file
 from nvrar_bench.settings.measure_options import Cases, CheckMode, Sizes
 from nvrar_bench.settings.options import SweepOptions, TuneOptions
@@ -56,7 +57,7 @@ def file_sweeps(case: str) -> tuple[Sweep, ...]:
 
 def tuned_sweep(options: TuneOptions) -> Sweep:
     """Return the sweep whose launches are searched; each protocol is a launch of its own."""
-    plan = Plan.build(
+    plan = build_plan(
         _sizes(options), _dtypes(options.dtype), _chosen("op", options.op),
         buffers=_chosen("buffers", options.buffers), spell=_spell, size_key=_size_key(options),
     )  # fmt: skip
@@ -69,7 +70,7 @@ def checked_by(sweeps: tuple[Sweep, ...], check_mode: str) -> tuple[Sweep, ...]:
     Raises:
         UsageError: a mode that does not exist, or `wrap` where nothing wraps.
     """
-    modes = AXES["check"].choose(names(check_mode), _spell)
+    modes = choose(AXES["check"], names(check_mode), _spell)
     checked = [replace(sweep, plan=sweep.plan.checked_by(modes)) for sweep in sweeps]
     used = {case.check_mode for sweep in checked for case in sweep.plan}
     if "wrap" in modes and "wrap" not in used:
@@ -78,7 +79,7 @@ def checked_by(sweeps: tuple[Sweep, ...], check_mode: str) -> tuple[Sweep, ...]:
 
 
 def _plan(options: SweepOptions) -> Plan:
-    return Plan.build(
+    return build_plan(
         _sizes(options),
         _dtypes(options.dtype),
         _chosen("op", options.op),

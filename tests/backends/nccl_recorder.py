@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nvrar_bench.backends.nccl_library import NcclError
-from nvrar_bench.plan import Plan
+from nvrar_bench.settings.building import build_plan
 
 # These wait for other ranks: with a deadline, on a thread whose GPU is the right one.
 WAITS = ("connect", "register", "deregister", "stop", "abort")
@@ -85,7 +85,7 @@ def block(address: int, symmetric: bool = True) -> Any:
 
 
 def one(**changes: Any) -> Any:
-    (case,) = Plan.build(counts=(100,), buffers=("private",))
+    (case,) = build_plan(counts=(100,), buffers=("private",))
     return replace(case, **changes)
 
 

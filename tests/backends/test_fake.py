@@ -10,7 +10,7 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
-from nvrar_bench.plan import Plan
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.verify import Problem, check
 
 
@@ -19,7 +19,7 @@ def prepare(alone):
     """An operation of one case, and its output."""
 
     def make(count: int = 1000, dtype: str = "float32", op: str = "sum"):
-        (case,) = Plan.build(dtypes=(dtype,), ops=(op,), counts=(count,))
+        (case,) = build_plan(dtypes=(dtype,), ops=(op,), counts=(count,))
         send = Problem(dtype, op, 1, "exact", 0).inputs(0, count)
         recv = np.zeros_like(send)
         backend = FakeBackend(alone, CpuDevice(alone, 1.0), 1.0)
@@ -60,7 +60,7 @@ def test_scale_makes_it_slower(prepare, monkeypatch):
 def test_launches_take_longer_the_farther_they_are_from_the_best(alone, monkeypatch):
     monkeypatch.setenv("NVRAR_BENCH_FAKE", "best=2,refused=8")
     backend = FakeBackend(alone, CpuDevice(alone, 1.0), 1.0)
-    (case,) = Plan.build(counts=(1000,))
+    (case,) = build_plan(counts=(1000,))
     buffer = np.zeros(1000, np.float32)
 
     def clock(blocks: int) -> int:

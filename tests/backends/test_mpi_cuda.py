@@ -15,7 +15,7 @@ from nvrar_bench.backends.mpi import (
     cuda_support,
 )
 from nvrar_bench.devices.cuda.device import CudaDevice
-from nvrar_bench.plan import Plan
+from nvrar_bench.settings.building import build_plan
 
 WORKER = Path(__file__).parent / "worker_mpi_cuda.py"
 
@@ -84,7 +84,7 @@ def test_it_refuses_what_mpi_lacks_as_on_the_cpu(alone):
     backend = MpiCudaBackend(alone, None, 1.0, Support(False, "asked for"))
     reasons = {
         (case.dtype, case.op): backend.unsupported(case)
-        for case in Plan.build(dtypes=("all",), ops=("all",), counts=(1,))
+        for case in build_plan(dtypes=("all",), ops=("all",), counts=(1,))
     }
     assert reasons["bfloat16", "sum"] == "MPI has no datatype for bfloat16"
     assert reasons["int32", "avg"] == "MPI has no avg operation"

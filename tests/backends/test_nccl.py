@@ -16,7 +16,7 @@ from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.devices.cuda.memory import Block
 from nvrar_bench.errors import TimedOut, Unavailable
-from nvrar_bench.plan import Plan
+from nvrar_bench.settings.building import build_plan
 
 STREAM = 77
 
@@ -34,7 +34,7 @@ def opened(world: Any, library: Recorder, timeout: float = 5.0, arch: str = "sm_
 
 
 def test_all_sixty_combinations_run_on_a_recent_gpu_and_nccl(alone, library):
-    cases = list(Plan.build(dtypes=("all",), ops=("all",), counts=(1,)))
+    cases = list(build_plan(dtypes=("all",), ops=("all",), counts=(1,)))
     assert len(cases) == 60
     assert {opened(alone, library).unsupported(case) for case in cases} == {None}
 

@@ -13,7 +13,7 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.cuda import heap_library
 from nvrar_bench.errors import Unavailable, UsageError
-from nvrar_bench.plan import Plan
+from nvrar_bench.settings.building import build_plan
 
 
 def test_the_names_that_are_allowed_are_those_of_the_registry():
@@ -97,7 +97,7 @@ def no_library(name: str) -> None:
 
 def test_mpi_says_what_it_lacks(alone):
     backend = MpiBackend(alone, CpuDevice(alone, 1.0), 1.0)
-    cases = Plan.build(dtypes=("all",), ops=("all",), counts=(1,))
+    cases = build_plan(dtypes=("all",), ops=("all",), counts=(1,))
     reasons = {(case.dtype, case.op): backend.unsupported(case) for case in cases}
     lacking = ("float16", "bfloat16", "float8_e4m3", "float8_e5m2")
     assert len(reasons) == len(DTYPES) * len(OPS)

@@ -10,8 +10,9 @@ import numpy as np
 from nvrar_bench.backends.mpi import MpiBackend
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.plan import Case, Plan
+from nvrar_bench.plan import Case
 from nvrar_bench.run.as_rank import join_world
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.timing.loop import Gate, Timings
 from nvrar_bench.verify import CheckResult, Problem, check
 
@@ -23,7 +24,7 @@ def main() -> None:
     device = CpuDevice(world, 10.0)
     gate = device.start_gate()
     backend = MpiBackend(world, device, 10.0)
-    plan = Plan.build(
+    plan = build_plan(
         dtypes=("all",), ops=("all",), counts=(COUNT,), placements=("out_of_place", "in_place")
     )
     problems, calls = [], 0

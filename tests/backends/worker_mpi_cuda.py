@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from nvrar_bench.backends.mpi import LoadedExtension, MpiCudaBackend, Support
-from nvrar_bench.plan import Plan
 from nvrar_bench.run.as_rank import join_world
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.verify import Problem, check
 
 COUNT = 103
@@ -63,7 +63,7 @@ def device_array(values: np.ndarray) -> Any:
 def run(world: Any, support: Support) -> dict[str, Any]:
     gpu = Gpu()
     backend = MpiCudaBackend(world, gpu, 10.0, support)
-    plan = Plan.build(
+    plan = build_plan(
         dtypes=("all",), ops=("all",), counts=(COUNT,), placements=("out_of_place", "in_place")
     )
     problems, variants, calls = [], set(), 0

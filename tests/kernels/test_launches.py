@@ -13,7 +13,7 @@ from nvrar_bench.backends.nvrar.cpu import EmulatedEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.plan import Plan
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.toolchain.kernel import kernels_dir
 from nvrar_bench.verify import Expected, Problem, canary_intact
 
@@ -66,7 +66,7 @@ def cases(counts, **axes):
         "buffers": ("symmetric", "private"),
         "placements": ("out_of_place", "in_place"),
     }
-    return Plan.build(counts=counts, **(choices | axes))
+    return build_plan(counts=counts, **(choices | axes))
 
 
 SHAPES = [(2, 1), (3, 3), (4, 2), (5, 1), (6, 3), (8, 4), (8, 2), (11, 11), (12, 6), (16, 4)]
@@ -136,7 +136,7 @@ def test_a_rank_that_stops_ends_all_waits(alone):
     """A failure is told once, and every other wait of that rank ends with it."""
     job = Job(alone, 2, 1, Tuning(2, 2, 1024))
     job.backend.timeout = 0.5
-    (case,) = Plan.build(counts=(5000,), protocols=("signal",), buffers=("private",))
+    (case,) = build_plan(counts=(5000,), protocols=("signal",), buffers=("private",))
     send = job.device.view(job.blocks["private", "send"], 64, case.size_bytes, np.dtype("f4"))
     operation = job.backend.prepare(case, send, send)
     operation.seats[1].count = 0  # rank 1 leaves at once

@@ -10,7 +10,6 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.plan import Plan
 from nvrar_bench.run.block import (
     LEAST_PASSES,
     MOST_OF_STRETCH,
@@ -20,6 +19,7 @@ from nvrar_bench.run.block import (
 )
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.starts import Start
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Yardstick
 from nvrar_bench.timing.order import Order
 from nvrar_bench.timing.stopping import TURNS, Stopping
@@ -90,7 +90,7 @@ def run(alone):
         kind: type[Scripted] = Scripted,
         batch: int = 1,
     ):
-        cases = Plan.build(counts=counts, placements=(placement,))
+        cases = build_plan(counts=counts, placements=(placement,))
         device = CpuDevice(alone, 1.0)
         buffers = SweepBuffers(device, 4 * max(counts), "private")
         go.events, go.alive, go.watched, go.told = [], [], [], []

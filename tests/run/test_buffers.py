@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.plan import Plan
 from nvrar_bench.run.buffers import CaseBuffers, SweepBuffers
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.verify import CANARY_BYTES, Expected
 
 LONGEST = 4000
@@ -19,7 +19,7 @@ def device(alone):
 
 
 def a_case(nbytes: int, placement: str = "out_of_place", dtype: str = "float32"):
-    (case,) = Plan.build((nbytes,), dtypes=(dtype,), placements=(placement,))
+    (case,) = build_plan((nbytes,), dtypes=(dtype,), placements=(placement,))
     return case
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.plan import Plan
 from nvrar_bench.run import buffers
 from nvrar_bench.run.block import VERIFY_ORDER
 from nvrar_bench.run.buffers import SETS, KnownInputs
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.verify import Problem
 
-PLAN = Plan.build(counts=(10, 500, 70), dtypes=("float32", "int8"), ops=("sum", "max"))
+PLAN = build_plan(counts=(10, 500, 70), dtypes=("float32", "int8"), ops=("sum", "max"))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Plan
 from nvrar_bench.run.memory import SHARE, STAGING_BYTES, needed, require_enough
+from nvrar_bench.settings.building import build_plan
 
 GIB = 1 << 30
 
@@ -44,7 +45,7 @@ def free(device, monkeypatch):
 
 
 def plan(*sizes: int, mode: str = "exact", dtype: str = "float32") -> Plan:
-    return Plan.build(sizes, dtypes=(dtype,), check_modes=(mode,))
+    return build_plan(sizes, dtypes=(dtype,), check_modes=(mode,))
 
 
 @pytest.mark.parametrize(

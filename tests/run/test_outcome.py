@@ -19,7 +19,6 @@ from nvrar_bench.documents.result import (
     Stretch,
 )
 from nvrar_bench.errors import WrongResult
-from nvrar_bench.plan import Plan
 from nvrar_bench.run.outcome import (
     arrivals_of,
     combined_check,
@@ -28,11 +27,12 @@ from nvrar_bench.run.outcome import (
     result_of,
 )
 from nvrar_bench.run.point import Point, Turn
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.statistics.figures import DOUBT
 from nvrar_bench.timing.stopping import Iterations, Taken
 from nvrar_bench.verify import CheckResult
 
-(CASE,) = Plan.build((4096,), placements=("in_place",))
+(CASE,) = build_plan((4096,), placements=("in_place",))
 UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)
 RIGHT = CheckResult("passed", "exact", 1024, 0, None)
 

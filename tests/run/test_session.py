@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nvrar_bench.plan import Plan
 from nvrar_bench.run.session import gpu_options
 from nvrar_bench.run.stages import stages
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.stopping import Stopping
@@ -138,7 +138,7 @@ def test_the_same_case_in_a_case_file(run, tmp_path):
 def test_the_heap_of_gpus_is_opened_for_nvrar_and_for_symmetric_buffers(
     alone, backends, buffers, opened, required, symmetric
 ):
-    sweep = Sweep("sweep", (), (), None, None, Plan.build((4096,), buffers=buffers))
+    sweep = Sweep("sweep", (), (), None, None, build_plan((4096,), buffers=buffers))
     settings = Settings((sweep,), backends, "cuda", Stopping(9), 9, True, None, 1.0, 0)
     options = gpu_options(settings, stages(settings, alone))
     assert (options.heap_bytes is not None) == opened

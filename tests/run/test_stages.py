@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.plan import Plan
 from nvrar_bench.run.stages import case_count, left_out, stages
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.stopping import Stopping
 
-PLAN = Plan.build((4096, 8192))
+PLAN = build_plan((4096, 8192))
 
 
 class Six:
@@ -81,7 +81,7 @@ def test_what_a_sweep_says_wins(world):
 
 
 def test_cases_that_share_inputs_are_measured_together_in_their_order(world):
-    plan = Plan.build(counts=range(1, 6), dtypes=("int8", "float32"), placements=("in_place",))
+    plan = build_plan(counts=range(1, 6), dtypes=("int8", "float32"), placements=("in_place",))
     (stage,) = stages(settings(replace(sweep(), plan=plan)), world)
     shape = [[(case.dtype, case.count) for case in block] for block in stage.blocks(3)]
     first, second = ([[(dtype, n) for n in part] for part in ((1, 2, 3), (4, 5))] for dtype in

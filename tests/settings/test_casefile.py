@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import CaseFileError, NvrarBenchError
-from nvrar_bench.plan import Plan
 from nvrar_bench.resources import data_dir
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.casefile import Sweep, read_case_file, shipped_case_files
 
 HEAD = '[[sweep]]\nname = "one"\n'
@@ -34,7 +34,7 @@ def refusal(tmp_path: Path, text: str) -> str:
 
 def test_what_is_left_out_is_left_to_the_caller(tmp_path: Path) -> None:
     assert read(tmp_path, HEAD + "sizes = [64]") == (
-        Sweep("one", nodes=(), backends=(), iters=None, warmup=None, plan=Plan.build([64])),
+        Sweep("one", nodes=(), backends=(), iters=None, warmup=None, plan=build_plan([64])),
     )
 
 
@@ -60,7 +60,7 @@ def test_everything_that_a_sweep_may_say(tmp_path: Path) -> None:
         name = "another"
         counts = 3
     """
-    plan = Plan.build(
+    plan = build_plan(
         [1024, 1536, 2304, 3456],
         ["float16", "int8"],
         ["max"],
@@ -71,7 +71,7 @@ def test_everything_that_a_sweep_may_say(tmp_path: Path) -> None:
     )
     first, second = read(tmp_path, text)
     assert first == Sweep("all of it", (1, 2), ("nvrar", "mpi"), 7, 0, plan)
-    assert second.plan == Plan.build(counts=[3])
+    assert second.plan == build_plan(counts=[3])
 
 
 def test_a_step_may_be_a_size(tmp_path: Path) -> None:

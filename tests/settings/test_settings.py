@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nvrar_bench.plan import Plan
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.stopping import Stopping
@@ -10,8 +10,8 @@ from nvrar_bench.timing.stopping import Stopping
 
 def test_every_option_as_resolved():
     plans = [
-        Plan.build((4096, 64), dtypes=("int8", "float32"), ops=("max",)),
-        Plan.build(
+        build_plan((4096, 64), dtypes=("int8", "float32"), ops=("max",)),
+        build_plan(
             (64, 128), placements=("in_place",), buffers=("private",), protocols=("packet",)
         ),
     ]

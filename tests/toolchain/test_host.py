@@ -14,7 +14,7 @@ from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import CompilerError
-from nvrar_bench.plan import Plan
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Kernel, StartGate, kernels_dir
 
@@ -104,7 +104,7 @@ def test_zig_builds_kernels_that_run(programs, cache, alone):
     programs()
     assert Path(host.compiler().command[0]).name == "zig"
     backend = NvrarBackend(alone, HostEngine(CpuDevice(alone, 5.0)), 5.0)
-    (case,) = Plan.build(counts=(100,))
+    (case,) = build_plan(counts=(100,))
     send, recv = np.arange(100, dtype=np.float32), np.zeros(100, np.float32)
     backend.prepare(case, send, recv).launch()
     assert np.array_equal(send, recv)

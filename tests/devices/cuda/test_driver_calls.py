@@ -16,11 +16,12 @@ from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.gate import OpenGate
-from nvrar_bench.plan import Case, Plan
+from nvrar_bench.plan import Case
 from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.soak import Soak
 from nvrar_bench.run.starts import Start
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.timing.order import Order
 from nvrar_bench.timing.stopping import Stopping
 
@@ -41,7 +42,7 @@ class Counted:
         self.device = device
         self.backend = NvrarBackend(device.world, LoopbackEngine(device), 20.0, Tuning(threads=32))
         self.buffers = SweepBuffers(device, 4096, "symmetric")
-        cases = Plan.build(counts=(1000,), dtypes=("float32", "int32"), protocols=("signal",))
+        cases = build_plan(counts=(1000,), dtypes=("float32", "int32"), protocols=("signal",))
         self.known = KnownInputs(cases, device, 3, with_results=True)
         self.case, self.other = cases
 

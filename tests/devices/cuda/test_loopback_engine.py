@@ -13,10 +13,10 @@ from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.errors import TimedOut, UsageError
-from nvrar_bench.plan import Plan
 from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.starts import Start
+from nvrar_bench.settings.building import build_plan
 from nvrar_bench.timing.order import Order
 from nvrar_bench.timing.stopping import Stopping
 from nvrar_bench.verify import Expected
@@ -53,7 +53,7 @@ def run(backend: NvrarBackend, case, iters: int = 3):
 @pytest.mark.parametrize("buffers", ["symmetric", "private"])
 @pytest.mark.parametrize("protocol", ["signal", "packet"])
 def test_a_case_is_timed_and_right_on_every_rank(nvrar, driver, protocol, buffers, placement):
-    (case,) = Plan.build(
+    (case,) = build_plan(
         counts=(COUNT,), protocols=(protocol,), buffers=(buffers,), placements=(placement,)
     )
     measured = run(nvrar(), case)
@@ -68,7 +68,7 @@ def test_a_case_is_timed_and_right_on_every_rank(nvrar, driver, protocol, buffer
 
 
 def test_a_case_in_graphs(nvrar, driver):
-    (case,) = Plan.build(counts=(COUNT,), protocols=("packet",))
+    (case,) = build_plan(counts=(COUNT,), protocols=("packet",))
     backend = nvrar(graph=3)
     measured = run(backend, case, iters=2)
     assert {check.wrong for check in measured.checks} == {0}
@@ -82,7 +82,7 @@ def test_a_case_in_graphs(nvrar, driver):
 
 def test_a_damaged_result_is_seen(nvrar):
     backend = nvrar()
-    (case,) = Plan.build(counts=(COUNT,))
+    (case,) = build_plan(counts=(COUNT,))
     right = KnownInputs((case,), backend.device, 3, with_results=True).of(case)[0].expected
     wrong = backend.device.to_host(right.value)
     wrong[7] += 1
@@ -94,7 +94,7 @@ def test_a_damaged_result_is_seen(nvrar):
 def test_a_rank_that_is_late_is_named_and_nothing_runs_afterwards(nvrar):
     backend = nvrar(ranks=2, nodes=1)
     backend.timeout = 0.3
-    (case,) = Plan.build(counts=(COUNT,), protocols=("signal",), buffers=("private",))
+    (case,) = build_plan(counts=(COUNT,), protocols=("signal",), buffers=("private",))
     buffers = SweepBuffers(backend.device, case.size_bytes, "private").of(case)
     operation = backend.prepare(case, buffers.send, buffers.recv)
     operation.seats[1].count = 0
@@ -131,21 +131,21 @@ def test_a_launch_runs_the_kernel_of_its_class(nvrar):
     chosen = {
         size: backend.chooser.choose(backend.tuning, one)
         for size in (4 << 10, 64 << 10)
-        for one in Plan.build((size,), protocols=("signal",))
+        for one in build_plan((size,), protocols=("signal",))
     }
     assert [one.shape.threads for one in chosen.values()] == [256, 512]
-    (case,) = Plan.build((64 << 10,), protocols=("signal",))
+    (case,) = build_plan((64 << 10,), protocols=("signal",))
     assert backend.kernel(case).launch_class == 512
-    (case,) = Plan.build((64 << 10,), protocols=("packet",))
+    (case,) = build_plan((64 << 10,), protocols=("packet",))
     assert replace(backend.kernel(case), launch_class=256) in backend.kernels(
-        Plan.build((4 << 10,), protocols=("packet",))
+        build_plan((4 << 10,), protocols=("packet",))
     )
 
 
 def test_two_blocks_share_a_multiprocessor(nvrar, driver):
     """The GPU holds two of class 512; what it does not hold is refused though limits allow it."""
     backend = nvrar(ranks=2, nodes=1, tuning=Tuning(blocks=4, threads=32))
-    (case,) = Plan.build(counts=(COUNT,), protocols=("signal",))
+    (case,) = build_plan(counts=(COUNT,), protocols=("signal",))
     driver.blocks_per_sm = 2
     measured = run(backend, case, iters=1)
     assert {check.wrong for check in measured.checks} == {0}
@@ -159,7 +159,7 @@ def test_two_blocks_share_a_multiprocessor(nvrar, driver):
 def test_a_launch_that_the_gpu_cannot_hold_is_refused(nvrar, driver):
     backend = nvrar(ranks=4, nodes=1)
     driver.blocks_per_sm = 0
-    (case,) = Plan.build(counts=(COUNT,))
+    (case,) = build_plan(counts=(COUNT,))
     buffers = SweepBuffers(backend.device, case.size_bytes, "symmetric").of(case)
     with pytest.raises(UsageError, match="wait for each other"):
         backend.prepare(case, buffers.send, buffers.recv)
@@ -168,7 +168,7 @@ def test_a_launch_that_the_gpu_cannot_hold_is_refused(nvrar, driver):
 def test_buffers_that_are_not_aligned_are_refused(nvrar):
     backend = nvrar()
     device = backend.device
-    (case,) = Plan.build(counts=(8,))
+    (case,) = build_plan(counts=(8,))
     block = device.allocate(4096, "private")
     crooked = device.view(block, 4, case.size_bytes, np.dtype(np.float32))
     with pytest.raises(UsageError, match=r"allowed on cuda: multiples of 16$"):

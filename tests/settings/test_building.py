@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import UsageError
-from nvrar_bench.plan import AXES, MAX_SIZES, Case, Plan, sizes_from_range
+from nvrar_bench.plan import AXES, Case
+from nvrar_bench.settings.building import MAX_SIZES, build_plan, sizes_from_range
 
 
 def test_cases_go_through_dtype_op_and_placement_outside_and_size_inside() -> None:
-    plan = Plan.build(
+    plan = build_plan(
         [8, 16],
         dtypes=["float32", "int64"],
         ops=["sum", "max"],
@@ -33,7 +34,7 @@ def test_cases_go_through_dtype_op_and_placement_outside_and_size_inside() -> No
 
 
 def test_a_case_holds_every_choice() -> None:
-    plan = Plan.build(
+    plan = build_plan(
         [1024],
         ["bfloat16"],
         ["avg"],
@@ -48,38 +49,38 @@ def test_a_case_holds_every_choice() -> None:
 
 
 def test_defaults() -> None:
-    assert Plan.build([4]).cases == (
+    assert build_plan([4]).cases == (
         Case(4, 1, "float32", "sum", "out_of_place", "symmetric", "auto", "exact"),
     )
 
 
 def test_cases_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        Plan.build([4]).cases[0].count = 2  # type: ignore[misc]
+        build_plan([4]).cases[0].count = 2  # type: ignore[misc]
 
 
 def test_a_size_is_rounded_down_to_whole_elements() -> None:
-    (case,) = Plan.build([1003], ["float64"])
+    (case,) = build_plan([1003], ["float64"])
     assert (case.size_bytes, case.count) == (1000, 125)
 
 
 def test_sizes_that_round_to_the_same_count_are_one_case() -> None:
-    assert [case.count for case in Plan.build([8, 9, 11, 12, 8])] == [2, 3]
+    assert [case.count for case in build_plan([8, 9, 11, 12, 8])] == [2, 3]
 
 
 def test_counts_are_elements_of_every_dtype() -> None:
-    plan = Plan.build(dtypes=["int8", "float64"], counts=[3, 5])
+    plan = build_plan(dtypes=["int8", "float64"], counts=[3, 5])
     assert [(case.count, case.size_bytes) for case in plan] == [(3, 3), (5, 5), (3, 24), (5, 40)]
 
 
 def test_all_stands_for_every_dtype_and_op() -> None:
-    plan = Plan.build([64], ["all"], ["all"])
+    plan = build_plan([64], ["all"], ["all"])
     assert {(case.dtype, case.op) for case in plan} == {(d, o) for d in DTYPES for o in OPS}
     assert len(plan) == len(DTYPES) * len(OPS)
 
 
 def test_wrap_goes_with_sums_and_products_of_integers() -> None:
-    plan = Plan.build([64], ["all"], ["all"], check_modes=["exact", "wrap"])
+    plan = build_plan([64], ["all"], ["all"], check_modes=["exact", "wrap"])
     assert len(plan) == len(DTYPES) * len(OPS) + 6 * 2
     wrapping = {(case.dtype, case.op) for case in plan if case.check_mode == "wrap"}
     integers = {"int8", "uint8", "int32", "uint32", "int64", "uint64"}
@@ -90,17 +91,17 @@ def test_wrap_goes_with_sums_and_products_of_integers() -> None:
 @pytest.mark.parametrize(("dtype", "op"), [("float32", "sum"), ("int8", "max"), ("int8", "avg")])
 def test_wrap_where_nothing_can_is_refused(modes: list[str], dtype: str, op: str) -> None:
     with pytest.raises(UsageError, match=r"--check wrap .* allowed: --dtype int8, .* --op sum"):
-        Plan.build([64], [dtype], [op], check_modes=modes)
+        build_plan([64], [dtype], [op], check_modes=modes)
 
 
 def test_other_check_modes_in_place_of_those_planned() -> None:
-    plan = Plan.build([8], ["float32", "int8"], check_modes=["exact", "rounding"])
+    plan = build_plan([8], ["float32", "int8"], check_modes=["exact", "rounding"])
     modes = [(case.dtype, case.check_mode) for case in plan.checked_by(["rounding", "wrap"])]
     assert modes == [("float32", "rounding"), ("int8", "rounding"), ("int8", "wrap")]
 
 
 def test_a_choice_given_twice_counts_once() -> None:
-    assert len(Plan.build([64], ["int8", "int8"], protocols=["signal", "signal"])) == 1
+    assert len(build_plan([64], ["int8", "int8"], protocols=["signal", "signal"])) == 1
 
 
 @pytest.mark.parametrize(
@@ -118,30 +119,30 @@ def test_a_choice_given_twice_counts_once() -> None:
 def test_a_bad_choice_is_named_with_what_is_allowed(argument: str, option: str, value: str) -> None:
     chosen: dict[str, Any] = {argument: [value]}
     with pytest.raises(UsageError) as caught:
-        Plan.build([64], **chosen)
+        build_plan([64], **chosen)
     allowed = ", ".join(AXES[option].allowed)
     assert str(caught.value).startswith(f"--{option} {value!r} is not allowed; allowed: {allowed}")
 
 
 def test_only_dtype_and_op_take_all() -> None:
     with pytest.raises(UsageError, match="--protocol 'all' is not allowed"):
-        Plan.build([64], protocols=["all"])
+        build_plan([64], protocols=["all"])
 
 
 def test_an_empty_choice_is_refused() -> None:
     with pytest.raises(UsageError, match="--dtype is empty; allowed: float64, "):
-        Plan.build([64], [])
+        build_plan([64], [])
 
 
 def test_no_size_is_refused() -> None:
     with pytest.raises(UsageError, match="--sizes is empty"):
-        Plan.build([])
+        build_plan([])
 
 
 @pytest.mark.parametrize("size", [0, -8, 7, 2**63])
 def test_a_size_below_one_element_names_option_size_and_dtype(size: int) -> None:
     with pytest.raises(UsageError) as caught:
-        Plan.build([size], ["float64"], size_key="min")
+        build_plan([size], ["float64"], size_key="min")
     assert str(caught.value).startswith("--min ")
     assert "--dtype float64; allowed: 8 bytes (one element) and more" in str(caught.value)
 
@@ -149,16 +150,16 @@ def test_a_size_below_one_element_names_option_size_and_dtype(size: int) -> None
 @pytest.mark.parametrize("count", [0, -1, 2**62])
 def test_a_count_that_is_not_allowed_is_named(count: int) -> None:
     with pytest.raises(UsageError, match=f"--counts {count} is not allowed"):
-        Plan.build(counts=[count])
+        build_plan(counts=[count])
 
 
 def test_the_largest_count_is_allowed() -> None:
-    assert Plan.build(dtypes=["int8"], counts=[2**63 - 1]).cases[0].count == 2**63 - 1
+    assert build_plan(dtypes=["int8"], counts=[2**63 - 1]).cases[0].count == 2**63 - 1
 
 
 def test_errors_spell_the_key_as_it_was_given() -> None:
     with pytest.raises(UsageError, match=r"^op 'xor' is not allowed"):
-        Plan.build([64], ops=["xor"], spell=str)
+        build_plan([64], ops=["xor"], spell=str)
 
 
 def test_doubling_is_the_default() -> None:
