@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from nvrar_bench.settings.run_options import OneState, Table
+from nvrar_bench.settings.run_options import OneStateOption, TableOptions
 from nvrar_bench.settings.values import place
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportJson:
+class ReportJsonOption:
     """Where the record is written anew."""
 
     json: Annotated[
@@ -29,7 +29,7 @@ class ReportJson:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(Table, OneState, ReportJson):
+class ReportOptions(TableOptions, OneStateOption, ReportJsonOption):
     """Options of `report`."""
 
     run: Annotated[

@@ -17,7 +17,7 @@ from nvrar_bench.settings.values import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class SizeOptions:
     """Message sizes: a range, or a list."""
 
     min: Annotated[
@@ -46,7 +46,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaseFile:
+class CaseFileOption:
     """What to run, from a file."""
 
     case: Annotated[
@@ -61,7 +61,7 @@ class CaseFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Backends:
+class BackendOption:
     """The libraries that are measured."""
 
     backend: Annotated[
@@ -75,7 +75,7 @@ class Backends:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Device:
+class DeviceOption:
     """The processors that run it."""
 
     device: Annotated[
@@ -84,7 +84,7 @@ class Device:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cases:
+class CaseOptions:
     """What each size is measured with: every combination."""
 
     dtype: Annotated[
@@ -119,7 +119,7 @@ class Cases:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measuring:
+class MeasuringOptions:
     """How long each point is measured, and how calls start."""
 
     warmup: Annotated[
@@ -169,7 +169,7 @@ class Measuring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checking:
+class CheckingOptions:
     """Whether the buffers that are timed are verified."""
 
     check: Annotated[
@@ -182,7 +182,7 @@ class Checking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckMode:
+class CheckModeOption:
     """The inputs that results are verified with."""
 
     check_mode: Annotated[
@@ -197,7 +197,7 @@ class CheckMode:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class SearchOptions:
     """What `tune` tries, and for how long."""
 
     dtype: Annotated[

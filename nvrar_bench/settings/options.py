@@ -16,29 +16,29 @@ from typing import Annotated, TypeAlias
 import typer
 
 from nvrar_bench.settings.measure_options import (
-    Backends,
-    CaseFile,
-    Cases,
-    Checking,
-    CheckMode,
-    Device,
-    Measuring,
-    Search,
-    Sizes,
+    BackendOption,
+    CaseFileOption,
+    CaseOptions,
+    CheckingOptions,
+    CheckModeOption,
+    DeviceOption,
+    MeasuringOptions,
+    SearchOptions,
+    SizeOptions,
 )
 from nvrar_bench.settings.run_options import (
-    Batch,
-    Fabric,
-    FirstEpoch,
-    Graph,
-    Json,
-    Launches,
-    Limits,
-    OneState,
-    Ranks,
-    Shape,
-    ShareGpu,
-    Table,
+    BatchOption,
+    FabricOptions,
+    FirstEpochOption,
+    GraphOptions,
+    JsonOption,
+    LaunchesOptions,
+    LimitOptions,
+    OneStateOption,
+    RankOptions,
+    ShapeOptions,
+    ShareGpuOption,
+    TableOptions,
 )
 from nvrar_bench.settings.values import (
     place,
@@ -47,15 +47,42 @@ from nvrar_bench.settings.values import (
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions(
-    Sizes, CaseFile, Backends, Device, Cases, Measuring, Checking, CheckMode, Fabric, Shape, Batch,
-    Graph, ShareGpu, FirstEpoch, Ranks, Launches, OneState, Json, Table, Limits,
-):  # fmt: skip
+    SizeOptions,
+    CaseFileOption,
+    BackendOption,
+    DeviceOption,
+    CaseOptions,
+    MeasuringOptions,
+    CheckingOptions,
+    CheckModeOption,
+    FabricOptions,
+    ShapeOptions,
+    BatchOption,
+    GraphOptions,
+    ShareGpuOption,
+    FirstEpochOption,
+    RankOptions,
+    LaunchesOptions,
+    OneStateOption,
+    JsonOption,
+    TableOptions,
+    LimitOptions,
+):
     """Options of `sweep`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(
-    CheckMode, Backends, Device, Fabric, Shape, ShareGpu, FirstEpoch, Ranks, Json, Limits
+    CheckModeOption,
+    BackendOption,
+    DeviceOption,
+    FabricOptions,
+    ShapeOptions,
+    ShareGpuOption,
+    FirstEpochOption,
+    RankOptions,
+    JsonOption,
+    LimitOptions,
 ):
     """Options of `check`, which has a case file by default."""
 
@@ -79,7 +106,17 @@ class CheckOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions(Sizes, Search, Device, Fabric, Batch, ShareGpu, Ranks, Json, Limits):
+class TuneOptions(
+    SizeOptions,
+    SearchOptions,
+    DeviceOption,
+    FabricOptions,
+    BatchOption,
+    ShareGpuOption,
+    RankOptions,
+    JsonOption,
+    LimitOptions,
+):
     """Options of `tune`."""
 
     output: Annotated[

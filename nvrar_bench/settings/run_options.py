@@ -20,7 +20,7 @@ from nvrar_bench.settings.values import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fabric:
+class FabricOptions:
     """What connects NVRAR's ranks."""
 
     fabric: Annotated[
@@ -42,7 +42,7 @@ class Fabric:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class ShapeOptions:
     """How NVRAR is launched; what is left out is chosen."""
 
     blocks: Annotated[int | None, whole_option("--blocks", help="NVRAR: blocks of each rank.")] = (
@@ -73,7 +73,7 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class BatchOption:
     """Calls of a sample."""
 
     batch: Annotated[
@@ -89,7 +89,7 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graph:
+class GraphOptions:
     """What a sample of a GPU is made of, and whether caches are flushed."""
 
     graph: Annotated[
@@ -113,7 +113,7 @@ class Graph:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShareGpu:
+class ShareGpuOption:
     """Whether ranks may share a GPU."""
 
     share_gpu: Annotated[
@@ -127,7 +127,7 @@ class ShareGpu:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FirstEpoch:
+class FirstEpochOption:
     """Where the count of calls begins."""
 
     first_epoch: Annotated[
@@ -140,7 +140,7 @@ class FirstEpoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranks:
+class RankOptions:
     """Which ranks run, who starts them, and what connects their hosts."""
 
     nodes: Annotated[
@@ -190,7 +190,7 @@ class Ranks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Launches:
+class LaunchesOptions:
     """How often the whole launch is repeated."""
 
     launches: Annotated[
@@ -216,7 +216,7 @@ class Launches:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneState:
+class OneStateOption:
     """Which samples medians are of."""
 
     one_state: Annotated[
@@ -230,7 +230,7 @@ class OneState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Json:
+class JsonOption:
     """Where the record is written."""
 
     json: Annotated[
@@ -245,7 +245,7 @@ class Json:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class TableOptions:
     """How much of the table is shown."""
 
     wide: Annotated[
@@ -263,7 +263,7 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class LimitOptions:
     """How long ranks wait, and the seed of random numbers."""
 
     timeout: Annotated[

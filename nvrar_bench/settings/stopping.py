@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.measure_options import Measuring
+from nvrar_bench.settings.measure_options import MeasuringOptions
 from nvrar_bench.settings.values import part, require
 from nvrar_bench.timing.stopping import Stopping
 
@@ -13,7 +13,7 @@ _LEAST_PRECISION, _WORST_PRECISION = 0.0001, 0.5
 _FEWEST = 6  # samples of which the median has an interval
 
 
-def stopping_of(options: Measuring) -> Stopping:
+def stopping_of(options: MeasuringOptions) -> Stopping:
     """Check --iters, or --precision and its bounds.
 
     Raises:
@@ -34,7 +34,7 @@ def stopping_of(options: Measuring) -> Stopping:
     return _precise(options, precision)
 
 
-def _require_no_bounds(options: Measuring) -> None:
+def _require_no_bounds(options: MeasuringOptions) -> None:
     given = {
         "--min-samples": options.min_samples,
         "--max-samples": options.max_samples,
@@ -45,7 +45,7 @@ def _require_no_bounds(options: Measuring) -> None:
             raise UsageError(f"{option} {value:g} bounds --precision, which is not given")
 
 
-def _precise(options: Measuring, precision: str) -> Stopping:
+def _precise(options: MeasuringOptions, precision: str) -> Stopping:
     least = Stopping.min_samples if options.min_samples is None else options.min_samples
     most = Stopping.max_samples if options.max_samples is None else options.max_samples
     seconds = Stopping.max_time if options.max_time is None else options.max_time

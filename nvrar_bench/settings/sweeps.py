@@ -9,7 +9,7 @@ from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.plan import AXES, Plan
 from nvrar_bench.settings.building import build_plan, choose, nothing_wraps, sizes_from_range
 from nvrar_bench.settings.casefile import Sweep, read_case_file
-from nvrar_bench.settings.measure_options import Cases, CheckMode, Sizes
+from nvrar_bench.settings.measure_options import CaseOptions, CheckModeOption, SizeOptions
 from nvrar_bench.settings.options import SweepOptions, TuneOptions
 from nvrar_bench.settings.values import names, require
 from nvrar_bench.units import parse_size
@@ -31,7 +31,7 @@ def sweeps_of(options: SweepOptions) -> tuple[Sweep, ...]:
     """
     if options.case is None:
         return (Sweep("sweep", (), (), None, None, _plan(options)),)
-    given = _given(options, Sizes) + _given(options, Cases) + _given(options, CheckMode)
+    given = _given(options, SizeOptions, CaseOptions, CheckModeOption)
     if given:
         raise UsageError(
             f"--case and {given[0]} exclude each other: the case file says what to run"
@@ -104,17 +104,20 @@ def _spell(key: str) -> str:
     return "--check-mode" if key == "check" else f"--{key}"
 
 
-def _given(options: SweepOptions, group: type[Sizes | Cases | CheckMode]) -> list[str]:
-    """Return the options of `group` that were written."""
-    written = [each.name for each in fields(group) if getattr(options, each.name) is not None]
+def _given(
+    options: SweepOptions, *groups: type[SizeOptions | CaseOptions | CheckModeOption]
+) -> list[str]:
+    """Return the options of `groups` that were written."""
+    names_of_fields = [each.name for group in groups for each in fields(group)]
+    written = [name for name in names_of_fields if getattr(options, name) is not None]
     return [f"--{name.replace('_', '-')}" for name in written]
 
 
-def _size_key(options: Sizes) -> str:
+def _size_key(options: SizeOptions) -> str:
     return "min" if options.sizes is None else "sizes"
 
 
-def _sizes(options: Sizes) -> tuple[int, ...]:
+def _sizes(options: SizeOptions) -> tuple[int, ...]:
     if options.sizes is not None:
         return _listed(options, options.sizes)
     least, most = options.min or DEFAULT_MIN, options.max or DEFAULT_MAX
@@ -125,7 +128,7 @@ def _sizes(options: Sizes) -> tuple[int, ...]:
     return sizes_from_range(minimum, maximum, options.factor, step)
 
 
-def _listed(options: Sizes, sizes: str) -> tuple[int, ...]:
+def _listed(options: SizeOptions, sizes: str) -> tuple[int, ...]:
     of_range = {
         "--min": options.min, "--max": options.max, "--factor": options.factor,
         "--step": options.step,

@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.measure_options import Measuring
+from nvrar_bench.settings.measure_options import MeasuringOptions
 from nvrar_bench.settings.stopping import stopping_of
 from nvrar_bench.settings.values import part
 from nvrar_bench.timing.stopping import Stopping
 
 
 def test_without_options_there_are_200_calls():
-    assert stopping_of(Measuring()) == Stopping(200, is_default=True)
-    assert stopping_of(Measuring(iters=200)) == Stopping(200)
-    assert stopping_of(Measuring(iters=7)) == Stopping(7)
+    assert stopping_of(MeasuringOptions()) == Stopping(200, is_default=True)
+    assert stopping_of(MeasuringOptions(iters=200)) == Stopping(200)
+    assert stopping_of(MeasuringOptions(iters=7)) == Stopping(7)
 
 
 def test_precision_has_bounds_of_its_own():
-    assert stopping_of(Measuring(precision="1%")) == Stopping(precision=0.01)
-    given = Measuring(precision="2 %", min_samples=6, max_samples=6, max_time=0.5)
+    assert stopping_of(MeasuringOptions(precision="1%")) == Stopping(precision=0.01)
+    given = MeasuringOptions(precision="2 %", min_samples=6, max_samples=6, max_time=0.5)
     assert stopping_of(given) == Stopping(200, 0.02, 6, 6, 0.5)
 
 
@@ -53,5 +53,5 @@ def test_no_part(text):
 )
 def test_a_mistake_is_named(options, message):
     with pytest.raises(UsageError) as caught:
-        stopping_of(Measuring(**options))
+        stopping_of(MeasuringOptions(**options))
     assert str(caught.value).startswith(message)
