@@ -40,43 +40,24 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
     """
     streams.expect_prints()
     journal = Journal(Writer(json))
-    closing, closed = threading.Lock(), threading.Event()
-
-    def close(error: NvrarBenchError | None) -> None:
-        """Once, by the guard or by the main thread; who comes second waits until it is done."""
-        with closing:
-            if not closed.is_set():
-                closed.set()
-                _close(journal, error, lambda record: show(record, error))
-
-    def show(record: RunRecord, error: NvrarBenchError | None) -> None:
-        if json != STDOUT and (record.results or error is None):
-            shown.write(record, console("stdout"))
-
-    def end(error: NvrarBenchError) -> None:
-        if launch.rank(os.environ) == 0:
-            console("stderr").show_cursor(True)  # the progress bar hid it and will not end itself
-        close(error)
-        if not isinstance(error, ReportedLoss):
-            print_error(error)
-
-    guard = Guard(end)
+    ending = _Ending(journal, None if json == STDOUT else shown)
+    guard = Guard(ending.end)
     guard.start()
     try:
         _run(settings, journal, guard)
-        close(None)
+        ending.close(None)
         with guard.watch("MPI_Finalize", settings.timeout):
             launch.finalize_mpi()
     except TimedOut as error:
         guard.fail(error)  # the other ranks may still be waiting
     except NvrarBenchError as error:
         guard.stop()
-        close(error)
+        ending.close(error)
         raise
     except Exception as error:
         unexpected = Unexpected.of(error, _where())
         guard.stop()
-        close(unexpected)
+        ending.close(unexpected)
         raise unexpected from error
     guard.stop()
 
@@ -101,25 +82,50 @@ def join_world() -> World:
     return world
 
 
-def _close(
-    journal: Journal, error: NvrarBenchError | None, show: Callable[[RunRecord], None]
-) -> None:
-    """Close the record after `error`, and show it, also where it could not be written.
+class _Ending:
+    """Closes the record once and shows it, by the guard or by the main thread."""
 
-    Raises:
-        NvrarBenchError: the first that went wrong here, if nothing had before; else it is printed
-            beside what had.
-    """
-    problems = [problem] if (problem := _failure(lambda: journal.close(error))) else []
-    record = journal.record
-    if record is not None and (problems or not reports_elsewhere(os.environ)):
-        shown = _failure(lambda: show(record))
-        problems += [shown] if shown else []
-    if error is None and problems:
-        raise problems[0]
-    for problem in problems:
-        if str(problem) != str(error):
-            print_error(problem)
+    def __init__(self, journal: Journal, shown: Shown | None) -> None:
+        """`shown` is None where standard output is for the record alone."""
+        self._journal, self._shown = journal, shown
+        self._closing, self._is_closed = threading.Lock(), False
+
+    def end(self, error: NvrarBenchError) -> None:
+        """Close the record after `error`, and print that."""
+        if launch.rank(os.environ) == 0:
+            console("stderr").show_cursor(True)  # the progress bar hid it and will not end itself
+        self.close(error)
+        if not isinstance(error, ReportedLoss):
+            print_error(error)
+
+    def close(self, error: NvrarBenchError | None) -> None:
+        """Close the record, and show it; whoever comes second waits until that is done.
+
+        Raises:
+            NvrarBenchError: the first that went wrong here, if nothing had before; else it is
+                printed beside what had.
+        """
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                self._close(error)
+
+    def _close(self, error: NvrarBenchError | None) -> None:
+        """Close the record, and show it also where it could not be written."""
+        problems = [problem] if (problem := _failure(lambda: self._journal.close(error))) else []
+        record = self._journal.record
+        if record is not None and (problems or not reports_elsewhere(os.environ)):
+            unshown = _failure(lambda: self._show(record, error))
+            problems += [unshown] if unshown else []
+        if error is None and problems:
+            raise problems[0]
+        for problem in problems:
+            if str(problem) != str(error):
+                print_error(problem)
+
+    def _show(self, record: RunRecord, error: NvrarBenchError | None) -> None:
+        if self._shown is not None and (record.results or error is None):
+            self._shown.write(record, console("stdout"))
 
 
 def _failure(step: Callable[[], None]) -> NvrarBenchError | None:

@@ -53,23 +53,14 @@ def build_plan(
 ) -> Plan:
     """Combine everything with everything.
 
-    Args:
-        sizes: bytes per rank; each is rounded down to whole elements.
-        dtypes: names in `datatypes.DTYPES`, or `all`.
-        ops: names in `datatypes.OPS`, or `all`.
-        placements: `out_of_place`, `in_place`.
-        buffers: `symmetric`, `private`.
-        protocols: `auto`, `signal`, `packet`.
-        check_modes: `exact`, `rounding`, `wrap`; the last one goes with sums and products of
-            integers alone.
-        counts: elements per rank, in place of or after `sizes`.
-        spell: writes a key as the user gave it; errors name it this way.
-        size_key: where `sizes` came from: `sizes` or `min`.
+    Sizes are bytes per rank, rounded down to whole elements; `counts` are elements per rank, in
+    place of sizes or after them. The other choices are values of AXES, or `all` where that is
+    allowed; `wrap` goes with sums and products of integers alone. `size_key` says where the sizes
+    came from: `sizes` or `min`.
 
     Raises:
         UsageError: a value that is not allowed, a size below one element, or `wrap` where
             nothing can.
-
     """
     given = (dtypes, ops, placements, buffers, protocols, check_modes)
     chosen = [

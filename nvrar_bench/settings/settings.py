@@ -49,14 +49,8 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Every option as resolved, for the record."""
-        cases = [case for sweep in self.sweeps for case in sweep.plan]
         return {
-            "sweeps": [sweep.name for sweep in self.sweeps],
-            "sizes": sorted({case.size_bytes for case in cases}),
-            **{
-                name: list(dict.fromkeys(getattr(case, name) for case in cases))
-                for name in ("dtype", "op", "placement", "buffers", "protocol", "check_mode")
-            },
+            **self._measured(),
             "backends": list(self.backends),
             "device": self.device,
             "iters": None if self.stopping.precision or self.tune else self.stopping.iters,
@@ -90,4 +84,14 @@ class Settings:
             "network": self.network,
             "first_epoch": self.tuning.first_epoch,
             "launches": self.launches,
+        }
+
+    def _measured(self) -> dict[str, Any]:
+        """What the cases of all sweeps are, each value once."""
+        cases = [case for sweep in self.sweeps for case in sweep.plan]
+        names = ("dtype", "op", "placement", "buffers", "protocol", "check_mode")
+        return {
+            "sweeps": [sweep.name for sweep in self.sweeps],
+            "sizes": sorted({case.size_bytes for case in cases}),
+            **{name: list(dict.fromkeys(getattr(case, name) for case in cases)) for name in names},
         }
