@@ -18,7 +18,7 @@ CheckMode = Literal["exact", "rounding", "wrap"]
 
 
 @dataclass(frozen=True)
-class Axis:
+class CaseAxis:
     """One choice of a sweep: the name of its option or key, and the values that it may take."""
 
     key: str
@@ -30,12 +30,12 @@ class Axis:
 AXES = {
     axis.key: axis
     for axis in (
-        Axis("dtype", tuple(datatypes.DTYPES), "float32", takes_all=True),
-        Axis("op", tuple(datatypes.OPS), "sum", takes_all=True),
-        Axis("placement", ("out_of_place", "in_place"), "out_of_place"),
-        Axis("buffers", ("symmetric", "private"), "symmetric"),
-        Axis("protocol", ("auto", "signal", "packet"), "auto"),
-        Axis("check", ("exact", "rounding", "wrap"), "exact"),
+        CaseAxis("dtype", tuple(datatypes.DTYPES), "float32", takes_all=True),
+        CaseAxis("op", tuple(datatypes.OPS), "sum", takes_all=True),
+        CaseAxis("placement", ("out_of_place", "in_place"), "out_of_place"),
+        CaseAxis("buffers", ("symmetric", "private"), "symmetric"),
+        CaseAxis("protocol", ("auto", "signal", "packet"), "auto"),
+        CaseAxis("check", ("exact", "rounding", "wrap"), "exact"),
     )
 }
 

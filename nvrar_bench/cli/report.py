@@ -72,8 +72,8 @@ def report(options: ReportOptions) -> None:
 
     Starts no rank and needs no MPI.
     """
-    from nvrar_bench.cli.reporting import Report
+    from nvrar_bench.cli.reporting import StoredReport
 
-    wanted = Report(options)
+    wanted = StoredReport(options)
     wanted.require_sense()
     wanted.write()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Report:
+class StoredReport:
     """The options of `report`, and what they come to."""
 
     options: ReportOptions

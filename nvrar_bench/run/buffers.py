@@ -14,7 +14,7 @@ from nvrar_bench.verify import CANARY_BYTES, Expected, Findings, Problem
 
 _LINE_BYTES = 64  # canary in front, so that a buffer still starts on a cache line
 _BYTE = np.dtype(np.uint8)
-# Two sets, used in an order (run/block.py) in which whatever a call may wrongly find left over
+# Two sets, used in an order (point_group.py) in which whatever a call may wrongly find left over
 # from an earlier one belongs to the other set.
 SETS = 2
 

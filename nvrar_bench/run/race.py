@@ -29,7 +29,7 @@ ALIKE = 0.01  # medians known to this part of them: which is the fastest does no
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class SoFar:
     """What a candidate has shown, the same on all ranks.
 
     `samples` are seconds, shape (n,), in order; `in_time` says which no rank began late.
@@ -38,9 +38,9 @@ class Shown:
     samples: Floats
     in_time: npt.NDArray[np.bool_]
 
-    def after(self, calls: int) -> Shown:
+    def after(self, calls: int) -> SoFar:
         """What came behind the first `calls` samples."""
-        return Shown(self.samples[calls:], self.in_time[calls:])
+        return SoFar(self.samples[calls:], self.in_time[calls:])
 
     @property
     def counting(self) -> Floats:
@@ -110,7 +110,7 @@ class Race:
         """Say what ended candidate `number`: it was `slower`, or what ended the race."""
         return self._reason if number in self._open else "slower"
 
-    def judge(self, shown: Sequence[Shown]) -> None:
+    def judge(self, shown: Sequence[SoFar]) -> None:
         """Drop the certainly slower, after a round; `shown` is by number, of all candidates."""
         if self._begun:
             return
@@ -126,7 +126,7 @@ class Race:
             pair = {self._fastest, self._fastest if self.before is None else self.before}
             self._begun = {number: len(shown[number].samples) for number in pair}
 
-    def outcome(self, shown: Sequence[Shown]) -> Outcome:
+    def outcome(self, shown: Sequence[SoFar]) -> Outcome:
         """Say who has won, by the samples of the match."""
         matched = {number: shown[number].after(begun) for number, begun in self._begun.items()}
         new = self._fastest
@@ -142,7 +142,7 @@ class Race:
             reason=self._reason,
         )
 
-    def _ended_by(self, shown: Sequence[Shown]) -> str:
+    def _ended_by(self, shown: Sequence[SoFar]) -> str:
         if len(shown) == 1:
             return "winner"
         precisions = [precision_of(one.counting) for one in shown]
@@ -167,7 +167,7 @@ class _Entrant(StoppingRule):
         return None
 
 
-def fastest(shown: Sequence[Shown], numbers: Sequence[int]) -> int:
+def fastest(shown: Sequence[SoFar], numbers: Sequence[int]) -> int:
     """Return the number of the lowest median; of equal ones the first."""
     medians = [float(np.median(one.counting)) for one in shown]
     return numbers[int(np.argmin(medians))]

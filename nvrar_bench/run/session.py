@@ -12,7 +12,7 @@ from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.run import facts, memory
 from nvrar_bench.run.journal import Journal
-from nvrar_bench.run.stage_runner import GUARD_EXTRA_S, LOCAL_WORK_LIMIT_S, Progress, StageRunner
+from nvrar_bench.run.stage_runner import GUARD_EXTRA_S, LOCAL_WORK_LIMIT_S, RunProgress, StageRunner
 from nvrar_bench.run.stages import (
     Stage,
     left_out,
@@ -28,7 +28,7 @@ class Session:
 
     def __init__(
         self, settings: Settings, world: World, journal: Journal, guard: Guard,
-        progress: Progress, launch: int = 0,
+        progress: RunProgress, launch: int = 0,
     ) -> None:  # fmt: skip
         self._settings, self._world, self._journal = settings, world, journal
         self._guard, self._progress, self._launch = guard, progress, launch

@@ -1,4 +1,4 @@
-"""The stages of a run, carried out: sweeps in blocks, searches for launches, soaks."""
+"""The stages of a run, carried out: sweeps in groups, searches for launches, soaks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from nvrar_bench.errors import WrongResult
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.plan import Case
 from nvrar_bench.run import facts
-from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.outcome import (
@@ -27,12 +26,13 @@ from nvrar_bench.run.outcome import (
     result_of,
 )
 from nvrar_bench.run.point import Point
+from nvrar_bench.run.point_group import PointGroup
 from nvrar_bench.run.soak import Soak
 from nvrar_bench.run.stages import (
     MOST_TOGETHER,
     Stage,
     describe,
-    describe_block,
+    describe_group,
     refusal,
 )
 from nvrar_bench.run.starts import Start
@@ -49,7 +49,7 @@ GUARD_EXTRA_S = 2.0
 LOCAL_WORK_LIMIT_S = 1800.0
 
 
-class Progress(Protocol):
+class RunProgress(Protocol):
     """Who is told how far the run is."""
 
     def begin(self, what: str, cases: int = 1) -> None:
@@ -70,7 +70,7 @@ class StageRunner:
 
     def __init__(
         self, settings: Settings, device: Device, start: Start, journal: Journal, guard: Guard,
-        progress: Progress, launch: int,
+        progress: RunProgress, launch: int,
     ) -> None:  # fmt: skip
         self._settings, self._device, self._start = settings, device, start
         self._world, self._journal = device.world, journal
@@ -100,10 +100,10 @@ class StageRunner:
         )
         known, buffers = self._known(stage), dict[str, SweepBuffers]()
         together = MOST_TOGETHER if self._settings.interleave else 1
-        for number, block in enumerate(stage.blocks(together)):
-            self._allocate(stage, block, buffers)
-            self._progress.begin(describe_block(block, stage), len(block))
-            self._run_block(stage, number, block, backends, buffers, known)
+        for number, group in enumerate(stage.groups(together)):
+            self._allocate(stage, group, buffers)
+            self._progress.begin(describe_group(group, stage), len(group))
+            self._run_group(stage, number, group, backends, buffers, known)
         for backend in backends:
             backend.close()
         for pair in buffers.values():
@@ -129,14 +129,14 @@ class StageRunner:
             with self._guard.watch("computing the expected results", LOCAL_WORK_LIMIT_S):
                 calls = known.of(case)
             heat = Heat(tuner, case, self._guard.renew, self._progress.note)
-            block = self._block(stage, heat.judge)
+            group = self._group(stage, heat.judge)
             with self._watch("relating the clocks"):
                 self._start.renew()
             with self._watch(f"preparing the case {describe(case, stage)}"):
-                heat.enter(block, buffers[case.buffers].of(case), calls)
+                heat.enter(group, buffers[case.buffers].of(case), calls)
             order = Order(self._settings.seed, self._launch, number)
-            block.run(stage.warmup, order, stop_at_wrong=True)
-            self._conclude(block, stage)
+            group.run(stage.warmup, order, stop_at_wrong=True)
+            self._conclude(group, stage)
             for reason in heat.refused:
                 self._journal.skip(backend.name, reason)
             self._journal.learn({"tuning": tuner.keep(heat.choice())})
@@ -202,19 +202,19 @@ class StageRunner:
                 sizes = [case.size_bytes for case in stage.sweep.plan if case.buffers == kind]
                 buffers[kind] = SweepBuffers(self._device, max(sizes), kind)
 
-    def _block(self, stage: Stage, told: Callable[[int, int], None]) -> Block:
-        return Block(
+    def _group(self, stage: Stage, told: Callable[[int, int], None]) -> PointGroup:
+        return PointGroup(
             self._device, self._start,
             lambda case: self._watch(f"the case {describe(case, stage)}"),
             self._guard.renew, told, self._settings.one_state,
         )  # fmt: skip
 
-    def _run_block(
+    def _run_group(
         self, stage: Stage, number: int, cases: Sequence[Case], backends: list[Backend],
         buffers: dict[str, SweepBuffers], known: KnownInputs,
     ) -> None:  # fmt: skip
         settings, stopping = self._settings, self._settings.stopping
-        block = self._block(stage, self._hear_of_round)
+        group = self._group(stage, self._hear_of_round)
         with self._watch("relating the clocks"):
             self._start.renew()
         for case in cases:
@@ -224,15 +224,15 @@ class StageRunner:
             with self._guard.watch("computing the expected results", LOCAL_WORK_LIMIT_S):
                 calls = known.of(case)
             with self._watch(f"preparing the case {describe(case, stage)}"):
-                block.add(
+                group.add(
                     case, able, buffers[case.buffers].of(case), calls,
                     lambda: stopping.rule(stage.iters),
                     settings.batch or self._device.batch_for(case.size_bytes),
                 )  # fmt: skip
-        self._journal.expect(lambda: self._unfinished(block, stage))
+        self._journal.expect(lambda: self._unfinished(group, stage))
         order = Order(settings.seed, self._launch, number)
-        block.run(stage.warmup, order, stop_at_wrong=settings.stop_at_wrong)
-        self._conclude(block, stage)
+        group.run(stage.warmup, order, stop_at_wrong=settings.stop_at_wrong)
+        self._conclude(group, stage)
 
     def _able(self, backends: list[Backend], case: Case) -> list[Backend]:
         """Leave out, and say so, which cannot run this case."""
@@ -245,11 +245,11 @@ class StageRunner:
                 self._journal.skip(backend.name, reason)
         return able
 
-    def _unfinished(self, block: Block, stage: Stage) -> list[Result]:
-        """Return what there is of a block that still runs."""
+    def _unfinished(self, group: PointGroup, stage: Stage) -> list[Result]:
+        """Return what there is of a group that still runs."""
         return [
             self._result(stage, point, provisional_check(point))
-            for point in block.points
+            for point in group.points
             if point.turns
         ]
 
@@ -257,11 +257,11 @@ class StageRunner:
         self._journal.progressed()
         self._progress.note(f"{done} of {of} points have enough samples")
 
-    def _conclude(self, block: Block, stage: Stage) -> None:
-        """Add the results of a block to the record; collective."""
+    def _conclude(self, group: PointGroup, stage: Stage) -> None:
+        """Add the results of a group to the record; collective."""
         results = []
         with self._watch("the exchange of results"):
-            for point in block.points:
+            for point in group.points:
                 if point.turns:
                     check = combined_check(self._world, point)
                     arrivals = arrivals_of(self._world, point)

@@ -15,7 +15,7 @@ from nvrar_bench.units import format_size
 from nvrar_bench.world import World
 
 # Points of so many cases are measured in turns; more would wait long for their next turn, and their
-# results, which are written when all of a block are done, for the end.
+# results, which are written when all of a group are done, for the end.
 MOST_TOGETHER = 32
 
 
@@ -29,10 +29,10 @@ class Stage:
     warmup: int
     suffix: str  # of variants, where one run has several numbers of nodes
 
-    def blocks(self, most: int = MOST_TOGETHER) -> list[tuple[Case, ...]]:
+    def groups(self, most: int = MOST_TOGETHER) -> list[tuple[Case, ...]]:
         """Split the cases into those that are measured in turns: at most so many, in their order.
 
-        All cases of a block have the same inputs, but for their length.
+        All cases of a group have the same inputs, but for their length.
         """
         found = []
         for _, group in groupby(self.sweep.plan, lambda c: (c.dtype, c.op, c.check_mode)):
@@ -106,7 +106,7 @@ def refusal(settings: Settings, backend: Backend, case: Case) -> str | None:
     return reason
 
 
-def describe_block(cases: Sequence[Case], stage: Stage) -> str:
+def describe_group(cases: Sequence[Case], stage: Stage) -> str:
     """Describe several cases."""
     if len(cases) == 1:
         return describe(cases[0], stage)

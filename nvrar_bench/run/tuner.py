@@ -30,10 +30,10 @@ from nvrar_bench.documents.tuning import (
 )
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
-from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.run.point import Point
-from nvrar_bench.run.race import Race, Shown
+from nvrar_bench.run.point_group import PointGroup
+from nvrar_bench.run.race import Race, SoFar
 from nvrar_bench.settings.search import Tune
 from nvrar_bench.statistics.median import Estimate
 
@@ -90,9 +90,9 @@ class Tuner:
 
 
 class Heat:
-    """One size: the launches that the device takes, as points of a block, and their race."""
+    """One size: the launches that the device takes, as points of a group, and their race."""
 
-    _block: Block
+    _group: PointGroup
     _race: Race
 
     def __init__(
@@ -104,26 +104,26 @@ class Heat:
         self.refused: list[str] = []
         self._began = time.monotonic()
 
-    def enter(self, block: Block, buffers: CaseBuffers, known: list[KnownCall]) -> None:
-        """Prepare all candidates, and add them to `block`, which tells `judge`. Collective.
+    def enter(self, group: PointGroup, buffers: CaseBuffers, known: list[KnownCall]) -> None:
+        """Prepare all candidates, and add them to `group`, which tells `judge`. Collective.
 
         Raises:
             UsageError: the device takes none.
         """
         automatic, *others = self._tuner.candidates(self._case)
         operations = self._operations([automatic, *others], buffers)
-        self._block, self._shapes = block, list(operations)
+        self._group, self._shapes = group, list(operations)
         before = 0 if automatic in operations else None
         self._race = Race(len(operations), before, self._tuner.tune.max_time, self._elapsed)
         for number, (shape, operation) in enumerate(operations.items()):
             case, rule = _named(self._case, shape.protocol), self._race.rule(number)
             name = self._tuner.backend.name
             batch = self._tuner.batch_for(case.size_bytes)
-            block.add_point(Point(name, case, operation, buffers, known, rule, batch=batch))
+            group.add_point(Point(name, case, operation, buffers, known, rule, batch=batch))
 
     def judge(self, *_: int) -> None:
         """Drop who is certainly slower, after a round. Collective."""
-        if len(self._block.points) < len(self._shapes):  # one was wrong: it alone is left
+        if len(self._group.points) < len(self._shapes):  # one was wrong: it alone is left
             return
         self._race.judge(self._shown())
         left, of = len(self._race.open), len(self._shapes)
@@ -172,18 +172,18 @@ class Heat:
         except UsageError as error:
             return None, str(error)
 
-    def _shown(self) -> list[Shown]:
-        return [_shown(point) for point in self._block.points]
+    def _shown(self) -> list[SoFar]:
+        return [_shown(point) for point in self._group.points]
 
     def _elapsed(self) -> float:
         """Rank 0 looks at its clock for all."""
         return float(self._tuner.world.comm.bcast(time.monotonic() - self._began))
 
 
-def _shown(point: Point) -> Shown:
+def _shown(point: Point) -> SoFar:
     in_time = np.ones(len(point.durations), bool)
     in_time[list(point.late)] = False
-    return Shown(point.durations / 1e9, in_time)
+    return SoFar(point.durations / 1e9, in_time)
 
 
 def _named(case: Case, protocol: str) -> Case:

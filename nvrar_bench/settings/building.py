@@ -16,9 +16,9 @@ from nvrar_bench import datatypes
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import (
     AXES,
-    Axis,
     Buffers,
     Case,
+    CaseAxis,
     CheckMode,
     Placement,
     Plan,
@@ -81,7 +81,7 @@ def build_plan(
 
 
 def choose(
-    axis: Axis, given: Sequence[str], spell: Callable[[str], str] = option_name
+    axis: CaseAxis, given: Sequence[str], spell: Callable[[str], str] = option_name
 ) -> tuple[str, ...]:
     """Check `given` and drop repetitions; `all`, where allowed, stands for every value."""
     if not given:
@@ -196,5 +196,5 @@ def _case(count: int, dtype: str, op: str, *rest: Any) -> Case:
     )
 
 
-def _choices(axis: Axis) -> str:
+def _choices(axis: CaseAxis) -> str:
     return ", ".join((*axis.allowed, "all") if axis.takes_all else axis.allowed)

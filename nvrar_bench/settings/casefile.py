@@ -113,7 +113,7 @@ def find_case_file(source: str | Path) -> Path:
     return data_dir("cases") / f"{source}.toml"
 
 
-class _Keys:
+class _SweepKeys:
     """The keys of one `[[sweep]]`, taken out with a check of type and value."""
 
     def __init__(self, table: dict[str, Any], where: str) -> None:
@@ -189,14 +189,14 @@ class _Sizes:
     key: str = "sizes"
 
 
-def _by_range(keys: _Keys) -> _Sizes:
+def _by_range(keys: _SweepKeys) -> _Sizes:
     step = keys.size("step") if "step" in keys.table else None
     bounds = keys.size("min"), keys.size("max")
     sizes = sizes_from_range(*bounds, keys.number("factor"), step, spell=str)
     return _Sizes(sizes, key="min")
 
 
-def _by_layers(keys: _Keys) -> _Sizes:
+def _by_layers(keys: _SweepKeys) -> _Sizes:
     for key in ("hidden", "batches"):
         if key not in keys.table:
             raise keys.error(key, "whole numbers, 1 and more; hidden and batches go together")
@@ -205,7 +205,7 @@ def _by_layers(keys: _Keys) -> _Sizes:
 
 
 # Four ways to say the sizes: the keys of each, and who reads them.
-_SIZE_KEYS: dict[tuple[str, ...], Callable[[_Keys], _Sizes]] = {
+_SIZE_KEYS: dict[tuple[str, ...], Callable[[_SweepKeys], _Sizes]] = {
     ("min", "max", "factor", "step"): _by_range,
     ("sizes",): lambda keys: _Sizes(keys.sizes("sizes")),
     ("counts",): lambda keys: _Sizes(counts=keys.wholes("counts")),
@@ -221,7 +221,7 @@ def _sweep(table: Any, where: str) -> Sweep:
     unknown = [key for key in table if key not in _KEYS]
     if unknown:
         raise CaseFileError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join(_KEYS)}")
-    keys = _Keys(table, where)
+    keys = _SweepKeys(table, where)
     return Sweep(
         name=keys.text("name"),
         nodes=keys.wholes("nodes"),
@@ -232,7 +232,7 @@ def _sweep(table: Any, where: str) -> Sweep:
     )
 
 
-def _plan(keys: _Keys) -> Plan:
+def _plan(keys: _SweepKeys) -> Plan:
     ways = [way for way in _SIZE_KEYS if any(key in keys.table for key in way)]
     if len(ways) != 1:
         raise CaseFileError(

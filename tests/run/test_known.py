@@ -7,8 +7,8 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.run import buffers
-from nvrar_bench.run.block import VERIFY_ORDER
 from nvrar_bench.run.buffers import SETS, KnownInputs
+from nvrar_bench.run.point_group import VERIFY_ORDER
 from nvrar_bench.settings.building import build_plan
 from nvrar_bench.verify import Problem
 

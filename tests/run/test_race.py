@@ -13,7 +13,7 @@ from nvrar_bench.run.race import (
     TURN,
     Outcome,
     Race,
-    Shown,
+    SoFar,
     fastest,
 )
 from nvrar_bench.statistics.launches import estimate
@@ -55,8 +55,8 @@ class Track:
             self.samples[number].append(call(len(self.samples[number]), self.now, self.random))
             self.now += 1
 
-    def shown(self) -> list[Shown]:
-        return [Shown(np.array(one), np.ones(len(one), bool)) for one in self.samples]
+    def shown(self) -> list[SoFar]:
+        return [SoFar(np.array(one), np.ones(len(one), bool)) for one in self.samples]
 
 
 def steady(microseconds: float, noise: float = 0.05) -> Candidate:
@@ -145,8 +145,8 @@ def test_a_machine_that_changes_its_state_is_no_candidates_fault():
 def test_late_samples_decide_nothing():
     shown = Track([steady(10)]).shown()[0]
     samples = np.array([1.0, 9.0, 9.0, 9.0])
-    one = Shown(samples, samples > 1)
-    assert fastest([Shown(np.full(4, 8.0), np.ones(4, bool)), one], [3, 7]) == 3
+    one = SoFar(samples, samples > 1)
+    assert fastest([SoFar(np.full(4, 8.0), np.ones(4, bool)), one], [3, 7]) == 3
     assert len(shown.samples) == 0
 
 

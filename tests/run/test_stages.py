@@ -83,8 +83,8 @@ def test_what_a_sweep_says_wins(world):
 def test_cases_that_share_inputs_are_measured_together_in_their_order(world):
     plan = build_plan(counts=range(1, 6), dtypes=("int8", "float32"), placements=("in_place",))
     (stage,) = stages(settings(replace(sweep(), plan=plan)), world)
-    shape = [[(case.dtype, case.count) for case in block] for block in stage.blocks(3)]
+    shape = [[(case.dtype, case.count) for case in group] for group in stage.groups(3)]
     first, second = ([[(dtype, n) for n in part] for part in ((1, 2, 3), (4, 5))] for dtype in
                      ("int8", "float32"))  # fmt: skip
     assert shape == [*first, *second]
-    assert [len(block) for block in stage.blocks(1)] == [1] * 10
+    assert [len(group) for group in stage.groups(1)] == [1] * 10

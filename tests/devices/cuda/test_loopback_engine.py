@@ -13,8 +13,8 @@ from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.errors import TimedOut, UsageError
-from nvrar_bench.run.block import Block
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
+from nvrar_bench.run.point_group import Block
 from nvrar_bench.run.starts import Start
 from nvrar_bench.settings.building import build_plan
 from nvrar_bench.timing.order import Order

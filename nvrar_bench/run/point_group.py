@@ -34,8 +34,8 @@ MOST_OF_STRETCH = 100
 LEAST_PASSES, MOST_PASSES = 5, 25
 
 
-class Block:
-    """The collective work of a block; every rank does the same.
+class PointGroup:
+    """The collective work of a group of points; every rank does the same.
 
     `watch` bounds the time spent on one case, `alive` says that there was progress, `told` hears of
     every round how many of the points are done. `one_state` is that of the points.
@@ -71,7 +71,7 @@ class Block:
             self.add_point(point)
 
     def add_point(self, point: Point) -> None:
-        """Add a point that is prepared; its operation is closed when the block has run."""
+        """Add a point that is prepared; its operation is closed when the group has run."""
         self._alive()
         self.points.append(point)
 

@@ -10,14 +10,14 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.run.block import (
+from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
+from nvrar_bench.run.point_group import (
     LEAST_PASSES,
     MOST_OF_STRETCH,
     MOST_PASSES,
     VERIFY_ORDER,
-    Block,
+    PointGroup,
 )
-from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.starts import Start
 from nvrar_bench.settings.building import build_plan
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Yardstick
@@ -100,7 +100,7 @@ def run(alone):
             go.watched.append(case.count)
             return nullcontext()
 
-        block = Block(
+        block = PointGroup(
             device, Start(Recorded(go.events), yardstick=yardstick), watch,
             lambda: go.alive.append(len(go.events)), lambda *done: go.told.append(done),
         )  # fmt: skip
