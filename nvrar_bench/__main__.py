@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 
 import typer
 
 from nvrar_bench import streams
 from nvrar_bench.cli.app import app
-from nvrar_bench.cli.role import becomes_rank, command_name
 from nvrar_bench.errors import (
     SPOKEN,
     TRACEBACK,
@@ -34,6 +34,7 @@ _RefusedArguments: type[Exception] = typer.BadParameter.__mro__[2]
 _RANK_0_SPEAKS_S = 1.5
 _FINALIZE_S = 3.0
 _LONG = 900  # characters of a message that may hold whatever was written
+_STARTS_RANKS = ("--ranks", "--launcher", "--launches", "--max-launches")
 
 
 def main() -> None:
@@ -93,19 +94,35 @@ def _ended_by(error: NvrarBenchError) -> int:
 
 def _explained(error: Exception) -> str:
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else f"nvrar-bench {command_name(sys.argv[1:])}"
+    command = context.command_path if context else f"nvrar-bench {_command_name(sys.argv[1:])}"
     return f"{error.format_message()} (see {command} --help)"  # type: ignore[attr-defined]
 
 
 def _say(message: str, everywhere: bool = False) -> None:
     """Print to stderr; of ranks rank 0 speaks for all, unless `everywhere`."""
-    if everywhere or rank(os.environ) == 0 or not becomes_rank(app, sys.argv[1:]):
+    if everywhere or rank(os.environ) == 0 or not _becomes_rank(sys.argv[1:]):
         sys.stderr.write(f"{SPOKEN}{message}\n")
         sys.stderr.flush()
     elif supervisor.channel() is None:
         # Nobody watches over this job yet, and a launcher ends all ranks with the first that fails:
         # let rank 0 speak before.
         time.sleep(_RANK_0_SPEAKS_S)
+
+
+def _command_name(words: Sequence[str]) -> str:
+    """The command that `words`, the arguments of the program, are of; "" if they name none."""
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def _becomes_rank(words: Sequence[str]) -> bool:
+    """Whether `words` have the process be a rank of the job in which a launcher has started it.
+
+    A command that only reads files is none, and one that starts ranks itself is none either.
+    """
+    group = typer.main.get_command(app)
+    command = getattr(group, "commands", {}).get(_command_name(words))
+    can_be = command is not None and any(each.name == "ranks" for each in command.params)
+    return can_be and not any(word.partition("=")[0] in _STARTS_RANKS for word in words)
 
 
 def _shown(message: str, lines: bool = False) -> str:
