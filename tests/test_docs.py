@@ -208,7 +208,12 @@ def test_the_architecture_lists_every_room():
     )
     assert rooms
     folders = {path.parent.name for path in (REPOSITORY / "nvrar_bench").glob("*/__init__.py")}
-    assert set(re.findall(r"^\| `(\w+)/`", rooms[0], re.MULTILINE)) == folders
+    listed = re.findall(r"^\| `(\w+)/`", rooms[0], re.MULTILINE)
+    assert set(listed) == folders
+    layers = re.search(r"^layers = \[.*?^\]", text_of("pyproject.toml"), re.DOTALL | re.MULTILINE)
+    assert layers
+    checked = re.findall(r"\w+", layers[0])
+    assert [name for name in checked if name in folders] == listed
 
 
 def keys_of(schema: Any) -> Iterator[str]:
