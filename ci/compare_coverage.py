@@ -19,8 +19,9 @@ from math import sqrt
 import numpy as np
 from coverage import following
 
-from nvrar_bench.statistics.bootstrap import Estimate, ratio, spread_of
-from nvrar_bench.statistics.samples import Samples
+from nvrar_bench.statistics.bootstrap import ratio_interval, spread_of
+from nvrar_bench.statistics.independence import Floats
+from nvrar_bench.statistics.median import Interval
 
 SAMPLES = 100
 NOISE = 0.018  # of the logarithm's exponential; the standard deviation is 2.16 times that
@@ -46,7 +47,7 @@ KINDS = (
 )
 
 
-def launch(kind: Kind, random: np.random.Generator) -> Samples:
+def launch(kind: Kind, random: np.random.Generator) -> Floats:
     """The samples of a launch, whose true median is 1, but for what differs between launches."""
     shocks = random.standard_normal(SAMPLES)
     shocks[1:] *= sqrt(1 - kind.correlation**2)
@@ -55,11 +56,11 @@ def launch(kind: Kind, random: np.random.Generator) -> Samples:
     return centre * (1 + NOISE * (np.exp(logs) - 1))
 
 
-def trial(kind: Kind, counts: tuple[int, int], seed: tuple[int, ...]) -> Estimate:
+def trial(kind: Kind, counts: tuple[int, int], seed: tuple[int, ...]) -> Interval:
     """Compare two runs of so many launches that are the same."""
     random = np.random.default_rng(seed)
     base, new = (spread_of([launch(kind, random) for _ in range(n)], random) for n in counts)
-    return ratio(base, new)
+    return ratio_interval(base, new)
 
 
 def cell(kind: Kind, counts: tuple[int, int], seed: int, trials: int) -> tuple[float, float]:

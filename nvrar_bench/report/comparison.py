@@ -10,7 +10,7 @@ from rich.console import Console
 from nvrar_bench.documents.comparison import VERDICTS, ComparedPoint, Comparison, ComparisonDocument
 from nvrar_bench.report.columns import ascii_of
 from nvrar_bench.report.grid import NOTHING, VERDICT, Grid, plain_columns, printable, show
-from nvrar_bench.statistics.needed import MOST
+from nvrar_bench.statistics.verdicts import MOST
 from nvrar_bench.units import MICROSECOND, format_latency
 
 

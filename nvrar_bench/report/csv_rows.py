@@ -15,8 +15,7 @@ from typing import Any
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import FirstWrong, Latency, Result
 from nvrar_bench.report.grid import printable
-from nvrar_bench.statistics.figures import in_median
-from nvrar_bench.statistics.points import POINT, numbered, point_of
+from nvrar_bench.statistics.points import POINT, counted, numbered, point_of
 
 REPEAT = "repeat"  # counts results of a run at the same point, from 0
 _FORMULA = ("=", "+", "-", "@")
@@ -97,11 +96,12 @@ def _rows(record: RunRecord) -> Iterator[Row]:
 def _sample_rows(record: RunRecord) -> Iterator[Row]:
     for repeat, result in numbered(record.results, point_of):
         head = (record.run.id, *point_of(result), repeat)
-        counted, late, index = in_median(result, record.one_state).tolist(), set(result.late), 0
+        mask = counted(result, record.one_state).mask.tolist()
+        late, index = set(result.late), 0
         for launch, count in enumerate(result.launch_samples):
             for place in range(index, index + count):
                 sample = result.samples_us[place]
-                yield (*head, launch, place - index, sample, place in late, counted[place])
+                yield (*head, launch, place - index, sample, place in late, mask[place])
             index += count
 
 

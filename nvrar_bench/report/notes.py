@@ -21,9 +21,10 @@ from nvrar_bench.report.remarks import (
     skipped,
     wrong_results,
 )
-from nvrar_bench.statistics import doubts, ruler
-from nvrar_bench.statistics.doubts import Doubt
+from nvrar_bench.statistics import doubts
+from nvrar_bench.statistics.doubts import DOUBT, RULER, Doubt
 from nvrar_bench.statistics.figures import doubts_of
+from nvrar_bench.timing import ruler
 from nvrar_bench.units import format_size
 
 MOST = 6
@@ -83,12 +84,12 @@ def of_results(found: Iterable[Found], results: Sequence[Result]) -> Iterator[st
 
 def _found(record: RunRecord) -> Iterator[Found]:
     """Yield doubts, computed anew, and the warnings of the record that are no doubts."""
+    facts = record.environment.get("ruler")
     for result in record.results:
-        yield from (Found(result, doubt) for doubt in doubts_of(result, record))
+        known = (*ruler.doubts_of(result, facts), *doubts_of(result, record.one_state))
+        yield from (Found(result, doubt) for doubt in known)
         yield from (
-            Found(result, text)
-            for text in result.warnings
-            if not text.startswith((doubts.DOUBT, ruler.DOUBT))
+            Found(result, text) for text in result.warnings if not text.startswith((DOUBT, RULER))
         )
 
 

@@ -13,7 +13,7 @@ from nvrar_bench.report.columns import SURE, TIME, how_sure, speed_up_cells
 from nvrar_bench.report.grid import NOTHING, Column, ColumnGroup, Grid, screen_width, show
 from nvrar_bench.report.remarks import endings, errors
 from nvrar_bench.report.table import ranks
-from nvrar_bench.statistics import doubts, ruler
+from nvrar_bench.statistics.doubts import DOUBT, RULER
 from nvrar_bench.statistics.median import Estimate, ratio
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
 
@@ -117,5 +117,5 @@ def _late(results: Sequence[Result]) -> Iterator[str]:
 def _warnings(results: Sequence[Result]) -> Iterator[str]:
     """Each once; not what the few samples of those that dropped out leave in doubt."""
     for text in dict.fromkeys(text for result in results for text in result.warnings):
-        if not text.startswith((doubts.DOUBT, ruler.DOUBT)):
+        if not text.startswith((DOUBT, RULER)):
             yield f"warning: {text}"

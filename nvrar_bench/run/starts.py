@@ -9,11 +9,10 @@ import numpy as np
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.gate import late_tolerance_ns
-from nvrar_bench.statistics.ruler import Ruler
 from nvrar_bench.statistics.states import YARDSTICKS
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import Gate, Nanoseconds, Timings, Yardstick
-from nvrar_bench.timing.ruler import measure_ruler
+from nvrar_bench.timing.ruler import Ruler, measure_ruler
 
 UNKNOWN = np.zeros(len(YARDSTICKS), np.int64)
 

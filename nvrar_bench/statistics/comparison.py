@@ -24,8 +24,9 @@ from nvrar_bench.errors import NvrarBenchError, Regression, Undecided, UsageErro
 from nvrar_bench.statistics.bootstrap import CONFIDENCE, REPLICATES
 from nvrar_bench.statistics.conditions import differences, disagreements
 from nvrar_bench.statistics.notes import notes
+from nvrar_bench.statistics.pairs import Candidate, Pair
 from nvrar_bench.statistics.points import points_of
-from nvrar_bench.statistics.verdicts import Candidate, Pair, Terms, judge
+from nvrar_bench.statistics.verdicts import Terms, judge
 
 _DIFFERING = ("slower", "faster", "undecided")
 _NAMED = 5  # points that a message names; the table has all

@@ -6,7 +6,7 @@ below a table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
 
@@ -20,6 +20,8 @@ from nvrar_bench.statistics.median import NORMAL_975, Estimate, t_975
 
 # How the warnings of these doubts begin: a replay replaces them alone.
 DOUBT = "statistics: "
+# How those of the ruler begin: where records are merged, those of the first launch stand for all.
+RULER = "ruler: "
 # Chance of an alarm where nothing drifts. The second is nominal: the autocorrelation within halves
 # is known less well, and 1 in 100 is what comes of it.
 STARTUP_LEVEL = 0.01
@@ -156,8 +158,10 @@ def doubts(
     yield from _apart(figure.value, between, within)
 
 
-def of_time(launch_samples: Sequence[int], in_time: npt.NDArray[np.bool_]) -> Iterator[Doubt]:
-    """Yield what late samples do to the figures; `in_time`, shape (n,), says which are not late."""
+def of_time(launch_samples: Sequence[int], places: Collection[int]) -> Iterator[Doubt]:
+    """Yield what late samples do to the figures; `places` are theirs among all."""
+    in_time = np.ones(sum(launch_samples), bool)
+    in_time[list(places)] = False
     samples, late = len(in_time), int(np.sum(~in_time))
     if samples and late == samples:
         yield Doubt(ALL_LATE, samples, {"n": samples})

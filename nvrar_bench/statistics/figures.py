@@ -20,21 +20,21 @@ from nvrar_bench.documents.result import (
     State,
     Stretch,
 )
-from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.statistics.doubts import DOUBT, Doubt, of_state, of_time
 from nvrar_bench.statistics.doubts import doubts as list_doubts
 from nvrar_bench.statistics.drift import worst
 from nvrar_bench.statistics.independence import Floats
-from nvrar_bench.statistics.launches import Launch, between, cut, figure, within
+from nvrar_bench.statistics.launches import Launch, between, figure, within
 from nvrar_bench.statistics.median import Estimate, algbw, busbw, percentile
-from nvrar_bench.statistics.ruler import doubts_again
+from nvrar_bench.statistics.points import Counted, micros
 from nvrar_bench.statistics.states import (
-    Masks,
-    Stretches,
+    Readings,
+    chosen_of,
     common_state,
-    cut_launches,
-    everything,
+    reading_of,
     samples_of,
+    stretches_of,
 )
 
 # Below this the p95 and p99 are a handful of samples.
@@ -74,94 +74,43 @@ def figures(
     Raises:
         UsageError: launches, late samples or stretches that these samples do not have.
     """
-    samples = np.asarray(samples_us, np.float64)
-    launches = _stretches(launch_samples, stretches)
-    in_time = _in_time(len(samples), launch_samples, late)
-    parts_chosen, is_restless = _chosen(launches, one_state)
-    doubts = list(of_time(launch_samples, in_time))
-    in_time, chosen = _never_none(in_time, samples_of(launches, parts_chosen))
-    doubts += of_state(launch_samples, chosen, is_restless)
-    _require_finite(samples[in_time])
-    state = _state(launches, parts_chosen, int(np.sum(in_time & ~chosen)))
-    parts = cut(samples, launch_samples, in_time & chosen)
-    return _figures(samples[in_time], parts, target, state, doubts, float(chosen[in_time].mean()))
-
-
-def stretches_of(result: Result) -> list[Stretches]:
-    """Return the stretches of each launch; UsageError where they do not fit each other."""
-    return _stretches(result.launch_samples, result.stretches)
-
-
-def in_median(result: Result, one_state: bool) -> Masks:
-    """Say of each sample, shape (n,), whether the median is of it; `one_state` as in `figures`."""
-    launches = stretches_of(result)
-    in_time = _in_time(len(result.samples_us), result.launch_samples, result.late)
-    chosen = samples_of(launches, _chosen(launches, one_state)[0])
-    in_time, chosen = _never_none(in_time, chosen)
-    return in_time & chosen
+    launches = stretches_of(launch_samples, stretches)
+    parts_chosen, is_restless = chosen_of(launches, one_state)
+    counted = Counted.of(
+        np.array(samples_us, np.float64), launch_samples, late, samples_of(launches, parts_chosen)
+    )
+    samples = counted.us[counted.in_time]
+    _require_finite(samples)
+    doubts = (
+        *of_time(launch_samples, late),
+        *of_state(launch_samples, counted.chosen, is_restless),
+    )
+    state = _state(reading_of(launches, parts_chosen), counted.left_out)
+    return _figures(counted, samples, target, state, doubts)
 
 
 def launches_in_state(result: Result) -> int:
     """How many launches the median of `result`, of one state, is of; 0 if none was in any."""
-    is_restless = common_state(stretches_of(result)).apart
-    return 0 if is_restless else len(result.launches.medians_us)
+    launches = stretches_of(result.launch_samples, result.stretches)
+    return 0 if common_state(launches).apart else len(result.launches.medians_us)
 
 
-def _stretches(launch_samples: Sequence[int], stretches: Sequence[Stretch]) -> list[Stretches]:
-    if not stretches:
-        return [Stretches.unknown(count) for count in launch_samples]
-    readings = np.array([[s.flag_us, s.copy_us, s.work_us] for s in stretches], np.float64)
-    try:
-        return cut_launches([s.samples for s in stretches], readings, launch_samples)
-    except ValueError as error:
-        raise UsageError(f"stretches: {error}; allowed: parts of the launches") from error
-
-
-def _chosen(launches: Sequence[Stretches], one_state: bool) -> tuple[Sequence[Masks], bool]:
-    """Choose stretches: those of one state, or all; and whether there is no state for long."""
-    if not one_state:
-        return everything(launches)[0], False
-    common = common_state(launches)
-    return common.chosen[0], common.apart
-
-
-def _in_time(samples: int, counts: Sequence[int], late: Sequence[int]) -> Masks:
-    if sum(counts) != samples or not all(0 <= place < samples for place in late):
-        raise UsageError(
-            f"launch_samples add up to {sum(counts)} and late goes to {max(late, default=0)}; "
-            f"allowed: {samples} samples, and places among them"
-        )
-    in_time = np.ones(samples, bool)
-    in_time[list(late)] = False
-    return in_time
-
-
-def _never_none(in_time: Masks, chosen: Masks) -> tuple[Masks, Masks]:
-    """Take all samples, or all that are in time, where what is left would be none."""
-    everything = np.ones(len(in_time), bool)
-    if not in_time.any():
-        return everything, everything
-    return in_time, chosen if (in_time & chosen).any() else everything
-
-
-def _state(launches: Sequence[Stretches], chosen: Sequence[Masks], left_out: int) -> State:
-    met = [s.readings_us[mask] for s, mask in zip(launches, chosen, strict=True)]
-    readings = np.concatenate(met)
-    if not len(readings) or np.isnan(readings).any():
+def _state(reading: Readings | None, left_out: int) -> State:
+    if reading is None:
         return State(None, None, None, left_out)
-    flag, copy, work = np.median(readings, axis=0).tolist()
-    return State(micros(flag), micros(copy), micros(work), left_out)
+    flag, copy, work = map(micros, reading)
+    return State(flag, copy, work, left_out)
 
 
 def _figures(
-    samples: Floats, parts: Sequence[Floats], target: float | None, state: State,
-    doubts: Sequence[Doubt], part_kept: float,
-) -> Figures:  # fmt: skip
+    counted: Counted, samples: Floats, target: float | None, state: State, doubts: Sequence[Doubt]
+) -> Figures:
+    parts = counted.parts
     numbers = [i for i, part in enumerate(parts) if len(part)]
     launches = [Launch.of(parts[i]) for i in numbers]
     median = figure(launches)
     error, spread = within(launches), between(launches)
-    kept = len(numbers) / len(parts) if len(parts) > 1 else part_kept
+    kept = len(numbers) / len(parts) if len(parts) > 1 else float(counted.mask.sum() / len(samples))
     more = list_doubts(launches, numbers, median, target, spread, error, kept)
     reached = median.half_width
     return Figures(
@@ -273,20 +222,13 @@ def _replayed(result: Result, record: RunRecord) -> Result:
     )  # fmt: skip
 
 
-def doubts_of(result: Result, record: RunRecord) -> tuple[Doubt, ...]:
-    """Return all doubts about the figures of a result of `record`, computed anew."""
-    median, facts = result.latency_us.median / _MICRO, record.environment.get("ruler")
-    found = figures(
+def doubts_of(result: Result, one_state: bool) -> tuple[Doubt, ...]:
+    """Return the doubts about the figures of a result, computed anew."""
+    return figures(
         result.samples_us, result.launch_samples, result.late, result.precision.target,
-        result.stretches, record.one_state,
-    )  # fmt: skip
-    return (*doubts_again(facts, median, result.batch, result.warnings), *found.doubts)
+        result.stretches, one_state,
+    ).doubts  # fmt: skip
 
 
 def _rounded(microseconds: float | None) -> float | None:
     return None if microseconds is None else micros(microseconds)
-
-
-def micros(microseconds: float) -> float:
-    """Round a figure as all documents have it."""
-    return round(microseconds, 4)

@@ -92,7 +92,7 @@ def autocorrelations(parts: Sequence[Floats]) -> Floats | None:
         return None
     total = np.zeros(lags)
     for part in parts:
-        total += _autocovariances(sides(part, float(np.median(part))))[:lags]
+        total += autocovariances(sides(part, float(np.median(part))))[:lags]
     return total / total[0] if total[0] > 0 else None
 
 
@@ -149,7 +149,7 @@ def _geyer(correlations: Floats) -> tuple[float, int]:
     return float(pairs.sum()) - 1, max(1, 2 * len(pairs) - 1)
 
 
-def _autocovariances(signs: npt.NDArray[np.int64]) -> Floats:
+def autocovariances(signs: npt.NDArray[np.int64]) -> Floats:
     """Return the sums of products about the mean at lags 0 to n - 1, shape (n,).
 
     The Fourier transform's sums of whole numbers are rounded to the whole numbers that they are, so

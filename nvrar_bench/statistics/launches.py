@@ -109,7 +109,7 @@ def _interval(launches: Sequence[Launch], medians: Floats) -> Interval | None:
         return median_interval(medians)
     half = t_975(len(medians) - 1) * float(medians.std(ddof=1)) / sqrt(len(medians))
     mean = float(medians.mean())
-    return max(0.0, mean - half), mean + half
+    return Interval(max(0.0, mean - half), mean + half)
 
 
 def within(launches: Sequence[Launch]) -> float | None:
@@ -118,7 +118,7 @@ def within(launches: Sequence[Launch]) -> float | None:
     The root of the mean square of the launches' own; each is the half-width of the launch's
     interval over NORMAL_975. None where no launch has an interval.
     """
-    halves = [(i[1] - i[0]) / 2 for i in (launch.interval for launch in launches) if i]
+    halves = [(i.high - i.low) / 2 for i in (launch.interval for launch in launches) if i]
     return sqrt(float(np.mean(np.square(halves)))) / NORMAL_975 if halves else None
 
 

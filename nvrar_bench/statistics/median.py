@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import comb, exp, floor, hypot, isqrt, lgamma, log, pi, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,17 @@ import numpy.typing as npt
 from nvrar_bench.errors import NvrarBenchError, UsageError
 
 Samples = npt.NDArray[np.floating[Any]]
-Interval = tuple[float, float]
 
 NORMAL_975 = 1.959963984540054
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 _EXPANDED_FROM = 1e4  # degrees of freedom
+
+
+class Interval(NamedTuple):
+    """Both ends of an interval."""
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Estimate:
     @property
     def interval(self) -> Interval | None:
         """Both ends; None where there is no interval."""
-        return None if self.low is None or self.high is None else (self.low, self.high)
+        return None if self.low is None or self.high is None else Interval(self.low, self.high)
 
     @property
     def half_width(self) -> float | None:
@@ -87,7 +93,7 @@ def median_interval(
         depth = floor(middle - (middle - depth) * sqrt(count / effective))
     if depth < 1 or _depth(worth, confidence) < 1:
         return None
-    return float(ordered[depth - 1]), float(ordered[-depth])
+    return Interval(float(ordered[depth - 1]), float(ordered[-depth]))
 
 
 @lru_cache(maxsize=4096)
@@ -144,13 +150,15 @@ def ratio(top: Estimate, bottom: Estimate) -> Estimate:
     if any(end is None or end <= 0 for end in ends):
         return Estimate(value, None, None)
     up, down = _distances(top), _distances(bottom)
-    return Estimate(value, value * exp(-hypot(up[0], down[1])), value * exp(hypot(up[1], down[0])))
+    return Estimate(
+        value, value * exp(-hypot(up.low, down.high)), value * exp(hypot(up.high, down.low))
+    )
 
 
 def _distances(of: Estimate) -> Interval:
     """How far the ends of the interval lie below and above the figure, as logarithms."""
     low, high = of.low or of.value, of.high or of.value
-    return max(0.0, log(of.value / low)), max(0.0, log(high / of.value))
+    return Interval(max(0.0, log(of.value / low)), max(0.0, log(high / of.value)))
 
 
 def percentile(samples: Sequence[float] | Samples, percent: int) -> float:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Arrival, Check, Result, Stretch
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.statistics import ruler
+from nvrar_bench.statistics.doubts import RULER
 from nvrar_bench.statistics.figures import make_result
 from nvrar_bench.statistics.points import POINT, numbered, point_of
 
@@ -112,8 +112,8 @@ def _arrivals(results: Sequence[Result]) -> tuple[Arrival, ...]:
 def _warnings(results: Sequence[Result], launches: int) -> tuple[str, ...]:
     texts = _once(text for result in results for text in result.warnings)
     of_first = [text for text in texts if text in results[0].warnings]
-    kept = [text for text in texts if not text.startswith((LAUNCHES, ruler.DOUBT))]
-    kept += [text for text in of_first if text.startswith(ruler.DOUBT)]
+    kept = [text for text in texts if not text.startswith((LAUNCHES, RULER))]
+    kept += [text for text in of_first if text.startswith(RULER)]
     having = sum(len(result.launch_samples) for result in results)
     if having < launches:
         kept.append(f"{LAUNCHES}{having} of {launches} have this result")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-import numpy as np
-
 from nvrar_bench.documents.comparison import PointKey
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.statistics.doubts import TOLERATED
+from nvrar_bench.statistics.pairs import Pair, Side
 from nvrar_bench.statistics.points import points_of
-from nvrar_bench.statistics.states import YARDSTICKS, is_near
-from nvrar_bench.statistics.verdicts import Pair, Readings, Side
+from nvrar_bench.statistics.states import YARDSTICKS, Readings, are_apart
 from nvrar_bench.units import format_size
 
 Pairs = Mapping[PointKey, Pair]
@@ -93,7 +91,7 @@ def _apart(pairs: Pairs) -> Iterator[str]:
 
 def _other_state(pairs: Pairs, of: int) -> Iterator[str]:
     """The yardstick tells, in which no backend is."""
-    differing = [pair.readings_us for pair in pairs.values() if _is_in_other_state(pair)]
+    differing = [pair.readings_us for pair in pairs.values() if are_apart(*pair.readings_us)]
     if differing:
         base, new = map(_reading, differing[0])
         yield (
@@ -101,12 +99,6 @@ def _other_state(pairs: Pairs, of: int) -> Iterator[str]:
             f"another speed, by the yardstick: {base} us in base, {new} us in new; --one-state "
             "compares only samples of one state"
         )
-
-
-def _is_in_other_state(pair: Pair) -> bool:
-    base, new = (np.array(us, np.float64) for us in pair.readings_us)
-    known = base.shape == new.shape == (len(YARDSTICKS),)
-    return known and not (is_near(base, new) or is_near(new, base))
 
 
 def _launched_otherwise(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:

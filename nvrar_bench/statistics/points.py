@@ -1,14 +1,21 @@
-"""What tells the results of a run apart, and results at the same point from each other."""
+"""The points of a run: what tells them apart, and which samples the figure of each is of."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import numpy as np
 
 from nvrar_bench.documents.comparison import PointKey
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
+from nvrar_bench.errors import UsageError
+from nvrar_bench.statistics.independence import Floats
+from nvrar_bench.statistics.launches import cut, headline, medians_of
+from nvrar_bench.statistics.states import Masks, chosen_of, samples_of, stretches_of
 
 POINT = (
     "backend", "variant", "device", "buffers", "dtype", "op", "placement", "size_bytes", "count",
@@ -38,3 +45,70 @@ def points_of(record: RunRecord) -> Mapping[PointKey, Result]:
         PointKey(**dict(zip(POINT, point_of(result), strict=True)), repeat=repeat): result
         for repeat, result in numbered(record.results, point_of)
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """The samples of a point, launch after launch, and which of them its figure is of.
+
+    `us`, shape (n,), in microseconds; `launches` says how many each launch took. `in_time`, shape
+    (n,), says which no rank began late: all, where all are late. `chosen`, shape (n,), says which
+    are of the state of the machine that was asked for: all, where none was, or none of it is in
+    time.
+    """
+
+    us: Floats
+    launches: Sequence[int]
+    in_time: Masks
+    chosen: Masks
+
+    @classmethod
+    def of(cls, us: Floats, launches: Sequence[int], late: Sequence[int], chosen: Masks) -> Counted:
+        """Leave out samples at the places `late`, and those that are not `chosen`.
+
+        Raises:
+            UsageError: launches or late samples that these samples do not have.
+        """
+        if sum(launches) != len(us) or not all(0 <= place < len(us) for place in late):
+            raise UsageError(
+                f"launch_samples add up to {sum(launches)} and late goes to "
+                f"{max(late, default=0)}; allowed: {len(us)} samples, and places among them"
+            )
+        everything, in_time = np.ones(len(us), bool), np.ones(len(us), bool)
+        in_time[list(late)] = False
+        if not in_time.any():
+            return cls(us, launches, everything, everything)
+        return cls(us, launches, in_time, chosen if (in_time & chosen).any() else everything)
+
+    @property
+    def mask(self) -> Masks:
+        """Which samples the figure is of, shape (n,)."""
+        return self.in_time & self.chosen
+
+    @property
+    def left_out(self) -> int:
+        """How many samples in time are of another state."""
+        return int(np.sum(self.in_time & ~self.chosen))
+
+    @property
+    def parts(self) -> list[Floats]:
+        """The samples of each launch that count; empty where none of a launch does."""
+        return cut(self.us, self.launches, self.mask)
+
+    @property
+    def figure(self) -> float | None:
+        """The figure of the point, in microseconds, as all documents show it."""
+        parts = [part for part in self.parts if len(part)]
+        return micros(headline(medians_of(parts))) if parts else None
+
+
+def counted(result: Result, one_state: bool) -> Counted:
+    """Return the samples of `result`, and which its figure is of: with `one_state` of one state."""
+    stretches = stretches_of(result.launch_samples, result.stretches)
+    chosen = samples_of(stretches, chosen_of(stretches, one_state)[0])
+    return Counted.of(np.array(result.samples_us), result.launch_samples, result.late, chosen)
+
+
+def micros(microseconds: float) -> float:
+    """Round a figure as all documents have it."""
+    return round(microseconds, 4)

@@ -1,7 +1,8 @@
-"""Which samples of a run, or of two runs, were measured in one state of the machine.
+"""States of the machine: which samples of a run, or of two runs, were measured in one.
 
-A state shows in the yardstick (devices/yardstick.py), in which no backend has a part: to choose
-samples by it cannot make a backend look faster or slower.
+Samples are chosen by them only where `--one-state` asks for it. A state shows in the yardstick
+(devices/yardstick.py), in which no backend has a part: to choose samples by it cannot make a
+backend look faster or slower.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
+from nvrar_bench.documents.result import Stretch
+from nvrar_bench.errors import UsageError
+
 Floats = npt.NDArray[np.float64]
 Masks = npt.NDArray[np.bool_]
+Readings = tuple[float, float, float]
 
 # What a yardstick says, in this order: microseconds that a flag takes to the last rank, that all
 # ranks take to copy what a peer has written, and to do fixed arithmetic at once.
@@ -64,6 +69,59 @@ class Common:
     chosen: tuple[tuple[Masks, ...], ...]
     centre_us: Floats | None = None
     apart: bool = False
+
+
+def stretches_of(launch_samples: Sequence[int], stretches: Sequence[Stretch]) -> list[Stretches]:
+    """Return the stretches of each launch of a result; UsageError where they do not fit it."""
+    if not stretches:
+        return [Stretches.unknown(count) for count in launch_samples]
+    readings = np.array([[s.flag_us, s.copy_us, s.work_us] for s in stretches], np.float64)
+    try:
+        return cut_launches([s.samples for s in stretches], readings, launch_samples)
+    except ValueError as error:
+        raise UsageError(f"stretches: {error}; allowed: parts of the launches") from error
+
+
+def chosen_of(launches: Sequence[Stretches], one_state: bool) -> tuple[Sequence[Masks], bool]:
+    """Choose stretches of a run: all, or those of one state; and whether none lasted for long."""
+    if not one_state:
+        return everything(launches)[0], False
+    common = common_state(launches)
+    return common.chosen[0], common.apart
+
+
+def chosen_of_both(
+    base: Sequence[Stretches], new: Sequence[Stretches]
+) -> tuple[tuple[Masks, Masks], bool]:
+    """Choose samples of two runs in a state that both were in, and say whether there is none.
+
+    All count where a run was in no state for long, as in the table of that run.
+    """
+    found = common_state(base, new)
+    restless = any(common_state(one).apart for one in (base, new))
+    masks = samples_of(base, found.chosen[0]), samples_of(new, found.chosen[1])
+    return masks, found.apart and not restless
+
+
+def reading_of(
+    launches: Sequence[Stretches], chosen: Sequence[Masks] | None = None
+) -> Readings | None:
+    """Return the medians of the yardstick over stretches, by default all; None where unknown."""
+    masks = everything(launches)[0] if chosen is None else chosen
+    parts = [s.readings_us[mask] for s, mask in zip(launches, masks, strict=True)]
+    readings = np.concatenate(parts) if parts else np.zeros((0, len(YARDSTICKS)))
+    if not len(readings) or np.isnan(readings).any():
+        return None
+    flag, copy, work = np.median(readings, axis=0).tolist()
+    return flag, copy, work
+
+
+def are_apart(base: Readings | None, new: Readings | None) -> bool:
+    """Say whether two readings, both known, are of different states."""
+    if base is None or new is None:
+        return False
+    one, other = np.array(base), np.array(new)
+    return not (is_near(one, other) or is_near(other, one))
 
 
 def common_state(*sides: Sequence[Stretches]) -> Common:

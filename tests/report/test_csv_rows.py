@@ -14,7 +14,8 @@ from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import FirstWrong, Latency
 from nvrar_bench.report.csv_rows import encode, encode_samples
 from nvrar_bench.report.grid import printable
-from nvrar_bench.statistics.figures import in_median, replay
+from nvrar_bench.statistics.figures import replay
+from nvrar_bench.statistics.points import counted
 from tests.statistics.records import record, result, states
 
 from .golden_files import full, is_documented, matches
@@ -108,7 +109,9 @@ def test_the_median_is_of_the_samples_that_say_so(which: int) -> None:
     one = run.results[which]
     found = [row for row in rows(encode_samples([run])) if row["backend"] == one.backend]
     chosen = [float(row["latency_us"]) for row in found if row["in_median"] == "true"]
-    assert [row["in_median"] == "true" for row in found] == in_median(one, one_state=True).tolist()
+    assert [row["in_median"] == "true" for row in found] == counted(
+        one, one_state=True
+    ).mask.tolist()
     by_launch = {row["launch"] for row in found if row["in_median"] == "true"}
     assert len(by_launch) == 1  # else it would be a median of medians
     assert np.median(chosen) == one.latency_us.median

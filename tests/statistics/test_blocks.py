@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from nvrar_bench.statistics.blocks import blocks_of
+from nvrar_bench.statistics.bootstrap import blocks_of
 from tests.statistics.records import launches
 
 

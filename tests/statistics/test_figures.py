@@ -21,13 +21,13 @@ from nvrar_bench.statistics.drift import Shift, alarming, critical_ratio
 from nvrar_bench.statistics.figures import (
     Figures,
     figures,
-    in_median,
     latency,
     make_result,
     replay,
 )
 from nvrar_bench.statistics.independence import BATCHES, effective_samples
 from nvrar_bench.statistics.median import Estimate, median_interval, percentile
+from nvrar_bench.statistics.points import counted
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "recorded.json").read_text())
 
@@ -222,7 +222,7 @@ def test_where_the_state_has_late_samples_alone_all_in_time_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("late", "work_us", "counted"),
+    ("late", "work_us", "wanted"),
     [
         ((), (1.0, 1.0), [1, 1, 1, 1]),
         ((0,), (1.0, 1.0), [0, 1, 1, 1]),
@@ -231,16 +231,16 @@ def test_where_the_state_has_late_samples_alone_all_in_time_count() -> None:
         ((0, 1, 2, 3), (1.0, 5.0), [1, 1, 1, 1]),
     ],
 )
-def test_which_samples_the_median_is_of(late, work_us, counted) -> None:
+def test_which_samples_the_median_is_of(late, work_us, wanted) -> None:
     samples = (4.0, 2.0, 7.0, 9.0)
     stretches = tuple(Stretch(2, 0.1, 2.0, us) for us in work_us)
     result = replace(
         RESULT, samples_us=samples, launch_samples=(4,), late=late, stretches=stretches
     )
-    assert in_median(result, one_state=True).tolist() == [bool(each) for each in counted]
+    assert counted(result, one_state=True).mask.tolist() == [bool(each) for each in wanted]
     for one_state in (False, True):
         found = figures(samples, (4,), late, None, stretches, one_state)
-        chosen = np.array(samples)[in_median(result, one_state)]
+        chosen = np.array(samples)[counted(result, one_state).mask]
         assert found.latency_us.median == np.median(chosen)
 
 

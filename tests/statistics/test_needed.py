@@ -9,9 +9,8 @@ import pytest
 from scipy import stats
 
 from nvrar_bench.statistics.bootstrap import Spread
-from nvrar_bench.statistics.needed import MOST, Runs, launches_needed
 from nvrar_bench.statistics.points import points_of
-from nvrar_bench.statistics.verdicts import Terms, judge
+from nvrar_bench.statistics.verdicts import MOST, Runs, Terms, judge, launches_needed
 from tests.statistics.records import launches, pair_of, record, result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result, Stretch
 from nvrar_bench.documents.versions import FORMAT
+from nvrar_bench.report import csv_rows
 from nvrar_bench.statistics.comparison import compare
 from nvrar_bench.statistics.figures import replay
 from nvrar_bench.statistics.merge import merge
@@ -63,6 +66,11 @@ def compared(run: RunRecord, other: RunRecord, terms: Terms) -> list[tuple[Any, 
     return [(one.base.median_us, one.new.median_us, one.verdict) for one in found.points]
 
 
+def in_csv(run: RunRecord) -> list[float]:
+    rows = csv.DictReader(io.StringIO(csv_rows.encode([replay(run)])))
+    return [float(row["latency_us_median"]) for row in rows]
+
+
 EVERY = [pytest.param(run, id=name) for name, run in runs()]
 
 
@@ -71,6 +79,7 @@ def test_one_median(run: RunRecord) -> None:
     again = RunRecord.from_json(json.dumps(replay(run).to_json()))
     found = compared(run, again, Terms())
     assert [base for base, _, _ in found] == [new for _, new, _ in found] == medians(run)
+    assert in_csv(run) == medians(run)
     assert {verdict for *_, verdict in found} <= {"same", "wrong"}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from nvrar_bench.documents.comparison import VERDICTS, ComparedPoint
 from nvrar_bench.documents.result import Result, Stretch
-from nvrar_bench.statistics.bootstrap import ratio, spread_of
+from nvrar_bench.statistics.bootstrap import ratio_interval, spread_of
 from nvrar_bench.statistics.comparison import compare
 from nvrar_bench.statistics.points import points_of
 from nvrar_bench.statistics.verdicts import Terms, judge, verdict
@@ -261,7 +261,7 @@ def test_a_slow_down_of_a_tenth_is_found(count: int, length: int, noise: float) 
     halves = []
     for _ in range(20):
         spreads = [spread_of(launches(generator, **kind), np.random.default_rng(i)) for i in (0, 1)]
-        found = ratio(*spreads)
+        found = ratio_interval(*spreads)
         halves.append((found.high - found.low) / 2)
     assert np.mean(halves) == pytest.approx(0.02, rel=0.25)
     assert verdicts(1.1, 100, count, length, noise).count("slower") >= 95
