@@ -1,4 +1,4 @@
-"""`nvrar-bench env`: what is here, what is missing, and what fixes it."""
+"""`nvrar-bench env`: what is installed, what is missing, and what fixes it."""
 
 from __future__ import annotations
 

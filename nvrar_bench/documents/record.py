@@ -92,7 +92,7 @@ class RunRecord(JsonObject, frozen=True):
         """Start a record, now, with a new id.
 
         Its status is `interrupted` until `finished` says otherwise, so that the file that a
-        killed run leaves behind tells the truth.
+        killed run leaves behind is right.
         """
         run = Run(uuid4().hex, _now(), None, "interrupted", tuple(command), version)
         return cls(

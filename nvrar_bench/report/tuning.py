@@ -93,7 +93,7 @@ def _speed_up(one: Choice) -> Estimate | None:
 
 def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
     yield "launch: protocol, blocks x threads, chunk, radix; of: found by the search, or auto's own"
-    yield "level: how many of those tried could not be told from the fastest, itself included"
+    yield "level: of those tried, how many are not certainly slower than the fastest (it counts)"
     ended = dict.fromkeys(one.ended_by for one in choices)
     for reason in ended:
         sizes = dict.fromkeys(format_size(o.size_bytes) for o in choices if o.ended_by == reason)

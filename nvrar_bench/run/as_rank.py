@@ -63,7 +63,7 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
 
 
 def join_world() -> World:
-    """Initialise MPI and find out who is here.
+    """Initialise MPI and find out which ranks there are.
 
     Raises:
         Unavailable: mpi4py finds no MPI library.

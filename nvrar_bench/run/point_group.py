@@ -37,8 +37,8 @@ LEAST_PASSES, MOST_PASSES = 5, 25
 class PointGroup:
     """The collective work of a group of points; every rank does the same.
 
-    `watch` bounds the time spent on one case, `alive` says that there was progress, `told` hears of
-    every round how many of the points are done. `one_state` is that of the points.
+    `watch` bounds the time spent on one case, `alive` says that there was progress, `told` gets
+    after every round how many of the points are done. `one_state` is that of the points.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class PointGroup:
             self._told(len(self.points) - len(open_points), len(self.points))
 
     def _turn(self, point: Point, samples: int) -> bool:
-        """Take a turn, and tell everybody; whether anything was wrong on any rank."""
+        """Take a turn, and share it; whether anything was wrong on any rank."""
         start = time.monotonic()
         point.buffers.restore(point.known[0].inputs)
         point.buffers.spoil()  # what stands in the output is the others'

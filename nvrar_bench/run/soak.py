@@ -49,7 +49,7 @@ class Soak:
         self._start = time.monotonic()
 
     def run(self, limit: SoakLimit, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Run spells until `limit`; `tell` hears of each spell what came of all.
+        """Run spells until `limit`; `tell` gets the result so far after each spell.
 
         Raises:
             WrongResult: on every rank, at the end of the spell.

@@ -50,7 +50,7 @@ LOCAL_WORK_LIMIT_S = 1800.0
 
 
 class RunProgress(Protocol):
-    """Who is told how far the run is."""
+    """Shows how far the run is."""
 
     def begin(self, what: str, cases: int = 1) -> None:
         """So many cases begin."""

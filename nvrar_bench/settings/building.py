@@ -29,7 +29,7 @@ from nvrar_bench.units import MAX_BYTES, format_size
 
 _INTEGERS = tuple(name for name, row in datatypes.DTYPES.items() if not row.is_float)
 
-# More sizes than this come from a typing error in --step or --factor, not from a wish.
+# More sizes than this come from a typing error in --step or --factor.
 MAX_SIZES = 4096
 
 

@@ -22,7 +22,7 @@ CONFIDENCE = 0.95
 REPLICATES = 2000
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 _POOL = 200  # resampled medians of a launch, at least
-# From so many launches on their medians tell alone: what samples leave open is in them.
+# From so many launches on their medians suffice: they vary by what samples leave open, too.
 _MEDIANS_ALONE = 50
 _BATCH = 2_000_000  # samples drawn at a time
 # Of more pairs a centre is no better known, but takes minutes; 90 launches have fewer.

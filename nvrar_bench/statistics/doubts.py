@@ -26,9 +26,9 @@ RULER = "ruler: "
 # is known less well, and 1 in 100 is what comes of it.
 STARTUP_LEVEL = 0.01
 SLOW_LEVEL = 0.0027
-# So many samples tell a machine that changes all the time from chance.
+# From so many samples on a machine that changes all the time differs from chance.
 _RESTLESS_FROM = 100
-# A drift below this part of the median is not told.
+# A drift below this part of the median is not reported.
 SMALL = 0.001
 # Launches disagree from so many standard errors within a launch on.
 APART = 3.0

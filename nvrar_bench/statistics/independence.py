@@ -33,10 +33,10 @@ _BATCH_CHANCE = 1.8799
 class Dependence:
     """How the samples of one launch depend on each other, as far as their median goes.
 
-    `effective` is how many independent samples would tell as much, 1 to n. `lag1` is the
-    autocorrelation at lag 1 of the side of the median, None where it cannot be told. `unsteady` is
+    `effective` is the number of independent samples that these are worth, 1 to n. `lag1` is the
+    autocorrelation at lag 1 of the side of the median, None where it is unknown. `unsteady` is
     the variance between BATCHES of samples, over what their autocorrelation explains: about
-    chi-square over its degrees of freedom where nothing lasts; None where it cannot be told.
+    chi-square over its degrees of freedom where nothing lasts; None where it is unknown.
     """
 
     effective: float
@@ -66,7 +66,7 @@ def dependence(samples: Samples | Sequence[float]) -> Dependence:
 
 
 def effective_samples(samples: Samples | Sequence[float]) -> float:
-    """Return how many independent samples would tell as much of the median; see `dependence`."""
+    """Return the number of independent samples that these are worth; see `dependence`."""
     return dependence(samples).effective
 
 

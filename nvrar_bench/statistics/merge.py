@@ -98,7 +98,7 @@ def _subject(record: RunRecord, settings: Sequence[str]) -> Iterator[tuple[str, 
         if key not in _FREE_SETTINGS:
             yield f"settings.{key}", record.settings.get(key, _ABSENT)
     for key in _SUBJECT:
-        if facts.get(key) is not None:  # a launch that died at once could not tell
+        if facts.get(key) is not None:  # a launch that died at once has none
             yield f"environment.{key}", facts[key]
 
 

@@ -94,7 +94,7 @@ def _late(results: Sequence[Result]) -> tuple[int, ...]:
 
 
 def _stretches(result: Result) -> Sequence[Stretch]:
-    """Those of a result; one for each of its launches where it does not tell."""
+    """Those of a result; one for each of its launches where it has none."""
     unknown = [Stretch(count, None, None, None) for count in result.launch_samples]
     return result.stretches or unknown
 

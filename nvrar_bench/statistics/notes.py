@@ -90,7 +90,7 @@ def _apart(pairs: Pairs) -> Iterator[str]:
 
 
 def _other_state(pairs: Pairs, of: int) -> Iterator[str]:
-    """The yardstick tells, in which no backend is."""
+    """By the yardstick, in which no backend is."""
     differing = [pair.readings_us for pair in pairs.values() if are_apart(*pair.readings_us)]
     if differing:
         base, new = map(_reading, differing[0])
@@ -102,7 +102,7 @@ def _other_state(pairs: Pairs, of: int) -> Iterator[str]:
 
 
 def _launched_otherwise(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
-    """A tuning table, an option or another version may be why; the figures tell what it did."""
+    """A tuning table, an option or another version may be why; the figures show the effect."""
     ours, theirs = points_of(base), points_of(new)
     changed = [key for key in pairs if _launch(ours[key]) != _launch(theirs[key])]
     if changed:

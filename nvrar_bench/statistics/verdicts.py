@@ -25,7 +25,7 @@ class Terms:
     """How points are judged: parts, so that 0.05 is 5 %.
 
     `threshold` is how far the whole interval of new / base must lie from 1; `launch_spread` how
-    much two launches of the same thing may differ, where a run has one launch and cannot tell. With
+    much two launches of the same thing may differ, where a run has only one launch. With
     `one_state` only samples of a state of the machine that both runs met are compared.
     """
 
@@ -103,7 +103,7 @@ _RULES: tuple[tuple[Verdict, Callable[[float, float, float], bool]], ...] = (
 class Runs:
     """What is known of the two runs at a point: spreads, launches, and the ratio of the medians.
 
-    `launch_spread` is by what part two launches may differ, where a run has one and cannot tell.
+    `launch_spread` is by what part two launches may differ, where a run has only one.
     """
 
     spreads: tuple[Spread, Spread]
