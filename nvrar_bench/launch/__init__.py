@@ -5,7 +5,6 @@
     repeat        `--launches N`: several launches, and one record of all
     launch_count  how many launches are wanted, and whether there are enough
     job           one run of a launcher: output, stopping, cleaning up
-    banner        leaves out what a launcher adds to a rank's message
     again         starts Python on this very package, whatever the current folder holds
     environment   what the launcher says about this rank, and whether MPI agrees
     supervisor    the process between the launcher and a rank

@@ -33,27 +33,21 @@ class Launcher:
     remedy: str = "use the mpirun of the MPI library that mpi4py loads, or --ranks {ranks}"
 
 
+def _prefixed(name: str, prefix: str) -> Launcher:
+    return Launcher(name, f"{prefix}_RANK", f"{prefix}_SIZE", f"{prefix}_LOCAL_SIZE")
+
+
 # The first row that fits wins: mpirun inside an allocation sets its own variables beside those of
 # the batch system, and several launchers also speak the PMI of MPICH.
 LAUNCHERS = (
-    Launcher(
-        "mpirun of Open MPI",
-        "OMPI_COMM_WORLD_RANK",
-        "OMPI_COMM_WORLD_SIZE",
-        "OMPI_COMM_WORLD_LOCAL_SIZE",
-    ),
-    Launcher(
-        "mpirun of MVAPICH",
-        "MV2_COMM_WORLD_RANK",
-        "MV2_COMM_WORLD_SIZE",
-        "MV2_COMM_WORLD_LOCAL_SIZE",
-    ),
+    _prefixed("mpirun of Open MPI", "OMPI_COMM_WORLD"),
+    _prefixed("mpirun of MVAPICH", "MV2_COMM_WORLD"),
     Launcher(
         "mpiexec of Intel MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", ("I_MPI_HYDRA_UUID",)
     ),
     Launcher("mpiexec of Cray PALS", "PALS_RANKID", "PMI_SIZE", "PMI_LOCAL_SIZE", ("PALS_APID",)),
     Launcher("flux run", "FLUX_TASK_RANK", "FLUX_JOB_SIZE"),
-    Launcher("jsrun", "JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_LOCAL_SIZE"),
+    _prefixed("jsrun", "JSM_NAMESPACE"),
     Launcher("mpiexec of MPICH", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
     Launcher("mpiexec of MPICH", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "MPI_LOCALNRANKS"),
     Launcher(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nvrar_bench.errors import Unavailable
-from nvrar_bench.launch.initialize import no_library
+from nvrar_bench.launch.initialize import load_mpi
 from nvrar_bench.problem import Problem
 from nvrar_bench.programs import answer
 
@@ -26,7 +26,6 @@ class Flavour:
     version: str  # what the launcher's --version says
     programs: tuple[str, ...]  # names of the launcher, the best first
     package: str  # on PyPI
-    flags: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)  # always
     as_root: Mapping[str, str] = field(default_factory=dict)
     crowded: Mapping[str, str] = field(default_factory=dict)  # with more ranks than cores
@@ -81,16 +80,12 @@ FLAVOURS = (
 
 def of_library(library_version: str) -> Flavour | None:
     """Return the row for what MPI_Get_library_version() says, or None for an MPI without one."""
-    return _first([row for row in FLAVOURS if library_version.startswith(row.library)])
+    return next((row for row in FLAVOURS if library_version.startswith(row.library)), None)
 
 
 def of_launcher(version_output: str) -> Flavour | None:
     """Return the row for what a launcher prints for --version."""
-    return _first([row for row in FLAVOURS if row.version in version_output])
-
-
-def _first(rows: list[Flavour]) -> Flavour | None:
-    return rows[0] if rows else None
+    return next((row for row in FLAVOURS if row.version in version_output), None)
 
 
 # ---- finding the launcher ----------------------------------------------------------------------
@@ -123,9 +118,10 @@ def find() -> tuple[Flavour, str]:
     raise Unavailable(Problem(what, fix, ". Remedy: "))
 
 
+@functools.cache
 def flavour_of(program: str) -> Flavour | None:
     """Return the MPI that a launcher belongs to, by what it says of itself; None if unknown."""
-    return of_launcher(_version_output(program))
+    return of_launcher(answer([program, "--version"]))
 
 
 def library_version() -> str:
@@ -134,15 +130,9 @@ def library_version() -> str:
     Raises:
         Unavailable: mpi4py finds no MPI library.
     """
-    import mpi4py
+    load_mpi(finalize=False)  # only for this process, which never becomes a rank
+    from mpi4py import MPI
 
-    # Only for this process, which never becomes a rank.
-    mpi4py.rc.initialize = False
-    mpi4py.rc.finalize = False
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        raise Unavailable(no_library(error)) from None
     return MPI.Get_library_version().partition("\n")[0].rstrip("\0 ")
 
 
@@ -155,8 +145,3 @@ def _candidates(flavour: Flavour) -> Iterator[str]:
             program = shutil.which(name, path=path)
             if program:
                 yield program
-
-
-@functools.cache
-def _version_output(program: str) -> str:
-    return answer([program, "--version"])

@@ -10,6 +10,7 @@ has attached can be unlinked while it is in use.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from pathlib import Path
 
@@ -25,8 +26,10 @@ _SHM = "/dev/shm/"  # noqa: S108 - read from the map of this process, never made
 _KEPT_UNTIL_FINALIZE = ("mpich_shm_",)
 
 
-def load_mpi() -> None:
+def load_mpi(*, finalize: bool = True) -> None:
     """Import mpi4py.MPI without initialising MPI. To be called before anything else imports it.
+
+    MPI is finalised at exit, if it was initialised by then and unless `finalize` is false.
 
     Raises:
         Unavailable: mpi4py finds no MPI library.
@@ -34,7 +37,7 @@ def load_mpi() -> None:
     import mpi4py
 
     mpi4py.rc.initialize = False
-    mpi4py.rc.finalize = True
+    mpi4py.rc.finalize = finalize
     try:
         from mpi4py import MPI  # noqa: F401
     except (ImportError, RuntimeError) as error:
@@ -101,10 +104,8 @@ def mapped_segments(process: int | str = "self") -> set[Path]:
 def unlink(paths: set[Path]) -> None:
     """Unlink `paths`, as far as they are there and may be unlinked."""
     for path in paths:
-        try:
+        with contextlib.suppress(OSError):  # another rank was first, or it belongs to somebody else
             path.unlink()
-        except OSError:
-            continue  # another rank was first, or the file belongs to somebody else
 
 
 def unlink_world_segments(ranks: int) -> None:

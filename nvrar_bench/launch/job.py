@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import IO
 
+import psutil
+
 from nvrar_bench.errors import EXIT_CODES, SPOKEN, Interrupted, LostRank, OutputError, ReaderGone
-from nvrar_bench.launch.banner import BannerFilter
 from nvrar_bench.launch.environment import batch_hint, expected_ranks
 from nvrar_bench.launch.flavours import Flavour
 from nvrar_bench.launch.initialize import mapped_segments, unlink
@@ -26,7 +28,6 @@ from nvrar_bench.launch.processes import (
     Readable,
     Signals,
     adopt_orphans,
-    descendants,
     killed,
     signal_when_parent_ends,
 )
@@ -41,6 +42,7 @@ _LEFT_BEHIND = (
     b"reaches end by their own deadline, --timeout\n"
 )
 _CHUNK = 1 << 16
+_RULE = b"-" * 74  # the line above and below each of Open MPI's messages
 
 
 def run(
@@ -111,7 +113,8 @@ def _wait(
             stopped, kill_at = asked[0], time.monotonic() + _GRACE_S
             process.send_signal(flavour.stop)
         elif asked or time.monotonic() >= kill_at:
-            _kill([process.pid, *descendants(process.pid)])
+            launcher = psutil.Process(process.pid)
+            _kill([launcher, *launcher.children(recursive=True)])
             process.wait()
             if stopped is None:
                 _write_stderr(_LEFT_BEHIND)
@@ -132,16 +135,16 @@ def _wait_for_orphans(signals: Signals) -> None:
         except ChildProcessError:
             return
         if time.monotonic() >= kill_at:
-            _kill(descendants(os.getpid()))
+            _kill(psutil.Process().children(recursive=True))
         signals.wait(0.1)
 
 
-def _kill(pids: list[int]) -> None:
+def _kill(processes: Sequence[psutil.Process]) -> None:
     """Kill processes that did not end when they were asked to, with their shared memory."""
-    files = set().union(*(mapped_segments(pid) for pid in pids))
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    files = set().union(*(mapped_segments(each.pid) for each in processes))
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
     unlink(files)
 
 
@@ -174,6 +177,47 @@ class _Stderr:
             self.read(ready)
         if self._filter:
             self._filter.close()
+
+
+class BannerFilter:
+    """Passes a launcher's stderr on to `write`, less each block between rules holding `phrase`.
+
+    Everything outside such blocks is passed on as it comes, also half a line.
+    """
+
+    def __init__(self, phrase: str, write: Callable[[bytes], object]) -> None:
+        self._phrase = phrase.encode()
+        self._write = write
+        self._rest = b""  # what may be the beginning of a rule
+        self._block: bytes | None = None  # from a rule on
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._line(line + b"\n")
+        if self._rest and self._block is None and not _RULE.startswith(self._rest.rstrip(b"\r")):
+            self._write(self._rest)
+            self._rest = b""
+
+    def close(self) -> None:
+        """Pass on what was kept back: the stream is at its end."""
+        self._write((self._block or b"") + self._rest)
+        self._block, self._rest = None, b""
+
+    def _line(self, line: bytes) -> None:
+        is_rule = line.strip() == _RULE
+        if self._block is None:
+            if is_rule:
+                self._block = line
+            else:
+                self._write(line)
+            return
+        self._block += line
+        if is_rule:
+            if self._phrase not in self._block:
+                self._write(self._block)
+            self._block = None
 
 
 def _exit_code(code: int, program: str) -> int:

@@ -73,7 +73,7 @@ def launch(ranks: int, command: list[str], stdout: int | None = None) -> int:
         raise UsageError(f"--ranks {ranks}: the number of ranks is at least 1")
     _refuse_within(f"--ranks {ranks}")
     flavour, program = find()
-    whole = [program, *flavour.flags, "-n", str(ranks), *command]
+    whole = [program, "-n", str(ranks), *command]
     with _own_folder(flavour) as own:
         return run(whole, flavour, own | _environment(flavour, program, ranks), stdout)
 

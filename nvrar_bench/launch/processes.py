@@ -68,46 +68,16 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
 
 
-def children(pid: int) -> list[int]:
-    """Return the pids of the children of process `pid`."""
-    return [int(child) for text in _children(pid) for child in text.split()]
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the pids of the children of process `pid`, their children, and so on."""
-    return [each for child in children(pid) for each in (child, *descendants(child))]
-
-
-def parent(pid: int) -> int | None:
-    """Return the parent of process `pid`; None where it has ended."""
-    fields = _fields(pid)
-    return int(fields[1]) if fields else None
-
-
-def _children(pid: int) -> list[str]:
-    """Return the children of each thread of process `pid`, as far as the kernel tells."""
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # that thread has ended
-            found.append(path.read_text())
-    return found
-
-
 def start_time(pid: int) -> str | None:
     """Return when process `pid` started, in clock ticks since boot; None where it has ended.
 
-    A pid is used again later; the pair of pid and start time is not.
+    A pid is used again later; the pair of pid and start time is not. psutil gives seconds on the
+    wall clock, which two processes may read differently.
     """
-    fields = _fields(pid)
-    return fields[19] if fields else None
-
-
-def _fields(pid: int) -> list[str]:
-    """Fields 3 and up of /proc/pid/stat (proc_pid_stat(5)); the name in field 2 may hold blanks."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    try:  # field 22 of proc_pid_stat(5); the name in field 2 may hold blanks
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
-        return []
+        return None
 
 
 def pid_namespace() -> int:

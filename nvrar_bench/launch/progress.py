@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from nvrar_bench.launch.environment import launcher, rank
-from nvrar_bench.launch.processes import children, descendants, parent
 
 _NAME = "nvrar-bench-progress"
 _HEAD = struct.Struct("=Qd?")  # steps; when the last began, on CLOCK_MONOTONIC; has it given up
@@ -27,7 +28,8 @@ _BYTES = _HEAD.size + _TEXT_BYTES
 
 _LOOK_S = 0.2  # a rank that waits polls: in so long it gets at least some time on a core
 _NAMED = 3
-_STOPPED, _ENDED = ("T", "t"), ("", "Z", "X")  # states, in proc_pid_stat(5)
+_STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def late_ranks() -> str:
 
 def has_stopped_ranks() -> bool:
     """Whether a rank of this host is stopped. To be called in a rank."""
-    return any(_state(pid) in _STOPPED for pid in _workers().values())
+    return any(_state(process) in _STOPPED for process in _workers().values())
 
 
 def verdict(seen: Sequence[Seen], host: str, now: float) -> str:
@@ -185,8 +187,8 @@ def _look() -> list[Seen]:
     if len(found) < 2:
         return []
     # Now, not later: the others may give up at this very moment, and end.
-    alive = {number: pid for number, pid in sorted(found.items()) if _state(pid) not in _ENDED}
-    stopped = {pid: _state(pid) in _STOPPED for pid in alive.values()}
+    states = {number: _state(process) for number, process in sorted(found.items())}
+    alive = {number: found[number].pid for number in states if states[number] not in _ENDED}
     first = {pid: read(pid) for pid in alive.values()}
     before = {pid: _cpu_ns(pid) for pid in alive.values()}
     time.sleep(_LOOK_S)
@@ -194,7 +196,7 @@ def _look() -> list[Seen]:
         Seen(
             rank=number,
             pid=pid,
-            stopped=stopped[pid],
+            stopped=states[number] in _STOPPED,
             progress=read(pid) or first[pid],
             idle=before[pid] is not None and before[pid] == _cpu_ns(pid),
         )
@@ -202,44 +204,38 @@ def _look() -> list[Seen]:
     ]
 
 
-def _workers() -> dict[int, int]:
+def _workers() -> dict[int, psutil.Process]:
     """The process of each rank of this job on this host; none without a launcher."""
-    daemon = parent(parent(os.getpid()) or 0)
+    found: dict[int, psutil.Process] = {}
+    supervisor = psutil.Process().parent()
+    daemon = supervisor and supervisor.parent()
     if daemon is None or launcher(os.environ) is None:
-        return {}
-    found = {}
-    for pid in children(daemon):
-        environ = _environ(pid)
+        return found
+    for process in daemon.children(recursive=True):  # a parent comes before its children
+        try:
+            environ = process.environ()
+        except psutil.Error:  # it has ended
+            continue
         # A persistent daemon of PRRTE is the parent of several jobs.
-        same = environ.get("PMIX_NAMESPACE") == os.environ.get("PMIX_NAMESPACE")
-        if same and launcher(environ) is not None:
-            found[rank(environ)] = _worker(pid)
+        is_ours = environ.get("PMIX_NAMESPACE") == os.environ.get("PMIX_NAMESPACE")
+        if is_ours and launcher(environ) is not None:
+            number = rank(environ)
+            # The rank is below its supervisor, or below a shell that has yet to start it.
+            if number not in found or has_page(process.pid):
+                found[number] = process
     return found
 
 
-def _worker(pid: int) -> int:
-    """The rank's own process: below its supervisor, or below a shell that has yet to start it."""
-    return [each for each in (pid, *descendants(pid)) if each == pid or has_page(each)][-1]
-
-
-def _environ(pid: int) -> dict[str, str]:
-    items = _text(pid, "environ").split("\0")
-    return dict(item.split("=", 1) for item in items if "=" in item)
-
-
-def _state(pid: int) -> str:
-    """One letter; none where it has ended."""
-    return _text(pid, "stat").rpartition(")")[2].strip()[:1]
+def _state(process: psutil.Process) -> str:
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return str(psutil.STATUS_DEAD)
 
 
 def _cpu_ns(pid: int) -> int | None:
     """Time that the main thread has had on a core; None where the kernel does not count it."""
-    fields = _text(pid, f"task/{pid}/schedstat").split()
-    return int(fields[0]) if fields else None
-
-
-def _text(pid: int, name: str) -> str:
     try:
-        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
-    except OSError:
-        return ""
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0])
+    except (OSError, IndexError):
+        return None

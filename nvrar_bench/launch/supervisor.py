@@ -18,8 +18,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+
+import psutil
 
 from nvrar_bench.errors import EXIT_CODES, SPOKEN, Interrupted, LostRank
 from nvrar_bench.launch import progress
@@ -275,13 +277,10 @@ class _Supervisor:
         Ranks often fail alike, within moments: the lowest of them speaks. Return whether it is
         this one.
         """
-        failed, reached = replace(notice, kind="failed"), set[int]()
-        deadline = time.monotonic() + (_ALIKE_S if self._rank > 0 else 0)
-        while not (is_said := self._is_said(notice)) and (left := deadline - time.monotonic()) > 0:
-            reached |= self._siblings.tell(failed, reached)
-            self._signals.wait(min(left, _RETRY_S), [self._siblings.socket])
-            for heard in self._siblings.hear():
-                self._note_end(heard)
+        if self._rank > 0 and not self._is_said(notice):
+            failed = replace(notice, kind="failed")
+            self._tell_until(failed, _ALIKE_S, lambda _: self._is_said(notice))
+        is_said = self._is_said(notice)
         if not is_said:
             _print(f"{SPOKEN}{notice.message}")
             self._siblings.tell(replace(notice, kind="killed"))
@@ -297,18 +296,26 @@ class _Supervisor:
 
     def _hold(self, notice: Notice) -> None:
         """Give the other ranks of this host time to end: the launcher gives them none."""
-        deadline = time.monotonic() + _HOLD_S
+        self._tell_until(notice, _HOLD_S, lambda reached: self._all_gone(reached, notice))
+        if len(self._gone) + 1 == self._ranks:
+            _say_goodbye()  # else it is Hydra that ends the ranks of other hosts
+
+    def _tell_until(
+        self, notice: Notice, seconds: float, is_over: Callable[[set[int]], bool]
+    ) -> None:
+        """Tell the siblings, again and again for those that start late, and hear them meanwhile.
+
+        `is_over` gets the ranks that were reached so far.
+        """
+        deadline = time.monotonic() + seconds
         reached: set[int] = set()
         while (left := deadline - time.monotonic()) > 0:
-            # Again and again: a supervisor that starts late must hear of it too.
             reached |= self._siblings.tell(notice, reached)
-            if self._all_gone(reached, notice):
-                break
+            if is_over(reached):
+                return
             self._signals.wait(min(left, _RETRY_S), [self._siblings.socket])
             for heard in self._siblings.hear():
                 self._note_end(heard)
-        if len(self._gone) + 1 == self._ranks:
-            _say_goodbye()  # else it is Hydra that ends the ranks of other hosts
 
     def _all_gone(self, reached: set[int], notice: Notice) -> bool:
         if self._stopped or notice.exit_code == Interrupted.exit_code:
@@ -333,17 +340,10 @@ def _say_goodbye() -> None:
     goodbye, prints a banner, and returns its own exit code (9 or 255) or the rank's, whichever it
     sees first. Once every rank has ended there is nobody left to kill.
     """
-    number = os.environ.get("PMI_FD", "")
-    if number.isdecimal() and _parent_name() == _PROXY:
+    number, proxy = os.environ.get("PMI_FD", ""), psutil.Process().parent()
+    if number.isdecimal() and proxy is not None and proxy.name() == _PROXY:
         with contextlib.suppress(OSError):  # the rank itself had said goodbye
             os.write(int(number), _GOODBYE)
             # Hydra dies of SIGPIPE where the answer finds nobody.
             if select.select([int(number)], [], [], _ANSWER_S)[0]:
                 os.read(int(number), 256)
-
-
-def _parent_name() -> str:
-    try:
-        return Path(f"/proc/{os.getppid()}/comm").read_text().strip()
-    except OSError:
-        return ""

@@ -27,7 +27,7 @@ def machine(monkeypatch, program, tmp_path):
                 program(folder, "mpirun", script)
         monkeypatch.setattr(flavours.sys, "executable", str(tmp_path / "beside" / "python"))
         monkeypatch.setenv("PATH", f"{tmp_path / 'path'}{os.pathsep}/usr/bin{os.pathsep}/bin")
-        flavours._version_output.cache_clear()
+        flavours.flavour_of.cache_clear()
 
     return make
 

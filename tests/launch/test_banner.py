@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvrar_bench.launch.banner import BannerFilter
+from nvrar_bench.launch.job import BannerFilter
 
 RULE = "-" * 74 + "\n"
 BANNER = RULE + "the phrase, and\nmore\n" + RULE

@@ -5,8 +5,16 @@ import pwd
 import pytest
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.launch import check_world, environment, expected_ranks, rank
-from nvrar_bench.launch.environment import LAUNCHERS, launcher, local_ranks, provide_home
+from nvrar_bench.launch import environment
+from nvrar_bench.launch.environment import (
+    LAUNCHERS,
+    check_world,
+    expected_ranks,
+    launcher,
+    local_ranks,
+    provide_home,
+    rank,
+)
 
 
 def variables(row, ranks="8", me="3"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.launch import unlink_segments, unlink_world_segments
+from nvrar_bench.launch.initialize import unlink_segments, unlink_world_segments
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 
 from nvrar_bench import errors
 from nvrar_bench.errors import Unavailable, UsageError
-from nvrar_bench.launch import flavours, launcher, start
+from nvrar_bench.launch import flavours, launcher
 from nvrar_bench.launch import job as running
 from nvrar_bench.launch.flavours import FLAVOURS, of_launcher, of_library
-from nvrar_bench.launch.launcher import Starter
+from nvrar_bench.launch.launcher import Starter, start
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.guard import Guard, ReportedLoss
-from nvrar_bench.launch import initialize_mpi, rank, supervise, unlink_world_segments
-from nvrar_bench.launch.initialize import mapped_segments
+from nvrar_bench.launch.environment import rank
+from nvrar_bench.launch.initialize import initialize_mpi, mapped_segments, unlink_world_segments
+from nvrar_bench.launch.supervisor import supervise
 
 FOLDER, HOW, WHO = Path(sys.argv[1]), sys.argv[2].partition("="), int(sys.argv[3])
 ME = rank(os.environ)
