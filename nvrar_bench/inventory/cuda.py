@@ -84,7 +84,7 @@ def _visible() -> Finding:
 def _bindings() -> Finding:
     wheels_there = driver.installed()
     if _BINDINGS not in wheels_there:
-        return missing(Problem("not installed", driver.install_command()))
+        return missing("not installed", driver.install_command())
     problem = driver.missing_wheel({_BINDINGS: wheels_there[_BINDINGS]})
     return Finding(version=wheels_there[_BINDINGS], problem=problem)
 
@@ -108,7 +108,7 @@ def _headers() -> Finding:
 
 def _uncompiled(error: CompilerError) -> Finding:
     if installed(_BINDINGS) is None:
-        return missing(Problem("cuda-python is not installed", driver.install_command()))
+        return missing("cuda-python is not installed", driver.install_command())
     return Finding("wrong", problem=told(error))
 
 
@@ -120,7 +120,7 @@ def _suffixed(family: str) -> Finding:
     there = driver.installed()
     found = [name for name in there if name.startswith(family)]
     if not found:
-        return missing(Problem("not installed", driver.install_command()))
+        return missing("not installed", driver.install_command())
     major = driver.bindings_major()
     problem = driver.mixed_wheel(family, major, there) if major else None
     shown = ", ".join(f"{name} {there[name]}" for name in found)
@@ -160,7 +160,7 @@ def _nvshmem_device() -> Finding:
 def _mps() -> Finding:
     path = shutil.which(_MPS)
     if path is None:
-        return missing(Problem(f"no {_MPS} on PATH", _WITH_DRIVER))
+        return missing(f"no {_MPS} on PATH", _WITH_DRIVER)
     if not mps_is_on():
         return Finding(path=path, detail="not started")
     problem = None if driver.missing() else mps_problem(driver.require())

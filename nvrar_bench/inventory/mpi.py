@@ -43,7 +43,7 @@ def _theirs() -> Finding:
     flavour = of_library(flavours.library_version())
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
-        return missing(Problem("there is no mpirun on PATH", _remedy()))
+        return missing("there is no mpirun on PATH", _remedy())
     if flavour is None:
         return Finding(path=found, detail="of which MPI is not known")
     owner = flavours.flavour_of(found)

@@ -31,11 +31,7 @@ _DRIVER_OPTION = (
     'put `options nvidia NVreg_RegistryDwords="PeerMappingOverride=1;"` into '
     "/etc/modprobe.d/nvidia.conf and load the driver again, or install NVSHMEM 3.4.5 or newer"
 )
-_TRANSPORTS = {  # of NVSHMEM: what its file is called, and what to do without it
-    "libfabric": "install an NVSHMEM with libfabric: pip install 'nvidia-nvshmem-cu13>=3.4'",
-    "ibrc": "install an NVSHMEM with InfiniBand: pip install 'nvidia-nvshmem-cu13>=3.4'",
-    "ibgda": "install an NVSHMEM with IBGDA: pip install 'nvidia-nvshmem-cu13>=3.4'",
-}
+_TRANSPORTS = {"libfabric": "libfabric", "ibrc": "InfiniBand", "ibgda": "IBGDA"}  # of NVSHMEM
 _PLUGINS = ("libnccl-net-ofi.so", "libnccl-net.so")
 _PLUGIN_FIX = (
     "put aws-ofi-nccl, built against the system's libfabric, on LD_LIBRARY_PATH (module load "
@@ -54,9 +50,10 @@ def _networks() -> Finding | list[Finding]:
     found += [_cassini(folder.name) for folder in _folders(_SLINGSHOT)]
     if found:
         return found
-    what = f"no InfiniBand, RoCE or Slingshot adapter ({_ADAPTERS} and {_SLINGSHOT} have none)"
-    fix = "load the adapter's driver; in a container, start it with --device=/dev/infiniband"
-    return missing(Problem(what, fix))
+    return missing(
+        f"no InfiniBand, RoCE or Slingshot adapter ({_ADAPTERS} and {_SLINGSHOT} have none)",
+        "load the adapter's driver; in a container, start it with --device=/dev/infiniband",
+    )
 
 
 def kinds() -> dict[str, list[Finding]]:
@@ -170,10 +167,8 @@ def _adapters(kind: str, what: str, device: str = "/dev/infiniband") -> Looked:
         return usable or found
     seen = ", ".join(kinds()) or "none"
     return missing(
-        Problem(
-            f"there is no {what} adapter here (found: {seen})",
-            f"load its driver; in a container, start it with --device={device}",
-        )
+        f"there is no {what} adapter here (found: {seen})",
+        f"load its driver; in a container, start it with --device={device}",
     )
 
 
@@ -189,7 +184,7 @@ def _interface() -> Looked:
     up = interfaces()
     if up:
         return Finding(detail=", ".join(up))
-    return missing(Problem("no interface but the loopback is up", "ip link set DEVICE up"))
+    return missing("no interface but the loopback is up", "ip link set DEVICE up")
 
 
 def _libfabric() -> Looked:
@@ -197,7 +192,7 @@ def _libfabric() -> Looked:
     try:
         ctypes.CDLL("libfabric.so.1")
     except OSError:
-        return missing(Problem("libfabric.so.1 cannot be loaded", _LIBFABRIC_FIX))
+        return missing("libfabric.so.1 cannot be loaded", _LIBFABRIC_FIX)
     path = Path(loaded("libfabric") or "libfabric.so.1")
     if has_cxi(path):
         return Finding(path=str(path))
@@ -216,8 +211,10 @@ def _transport(name: str) -> Looked:
     found = sorted(nvshmem.library.parent.glob(f"nvshmem_transport_{name}.so*"))
     if found:
         return Finding(version=nvshmem.version, path=str(found[0]))
-    what = f"NVSHMEM {nvshmem.version} has no transport {name}"
-    return missing(Problem(what, _TRANSPORTS[name]))
+    return missing(
+        f"NVSHMEM {nvshmem.version} has no transport {name}",
+        f"install an NVSHMEM with {_TRANSPORTS[name]}: pip install 'nvidia-nvshmem-cu13>=3.4'",
+    )
 
 
 def _plugin() -> Looked:
@@ -229,7 +226,7 @@ def _plugin() -> Looked:
         except OSError:
             continue
         return Finding(detail=name)
-    return missing(Problem(f"none of {', '.join(names)} can be loaded", _PLUGIN_FIX))
+    return missing(f"none of {', '.join(names)} can be loaded", _PLUGIN_FIX)
 
 
 def _gpu_direct() -> Looked:
@@ -238,8 +235,10 @@ def _gpu_direct() -> Looked:
         return Finding(detail="nvidia_peermem is loaded")
     if "Open Kernel Module" in _read(_SYSTEM / "proc/driver/nvidia/version"):
         return Finding(detail="DMA-BUF, by the open kernel modules of the driver")
-    what = "nvidia_peermem is not loaded, and the driver is not of the open kernel modules"
-    return missing(Problem(what, "modprobe nvidia-peermem"))
+    return missing(
+        "nvidia_peermem is not loaded, and the driver is not of the open kernel modules",
+        "modprobe nvidia-peermem",
+    )
 
 
 def _ibgda() -> Looked:

@@ -77,15 +77,15 @@ def parts(problem: str | None) -> tuple[str | None, str | None]:
     return what, fix
 
 
-def missing(problem: str) -> Finding:
-    """It is not here."""
-    return Finding("missing", problem=problem)
+def missing(what: str, fix: str | None = None) -> Finding:
+    """It is not here; `what` may be a Problem, which has a fix of its own."""
+    return Finding("missing", problem=Problem(what, fix) if fix else what)
 
 
 def wheel(name: str, install: str) -> Finding:
     """A package by its name; `install` installs it."""
     number = installed(name)
-    return Finding(version=number) if number else missing(Problem("not installed", install))
+    return Finding(version=number) if number else missing("not installed", install)
 
 
 def installed(name: str) -> str | None:

@@ -51,7 +51,7 @@ def module(name: str, distribution: str) -> Finding:
     """A package that must load."""
     number = installed(distribution)
     if number is None:
-        return missing(Problem("not installed", f"pip install {distribution}"))
+        return missing("not installed", f"pip install {distribution}")
     try:
         path = importlib.import_module(name).__file__
     except Exception as error:  # of whatever kind: it does not load

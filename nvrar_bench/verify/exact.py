@@ -113,16 +113,17 @@ class _Extremum(Recipe):
     maximum: bool
 
     def formula(self) -> Formula:
+        origin, span, width = self._bounds()
         return Formula(
-            Kind.EXTREMUM, self.seed, self.ranks, width=self._width(), origin=self._origin(),
-            span=self._span(), is_maximum=self.maximum,
+            Kind.EXTREMUM, self.seed, self.ranks, width=width, origin=origin, span=span,
+            is_maximum=self.maximum,
         )  # fmt: skip
 
     def inputs(self, rank: int, index: Words) -> Array:
         shared = draw(self.seed, _SHARED, _EVERYONE, index)
         own = draw(self.seed, _OWN, rank, index)
         loses = turn(rank, self.ranks, shared) != np.uint64(0)
-        behind = np.uint64(1) + (own & np.uint64(self._width() - 1))
+        behind = np.uint64(1) + (own & np.uint64(self._bounds()[2] - 1))
         return self._place(shared, behind * loses)
 
     def expected(self, index: Words) -> tuple[Array, None]:
@@ -130,25 +131,17 @@ class _Extremum(Recipe):
         return self._place(shared, np.zeros_like(index)), None
 
     def _place(self, shared: Words, behind: Words) -> Array:
-        distance = below(mix(shared), self._span()) + behind
-        origin = word(self._origin())
-        return as_dtype(origin - distance if self.maximum else origin + distance, self.dtype)
+        origin, span, _ = self._bounds()
+        distance = below(mix(shared), span) + behind
+        start = word(origin)
+        return as_dtype(start - distance if self.maximum else start + distance, self.dtype)
 
-    def _origin(self) -> int:
-        low, high = self._range()
-        return high if self.maximum else low
-
-    def _span(self) -> int:
-        low, high = self._range()
-        return high - low - self._width() + 1
-
-    def _range(self) -> tuple[int, int]:
+    def _bounds(self) -> tuple[int, int, int]:
+        """Origin, span and width, as `Formula` has them."""
         high = integer_limit(self.dtype)
-        return (-high if self.dtype.is_signed else 0), high
-
-    def _width(self) -> int:
-        low, high = self._range()
-        return floor_power_of_two((high - low) // 4)
+        low = -high if self.dtype.is_signed else 0
+        width = floor_power_of_two((high - low) // 4)
+        return high if self.maximum else low, high - low - width + 1, width
 
 
 def exact_sum(dtype: DataType, ranks: int, seed: int) -> Recipe:

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import expm1, log1p, sqrt
+from math import expm1, frexp, log1p, sqrt
 
 import numpy as np
 
@@ -45,6 +45,7 @@ _REFERENCE_EPSILON = 2.0**-53
 _FACTORS = 4
 _LARGEST_NORMAL = 2 * sqrt(3)
 Combine = Callable[[Array, Array], Array]
+MakeRecipe = Callable[[DataType, int, int], Recipe]
 # enum Combine of kernels/problem.cuh.
 _COMBINE: dict[Combine, int] = {np.add: 0, np.multiply: 1, np.minimum: 2, np.maximum: 3}
 
@@ -67,10 +68,7 @@ class _RoundedSum(Recipe):
     """Normal numbers, scaled by a power of two where sum|x| could overflow."""
 
     mean: bool
-
-    @property
-    def tolerant(self) -> bool:
-        return True
+    tolerant = True
 
     def formula(self) -> Formula:
         parts, relative, slack = self._parts_and_bound()
@@ -95,10 +93,7 @@ class _RoundedSum(Recipe):
 
     def _scale(self) -> float:
         room = self.dtype.max_value / (_LARGEST_NORMAL * self.ranks)
-        scale = 1.0
-        while scale > room:
-            scale /= 2
-        return scale
+        return min(1.0, 2.0 ** (frexp(room)[1] - 1))
 
     def _relative(self) -> float:
         return (self.ranks - 1) * (self.dtype.epsilon + _REFERENCE_EPSILON)
@@ -117,9 +112,7 @@ class _RoundedSum(Recipe):
 class _RoundedProduct(Recipe):
     """At each index a few ranks in turn hold a factor from +-[1/2, 2], the others +-1."""
 
-    @property
-    def tolerant(self) -> bool:
-        return True
+    tolerant = True
 
     def formula(self) -> Formula:
         return Formula(
@@ -175,36 +168,25 @@ class _Fold(Recipe):
         return result, None
 
 
-def _sum(dtype: DataType, ranks: int, seed: int) -> Recipe:
-    if dtype.is_float:
-        return _RoundedSum(dtype, ranks, seed, mean=False)
-    return exact_sum(dtype, ranks, seed)
+def _either(of_floats: MakeRecipe, of_integers: MakeRecipe) -> MakeRecipe:
+    def make(dtype: DataType, ranks: int, seed: int) -> Recipe:
+        return (of_floats if dtype.is_float else of_integers)(dtype, ranks, seed)
+
+    return make
 
 
-def _product(dtype: DataType, ranks: int, seed: int) -> Recipe:
-    if dtype.is_float:
-        return _RoundedProduct(dtype, ranks, seed)
-    return exact_product(dtype, ranks, seed)
-
-
-def _mean(dtype: DataType, ranks: int, seed: int) -> Recipe:
-    if dtype.is_float:
-        return _RoundedSum(dtype, ranks, seed, mean=True)
-    return integer_mean(dtype, ranks, seed)
-
-
-ROUNDING: dict[str, Callable[[DataType, int, int], Recipe]] = {
-    "sum": _sum,
-    "prod": _product,
+ROUNDING: dict[str, MakeRecipe] = {
+    "sum": _either(partial(_RoundedSum, mean=False), exact_sum),
+    "prod": _either(_RoundedProduct, exact_product),
     "min": partial(_Fold, combine=np.minimum),
     "max": partial(_Fold, combine=np.maximum),
-    "avg": _mean,
+    "avg": _either(partial(_RoundedSum, mean=True), integer_mean),
 }
 
 # Integers of the full range, whose sums and products wrap modulo 2**bits. MPI leaves open what an
 # integer that overflows becomes, and Open MPI saturates some of them on some CPUs. Even factors
 # would soon make every product 0 modulo a power of two.
-WRAP: dict[str, Callable[[DataType, int, int], Recipe]] = {
+WRAP: dict[str, MakeRecipe] = {
     "sum": partial(_Fold, combine=np.add),
     "prod": partial(_Fold, combine=np.multiply, odd=True),
 }
