@@ -119,7 +119,7 @@ def _environment() -> dict[str, str]:
 
 
 def test_data_is_found_in_the_wheel(python: Path, tmp_path: Path):
-    say = "import nvrar_bench.resources as r; print(r.data_dir('kernels'), r.data_dir('cases'))"
+    say = "import nvrar_bench.files as r; print(r.data_dir('kernels'), r.data_dir('cases'))"
     done = subprocess.run(
         [python, "-c", say], cwd=tmp_path, env=_environment(), capture_output=True, text=True
     )

@@ -23,9 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench import tomlfile
 from nvrar_bench.errors import UsageError
-from nvrar_bench.resources import data_dir
+from nvrar_bench.files import data_dir, load_toml
 
 AUTO = "auto"
 LIBRARIES = ("NVSHMEM", "NCCL", "MPI")
@@ -118,7 +117,7 @@ def file_of(source: str) -> Path | None:
 
 def _network(name: str, path: Path) -> Network:
     try:
-        keys = _Keys(tomlfile.load(path), str(path))
+        keys = _Keys(load_toml(path), str(path))
         keys.require_known("summary", "adapter", "needs", "setting")
         settings = tuple(
             _setting(_Keys(one, f"{path}: setting {number}"))

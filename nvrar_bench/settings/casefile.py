@@ -43,10 +43,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench import tomlfile
 from nvrar_bench.errors import CaseFileError, UsageError
+from nvrar_bench.files import data_dir, load_toml
 from nvrar_bench.plan import AXES, Plan
-from nvrar_bench.resources import data_dir
 from nvrar_bench.settings.building import build_plan, sizes_from_range
 from nvrar_bench.units import parse_size
 
@@ -74,7 +73,7 @@ def read_case_file(source: str | Path) -> tuple[Sweep, ...]:
 
     """
     path = find_case_file(source)
-    document = tomlfile.load(path, CaseFileError)
+    document = load_toml(path, CaseFileError)
     tables = document.pop("sweep", None)
     if document:
         raise CaseFileError(f"{path}: unknown key {next(iter(document))!r}; allowed: [[sweep]]")

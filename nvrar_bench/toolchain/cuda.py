@@ -22,7 +22,6 @@ from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 from nvrar_bench.toolchain.resource_usage import ResourceUsage, read
 
-ENTRY = "nvrar_all_reduce"
 _CUBIN = "kernel.cubin"
 _LOG = "compiler.log"
 _LOG_LINES = 12
@@ -37,16 +36,12 @@ class Built:
 
     Attributes:
         cubin: the machine code.
-        entry: name of the kernel in it, where the source is an all-reduce.
-        arch: such as `sm_90`.
         seconds: what finding or building it took.
         cached: whether it was there already.
 
     """
 
     cubin: Path
-    entry: str
-    arch: str
     seconds: float
     cached: bool
 
@@ -102,7 +97,7 @@ def build(kernel: Source, arch: str) -> Built:
         _fill(folder, kernel, arch)
 
     cubin = find_or_build(_entry_name(kernel, arch), _key(kernel, arch), _CUBIN, fill)
-    return Built(cubin, ENTRY, arch, time.perf_counter() - start, not built_now)
+    return Built(cubin, time.perf_counter() - start, not built_now)
 
 
 def is_built(kernel: Source, arch: str) -> bool:

@@ -117,7 +117,7 @@ def _headers_identity() -> str:
     return " ".join(f"{probe.stat().st_size} {probe.stat().st_mtime_ns}" for probe in probes)
 
 
-def _options(level: str = "-O2") -> list[str]:
+def _options(level: str) -> list[str]:
     native = _NATIVE.get(platform.machine())
     return [
         "-std=c++17",
@@ -146,33 +146,25 @@ def include_flags() -> list[str]:
     return [f"-I{folder}" for folder in (kernels_dir(), *include_dirs())]
 
 
-def _command(source: Path, library: Path, level: str = "-O2") -> list[str]:
-    files = [str(source), "-o", str(library)]
-    return [*compiler().command, *_options(level), *include_flags(), *files]
-
-
 def _compile(kernel: Source, folder: Path, level: str) -> None:
     source = folder / "kernel.cpp"
     source.write_text(kernel.source)
-    command = _command(source, folder / _LIBRARY, level)
+    files = [str(source), "-o", str(folder / _LIBRARY)]
+    command = [*compiler().command, *_options(level), *include_flags(), *files]
     (folder / "command.txt").write_bytes(os.fsencode(shlex.join(command) + "\n"))
+    english = {**os.environ, "LC_ALL": "C"}  # for `_require_space`
     try:
         result = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=_environment()
+            command, capture_output=True, text=True, errors="replace", env=english
         )
     except OSError as error:
         raise CompilerError(f"{shlex.join(compiler().command)}: {error.strerror}") from error
     if result.returncode:
         _require_space(result.stderr, kernel)
+        shown = "\n".join(result.stderr.strip().splitlines()[:12])
         raise CompilerError(
-            f"the compiler refused kernel {kernel.name}: {shlex.join(command)}\n"
-            + _first_lines(result.stderr, 12)
+            f"the compiler refused kernel {kernel.name}: {shlex.join(command)}\n{shown}"
         )
-
-
-def _environment() -> dict[str, str]:
-    """Have the compiler speak English, for `_require_space`."""
-    return {**os.environ, "LC_ALL": "C"}
 
 
 def _require_space(stderr: str, kernel: Source) -> None:
@@ -185,10 +177,6 @@ def _require_space(stderr: str, kernel: Source) -> None:
             "to other folders"
         )
         raise CompilerError(Problem(what, fix))
-
-
-def _first_lines(text: str, count: int) -> str:
-    return "\n".join(text.strip().splitlines()[:count])
 
 
 def build(kernel: Source, level: str = "-O2") -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import Unavailable
-from nvrar_bench.resources import data_dir
+from nvrar_bench.files import data_dir
 from nvrar_bench.toolchain import structs
 from nvrar_bench.toolchain.structs import layout_checks
 

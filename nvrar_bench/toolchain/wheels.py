@@ -24,15 +24,10 @@ class Release:
     compilers: tuple[str, ...]
     headers: tuple[str, ...]
     include_dirs: tuple[str, ...]  # below the package `nvidia`, in the order of the search
-    probes: tuple[str, ...]  # files that must be in one of them
     nvshmem: str
 
-    @property
-    def extra(self) -> str:
-        """The extra of this package that installs the wheels."""
-        return f"cuda{self.major}"
 
-
+# Files that must be in one of the folders.
 _PROBES = ("cuda_fp16.h", "crt/host_defines.h", "cuda/std/cstdint")
 _RELEASES = {
     12: Release(
@@ -40,7 +35,6 @@ _RELEASES = {
         compilers=("nvidia-cuda-nvrtc-cu12", "nvidia-nvjitlink-cu12"),
         headers=("nvidia-cuda-runtime-cu12", "nvidia-cuda-nvcc-cu12", "nvidia-cuda-cccl-cu12"),
         include_dirs=("cuda_runtime/include", "cuda_nvcc/include", "cuda_cccl/include"),
-        probes=_PROBES,
         nvshmem="nvidia-nvshmem-cu12",
     ),
     13: Release(
@@ -48,7 +42,6 @@ _RELEASES = {
         compilers=("nvidia-cuda-nvrtc", "nvidia-nvjitlink"),
         headers=("nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-cuda-cccl"),
         include_dirs=("cu13/include", "cu13/include/cccl"),
-        probes=_PROBES,
         nvshmem="nvidia-nvshmem-cu13",
     ),
 }
@@ -142,7 +135,7 @@ def _include_dirs(release: Release) -> tuple[Path, ...]:
     """Folders of the headers, once those that every kernel includes are seen in them."""
     roots = _package_roots()
     folders = [root / name for root in roots for name in release.include_dirs]
-    for probe in release.probes:
+    for probe in _PROBES:
         if not any((folder / probe).is_file() for folder in folders):
             wheels = " ".join(release.headers)
             fix = f"pip install --force-reinstall {wheels}"

@@ -17,7 +17,7 @@ from output import ERROR
 from test_command_lines import require_sound
 
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.resources import data_dir
+from nvrar_bench.files import data_dir
 from nvrar_bench.settings import casefile
 from nvrar_bench.settings.casefile import shipped_case_files
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nvrar_bench.errors import Unavailable
-from nvrar_bench.resources import data_dir
+from nvrar_bench.files import data_dir
 from nvrar_bench.toolchain.kernel import (
     Kernel,
     StartGate,

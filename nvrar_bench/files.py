@@ -1,4 +1,4 @@
-"""Reading a TOML file from outside: one message for whatever is wrong with it."""
+"""Files: those that ship with the package but are not Python, and TOML files from outside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench.errors import UsageError
+from nvrar_bench.errors import NvrarBenchError, UsageError
+
+_PACKAGE = Path(__file__).resolve().parent
 
 # By name, because type checkers for 3.10 look for tomli, which newer Pythons do not install.
 _toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -17,8 +19,26 @@ _toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 MAX_BYTES = 64 << 10
 
 
-def load(path: Path, refused: type[UsageError] = UsageError) -> dict[str, Any]:
-    """Read a file of at most MAX_BYTES.
+def data_dir(name: str) -> Path:
+    """Find the folder `name` ("kernels", "cases" or "networks"), in a wheel or in a checkout.
+
+    The wheel's own copy comes first: beside an installed package lies all of site-packages, where
+    a folder of that name belongs to somebody else.
+
+    Raises:
+        NvrarBenchError: the folder is in neither place.
+
+    """
+    candidates = (_PACKAGE / "_data" / name, _PACKAGE.parent / name)
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    looked_at = " or ".join(str(candidate) for candidate in candidates)
+    raise NvrarBenchError(f"this installation lacks its {name} folder; looked for {looked_at}")
+
+
+def load_toml(path: Path, refused: type[UsageError] = UsageError) -> dict[str, Any]:
+    """Read a TOML file of at most MAX_BYTES: one message for whatever is wrong with it.
 
     Raises:
         UsageError: as `refused`: the file cannot be read, is too long, or is not TOML.
