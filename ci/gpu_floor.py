@@ -52,17 +52,17 @@ class Copy(Operation):
     def __init__(self, device: CudaDevice, nbytes: int) -> None:
         kind = np.dtype(np.uint8)
         self._device = device
-        self._blocks = [device.allocate(nbytes, "private") for _ in range(2)]
-        self._target, self._source = (device.view(b, 0, nbytes, kind) for b in self._blocks)
+        self._blocks = [device.memory.allocate(nbytes, "private") for _ in range(2)]
+        self._target, self._source = (b.view(0, nbytes, kind) for b in self._blocks)
 
     def launch(self) -> None:
         """Enqueue it."""
-        self._device.copy(self._target, self._source)
+        self._device.memory.copy(self._target, self._source)
 
     def close(self) -> None:
         """Give the memory back."""
         for block in self._blocks:
-            self._device.release(block)
+            self._device.memory.release(block)
 
 
 class EmptyKernel(Operation):
@@ -73,11 +73,11 @@ class EmptyKernel(Operation):
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
-        self._kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
+        self._kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
 
     def launch(self) -> None:
         """Enqueue it."""
-        self._device.launch(self._kernel, 1, 1)
+        self._device.context.launch(self._kernel, 1, 1)
 
 
 class PingPong(Operation):
@@ -88,14 +88,14 @@ class PingPong(Operation):
 
     def __init__(self, device: CudaDevice, rounds: int) -> None:
         self._device, self._rounds, self._first = device, rounds, 1
-        self._kernel = device.load(device.build(FlagLatency()), "nvrar_flag_latency")
-        device.require_resident(self._kernel, 2, 1)
-        self._flags = device.keep(np.zeros(_FLAG_BYTES, np.uint8))
-        self._missed = device.keep(np.zeros(1, np.uint64))
+        self._kernel = device.context.load(device.build(FlagLatency()), "nvrar_flag_latency")
+        device.context.require_resident(self._kernel, 2, 1)
+        self._flags = device.memory.keep(np.zeros(_FLAG_BYTES, np.uint8))
+        self._missed = device.memory.keep(np.zeros(1, np.uint64))
 
     def launch(self) -> None:
         """Enqueue it."""
-        self._device.launch(
+        self._device.context.launch(
             self._kernel, 2, 1, self._flags.address, self._first, self._rounds, _SPIN,
             int(TIMEOUT_S * 1e9), self._missed.address,
         )  # fmt: skip
@@ -103,7 +103,7 @@ class PingPong(Operation):
 
     def confirm(self) -> None:
         """Say so if a flag did not come: TimedOut."""
-        missed = int(self._device.to_host(self._missed)[0])
+        missed = int(self._device.memory.to_host(self._missed)[0])
         if missed:
             raise TimedOut(f"flag {missed} did not arrive in {TIMEOUT_S:g} s")
 
@@ -113,13 +113,13 @@ def samples_us(device: CudaDevice, operation: Operation, count: int, batch: int)
     taken = Timings.empty(count)
     operation.launch()
     device.finish(operation)
-    device.time_calls(operation, _nothing, device.start_gate(), taken, batch)
+    device.timer.time_calls(operation, _nothing, device.start_gate(), taken, batch)
     return [nanoseconds / 1e3 for nanoseconds in taken.durations.tolist()]
 
 
 def _batched_us(device: CudaDevice, operation: Operation, samples: int) -> float:
     """The median, in batches as the sweeps that it is held against; of about `samples` calls."""
-    batch = device.batch_for(1)
+    batch = device.timer.batch_for(1)
     return statistics.median(samples_us(device, operation, max(3, samples // batch), batch))
 
 

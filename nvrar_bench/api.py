@@ -17,7 +17,7 @@ from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
 from nvrar_bench.backends.registry import open_backends
 from nvrar_bench.devices import require_cpu
-from nvrar_bench.devices.cpu import Block, CpuDevice
+from nvrar_bench.devices.cpu import CpuDevice, HostBlock
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
 from nvrar_bench.world import join
@@ -36,7 +36,7 @@ class AllReduce:
 
     def __init__(self, backend: Backend, device: CpuDevice, protocol: Protocol) -> None:
         self._backend, self._device, self._protocol = backend, device, protocol
-        self._blocks: list[Block] = []
+        self._blocks: list[HostBlock] = []
         self._operations: dict[tuple[Any, ...], Operation] = {}
 
     def empty(self, count: int, dtype: str) -> Array:
@@ -48,7 +48,7 @@ class AllReduce:
         row = datatypes.dtype(dtype)
         if count < 0:
             raise UsageError(f"count {count}: allowed: 0 and more")
-        block = self._device.allocate(max(count * row.itemsize, 1), "symmetric")
+        block = self._device.memory.allocate(max(count * row.itemsize, 1), "symmetric")
         self._blocks.append(block)
         return block.bytes[: count * row.itemsize].view(row.numpy)
 
@@ -93,7 +93,7 @@ class AllReduce:
         in_place = send.ctypes.data == recv.ctypes.data
         if not in_place and np.may_share_memory(send, recv):
             raise UsageError("send and recv overlap; they must be the same array or apart")
-        both = all(self._device.peer_addresses(array) for array in (send, recv))
+        both = all(self._device.memory.peers(array) for array in (send, recv))
         return Case(
             size_bytes=send.nbytes, count=send.size, dtype=_NAMES[send.dtype], op=op,
             placement="in_place" if in_place else "out_of_place",
@@ -108,7 +108,7 @@ class AllReduce:
         self._operations.clear()
         self._backend.close()
         for block in self._blocks:
-            self._device.release(block)
+            self._device.memory.release(block)
         self._blocks.clear()
 
     def __enter__(self) -> AllReduce:

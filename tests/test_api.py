@@ -83,7 +83,7 @@ def test_a_rank_that_does_not_call_is_named(run_ranks):
 @pytest.fixture
 def backend(alone):
     device = CpuDevice(alone, 5.0)
-    with AllReduce(NvrarBackend(alone, HostEngine(device), 5.0), device, "auto") as backend:
+    with AllReduce(NvrarBackend(alone, HostEngine(alone, device), 5.0), device, "auto") as backend:
         yield backend
 
 
@@ -93,7 +93,7 @@ def backend(alone):
 def test_empty_gives_symmetric_memory(backend, dtype, count, nbytes):
     array = backend.empty(count, dtype)
     assert (array.shape, array.dtype, array.nbytes) == ((count,), np.dtype(dtype), nbytes)
-    assert backend._device.peer_addresses(array) == (array.ctypes.data,)
+    assert backend._device.memory.peers(array) == (array.ctypes.data,)
 
 
 @pytest.mark.parametrize(
@@ -174,15 +174,17 @@ def test_closing_gives_all_memory_back(alone):
     device = CpuDevice(alone, 5.0)
 
     def fail() -> None:
-        with AllReduce(NvrarBackend(alone, HostEngine(device), 5.0), device, "packet") as backend:
+        with AllReduce(
+            NvrarBackend(alone, HostEngine(alone, device), 5.0), device, "packet"
+        ) as backend:
             array = backend.empty(100, "float32")
             backend.all_reduce(array, array)
-            assert len(device._blocks) == 2
+            assert len(device.memory._blocks) == 2
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert device._blocks == []
+    assert device.memory._blocks == []
 
 
 @pytest.mark.parametrize(

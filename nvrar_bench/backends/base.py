@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen
 from nvrar_bench.devices.base import Array, Device
 from nvrar_bench.devices.operation import Operation
+from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.plan import Case
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.world import World
 
-__all__ = ["Array", "Backend", "Operation"]
+__all__ = ["Array", "Backend", "Operation", "Tunable"]
 
 
 class Backend(ABC):
@@ -58,3 +60,23 @@ class Backend(ABC):
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Free everything. Collective."""
+
+
+class Tunable(Backend):
+    """What `nvrar-bench tune` asks of a backend.
+
+    Attributes:
+        chooser: what it allows, and what it chooses for itself.
+        made_for: what a table that is made here is good for; the same on all ranks.
+    """
+
+    chooser: Chooser
+    made_for: MadeFor
+
+    @abstractmethod
+    def prepare_as(self, chosen: Chosen, case: Case, send: Array, recv: Array) -> Operation:
+        """As `prepare`, launched as `chosen`; memory that it takes is taken by all ranks alike.
+
+        Raises:
+            UsageError: the device cannot hold such a launch; other ranks may not know.
+        """

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nvrar_bench.backends.base import Array, Operation
-from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen, Tunable
+from nvrar_bench.backends.base import Array, Operation, Tunable
+from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.base import Device
 from nvrar_bench.documents.tuning import MadeFor

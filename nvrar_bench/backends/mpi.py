@@ -6,7 +6,7 @@ import ctypes
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mpi4py import MPI
 
@@ -17,6 +17,10 @@ from nvrar_bench.devices.native import address_of, mpi_library
 from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.plan import Case
 from nvrar_bench.world import World
+
+if TYPE_CHECKING:
+    from nvrar_bench.devices.cuda.context import GpuContext
+    from nvrar_bench.devices.cuda.device import CudaDevice
 
 _MOST_NATIVE = 2**31 - 1  # MPI_Allreduce counts by an int
 
@@ -156,21 +160,6 @@ def common_support(everyone: list[Support]) -> Support:
     return Support(False, everyone[0].reason if same else unaware[0])
 
 
-class GpuDevice(Protocol):
-    """What MPI needs of the cuda device: its CUDA driver, its stream, and a bounded wait."""
-
-    @property
-    def calls(self) -> Any:
-        """The functions of the CUDA driver."""
-
-    @property
-    def stream_handle(self) -> int:
-        """The stream on which buffers are filled."""
-
-    def drain(self, what: str) -> None:
-        """Wait until all that was enqueued has run."""
-
-
 class MpiCudaBackend(MpiBackend):
     """One blocking MPI_Allreduce per call, on GPU buffers; same types and ops as on the CPU."""
 
@@ -178,17 +167,17 @@ class MpiCudaBackend(MpiBackend):
         self, world: World, device: Device, timeout: float, support: Support | None = None
     ) -> None:
         super().__init__(world, device, timeout)
-        self._gpu = cast(GpuDevice, device)
         self.support = support or common_support(world.comm.allgather(_own_support()))
 
     def prepare(self, case: Case, send: Any, recv: Any) -> Operation:
         """Bind the buffers, DeviceArrays of shape (count,)."""
+        context = cast("CudaDevice", self.device).context
         if self.support.aware:
             inner = self._on(case, send.address, recv.address)
-            return _CudaAware(self._gpu, inner)
-        host = int(self._gpu.calls.cuMemAllocHost(send.nbytes))
+            return _CudaAware(context, inner)
+        host = int(context.calls.cuMemAllocHost(send.nbytes))
         inner = self._on(replace(case, placement="in_place"), host, host)
-        return _Staged(self._gpu, inner, send, recv, host)
+        return _Staged(context, inner, send, recv, host)
 
     def _on(self, case: Case, send: int, recv: int) -> Operation:
         """MPI's call on addresses, whatever memory they are in: MPI alone looks at it."""
@@ -207,11 +196,11 @@ def _own_support() -> Support:
 class _CudaAware(Operation):
     variant = "cuda_aware"
 
-    def __init__(self, device: GpuDevice, inner: Operation) -> None:
-        self._device, self._inner = device, inner
+    def __init__(self, context: GpuContext, inner: Operation) -> None:
+        self._context, self._inner = context, inner
 
     def launch(self) -> None:
-        self._device.drain("what precedes MPI_Allreduce")
+        self._context.drain("what precedes MPI_Allreduce")
         self._inner.launch()
 
 
@@ -219,20 +208,20 @@ class _Staged(Operation):
     variant = "staged"
 
     def __init__(
-        self, device: GpuDevice, inner: Operation, send: Any, recv: Any, host: int
+        self, context: GpuContext, inner: Operation, send: Any, recv: Any, host: int
     ) -> None:
-        self._device, self._inner, self._host = device, inner, host
+        self._context, self._inner, self._host = context, inner, host
         self._send, self._recv = send, recv
-        self._stream = device.stream_handle
+        self._stream = context.stream_handle
 
     def launch(self) -> None:
-        calls, host, nbytes = self._device.calls, self._host, self._send.nbytes
+        calls, host, nbytes = self._context.calls, self._host, self._send.nbytes
         calls.cuMemcpyDtoHAsync(host, self._send.address, nbytes, self._stream)
-        self._device.drain("the copy to the host")
+        self._context.drain("the copy to the host")
         self._inner.launch()
         calls.cuMemcpyHtoDAsync(self._recv.address, host, nbytes, self._stream)
-        self._device.drain("the copy from the host")
+        self._context.drain("the copy from the host")
 
     def close(self) -> None:
         """Free the pinned memory."""
-        self._device.calls.cuMemFreeHost(self._host)
+        self._context.calls.cuMemFreeHost(self._host)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from nvrar_bench.backends import nccl_library
 from nvrar_bench.backends.base import Backend, Operation
@@ -36,6 +36,9 @@ from nvrar_bench.errors import NvrarBenchError, TimedOut, Unavailable
 from nvrar_bench.plan import Case
 from nvrar_bench.problem import Problem
 from nvrar_bench.world import World
+
+if TYPE_CHECKING:
+    from nvrar_bench.devices.cuda.device import CudaDevice
 
 _FLOAT8 = ("float8_e4m3", "float8_e5m2")
 _FLOAT8_SINCE = 22400
@@ -63,22 +66,6 @@ def missing(device: str = "cpu", ranks_per_gpu: int = 1) -> str | None:
     return problem or nccl_library.sharing_problem(NcclLibrary().version(), ranks_per_gpu)
 
 
-class GpuDevice(Protocol):
-    """What NCCL needs of the cuda device."""
-
-    @property
-    def ordinal(self) -> int:
-        """Which GPU."""
-
-    @property
-    def arch(self) -> str:
-        """Such as `sm_90`."""
-
-    @property
-    def stream_handle(self) -> int:
-        """The cudaStream_t on which calls are enqueued."""
-
-
 class NcclBackend(Backend):
     """NCCL on the GPUs of one world; opening and closing it are collective and bounded.
 
@@ -95,9 +82,9 @@ class NcclBackend(Backend):
         self, world: World, device: Device, timeout: float, library: NcclLibrary | None = None
     ) -> None:
         super().__init__(world, device, timeout)
-        self._gpu = cast(GpuDevice, device)
+        self._cuda = cast("CudaDevice", device)
         self._library = library or NcclLibrary()
-        own = (self._library.version(), int(self._gpu.arch.removeprefix("sm_").rstrip("af")))
+        own = (self._library.version(), int(self._cuda.gpu.arch.removeprefix("sm_").rstrip("af")))
         everyone = world.comm.allgather(own)
         self._version = min(number for number, _ in everyone)
         self._capability = min(capability for _, capability in everyone)
@@ -129,7 +116,9 @@ class NcclBackend(Backend):
         """Bind the buffers, DeviceArrays of shape (count,); registers their blocks. Collective."""
         reason = self._window_problem(send, recv) if case.buffers == "symmetric" else ""
         arguments = (send.address, recv.address, case.count, TYPES[case.dtype], OPS[case.op])
-        operation = AllReduce(self._library, self._link, arguments, self._gpu.stream_handle)
+        operation = AllReduce(
+            self._library, self._link, arguments, self._cuda.context.stream_handle
+        )
         if reason is None:
             operation.variant = "window"
         elif reason:
@@ -207,7 +196,7 @@ class NcclBackend(Backend):
 
     def _bounded(self, phase: str, action: Callable[[], None]) -> None:
         def run() -> None:
-            self._library.make_current(self._gpu.ordinal)
+            self._library.make_current(self._cuda.gpu.ordinal)
             action()
 
         bounded(phase, self.timeout, run)

@@ -1,15 +1,15 @@
-"""The seam: what a device gives: memory, calls timed one by one, and the check of what they left.
+"""The seam: a device is memory, a verifier of what lies there, and a timer of calls.
 
 An array lies in the memory of its device: a NumPy array on the CPU, a `DeviceArray` on a GPU. Its
-shape is (count,), or (seats, count) where this process plays several ranks (world.seats).
+shape is (count,), or (seats, count) where this process plays several ranks (world.seats). On both,
+`array[..., :n]` is the first n elements of each seat.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,49 +22,46 @@ from nvrar_bench.verify import Expected, Findings, Problem
 from nvrar_bench.world import World
 
 Array = Any
-Block = Any
 
 
-class Device(ABC):
-    """Memory and clock of this process's ranks."""
+class MemoryBlock(Protocol):
+    """Some bytes for each seat, as `Memory.allocate` returned them."""
 
-    name: ClassVar[str]
-    heap_problem: str | None = None  # why kernels of other ranks cannot reach symmetric memory
+    def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> Array:
+        """Bytes first to first + nbytes as an array of `dtype`."""
 
-    def __init__(self, world: World, timeout: float) -> None:
-        self.world = world
-        self.timeout = timeout
 
-    # ---- memory --------------------------------------------------------------------------------
+B = TypeVar("B", bound=MemoryBlock)
+
+
+class Memory(ABC, Generic[B]):
+    """The memory that this process's ranks take."""
 
     @abstractmethod
-    def allocate(self, nbytes: int, kind: str) -> Block:
+    def allocate(self, nbytes: int, kind: str) -> B:
         """Allocate at least `nbytes` zeroed bytes per seat, `symmetric` or `private`; collective.
 
         Peers may reach `symmetric` memory.
 
         Raises:
             UsageError: there is not so much memory.
+            Unavailable: there is no symmetric memory here.
         """
 
     @abstractmethod
-    def release(self, block: Block) -> None:
-        """Give a block back; nothing may use it any more."""
+    def release(self, block: B) -> None:
+        """Give a block back; nothing may use it any more. Collective where it is symmetric."""
 
     @abstractmethod
-    def view(self, block: Block, first: int, nbytes: int, dtype: np.dtype[Any]) -> Array:
-        """Return bytes first to first + nbytes of a block as an array of `dtype`."""
-
-    @abstractmethod
-    def prefix(self, array: Array, count: int) -> Array:
-        """Return the first `count` elements of each seat."""
+    def clear(self, block: B) -> None:
+        """Fill this process's part with zeros; done on return."""
 
     @abstractmethod
     def addresses(self, array: Array) -> tuple[int, ...]:
         """Return where the elements of each seat start."""
 
     @abstractmethod
-    def peer_addresses(self, array: Array) -> tuple[int, ...] | None:
+    def peers(self, array: Array) -> tuple[int, ...] | None:
         """Return where the same array of every rank is mapped here, 0 where it is not.
 
         None if it does not lie in symmetric memory.
@@ -75,34 +72,36 @@ class Device(ABC):
         """Return host values, shape (count,) or (seats, count), in the device's memory."""
 
     @abstractmethod
+    def write(self, array: Array, values: npt.NDArray[Any]) -> None:
+        """Copy host values to an array that `keep` returned, for calls that are launched later."""
+
+    @abstractmethod
+    def to_host(self, array: Array, what: str = "") -> npt.NDArray[Any]:
+        """A copy in host memory when all that was launched has run, which is `what` in a message.
+
+        Raises:
+            TimedOut: it did not run in time.
+        """
+
+    @abstractmethod
     def copy(self, target: Array, source: Array) -> None:
         """Copy an array of the same shape and dtype, in order with the calls of operations."""
 
-    # ---- kernels -------------------------------------------------------------------------------
+    @abstractmethod
+    def available(self) -> int:
+        """Bytes that the ranks of this machine, on this device, can still get."""
 
-    def build_ahead(  # noqa: B027 - for those whose compilers take long
-        self, dtypes: Collection[str], kernels: Sequence[Source], told: Callable[[int, int], None]
-    ) -> None:
-        """Compile what a run on elements of `dtypes` needs here, and `kernels`. Collective.
 
-        `told` hears how many are done, and of how many; never where all are in the cache.
+class Verifier(ABC):
+    """Makes inputs whose result is known, and checks results, by the rules of verify/."""
 
-        Raises:
-            CompilerError: one was refused.
-        """
-
-    # ---- verification --------------------------------------------------------------------------
-
+    @abstractmethod
     def inputs(self, problem: Problem, count: int) -> Array:
         """Return what each seat sends, shape (count,) or (seats, count); collective."""
-        of_seats = [problem.inputs(rank, count) for rank in self.world.seats]
-        return self.keep(np.stack(of_seats) if self.world.virtual_ranks else of_seats[0])
 
+    @abstractmethod
     def expected(self, problem: Problem, count: int) -> Expected:
         """Return what every rank must hold, in arrays of this device; collective."""
-        expected = problem.expected(count)
-        tolerance = None if expected.tolerance is None else self.keep(expected.tolerance)
-        return replace(expected, value=self.keep(expected.value), tolerance=tolerance)
 
     @abstractmethod
     def spoil(self, output: Array, around: Sequence[Array] = (), *, poison: bool = True) -> None:
@@ -126,7 +125,63 @@ class Device(ABC):
         And look whether the bytes `around` are still those that `spoil` wrote.
         """
 
-    # ---- time ----------------------------------------------------------------------------------
+
+class Timer(ABC):
+    """Times calls on this process."""
+
+    @property
+    def event_ruler_ns(self) -> tuple[float, float] | None:
+        """Resolution and cost per sample, where the device times queued calls itself; ns."""
+        return None
+
+    @abstractmethod
+    def time_calls(
+        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
+        batch: int = 1,
+    ) -> None:  # fmt: skip
+        """Fill `timings`, shape (n,), with n samples on this process, in ns.
+
+        Each is of `batch` calls that follow each other, divided by as many. `prepare` renews what a
+        call consumes; `gate` then lets all ranks go at once. Both stand outside the timed part.
+        """
+
+    @property
+    def nothing(self) -> NativeCall | None:
+        """A native call in which nothing is done, where native calls are timed."""
+        return None
+
+    def batch_for(self, nbytes: int) -> int:  # noqa: ARG002 - for those whose timer costs much
+        """Return how many calls a sample of messages of `nbytes` has, unless the user says."""
+        return 1
+
+
+class Device(ABC):
+    """Memory and clock of this process's ranks.
+
+    Of `world` it knows ranks and machines; which nodes the ranks form is the backends' affair.
+    """
+
+    name: ClassVar[str]
+    memory: Memory[Any]
+    verifier: Verifier
+    timer: Timer
+    ranks_sharing: int = 1  # the largest number of ranks that share one of these devices
+    heap_problem: str | None = None  # why kernels of other ranks cannot reach symmetric memory
+
+    def __init__(self, world: World, timeout: float) -> None:
+        self.world = world
+        self.timeout = timeout
+
+    def build_ahead(  # noqa: B027 - for those whose compilers take long
+        self, dtypes: Collection[str], kernels: Sequence[Source], told: Callable[[int, int], None]
+    ) -> None:
+        """Compile what a run on elements of `dtypes` needs here, and `kernels`. Collective.
+
+        `told` hears how many are done, and of how many; never where all are in the cache.
+
+        Raises:
+            CompilerError: one was refused.
+        """
 
     @abstractmethod
     def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
@@ -141,16 +196,6 @@ class Device(ABC):
         """Return what tells the states of this device apart, through `gate`; collective."""
         return None
 
-    @property
-    def nothing(self) -> NativeCall | None:
-        """A native call in which nothing is done, where the device times native calls."""
-        return None
-
-    @property
-    def event_ruler_ns(self) -> tuple[float, float] | None:
-        """Resolution and cost per sample, where the device times queued calls itself; ns."""
-        return None
-
     @abstractmethod
     def finish(self, operation: Operation) -> None:
         """Wait until the call just launched is done.
@@ -159,34 +204,10 @@ class Device(ABC):
             TimedOut: it is not done in time.
         """
 
-    @abstractmethod
-    def time_calls(
-        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
-        batch: int = 1,
-    ) -> None:  # fmt: skip
-        """Fill `timings`, shape (n,), with n samples on this process, in ns.
-
-        Each is of `batch` calls that follow each other, divided by as many. `prepare` renews what a
-        call consumes; `gate` then lets all ranks go at once. Both stand outside the timed part.
-        """
-
-    def batch_for(self, nbytes: int) -> int:  # noqa: ARG002 - for those whose timer costs much
-        """Return how many calls a sample of messages of `nbytes` has, unless the user says."""
-        return 1
-
-    @abstractmethod
-    def available_memory(self) -> int:
-        """Bytes that the ranks of this machine, on this device, can still get."""
-
     @property
     @abstractmethod
     def processor(self) -> tuple[str, str]:
         """Model and architecture of what this process computes on."""
-
-    @property
-    def ranks_sharing(self) -> int:
-        """The largest number of ranks that share one of these devices."""
-        return 1
 
     def facts(self) -> dict[str, Any]:
         """What a reader of the record needs to know of the device; `environment` of the record."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,17 @@ import numpy.typing as npt
 
 from nvrar_bench import verify
 from nvrar_bench.devices import surroundings
-from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.base import Device, Memory, Verifier
 from nvrar_bench.devices.caches import CacheFlush
 from nvrar_bench.devices.gate import SharedGate, open_gate
 from nvrar_bench.devices.machine import available_memory, cpu_model
-from nvrar_bench.devices.native import CallTimer
-from nvrar_bench.devices.operation import NativeCall, Operation
+from nvrar_bench.devices.native import CpuTimer
+from nvrar_bench.devices.operation import Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.devices.yardstick import CpuYardstick
 from nvrar_bench.timing.clocks import Clocks
-from nvrar_bench.timing.loop import Gate, Timings, Yardstick, time_calls
-from nvrar_bench.verify import Expected, Findings
+from nvrar_bench.timing.loop import Gate, Yardstick
+from nvrar_bench.verify import Expected, Findings, Problem
 from nvrar_bench.world import World
 
 Array = npt.NDArray[Any]
@@ -35,8 +35,13 @@ SPIN = 4000
 SPIN_OVERSUBSCRIBED = 0
 
 
+def polls_before_yield(world: World) -> int:
+    """How long a waiter spins on this machine."""
+    return SPIN_OVERSUBSCRIBED if world.oversubscribed else SPIN
+
+
 @dataclass(frozen=True, eq=False)
-class Block:
+class HostBlock:
     """Some bytes of memory, page-aligned, shape (n,) or (seats, n).
 
     `peers` holds where each rank's bytes are mapped here, 0 for ranks of other machines; it is
@@ -47,53 +52,47 @@ class Block:
     peers: tuple[int, ...]
     shared: SharedMemory | None = None  # keeps the peers' memory mapped
 
+    def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> Array:
+        """Slice the bytes."""
+        return self.bytes[..., first : first + nbytes].view(dtype)
 
-class CpuDevice(Device):
-    """Host memory of this process; every method that allocates is collective over the machine.
 
-    `cold_cache` flushes the caches before each sample; the constructor is then collective too.
-    """
+class HostMemory(Memory[HostBlock]):
+    """Host memory of this process; allocating is collective over the machine."""
 
-    name = "cpu"
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._blocks: list[HostBlock] = []
 
-    def __init__(self, world: World, timeout: float, *, cold_cache: bool = False) -> None:
-        super().__init__(world, timeout)
-        self._flush = CacheFlush.of_ranks(world.host_comm) if cold_cache else None
-        self.spin = SPIN_OVERSUBSCRIBED if world.oversubscribed else SPIN
-        self._blocks: list[Block] = []
-        self._problems: tuple[str, ...] = ()
-        self._timer: CallTimer | None = None  # there are calls to be timed once there is a gate
-
-    def allocate(self, nbytes: int, kind: str) -> Block:
+    def allocate(self, nbytes: int, kind: str) -> HostBlock:
         """Allocate zeroed pages; those of `symmetric` memory are mapped by all ranks."""
         rounded = -(-nbytes // PAGE_BYTES) * PAGE_BYTES
-        if len(self.world.seats) > 1:
-            block = _of_all_seats(len(self.world.seats), rounded, kind)
+        seats = len(self._world.seats)
+        if seats > 1:
+            rows = _pages(seats * rounded).reshape(seats, rounded)
+            is_symmetric = kind == "symmetric"
+            block = HostBlock(rows, self.addresses(rows) if is_symmetric else ())
         elif kind == "symmetric":
-            shared = allocate(self.world.host_comm, rounded)
-            block = Block(shared.bytes(), _by_rank(self.world, shared.addresses), shared)
+            shared = allocate(self._world.host_comm, rounded)
+            block = HostBlock(shared.bytes(), _by_rank(self._world, shared.addresses), shared)
         else:
-            block = Block(_pages(rounded), ())
+            block = HostBlock(_pages(rounded), ())
         self._blocks.append(block)
         return block
 
-    def release(self, block: Block) -> None:
+    def release(self, block: HostBlock) -> None:
         """Forget a block; its memory goes with the last array on it."""
         self._blocks.remove(block)
 
-    def view(self, block: Block, first: int, nbytes: int, dtype: np.dtype[Any]) -> Array:
-        """Slice the block's bytes."""
-        return block.bytes[..., first : first + nbytes].view(dtype)
-
-    def prefix(self, array: Array, count: int) -> Array:
-        """Slice the rows."""
-        return array[..., :count]
+    def clear(self, block: HostBlock) -> None:
+        """Fill at once."""
+        block.bytes.fill(0)
 
     def addresses(self, array: Array) -> tuple[int, ...]:
         """Return where each row starts."""
         return tuple(row.ctypes.data for row in _rows(array))
 
-    def peer_addresses(self, array: Array) -> tuple[int, ...] | None:
+    def peers(self, array: Array) -> tuple[int, ...] | None:
         """Find the block that holds the array, and the same place in the peers' blocks."""
         first = _rows(array)[0]
         for block in self._blocks:
@@ -106,12 +105,40 @@ class CpuDevice(Device):
         """Return the values themselves."""
         return values
 
+    def write(self, array: Array, values: npt.NDArray[Any]) -> None:
+        """Copy at once."""
+        np.copyto(array, values)
+
+    def to_host(self, array: Array, what: str = "") -> npt.NDArray[Any]:  # noqa: ARG002 - no queue
+        """Copy at once: nothing is queued."""
+        return np.array(array)
+
     def copy(self, target: Array, source: Array) -> None:
         """Copy at once."""
         np.copyto(target, source)
 
+    def available(self) -> int:
+        """MemAvailable, or what is left of the cgroup's limit."""
+        return available_memory()
+
+
+class HostVerifier(Verifier):
+    """The rules of verify/, for every seat."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def inputs(self, problem: Problem, count: int) -> Array:
+        """Compute them; a single seat has no row of its own."""
+        of_seats = [problem.inputs(rank, count) for rank in self._world.seats]
+        return np.stack(of_seats) if self._world.virtual_ranks else of_seats[0]
+
+    def expected(self, problem: Problem, count: int) -> Expected:
+        """Compute it."""
+        return problem.expected(count)
+
     def spoil(self, output: Array, around: Sequence[Array] = (), *, poison: bool = True) -> None:
-        """As verify.poison and verify.write_canary, for every seat."""
+        """As verify.poison and verify.write_canary."""
         if poison:
             verify.poison(output)
         for view in around:
@@ -126,18 +153,33 @@ class CpuDevice(Device):
         return True
 
     def check(self, received: Array, expected: Expected, around: Sequence[Array] = ()) -> Findings:
-        """As verify.check and verify.canary_intact, for every seat."""
+        """As verify.check and verify.canary_intact."""
         results = [
             verify.check(row, expected, len(row), rank)
-            for rank, row in zip(self.world.seats, _rows(received), strict=True)
+            for rank, row in zip(self._world.seats, _rows(received), strict=True)
         ]
         rows = (row for view in around for row in _rows(view))
         return Findings(results, all(map(verify.canary_intact, rows)))
 
+
+class CpuDevice(Device):
+    """Host memory and the cores of this process.
+
+    `cold_cache` flushes the caches before each sample; the constructor is then collective.
+    """
+
+    name = "cpu"
+
+    def __init__(self, world: World, timeout: float, *, cold_cache: bool = False) -> None:
+        super().__init__(world, timeout)
+        self.memory, self.verifier = HostMemory(world), HostVerifier(world)
+        self._flush = CacheFlush.of_ranks(world.host_comm) if cold_cache else None
+        self.timer = CpuTimer(world, self._flush)
+        self.spin = polls_before_yield(world)
+        self._problems: tuple[str, ...] = ()
+
     def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
         """On one machine a gate in shared memory; across machines one through MPI."""
-        if not self.world.virtual_ranks:
-            self._timer = CallTimer(self.world)
         return open_gate(self.world, self.timeout, self.spin, mode, clocks)
 
     def yardstick(self, gate: Gate) -> Yardstick | None:
@@ -149,22 +191,6 @@ class CpuDevice(Device):
 
     def finish(self, operation: Operation) -> None:
         """A call of a CPU operation is done when it returns."""
-
-    def time_calls(
-        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
-        batch: int = 1,
-    ) -> None:  # fmt: skip
-        """Time them by the operation's clock, from cold caches where that is asked for."""
-        ready = prepare if self._flush is None else self._flush.after(prepare)
-        if operation.native and self._timer:
-            self._timer.time_calls(operation.native, operation, ready, gate, timings, batch)
-        else:
-            time_calls(operation.launch, ready, gate, operation.clock, timings, batch)
-
-    @property
-    def nothing(self) -> NativeCall | None:
-        """A call in which nothing is done; None where calls are timed from Python."""
-        return self._timer.nothing if self._timer else None
 
     def facts(self) -> dict[str, Any]:
         """Whether caches are cold, and what was walked over to make them so."""
@@ -185,10 +211,6 @@ class CpuDevice(Device):
             "waiting for a core; run one rank per core",
         )
 
-    def available_memory(self) -> int:
-        """MemAvailable, or what is left of the cgroup's limit."""
-        return available_memory()
-
     @property
     def processor(self) -> tuple[str, str]:
         """The CPU's name and architecture."""
@@ -206,12 +228,6 @@ def _pages(nbytes: int) -> npt.NDArray[np.uint8]:
     whole = np.zeros(nbytes + PAGE_BYTES, np.uint8)
     first = -whole.ctypes.data % PAGE_BYTES
     return whole[first : first + nbytes]
-
-
-def _of_all_seats(seats: int, nbytes: int, kind: str) -> Block:
-    rows = _pages(seats * nbytes).reshape(seats, nbytes)
-    is_symmetric = kind == "symmetric"
-    return Block(rows, tuple(row.ctypes.data for row in rows) if is_symmetric else ())
 
 
 def _rows(array: Array) -> Sequence[Array]:

@@ -21,7 +21,7 @@ from mpi4py import MPI
 from nvrar_bench.devices.shared_memory import allocate
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.timing.clocks import Clocks, relate
-from nvrar_bench.timing.loop import MONOTONIC, Gate, Nanoseconds
+from nvrar_bench.timing.loop import Gate, Nanoseconds
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import StartGate
 from nvrar_bench.toolchain.structs import POINTER, CFailure, CGate
@@ -63,12 +63,9 @@ def open_gate(
     if chosen == "clock" and clocks is None:
         clocks = relate(world.comm, world.machine_of)
     kind = SharedGate if world.machines == 1 else MpiGate
-    gate = kind(world, timeout, spin, clocks if chosen == "clock" else None)
-    if mode == "auto" and chosen == "barrier":
-        gate.reason = "a machine has more ranks than cores"
-    if chosen == "clock":
-        gate.settle()
-    return gate
+    crowded = mode == "auto" and chosen == "barrier"
+    reason = "a machine has more ranks than cores" if crowded else ""
+    return kind(world, timeout, spin, clocks if chosen == "clock" else None, reason)
 
 
 def late_tolerance_ns(clocks: Clocks, gate: Gate, figure_ns: float = 0.0) -> float:
@@ -98,7 +95,7 @@ class OpenGate(Gate):
 
 
 class _ClockedGate(Gate):
-    """A gate of either mode; by the clock it finds out its lead.
+    """A gate of either mode; by the clock its constructor measures the lead.
 
     Attributes:
         lead_ns: from the moment when rank 0 knows that all have come to the start.
@@ -108,29 +105,31 @@ class _ClockedGate(Gate):
 
     through: str
 
-    def __init__(self, world: World, clocks: Clocks | None) -> None:
-        self._world, self.clocks = world, clocks
+    def __init__(self, world: World, clocks: Clocks | None, reason: str) -> None:
+        self._world, self.clocks, self.reason = world, clocks, reason
         self.mode = "barrier" if clocks is None else "clock"
-        self.lead_ns, self.propagation_ns, self.reason = 0, (0.0, 0.0), ""
+        self.lead_ns, self.propagation_ns = 0, (0.0, 0.0)
 
     @property
     @abstractmethod
     def left_ns(self) -> int:
         """When this rank left, by the clock, on its own clock; inside the gate."""
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Measure how long the start takes to all ranks, and what leaving costs. Collective.
 
-        With no lead, whoever hears of the start is late by just the time that it took.
+        With no lead, whoever hears of the start is late by just the time that it took. The last
+        step of a constructor; a barrier has nothing to settle.
         """
+        if self.clocks is None:
+            return
         lags = self._lags(lambda: self.left_ns)
         # The rank that hears last decides.
         self._world.comm.Allreduce(MPI.IN_PLACE, lags, MPI.MAX)
         self.propagation_ns = (float(np.median(lags)), float(np.percentile(lags, 99)))
         self._use_lead(lead_of(*self.propagation_ns))
-        clock = MONOTONIC if self.clocks is None else self.clocks.clock
         # What disturbs a rank only ever adds.
-        leaving = np.array([round(float(np.percentile(self._lags(clock), 10)))])
+        leaving = np.array([round(float(np.percentile(self._lags(self.clocks.clock), 10)))])
         self._world.comm.Allreduce(MPI.IN_PLACE, leaving, MPI.MAX)
         self.leaving_ns = float(leaving[0])
 
@@ -188,8 +187,10 @@ class SharedGate(_ClockedGate):
 
     through = "shared memory"
 
-    def __init__(self, world: World, timeout: float, spin: int, clocks: Clocks | None) -> None:
-        super().__init__(world, clocks)
+    def __init__(
+        self, world: World, timeout: float, spin: int, clocks: Clocks | None, reason: str = ""
+    ) -> None:
+        super().__init__(world, clocks, reason)
         library = load_library(world)
         self._memory = allocate(world.host_comm, _PAGE_BYTES)
         self._table = (POINTER * world.comm.size)(*self._memory.addresses)
@@ -208,6 +209,7 @@ class SharedGate(_ClockedGate):
         )
         self._pass, self._time = library.nvrar_pass_gate, library.nvrar_time_call
         self._pointer = ctypes.byref(self._gate)
+        self._settle()
 
     def __call__(self) -> None:
         """Wait for all ranks, and leave."""
@@ -254,11 +256,14 @@ class MpiGate(_ClockedGate):
 
     through = "MPI"
 
-    def __init__(self, world: World, timeout: float, spin: int, clocks: Clocks | None) -> None:
-        super().__init__(world, clocks)
+    def __init__(
+        self, world: World, timeout: float, spin: int, clocks: Clocks | None, reason: str = ""
+    ) -> None:
+        super().__init__(world, clocks, reason)
         self._limit_ns, self._spin = int(timeout * 1e9), spin
         self._word = np.zeros(1, np.int64)
         self._agreed = self._left = 0
+        self._settle()
 
     def __call__(self) -> None:
         """Wait for all ranks, and leave."""

@@ -121,8 +121,7 @@ def _open_cuda(world: World, timeout: float, options: GpuOptions) -> Device:
                     "--buffers private"
                 ) from error
             problem = str(error)
-    device = CudaDevice(
-        world, timeout, placement, heap=heap, graph=options.graph, cold_cache=options.cold_cache
-    )
-    device.heap_problem = problem
-    return device
+    return CudaDevice(
+        world, timeout, placement, heap=heap, heap_problem=problem, graph=options.graph,
+        cold_cache=options.cold_cache,
+    )  # fmt: skip

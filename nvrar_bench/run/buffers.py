@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.base import Array, Block, Device
+from nvrar_bench.devices.base import Array, Device, MemoryBlock
 from nvrar_bench.plan import Case
 from nvrar_bench.verify import CANARY_BYTES, Expected, Findings, Problem
 
@@ -31,7 +31,7 @@ class CaseBuffers:
 
     def restore(self, inputs: Array) -> None:
         """Put the inputs where the call will read them."""
-        self.device.copy(self.send, inputs)
+        self.device.memory.copy(self.send, inputs)
 
     def renew(self, inputs: Array) -> None:
         """Do between two calls what a program does: read the output, write the input anew.
@@ -39,12 +39,12 @@ class CaseBuffers:
         Caches of peers keep an input that nobody writes, and a call that reads it there looks
         faster than any program sees it. In place the call has consumed its input anyhow.
         """
-        if self.device.read(self.recv) or self.recv is self.send:
+        if self.device.verifier.read(self.recv) or self.recv is self.send:
             self.restore(inputs)
 
     def spoil(self) -> None:
         """Poison the output, unless it is the input, and renew the canaries around it."""
-        self.device.spoil(self.recv, self.around, poison=self.recv is not self.send)
+        self.device.verifier.spoil(self.recv, self.around, poison=self.recv is not self.send)
 
     @property
     def around(self) -> tuple[Array, Array]:
@@ -58,30 +58,29 @@ class SweepBuffers:
     def __init__(self, device: Device, nbytes: int, kind: str) -> None:
         room = _LINE_BYTES + nbytes + CANARY_BYTES
         self._device = device
-        self._send: Block = device.allocate(room, kind)
-        self._recv: Block = device.allocate(room, kind)
+        self._send: MemoryBlock = device.memory.allocate(room, kind)
+        self._recv: MemoryBlock = device.memory.allocate(room, kind)
 
     def of(self, case: Case) -> CaseBuffers:
         """Views for `case`, with the canaries right before and behind its output."""
-        view, around = self._device.view, self._recv
         end = _LINE_BYTES + case.size_bytes
         output = self._view(self._recv, case)
         return CaseBuffers(
             device=self._device,
             send=output if case.placement == "in_place" else self._view(self._send, case),
             recv=output,
-            front=view(around, _LINE_BYTES - CANARY_BYTES, CANARY_BYTES, _BYTE),
-            behind=view(around, end, CANARY_BYTES, _BYTE),
+            front=self._recv.view(_LINE_BYTES - CANARY_BYTES, CANARY_BYTES, _BYTE),
+            behind=self._recv.view(end, CANARY_BYTES, _BYTE),
         )
 
-    def _view(self, block: Block, case: Case) -> Array:
+    def _view(self, block: MemoryBlock, case: Case) -> Array:
         dtype = DTYPES[case.dtype].numpy
-        return self._device.view(block, _LINE_BYTES, case.size_bytes, dtype)
+        return block.view(_LINE_BYTES, case.size_bytes, dtype)
 
     def release(self) -> None:
         """Give both blocks back."""
-        self._device.release(self._send)
-        self._device.release(self._recv)
+        self._device.memory.release(self._send)
+        self._device.memory.release(self._recv)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +98,7 @@ class KnownCall:
         """Compare what each seat received, and look around it, unless nothing is to be checked."""
         if self.expected is None:
             return Findings([])
-        return self.device.check(received, self.expected, around)
+        return self.device.verifier.check(received, self.expected, around)
 
 
 class KnownInputs:
@@ -127,8 +126,7 @@ class KnownInputs:
             self._sets = [self._make(case, number) for number in range(SETS)]
             self._at = _key(case)
         return [
-            KnownCall(self._device.prefix(s.inputs, case.count), s.expected, self._device)
-            for s in self._sets
+            KnownCall(s.inputs[..., : case.count], s.expected, self._device) for s in self._sets
         ]
 
     def _make(self, case: Case, number: int) -> KnownCall:
@@ -136,8 +134,8 @@ class KnownInputs:
         problem = Problem(
             case.dtype, case.op, self._world.size, case.check_mode, self._seed * SETS + number
         )
-        expected = self._device.expected(problem, count) if self._with_results else None
-        return KnownCall(self._device.inputs(problem, count), expected, self._device)
+        expected = self._device.verifier.expected(problem, count) if self._with_results else None
+        return KnownCall(self._device.verifier.inputs(problem, count), expected, self._device)
 
 
 def _key(case: Case) -> tuple[str, str, str]:

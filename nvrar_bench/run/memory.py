@@ -62,7 +62,7 @@ def require_enough(plans: Iterable[Iterable[Case]], device: Device) -> None:
     ranks = world.local_ranks
 
     def look() -> None:
-        free = int(device.available_memory() * SHARE)
+        free = int(device.memory.available() * SHARE)
         if per_rank * ranks > free:
             item = DTYPES[largest.dtype].itemsize
             fitting = max(item, _fitting(largest, free // ranks - STAGING_BYTES) // item * item)

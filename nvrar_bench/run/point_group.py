@@ -121,7 +121,7 @@ class PointGroup:
         states = [self._state(point, passes, self._last)]
         for first in range(0, samples, MOST_OF_STRETCH):
             self._untimed_call(point)  # what is in the caches is the others' too
-            self._device.time_calls(
+            self._device.timer.time_calls(
                 point.operation, lambda: self._renew(point), self._gate,
                 timings.part(first, MOST_OF_STRETCH), point.batch,
             )  # fmt: skip

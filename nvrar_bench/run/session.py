@@ -86,7 +86,7 @@ class Session:
 
     def _batch_asked_for(self, device: Device) -> int | None:
         """Calls of every sample; None where the device takes fewer for longer messages."""
-        is_always_one = device.batch_for(1) == 1
+        is_always_one = device.timer.batch_for(1) == 1
         return self._settings.batch or (1 if is_always_one else None)
 
     def _runner(self, device: Device) -> StageRunner:

@@ -113,13 +113,8 @@ class StageRunner:
         """At each size a race of launches; the table is written after each."""
         with self._watch("opening the backends"):
             (backend,) = self._open(stage)
-            tuner = Tuner(
-                self._device,
-                backend,
-                tune,
-                facts.made_on(stage.world, self._device),
-                self._settings.batch,
-            )
+            made_on = facts.made_on(stage.world, self._device)
+            tuner = Tuner(backend, tune, made_on, self._settings.batch)
         plan = stage.sweep.plan
         self._build([(backend, tuner.kernels(plan))], dict.fromkeys(case.dtype for case in plan))
         known, buffers = self._known(stage), dict[str, SweepBuffers]()
@@ -161,7 +156,6 @@ class StageRunner:
 
     def _open(self, stage: Stage) -> list[Backend]:
         names = self._settings.backends or stage.sweep.backends
-        self._device.world = stage.world
         backends, absent = open_backends(
             names, stage.world, self._device, self._settings.timeout, self._settings.tuning
         )
@@ -227,7 +221,7 @@ class StageRunner:
                 group.add(
                     case, able, buffers[case.buffers].of(case), calls,
                     lambda: stopping.rule(stage.iters),
-                    settings.batch or self._device.batch_for(case.size_bytes),
+                    settings.batch or self._device.timer.batch_for(case.size_bytes),
                 )  # fmt: skip
         self._journal.expect(lambda: self._unfinished(group, stage))
         order = Order(settings.seed, self._launch, number)

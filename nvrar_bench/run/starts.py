@@ -32,7 +32,7 @@ class Start:
         world = device.world
         clocks = relate(world.comm, world.machine_of[: world.comm.size])
         gate = device.start_gate(mode, clocks)
-        return cls(gate, clocks, measure_ruler(device, gate), device.yardstick(gate))
+        return cls(gate, clocks, measure_ruler(device.timer, gate), device.yardstick(gate))
 
     def renew(self) -> None:
         """Follow the drift of clocks. Collective."""

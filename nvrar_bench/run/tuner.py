@@ -13,10 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from nvrar_bench.backends.base import Backend, Operation
-from nvrar_bench.backends.nvrar.chooser import Tunable
+from nvrar_bench.backends.base import Backend, Operation, Tunable
 from nvrar_bench.backends.nvrar.space import PROTOCOLS
-from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.files import write_text
 from nvrar_bench.documents.tuning import (
@@ -43,7 +41,6 @@ class Tuner:
 
     def __init__(
         self,
-        device: Device,
         backend: Backend,
         tune: Tune,
         made_on: MadeOn,
@@ -55,7 +52,7 @@ class Tuner:
             UsageError: a launch is listed that is not allowed here.
         """
         self.backend = cast(Tunable, backend)  # cli/tune.py offers no other
-        self.world, self.tune, self._batch = device.world, tune, batch
+        self.world, self.tune, self._batch = backend.world, tune, batch
         tune.space.require_within(self.backend.chooser.limits)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._document = TuningDocument.begin(now, self.backend.made_for, made_on)
@@ -71,7 +68,7 @@ class Tuner:
 
     def batch_for(self, nbytes: int) -> int:
         """How many calls a sample is, as in a sweep."""
-        return self._batch or self.backend.device.batch_for(nbytes)
+        return self._batch or self.backend.device.timer.batch_for(nbytes)
 
     def keep(self, choice: Choice) -> dict[str, Any]:
         """Add a choice, and write the table; return it as JSON."""

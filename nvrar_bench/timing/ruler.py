@@ -125,8 +125,8 @@ def _read(facts: object) -> Ruler | None:
         return None
 
 
-class _Device(Protocol):
-    """What is asked of a device; see devices/base.py."""
+class _Timer(Protocol):
+    """What is asked of the timer of a device; see devices/base.py."""
 
     @property
     def event_ruler_ns(self) -> tuple[float, float] | None: ...
@@ -140,14 +140,14 @@ class _Device(Protocol):
 
 
 def measure_ruler(
-    device: _Device, gate: Gate, clock: Callable[[], int] = MONOTONIC, calls: int = _CALLS
+    timer: _Timer, gate: Gate, clock: Callable[[], int] = MONOTONIC, calls: int = _CALLS
 ) -> Ruler:
     """Measure all of it, `calls` passes of the gate for each kind of call. Collective."""
-    events = device.event_ruler_ns or (None, None)
+    events = timer.event_ruler_ns or (None, None)
     return Ruler(
         resolution_ns=resolution_of(clock),
         timer_cost_ns=_cost_of(clock),
-        call_cost_ns=_cost_of_a_call(device, gate, clock, calls),
+        call_cost_ns=_cost_of_a_call(timer, gate, clock, calls),
         event_resolution_ns=events[0],
         event_cost_ns=events[1],
     )
@@ -204,7 +204,7 @@ class _Empty:
         """There is nothing to free."""
 
 
-def _cost_of_a_call(device: _Device, gate: Gate, clock: Callable[[], int], calls: int) -> float:
+def _cost_of_a_call(timer: _Timer, gate: Gate, clock: Callable[[], int], calls: int) -> float:
     timings = Timings.empty(calls)
-    device.time_calls(_Empty(device.nothing, clock), _nothing, gate, timings)
+    timer.time_calls(_Empty(timer.nothing, clock), _nothing, gate, timings)
     return float(statistics.median(timings.durations.tolist()))

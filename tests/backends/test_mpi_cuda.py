@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 
 from nvrar_bench.backends.mpi import (
-    GpuDevice,
     MpiCudaBackend,
     Support,
     common_support,
     cuda_support,
 )
-from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.settings.building import build_plan
 
 WORKER = Path(__file__).parent / "worker_mpi_cuda.py"
@@ -90,12 +88,6 @@ def test_it_refuses_what_mpi_lacks_as_on_the_cpu(alone):
     assert reasons["int32", "avg"] == "MPI has no avg operation"
     assert sum(reason is None for reason in reasons.values()) == 8 * 4
     assert backend.name == "mpi"
-
-
-def test_the_cuda_device_has_what_mpi_needs_of_it():
-    needed = {name for name in vars(GpuDevice) if not name.startswith("_")}
-    assert needed == {"calls", "stream_handle", "drain"}
-    assert needed <= set(dir(CudaDevice))
 
 
 def test_the_cuda_driver_has_the_copies():

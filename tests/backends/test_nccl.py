@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from nccl_recorder import Recorder, array, block, one, two
 
-from nvrar_bench.backends.nccl import GpuDevice, NcclBackend
+from nvrar_bench.backends.nccl import NcclBackend
 from nvrar_bench.backends.nccl_library import NcclError, first_problem
 from nvrar_bench.devices.cuda.array import DeviceArray
-from nvrar_bench.devices.cuda.device import CudaDevice
-from nvrar_bench.devices.cuda.memory import Block
+from nvrar_bench.devices.cuda.memory import GpuBlock
 from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.settings.building import build_plan
 
@@ -29,7 +28,8 @@ def library():
 
 
 def opened(world: Any, library: Recorder, timeout: float = 5.0, arch: str = "sm_90") -> NcclBackend:
-    device = SimpleNamespace(ordinal=3, arch=arch, stream_handle=STREAM)
+    gpu, context = SimpleNamespace(ordinal=3, arch=arch), SimpleNamespace(stream_handle=STREAM)
+    device = SimpleNamespace(gpu=gpu, context=context)
     return NcclBackend(world, device, timeout, library)
 
 
@@ -235,9 +235,6 @@ def test_a_registration_that_hangs_is_a_timeout(alone, library):
 # ---- the device ----------------------------------------------------------------------------------
 
 
-def test_the_cuda_device_has_what_nccl_needs_of_it():
-    needed = {name for name in vars(GpuDevice) if not name.startswith("_")}
-    assert needed == {"ordinal", "arch", "stream_handle"}
-    assert needed <= set(dir(CudaDevice))
+def test_arrays_and_blocks_have_what_nccl_needs_of_them():
     assert {"address", "owner"} <= {field.name for field in fields(DeviceArray)}
-    assert {"address", "nbytes", "symmetric"} <= {field.name for field in fields(Block)}
+    assert {"address", "nbytes", "symmetric"} <= {field.name for field in fields(GpuBlock)}

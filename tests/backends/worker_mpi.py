@@ -59,7 +59,7 @@ def launched_and_timed(backend: MpiBackend, gate: Gate, case: Case) -> list[Chec
     renew()
     operation.launch()
     launched = checked()
-    backend.device.time_calls(operation, renew, gate, Timings.empty(1))
+    backend.device.timer.time_calls(operation, renew, gate, Timings.empty(1))
     return [launched, checked()]
 
 

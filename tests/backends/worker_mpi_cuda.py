@@ -19,12 +19,12 @@ COUNT = 103
 
 
 class Gpu:
-    """What MpiCudaBackend needs of the device. Copies are queued, and run when the stream is."""
+    """The device and its context, for MpiCudaBackend: copies are queued until the stream runs."""
 
     stream_handle = 7
 
     def __init__(self) -> None:
-        self.calls = self
+        self.context = self.calls = self
         self.queued: list[tuple[int, int, int]] = []
         self.pinned: dict[int, Any] = {}
         self.copies = 0

@@ -120,7 +120,7 @@ def test_every_launch_goes_on_counting(device):
     for _ in range(3):
         operation.launch()
         device.finish(operation)
-    assert device.to_host(operation._flags).view("u8")[0] == 15
+    assert device.memory.to_host(operation._flags).view("u8")[0] == 15
 
 
 def test_without_a_gpu_it_says_so(tmp_path, monkeypatch, capsys):

@@ -64,16 +64,16 @@ def at_opening(act: Callable[[], object]) -> None:
 
 def in_the_timed_loop(act: Callable[[], object]) -> None:
     """Between the gate and the call, in the second turn of the second case."""
-    from nvrar_bench.devices.cpu import CpuDevice
+    from nvrar_bench.devices.native import CpuTimer
 
     turns = itertools.count()
-    time_calls = CpuDevice.time_calls
+    time_calls = CpuTimer.time_calls
 
     def late(self: Any, operation: Any, prepare: Any, gate: Callable[[], None], *rest: Any) -> None:
         here = next(turns) == RULER + ITERS + 1
         time_calls(self, operation, prepare, _Spoiled(gate, act) if here else gate, *rest)
 
-    CpuDevice.time_calls = late
+    CpuTimer.time_calls = late
 
 
 def after_the_last_case(act: Callable[[], object]) -> None:

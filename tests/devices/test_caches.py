@@ -119,7 +119,7 @@ def test_caches_are_flushed_after_preparing_and_before_the_gate(alone, monkeypat
         agreed_ns = 0
         __call__ = staticmethod(note("gate"))
 
-    device.time_calls(Call(note("call")), note("prepare"), Noting(), Timings.empty(3))
+    device.timer.time_calls(Call(note("call")), note("prepare"), Noting(), Timings.empty(3))
     steps = (("prepare", 0), ("gate", 1), ("call", 1))
     assert seen == [(what, i + flushed) for i in range(3) for what, flushed in steps]
     assert share == 2 * MIB

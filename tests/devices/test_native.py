@@ -66,7 +66,7 @@ def device(alone):
 def test_the_function_gets_its_arguments_and_its_result_is_an_int(device):
     native, _memory = text_to_int(b"-70000")
     operation = Noting(native)
-    device.time_calls(
+    device.timer.time_calls(
         operation, lambda: operation.seen.append("prepare"), device.gate, Timings.empty(2)
     )
     assert operation.seen == ["prepare", "begin", -70000] * 2
@@ -77,7 +77,7 @@ def test_six_words(device):
     hint, anonymous_private, read = 0x7000_0000, 0x22, 1
     words = (hint, 4096, read, anonymous_private, 2**64 - 1, 0)
     operation = Noting(NativeCall(address_of(LIBC.mmap), words))
-    device.time_calls(operation, lambda: None, device.gate, Timings.empty(1))
+    device.timer.time_calls(operation, lambda: None, device.gate, Timings.empty(1))
     assert operation.seen == ["begin", hint]
     LIBC.munmap(ctypes.c_void_p(hint), ctypes.c_size_t(4096))
 
@@ -86,7 +86,7 @@ def test_a_sample_is_the_call_alone_right_behind_the_start(device):
     timings = Timings.empty(3)
     operation = Noting(NativeCall(address_of(LIBC.usleep), (NAP_US,)))
     before = time.perf_counter_ns()
-    device.time_calls(operation, lambda: time.sleep(0.01), device.gate, timings)
+    device.timer.time_calls(operation, lambda: time.sleep(0.01), device.gate, timings)
     after = time.perf_counter_ns()
     assert (timings.durations >= NAP_US * 1000).all()
     assert (timings.agreed > before).all()
@@ -98,7 +98,7 @@ def test_a_sample_is_the_call_alone_right_behind_the_start(device):
 def test_behind_another_gate(device):
     native, _memory = text_to_int(b"5")
     operation, timings = Noting(native), Timings.empty(2)
-    device.time_calls(operation, lambda: None, OtherGate(operation.seen), timings)
+    device.timer.time_calls(operation, lambda: None, OtherGate(operation.seen), timings)
     assert operation.seen == ["begin", "gate", 5] * 2
     assert (timings.starts > 0).all()
     assert not timings.agreed.any()
@@ -108,7 +108,7 @@ def test_nothing_is_called_after_a_call_that_failed(device):
     native, _memory = text_to_int(b"5")
     operation = Noting(native, failing=1)
     with pytest.raises(TimedOut, match="an earlier call failed"):
-        device.time_calls(operation, lambda: None, device.gate, Timings.empty(3))
+        device.timer.time_calls(operation, lambda: None, device.gate, Timings.empty(3))
     assert operation.seen == ["begin", 5]
 
 
@@ -130,7 +130,7 @@ def test_a_batch_is_called_behind_one_start(device):
     function, _word = counted(operation.seen)
     operation.native = NativeCall(address_of(function))
     timings = Timings.empty(2)
-    device.time_calls(operation, lambda: None, OtherGate(operation.seen), timings, 3)
+    device.timer.time_calls(operation, lambda: None, OtherGate(operation.seen), timings, 3)
     assert operation.seen == ["begin", "gate", "call", "call", "call", 0] * 2
     assert operation.batch == 3
 
@@ -139,7 +139,7 @@ def test_a_sample_of_a_batch_is_the_time_of_a_call(device):
     timings = Timings.empty(2)
     operation = Noting(NativeCall(address_of(LIBC.usleep), (NAP_US,)))
     before = time.perf_counter_ns()
-    device.time_calls(operation, lambda: None, device.gate, timings, 5)
+    device.timer.time_calls(operation, lambda: None, device.gate, timings, 5)
     lasted = time.perf_counter_ns() - before
     assert (timings.durations >= NAP_US * 1000).all()
     assert timings.durations.sum() * 5 <= lasted
@@ -155,25 +155,25 @@ def test_no_call_of_a_batch_follows_one_that_failed(device, result, has_word, fa
     function, word = counted(operation.seen, result, failing)
     failure = ctypes.addressof(word) if has_word else 0
     operation.native = NativeCall(address_of(function), (), failure)
-    device.time_calls(operation, lambda: None, device.gate, Timings.empty(1), 4)
+    device.timer.time_calls(operation, lambda: None, device.gate, Timings.empty(1), 4)
     assert operation.seen == ["begin", *["call"] * calls, result]
 
 
 def test_an_operation_without_one_is_launched(device):
     operation = Noting(None)
-    device.time_calls(operation, lambda: None, device.gate, Timings.empty(2))
+    device.timer.time_calls(operation, lambda: None, device.gate, Timings.empty(2))
     assert operation.seen == ["launch"] * 2
 
 
 def test_nothing_takes_less_than_a_call_from_python(device):
     """Not by the clock's noise: the better of many."""
     nothing, empty = Timings.empty(300), Timings.empty(300)
-    device.time_calls(Noting(device.nothing), lambda: None, device.gate, nothing)
-    device.time_calls(Noting(None), lambda: None, device.gate, empty)
+    device.timer.time_calls(Noting(device.timer.nothing), lambda: None, device.gate, nothing)
+    device.timer.time_calls(Noting(None), lambda: None, device.gate, empty)
     assert nothing.durations.min() <= empty.durations.min()
 
 
 def test_virtual_ranks_are_timed_from_python(alone):
     device = CpuDevice(alone.with_virtual_ranks(2), 1.0)
     device.start_gate()
-    assert device.nothing is None
+    assert device.timer.nothing is None

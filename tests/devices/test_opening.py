@@ -119,7 +119,7 @@ def without_nvshmem(monkeypatch):
     monkeypatch.setattr(opening.driver, "missing", lambda: None)
     monkeypatch.setattr(placement, "place", lambda *_: place)
     monkeypatch.setattr(heap, "SymmetricHeap", broken)
-    monkeypatch.setattr(device, "CudaDevice", lambda *_, heap, **__: SimpleNamespace(heap=heap))
+    monkeypatch.setattr(device, "CudaDevice", lambda *_, **options: SimpleNamespace(**options))
 
 
 @pytest.mark.usefixtures("without_nvshmem")

@@ -100,7 +100,7 @@ def yardstick(device: CpuDevice, gate: Gate) -> list[Any]:
 def timed(device: CpuDevice, gate: Gate) -> list[list[int]]:
     """Agreed times and lateness of calls."""
     timings = Timings.empty(5)
-    device.time_calls(Nothing(), lambda: None, gate, timings)
+    device.timer.time_calls(Nothing(), lambda: None, gate, timings)
     return [timings.agreed.tolist(), timings.lateness().tolist()]
 
 

@@ -69,7 +69,7 @@ class Memory:
     """A block for one buffer: a view of it, and canaries on both sides."""
 
     def __init__(self, device: CpuDevice, nbytes: int, kind: str) -> None:
-        self._bytes = device.allocate(_BEFORE + nbytes + CANARY_BYTES + 256, kind).bytes
+        self._bytes = device.memory.allocate(_BEFORE + nbytes + CANARY_BYTES + 256, kind).bytes
 
     def view(self, shape: Shape) -> tuple[np.ndarray, list[np.ndarray]]:
         row = DTYPES[shape.dtype]

@@ -28,10 +28,10 @@ class Job:
     def __init__(self, alone, ranks: int, nodes: int, tuning: Tuning) -> None:
         world = alone.with_virtual_ranks(ranks).with_nodes(nodes)
         self.device = CpuDevice(world, TIMEOUT_S)
-        engine = EmulatedEngine(self.device)
+        engine = EmulatedEngine(world, self.device)
         self.backend = NvrarBackend(world, engine, TIMEOUT_S, tuning)
         self.blocks = {
-            (kind, end): self.device.allocate(ROOM, kind)
+            (kind, end): self.device.memory.allocate(ROOM, kind)
             for kind in ("symmetric", "private")
             for end in ("send", "recv")
         }
@@ -39,23 +39,22 @@ class Job:
 
     def call(self, case) -> list[int]:
         """Make one call; how many elements are wrong on each rank."""
-        view = self.device.view
         ranks = self.device.world.size
         dtype = np.dtype(f"V{case.size_bytes // case.count}")
         problem = Problem(case.dtype, case.op, ranks, "exact", self.calls)
         inputs = np.stack([problem.inputs(rank, case.count) for rank in range(ranks)])
         dtype = inputs.dtype
-        send = view(self.blocks[case.buffers, "send"], 64, case.size_bytes, dtype)
+        send = self.blocks[case.buffers, "send"].view(64, case.size_bytes, dtype)
         recv = send
         if case.placement == "out_of_place":
-            recv = view(self.blocks[case.buffers, "recv"], 64, case.size_bytes, dtype)
+            recv = self.blocks[case.buffers, "recv"].view(64, case.size_bytes, dtype)
         np.copyto(send, inputs)
         end = "send" if recv is send else "recv"
-        guard = view(self.blocks[case.buffers, end], 64 + case.size_bytes, 64, BYTE)
-        self.device.spoil(recv, (guard,), poison=recv is not send)
+        guard = self.blocks[case.buffers, end].view(64 + case.size_bytes, 64, BYTE)
+        self.device.verifier.spoil(recv, (guard,), poison=recv is not send)
         self.backend.prepare(case, send, recv).launch()
         self.calls += 1
-        found = self.device.check(recv, problem.expected(case.count), (guard,))
+        found = self.device.verifier.check(recv, problem.expected(case.count), (guard,))
         assert found.intact
         return [result.wrong for result in found.results]
 
@@ -137,7 +136,7 @@ def test_a_rank_that_stops_ends_all_waits(alone):
     job = Job(alone, 2, 1, Tuning(2, 2, 1024))
     job.backend.timeout = 0.5
     (case,) = build_plan(counts=(5000,), protocols=("signal",), buffers=("private",))
-    send = job.device.view(job.blocks["private", "send"], 64, case.size_bytes, np.dtype("f4"))
+    send = job.blocks["private", "send"].view(64, case.size_bytes, np.dtype("f4"))
     operation = job.backend.prepare(case, send, send)
     operation.seats[1].count = 0  # rank 1 leaves at once
     launch = job.backend.engine.bind(
@@ -160,14 +159,14 @@ def _launch(job: Job, case):
 
 def test_canaries_are_seen(alone):
     job = Job(alone, 2, 1, Tuning(1, 1))
-    guard = job.device.view(job.blocks["private", "recv"], 0, 64, BYTE)
-    output = job.device.view(job.blocks["private", "recv"], 64, 64, BYTE)
-    job.device.spoil(output, (guard,))
+    guard = job.blocks["private", "recv"].view(0, 64, BYTE)
+    output = job.blocks["private", "recv"].view(64, 64, BYTE)
+    job.device.verifier.spoil(output, (guard,))
     assert canary_intact(guard[1])
     right = Expected(output[0], None)
-    assert job.device.check(output, right, (guard,)).intact
+    assert job.device.verifier.check(output, right, (guard,)).intact
     guard[1, 3] ^= 1
-    assert not job.device.check(output, right, (guard,)).intact
+    assert not job.device.verifier.check(output, right, (guard,)).intact
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.cpu import CpuDevice, HostVerifier
 from nvrar_bench.run import buffers
 from nvrar_bench.run.buffers import SETS, KnownInputs
 from nvrar_bench.run.point_group import VERIFY_ORDER
@@ -43,6 +43,7 @@ class Memory(CpuDevice):
 
     def __init__(self, size: int, rank: int) -> None:
         self.world = OneOf(size, rank)
+        self.verifier = HostVerifier(self.world)
 
 
 def test_inputs_and_results_are_those_of_the_problem():

@@ -39,7 +39,7 @@ def free(device, monkeypatch):
     """`free(nbytes)`: so much may be used, of what the machine has."""
 
     def give(nbytes: int) -> None:
-        monkeypatch.setattr(device, "available_memory", lambda: -(-nbytes // SHARE) + 1)
+        monkeypatch.setattr(device.memory, "available", lambda: -(-nbytes // SHARE) + 1)
 
     return give
 

@@ -121,7 +121,7 @@ def test_what_spells_need_is_built_ahead_more_each_time_and_takes_none_of_the_so
 
 def test_nvrar_on_one_rank(alone):
     device = CpuDevice(alone, 5.0)
-    backend = NvrarBackend(alone, HostEngine(device), 5.0)
+    backend = NvrarBackend(alone, HostEngine(alone, device), 5.0)
 
     def build(needs, dtypes):
         backend.foresee(needs[0][1])

@@ -120,7 +120,7 @@ def test_a_clock_that_stands_still_is_not_waited_for(monkeypatch):
 
 def test_the_cpus_ruler_comes_from_real_calls(alone):
     device = CpuDevice(alone, 1.0)
-    found = measure_ruler(device, device.start_gate(), calls=51)
+    found = measure_ruler(device.timer, device.start_gate(), calls=51)
     assert found.resolution_ns > 0
     assert found.timer_cost_ns > 0
     assert found.call_cost_ns > 0

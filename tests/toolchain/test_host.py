@@ -103,7 +103,7 @@ def test_zig_where_nothing_else_is(programs, monkeypatch, tmp_path):
 def test_zig_builds_kernels_that_run(programs, cache, alone):
     programs()
     assert Path(host.compiler().command[0]).name == "zig"
-    backend = NvrarBackend(alone, HostEngine(CpuDevice(alone, 5.0)), 5.0)
+    backend = NvrarBackend(alone, HostEngine(alone, CpuDevice(alone, 5.0)), 5.0)
     (case,) = build_plan(counts=(100,))
     send, recv = np.arange(100, dtype=np.float32), np.zeros(100, np.float32)
     backend.prepare(case, send, recv).launch()

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nvrar_bench.backends.base import Array, Operation
+from nvrar_bench.backends.base import Array, Operation, Tunable
 from nvrar_bench.backends.nvrar.chooser import (
     Chooser,
     Chosen,
     Launch,
-    Tunable,
     require_table_within,
 )
-from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
+from nvrar_bench.backends.nvrar.engine import Engine, StagingMemory, Words
 from nvrar_bench.backends.nvrar.layout import (
     Layout,
     Schedule,
@@ -43,7 +42,7 @@ _TABLES_KEPT = 32
 class _Staging:
     schedule: Schedule
     layout: Layout
-    memory: Memory
+    memory: StagingMemory
     table: Words
 
 
@@ -222,8 +221,8 @@ class _AllReduce(Operation):
         device, slots = backend.device, backend.engine.limits.max_blocks
         rank, group = world.seats[seat], world.ranks_per_node
         arguments = CArguments(
-            send=device.addresses(self._buffers[0])[seat],
-            recv=device.addresses(self._buffers[1])[seat],
+            send=device.memory.addresses(self._buffers[0])[seat],
+            recv=device.memory.addresses(self._buffers[1])[seat],
             count=case.count,
             epochs=backend.epochs.address + 8 * slots * seat,
             epoch_slots=slots,
@@ -299,7 +298,7 @@ def _peers(backend: NvrarBackend, send: Array, recv: Array) -> list[tuple[int, .
     Raises:
         Unavailable: a rank of the node is not mapped.
     """
-    found = [backend.device.peer_addresses(array) for array in (send, recv)]
+    found = [backend.device.memory.peers(array) for array in (send, recv)]
     peers = [addresses for addresses in found if addresses is not None]
     if len(peers) < len(found):
         return []

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.backends.nvrar.limits import (
     BYTES_PER_THREAD,
     CHUNK_ALIGNMENT,
@@ -15,7 +13,6 @@ from nvrar_bench.backends.nvrar.limits import (
 )
 from nvrar_bench.backends.nvrar.tuning import DEFAULT_RADIX, REACH, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
-from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 
@@ -139,26 +136,6 @@ def require_table_within(table: TuningTable, limits: Limits) -> None:
                 f"{table.source}: the choice at {row.size_bytes} bytes ({row.shape}) cannot be "
                 f"launched here: {error}"
             ) from error
-
-
-class Tunable(Backend):
-    """What `nvrar-bench tune` asks of a backend.
-
-    Attributes:
-        chooser: what it allows, and what it chooses for itself.
-        made_for: what a table that is made here is good for; the same on all ranks.
-    """
-
-    chooser: Chooser
-    made_for: MadeFor
-
-    @abstractmethod
-    def prepare_as(self, chosen: Chosen, case: Case, send: Array, recv: Array) -> Operation:
-        """As `prepare`, launched as `chosen`; memory that it takes is taken by all ranks alike.
-
-        Raises:
-            UsageError: the device cannot hold such a launch; other ranks may not know.
-        """
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from mpi4py import MPI
 
 from nvrar_bench.backends.nvrar.chooser import Launch
-from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
+from nvrar_bench.backends.nvrar.engine import Engine
 from nvrar_bench.backends.nvrar.layout import PARITIES
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.cpu import CpuDevice
@@ -19,35 +19,24 @@ from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import U64, CArguments, CTransport, CVirtualRanks
+from nvrar_bench.world import World
 
 # Windows bound staging memory, whatever the message; packets take twice the bytes.
 _WINDOW_BYTES = {"signal": 512 << 10, "packet": 128 << 10}
 _CHUNK_BYTES = 64 << 10
 
 
-class _CpuWords(Words):
-    def __init__(self, count: int) -> None:
-        self._words = (ctypes.c_uint64 * count)()
-        self.address = ctypes.addressof(self._words)
-
-    def write(self, values: Sequence[int]) -> None:
-        self._words[:] = list(values)
-
-    def read(self, behind: str = "") -> list[int]:  # noqa: ARG002 - nothing is queued
-        return list(self._words)
-
-
 class _CpuEngine(Engine):
     device: CpuDevice
 
-    def __init__(self, device: CpuDevice) -> None:
-        super().__init__(device)
+    def __init__(self, world: World, device: CpuDevice) -> None:
+        super().__init__(world, device)
         self.spin = device.spin
         self._libraries: dict[Kernel, ctypes.CDLL] = {}
 
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Build them with as many compilers as there are cores, and load them."""
-        paths = self.device.world.on_host_leader(lambda: host.build_all(kernels))
+        paths = self.world.on_host_leader(lambda: host.build_all(kernels))
         self._libraries.update(zip(kernels, map(host.load, paths), strict=True))
 
     def library(self, kernel: Kernel) -> ctypes.CDLL:
@@ -55,19 +44,6 @@ class _CpuEngine(Engine):
         if kernel not in self._libraries:
             self.foresee([kernel])
         return self._libraries[kernel]
-
-    def allocate(self, nbytes: int) -> Memory:
-        """Allocate memory that all ranks of the machine map."""
-        block = self.device.allocate(nbytes, "symmetric")
-        return Memory(block, block.peers)
-
-    def clear(self, memory: Memory) -> None:
-        """Fill with zeros."""
-        memory.block.bytes.fill(0)
-
-    def words(self, count: int) -> Words:
-        """Make an array of the C library's memory."""
-        return _CpuWords(count)
 
 
 class HostEngine(_CpuEngine):
@@ -135,10 +111,10 @@ class HostsEngine(HostEngine):
         slice_per_block={"signal": 1 << 62, "packet": 1 << 62},
     )  # fmt: skip
 
-    def __init__(self, device: CpuDevice) -> None:
+    def __init__(self, world: World, device: CpuDevice) -> None:
         """Take a communicator of its own for the messages. Collective."""
-        super().__init__(device)
-        self._comm = device.world.comm.Dup()
+        super().__init__(world, device)
+        self._comm = world.comm.Dup()
         self._comm.Set_errhandler(MPI.ERRORS_RETURN)
         library = mpi_library()
         functions = (address_of(getattr(library, f"MPI_{name}")) for name in _FUNCTIONS)

@@ -7,16 +7,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from nvrar_bench.backends.nvrar.chooser import Launch
-from nvrar_bench.backends.nvrar.engine import Engine, Memory, Words
+from nvrar_bench.backends.nvrar.engine import Engine, StagingMemory
 from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
 from nvrar_bench.devices.cuda.context import LoadedKernel
 from nvrar_bench.devices.cuda.device import CudaDevice
-from nvrar_bench.errors import UsageError
+from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS, CArguments, CVirtualRanks
+from nvrar_bench.world import World
 
 ENTRY = "nvrar_all_reduce"
 
@@ -37,53 +36,25 @@ def _require_aligned(seats: Sequence[CArguments]) -> None:
                 )
 
 
-class _GpuWords(Words):
-    def __init__(self, device: CudaDevice, count: int) -> None:
-        self._device = device
-        self._array = device.keep(np.zeros(count, np.uint64))
-        self.address = self._array.address
-
-    def write(self, values: Sequence[int]) -> None:
-        self._device.memory.write(self._array, np.array(values, np.uint64))
-
-    def read(self, behind: str = "what reads or writes its words") -> list[int]:
-        found: list[int] = self._device.to_host(self._array, behind).tolist()
-        return found
-
-
 class _CudaEngine(Engine):
     device: CudaDevice
     stream_ordered = True
     spin = 4096
 
-    def __init__(self, device: CudaDevice) -> None:
-        super().__init__(device)
+    def __init__(self, world: World, device: CudaDevice) -> None:
+        super().__init__(world, device)
         self._kernels: dict[Kernel, LoadedKernel] = {}
 
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Compile them on one rank of each machine, and load them."""
         for kernel, cubin in zip(kernels, self.device.build_all(kernels), strict=True):
-            self._kernels[kernel] = self.device.load(cubin, ENTRY)
+            self._kernels[kernel] = self.device.context.load(cubin, ENTRY)
 
     def kernel(self, kernel: Kernel) -> LoadedKernel:
         """Return the loaded kernel, which is built if it was not foreseen."""
         if kernel not in self._kernels:
             self.foresee([kernel])
         return self._kernels[kernel]
-
-    def allocate(self, nbytes: int) -> Memory:
-        """Allocate in NVSHMEM's heap, or a row for each virtual rank."""
-        block = self.device.allocate(nbytes, "symmetric")
-        everything = self.device.view(block, 0, nbytes, np.dtype(np.uint8))
-        return Memory(block, self.device.peer_addresses(everything) or ())
-
-    def clear(self, memory: Memory) -> None:
-        """Fill with zeros."""
-        self.device.clear(memory.block)
-
-    def words(self, count: int) -> Words:
-        """Make them in plain GPU memory."""
-        return _GpuWords(self.device, count)
 
     def _bound(
         self,
@@ -95,8 +66,9 @@ class _CudaEngine(Engine):
     ) -> Callable[[], Any]:
         """Refuse what would hang or fault, before it is launched; `ranks` launch on this GPU."""
         loaded, grid = self.kernel(kernel), (launch.blocks, rows)
-        self.device.require_resident(loaded, launch.blocks * max(rows, ranks), launch.threads)
-        return partial(self.device.launch, loaded, grid, launch.threads, arguments)
+        context, blocks = self.device.context, launch.blocks * max(rows, ranks)
+        context.require_resident(loaded, blocks, launch.threads)
+        return partial(context.launch, loaded, grid, launch.threads, arguments)
 
 
 class NvshmemEngine(_CudaEngine):
@@ -109,19 +81,22 @@ class NvshmemEngine(_CudaEngine):
     fabric = "nvshmem"
     all_mapped = False
 
-    def __init__(self, device: CudaDevice, mapped_nodes: bool = False) -> None:
+    def __init__(self, world: World, device: CudaDevice, mapped_nodes: bool = False) -> None:
         """Share each GPU's multiprocessors among its ranks; all ranks have as many blocks."""
-        super().__init__(device)
-        self._puts_between_nodes = device.world.virtual_nodes and not mapped_nodes
-        share = min(device.world.comm.allgather(device.gpu.sms // device.ranks_sharing))
+        super().__init__(world, device)
+        self._puts_between_nodes = world.virtual_nodes and not mapped_nodes
+        share = min(world.comm.allgather(device.gpu.sms // device.ranks_sharing))
         self.limits = gpu_limits(share, self.fabric, device.gpu.arch)
-        self.packets_up_to = packets_up_to(self.limits, self.fabric, device.world.nodes)
+        self.packets_up_to = packets_up_to(self.limits, self.fabric, world.nodes)
 
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Compile, load, and make NVSHMEM known to them."""
+        heap = self.device.heap
+        if heap is None:
+            raise Unavailable("NVRAR on cuda needs NVSHMEM's heap, which is not open here")
         super().foresee(kernels)
         for kernel in kernels:
-            self.device.register_with_heap(self._kernels[kernel])
+            heap.register_module(int(self._kernels[kernel].library))
 
     def bind(
         self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
@@ -130,17 +105,19 @@ class NvshmemEngine(_CudaEngine):
         _require_aligned(seats)
         return self._bound(kernel, seats[0], launch, ranks=self.device.ranks_sharing)
 
-    def allocate(self, nbytes: int) -> Memory:
+    def allocate(self, nbytes: int) -> StagingMemory:
         """Allocate in NVSHMEM's heap; what is to be reached by puts counts as not mapped."""
-        memory, world = super().allocate(nbytes), self.device.world
+        memory, world = super().allocate(nbytes), self.world
         if not self._puts_between_nodes:
             return memory
         nodes = zip(memory.peers, world.node_of, strict=True)
-        return Memory(memory.block, tuple(at if node == world.node else 0 for at, node in nodes))
+        return StagingMemory(
+            memory.block, tuple(at if node == world.node else 0 for at, node in nodes)
+        )
 
     def facts(self) -> dict[str, str]:
         """How ranks of other nodes are reached."""
-        world = self.device.world
+        world = self.world
         if world.nodes == 1:
             return {}
         if not world.virtual_nodes:
@@ -155,18 +132,18 @@ class LoopbackEngine(_CudaEngine):
     fabric = "loopback"
     warnings = ("virtual ranks share one GPU: the kernel's cost without any link",)
 
-    def __init__(self, device: CudaDevice) -> None:
+    def __init__(self, world: World, device: CudaDevice) -> None:
         """Share the GPU's multiprocessors among the ranks.
 
         Raises:
             UsageError: there are more ranks than one launch takes.
         """
-        super().__init__(device)
-        ranks = len(device.world.seats)
+        super().__init__(world, device)
+        ranks = len(world.seats)
         if ranks > MAX_VIRTUAL_RANKS:
             raise UsageError(f"--virtual-ranks {ranks}: allowed: 1 to {MAX_VIRTUAL_RANKS}")
         self.limits = gpu_limits(device.gpu.sms // ranks, self.fabric, device.gpu.arch)
-        self.packets_up_to = packets_up_to(self.limits, self.fabric, device.world.nodes)
+        self.packets_up_to = packets_up_to(self.limits, self.fabric, world.nodes)
 
     def bind(
         self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch

@@ -7,44 +7,52 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import numpy as np
+
 from nvrar_bench.backends.nvrar.chooser import Launch
 from nvrar_bench.backends.nvrar.limits import Limits
-from nvrar_bench.devices.base import Block, Device
+from nvrar_bench.devices.base import Device, Memory, MemoryBlock
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import CArguments
 from nvrar_bench.world import World
 
+_BYTE = np.dtype(np.uint8)
+
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class StagingMemory:
     """Symmetric memory: where each rank's is mapped here, 0 where it is not."""
 
-    block: Block
+    block: MemoryBlock
     peers: tuple[int, ...]
 
 
-class Words(ABC):
-    """64-bit words that host and kernel share, though not at the same time."""
+class Words:
+    """64-bit words, 0 at first, that host and kernel share, though not at the same time."""
 
-    address: int  # as the kernel sees it
+    def __init__(self, memory: Memory[Any], count: int) -> None:
+        self._memory = memory
+        self._array = memory.keep(np.zeros(count, np.uint64))
+        (self.address,) = memory.addresses(self._array)  # as the kernel sees it
 
-    @abstractmethod
     def write(self, values: Sequence[int]) -> None:
         """Set all of them, for every call that is launched later."""
+        self._memory.write(self._array, np.array(values, np.uint64))
 
-    @abstractmethod
-    def read(self, behind: str = "") -> list[int]:
+    def read(self, behind: str = "what reads or writes its words") -> list[int]:
         """Return all of them, as the calls that were launched left them, which are `behind`.
 
         Raises:
             TimedOut: these did not end.
         """
+        found: list[int] = self._memory.to_host(self._array, behind).tolist()
+        return found
 
 
 class Engine(ABC):
-    """Builds, binds and launches the kernel for the seats of this process."""
+    """Builds, binds and launches the kernel for the seats of this process in `world`."""
 
     fabric: ClassVar[str]
     stream_ordered: ClassVar[bool] = False
@@ -54,8 +62,8 @@ class Engine(ABC):
     limits: Limits
     spin: int  # polls before a waiter looks at the clock and gives up its core
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, world: World, device: Device) -> None:
+        self.world, self.device = world, device
 
     def facts(self) -> dict[str, str]:
         """What a reader of its figures needs to know, for the record."""
@@ -69,24 +77,26 @@ class Engine(ABC):
             Unavailable: one cannot be built.
         """
 
-    @abstractmethod
-    def allocate(self, nbytes: int) -> Memory:
+    def allocate(self, nbytes: int) -> StagingMemory:
         """Allocate zeroed symmetric memory. Collective."""
+        memory = self.device.memory
+        block = memory.allocate(nbytes, "symmetric")
+        return StagingMemory(block, memory.peers(block.view(0, nbytes, _BYTE)) or ())
 
-    @abstractmethod
-    def clear(self, memory: Memory) -> None:
+    def clear(self, memory: StagingMemory) -> None:
         """Fill this process's part with zeros; done on return."""
+        self.device.memory.clear(memory.block)
 
-    def release(self, memory: Memory) -> None:
+    def release(self, memory: StagingMemory) -> None:
         """Give it back."""
-        self.device.release(memory.block)
+        self.device.memory.release(memory.block)
 
     def close(self) -> None:  # noqa: B027 - most hold nothing but memory
         """Give back what the constructor took. Collective."""
 
-    @abstractmethod
     def words(self, count: int) -> Words:
         """Make `count` words, all 0."""
+        return Words(self.device.memory, count)
 
     @abstractmethod
     def bind(
@@ -118,14 +128,15 @@ def engine_for(world: World, device: Device, mapped_nodes: bool = False) -> Engi
         Unavailable: what it needs is missing.
     """
     if isinstance(device, CpuDevice):
-        from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
+        from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine, HostsEngine
 
         if world.machines > 1:
-            from nvrar_bench.backends.nvrar.cpu import HostsEngine
-
-            return HostsEngine(device)
-        return EmulatedEngine(device) if world.virtual_ranks else HostEngine(device)
+            return HostsEngine(world, device)
+        kind = EmulatedEngine if world.virtual_ranks else HostEngine
+        return kind(world, device)
     from nvrar_bench.backends.nvrar.cuda import LoopbackEngine, NvshmemEngine
 
     gpu = cast("CudaDevice", device)
-    return LoopbackEngine(gpu) if world.virtual_ranks else NvshmemEngine(gpu, mapped_nodes)
+    if world.virtual_ranks:
+        return LoopbackEngine(world, gpu)
+    return NvshmemEngine(world, gpu, mapped_nodes)

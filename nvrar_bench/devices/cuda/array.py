@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,9 @@ class DeviceArray:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, part: slice) -> DeviceArray:
-        """Some neighbouring elements of every row, on the same memory."""
-        first, end, step = part.indices(self.count)
+    def __getitem__(self, part: slice | tuple[EllipsisType, slice]) -> DeviceArray:
+        """Some neighbouring elements of every row, `[a:b]` or `[..., a:b]`, on the same memory."""
+        first, end, step = (part[1] if isinstance(part, tuple) else part).indices(self.count)
         if step != 1:
             raise UsageError(f"elements of GPU memory in steps of {step}; allowed: 1")
         address = self.address + first * self.itemsize

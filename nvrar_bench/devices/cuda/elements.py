@@ -1,4 +1,4 @@
-"""Kernels over the elements of arrays, of all types: kernels/problem.cuh and verification.cuh."""
+"""Inputs, results and checks in GPU memory: kernels/problem.cuh and kernels/verification.cuh."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.base import Verifier
 from nvrar_bench.devices.cuda.array import DeviceArray
-from nvrar_bench.devices.cuda.context import GpuContext, LoadedKernel
+from nvrar_bench.devices.cuda.context import LoadedKernel
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.host import Source
@@ -20,6 +21,10 @@ from nvrar_bench.toolchain.kernel import Elements
 from nvrar_bench.toolchain.structs import CFormula
 from nvrar_bench.verify import CheckResult, Expected, Findings, Formula, Problem, check, poison
 
+_DOUBLE = np.dtype(np.float64)
+_FORMULAS_KEPT = 2  # inputs and results of a problem, one after the other
+_PATTERN_BYTES = 8
+_VERDICT = np.dtype([(field, np.uint64) for field in ("wrong", "nearest", "damaged")])
 _THREADS = 256
 _BLOCKS_PER_SM = 8
 
@@ -29,91 +34,9 @@ def grid_for(items: int, sms: int) -> int:
     return max(1, min(-(-items // _THREADS), sms * _BLOCKS_PER_SM))
 
 
-class ElementKernels:
-    """The kernels of a type are built by `build` and loaded when the first of them is needed."""
-
-    def __init__(self, context: GpuContext, build: Callable[[Source], bytes]) -> None:
-        self._context, self._build = context, build
-        self._cubins: dict[str, bytes] = {}
-        self._loaded: dict[tuple[str, str], LoadedKernel] = {}
-
-    def launch(
-        self, dtype: str, entry: str, items: int, *before: int, after: tuple[int, ...]
-    ) -> None:
-        """Run `entry` of the module of `dtype` over `items` elements, in stream order.
-
-        Its arguments are those of `before`, the number of items, that of blocks, and `after`.
-        """
-        kernel = self._loaded.get((dtype, entry)) or self._load(dtype, entry)
-        blocks = grid_for(items, self._context.gpu.sms)
-        self._context.launch(kernel, blocks, _THREADS, *before, items, blocks, *after)
-
-    def _load(self, dtype: str, entry: str) -> LoadedKernel:
-        if dtype not in self._cubins:
-            self._cubins[dtype] = self._build(Elements(dtype))
-        kernel = self._loaded[dtype, entry] = self._context.load(self._cubins[dtype], entry)
-        return kernel
-
-
-_DOUBLE = np.dtype(np.float64)
-_FORMULAS_KEPT = 2  # inputs and results of a problem, one after the other
-
-
 def c_formula(formula: Formula, choice: int) -> CFormula:
     """`formula` as kernels read it; its choices lie at address `choice`."""
     return CFormula(**{**vars(formula), "choices": len(formula.choices)}, choice=choice)
-
-
-class ProblemMaker:
-    """Makes the elements of problems on one GPU, in stream order.
-
-    They are those that `Problem` makes on the host; a float64 reference and its tolerance may
-    differ in the last bit.
-    """
-
-    def __init__(self, memory: GpuMemory, kernels: ElementKernels) -> None:
-        self._memory, self._kernels = memory, kernels
-        self._formula = lru_cache(_FORMULAS_KEPT)(self._make_formula)
-
-    def inputs(self, problem: Problem, ranks: Sequence[int], count: int) -> DeviceArray:
-        """What each of `ranks` sends, which follow each other; shape (count,), or (rows, count)."""
-        made = self._memory.empty(count, DTYPES[problem.dtype].numpy, len(ranks))
-        if count:
-            self._kernels.launch(
-                problem.dtype, f"nvrar_inputs_{problem.dtype}", count, made.address,
-                after=(made.pitch, made.rows, self._formula(problem.formula).address, ranks[0]),
-            )  # fmt: skip
-        return made
-
-    def expected(self, problem: Problem, count: int) -> Expected:
-        """What every rank must hold; its arrays lie in GPU memory."""
-        kind = _DOUBLE if problem.is_tolerant else np.dtype(DTYPES[problem.dtype].numpy)
-        value = self._memory.empty(count, kind)
-        tolerance = self._memory.empty(count, kind) if problem.is_tolerant else None
-        entry = "reference" if tolerance else "expected"
-        made = [value.address] + ([tolerance.address] if tolerance else [])
-        if count:
-            self._kernels.launch(
-                problem.dtype, f"nvrar_{entry}_{problem.dtype}", count, *made,
-                after=(self._formula(problem.formula).address,),
-            )  # fmt: skip
-        return Expected(value, tolerance, problem.mode_used)
-
-    def close(self) -> None:
-        """Let go of the memory."""
-        self._formula.cache_clear()
-
-    def _make_formula(self, formula: Formula) -> DeviceArray:
-        """A CFormula in GPU memory, with its choices behind it."""
-        choices = np.array(formula.choices, np.uint64).tobytes()
-        kept = self._memory.empty(ctypes.sizeof(CFormula) + len(choices), np.uint8)
-        there = bytes(c_formula(formula, kept.address + ctypes.sizeof(CFormula)))
-        self._memory.write(kept, np.frombuffer(there + choices, np.uint8))
-        return kept
-
-
-_PATTERN_BYTES = 8
-_VERDICT = np.dtype([(field, np.uint64) for field in ("wrong", "nearest", "damaged")])
 
 
 def pattern_of(dtype: np.dtype[Any]) -> int:
@@ -129,28 +52,62 @@ def check_entry(dtype: np.dtype[Any], tolerant: bool) -> str:
     return f"nvrar_check_{'rounding' if tolerant else 'exact'}_{_name_of(dtype)}"
 
 
-class Verifier:
-    """Spoils and checks arrays of `rows` rows at most, on one GPU."""
+class GpuVerifier(Verifier):
+    """Makes, spoils and checks arrays on one GPU, in stream order; a row for each of `ranks`.
 
-    def __init__(self, memory: GpuMemory, kernels: ElementKernels, rows: int) -> None:
-        self._memory, self._kernels = memory, kernels
-        self._verdicts = memory.keep(np.zeros(rows, _VERDICT))
+    The kernels of a type are built by `build` and loaded when the first of them is needed. Inputs
+    and results are those that `Problem` makes on the host; a float64 reference and its tolerance
+    may differ in the last bit.
+    """
 
-    def spoil(self, output: DeviceArray, around: Sequence[DeviceArray], poison: bool) -> None:
-        """As verify.poison and verify.write_canary, in stream order."""
+    def __init__(
+        self, memory: GpuMemory, build: Callable[[Source], bytes], ranks: Sequence[int]
+    ) -> None:
+        self._memory, self._context = memory, memory.context
+        self._build, self._ranks = build, ranks
+        self._cubins: dict[str, bytes] = {}
+        self._loaded: dict[tuple[str, str], LoadedKernel] = {}
+        self._formula = lru_cache(_FORMULAS_KEPT)(self._make_formula)
+        self._verdicts = memory.keep(np.zeros(len(ranks), _VERDICT))
+
+    def inputs(self, problem: Problem, count: int) -> DeviceArray:
+        """Make what each seat sends; the seats' ranks follow each other."""
+        made = self._memory.empty(count, DTYPES[problem.dtype].numpy, len(self._ranks))
+        if count:
+            formula = self._formula(problem.formula).address
+            self._launch(
+                problem.dtype, f"nvrar_inputs_{problem.dtype}", count, made.address,
+                after=(made.pitch, made.rows, formula, self._ranks[0]),
+            )  # fmt: skip
+        return made
+
+    def expected(self, problem: Problem, count: int) -> Expected:
+        """Make what every rank must hold, in GPU memory."""
+        kind = _DOUBLE if problem.is_tolerant else np.dtype(DTYPES[problem.dtype].numpy)
+        value = self._memory.empty(count, kind)
+        tolerance = self._memory.empty(count, kind) if problem.is_tolerant else None
+        entry = "reference" if tolerance else "expected"
+        made = [value.address] + ([tolerance.address] if tolerance else [])
+        if count:
+            self._launch(
+                problem.dtype, f"nvrar_{entry}_{problem.dtype}", count, *made,
+                after=(self._formula(problem.formula).address,),
+            )  # fmt: skip
+        return Expected(value, tolerance, problem.mode_used)
+
+    def spoil(
+        self, output: DeviceArray, around: Sequence[DeviceArray] = (), *, poison: bool = True
+    ) -> None:
+        """As verify.poison and verify.write_canary."""
         nbytes = output.nbytes if poison else 0
         pattern = pattern_of(output.dtype)
-        self._kernels.launch(
+        self._launch(
             _name_of(output.dtype), "nvrar_spoil", nbytes, output.address,
             after=(output.pitch, output.rows, pattern, *_bytes_around(around)),
         )  # fmt: skip
 
     def check(
-        self,
-        received: DeviceArray,
-        expected: Expected,
-        around: Sequence[DeviceArray],
-        ranks: Sequence[int],
+        self, received: DeviceArray, expected: Expected, around: Sequence[DeviceArray] = ()
     ) -> Findings:
         """As verify.check and verify.canary_intact, in every row, when all before has run.
 
@@ -159,10 +116,9 @@ class Verifier:
         """
         _demand_comparable(received, expected)
         verdicts = self._judge(received, expected, around)
-        rows = [_single_row(received, row) for row in range(received.rows)]
         results = [
-            self._result(row, expected, rank, verdict)
-            for row, rank, verdict in zip(rows, ranks, verdicts, strict=True)
+            self._result(_single_row(received, row), expected, rank, verdict)
+            for row, (rank, verdict) in enumerate(zip(self._ranks, verdicts, strict=True))
         ]
         return Findings(results, not verdicts["damaged"].any())
 
@@ -173,7 +129,7 @@ class Verifier:
         known = [one for one in (expected.value, expected.tolerance) if one is not None]
         verdicts = self._verdicts[: received.rows]
         self._memory.zero(verdicts.address, verdicts.nbytes)
-        self._kernels.launch(
+        self._launch(
             _name_of(received.dtype),
             check_entry(received.dtype, expected.tolerance is not None), received.count,
             received.address,
@@ -210,8 +166,34 @@ class Verifier:
     def _element(self, array: DeviceArray, index: int) -> npt.NDArray[Any]:
         return self._memory.to_host(array[index : index + 1])
 
+    def _launch(
+        self, dtype: str, entry: str, items: int, *before: int, after: tuple[int, ...]
+    ) -> None:
+        """Run `entry` of the module of `dtype` over `items` elements, in stream order.
+
+        Its arguments are those of `before`, the number of items, that of blocks, and `after`.
+        """
+        kernel = self._loaded.get((dtype, entry)) or self._load(dtype, entry)
+        blocks = grid_for(items, self._context.gpu.sms)
+        self._context.launch(kernel, blocks, _THREADS, *before, items, blocks, *after)
+
+    def _load(self, dtype: str, entry: str) -> LoadedKernel:
+        if dtype not in self._cubins:
+            self._cubins[dtype] = self._build(Elements(dtype))
+        kernel = self._loaded[dtype, entry] = self._context.load(self._cubins[dtype], entry)
+        return kernel
+
+    def _make_formula(self, formula: Formula) -> DeviceArray:
+        """A CFormula in GPU memory, with its choices behind it."""
+        choices = np.array(formula.choices, np.uint64).tobytes()
+        kept = self._memory.empty(ctypes.sizeof(CFormula) + len(choices), np.uint8)
+        there = bytes(c_formula(formula, kept.address + ctypes.sizeof(CFormula)))
+        self._memory.write(kept, np.frombuffer(there + choices, np.uint8))
+        return kept
+
     def close(self) -> None:
         """Let go of the memory."""
+        self._formula.cache_clear()
         del self._verdicts
 
 

@@ -88,9 +88,13 @@ class SymmetricHeap:
     def register_module(self, library: int) -> None:
         """Let the kernels of a CUlibrary, linked with NVSHMEM's device library, use the heap.
 
+        It comes before their first launch; a library that is known already stays so.
+
         Raises:
             NvrarBenchError: it is not linked so, or with another version.
         """
+        if library in self._modules:
+            return
         status = self._library.register(library)
         if status != 0:
             raise NvrarBenchError(

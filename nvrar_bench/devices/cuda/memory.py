@@ -5,14 +5,16 @@ from __future__ import annotations
 import ctypes
 import weakref
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nvrar_bench.devices.base import Memory
 from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import Calls, CudaError
 from nvrar_bench.devices.cuda.context import GpuContext
+from nvrar_bench.devices.cuda.heap import SymmetricHeap
 from nvrar_bench.errors import Unavailable, UsageError
 
 # Rows and blocks start where every access of kernels is aligned, and a registration can begin.
@@ -22,30 +24,8 @@ _MOST_PITCH = (1 << 31) - 1  # of a copy of rows: CU_DEVICE_ATTRIBUTE_MAX_PITCH
 _SMALL_BYTES = 1 << 20  # what may be wasted of memory that is used again
 
 
-class Heap(Protocol):
-    """Memory that peers reach. `allocate`, `free` and `close` are collective."""
-
-    def allocate(self, nbytes: int) -> int:
-        """Device pointer of this rank's part, all zeros."""
-
-    def free(self, address: int) -> None:
-        """Give back what `allocate` returned."""
-
-    def peers(self, address: int) -> tuple[int, ...] | None:
-        """Where each rank's part is mapped here, 0 where it is not."""
-
-    def register_module(self, library: int) -> None:
-        """Let the kernels of a loaded library (CUlibrary) use the heap."""
-
-    def facts(self) -> dict[str, Any]:
-        """What a reader of the record needs to know of it."""
-
-    def close(self) -> None:
-        """End it; all that was allocated goes."""
-
-
 @dataclass(frozen=True, eq=False)
-class Block:
+class GpuBlock:
     """Bytes of GPU memory, `nbytes` in each of `rows` rows that start `pitch` bytes apart."""
 
     address: int
@@ -54,22 +34,32 @@ class Block:
     pitch: int
     symmetric: bool  # peers may reach it
 
+    def view(self, first: int, nbytes: int, dtype: npt.DTypeLike) -> DeviceArray:
+        """Bytes [first, first + nbytes) of every row, as elements."""
+        kind = np.dtype(dtype)
+        address, count = self.address + first, nbytes // kind.itemsize
+        return DeviceArray(address, count, kind, self.rows, self.pitch, self)
 
-class GpuMemory:
+
+class GpuMemory(Memory[GpuBlock]):
     """The memory of one GPU that this rank takes. `rows` virtual ranks live in this process.
+
+    Ranks of this machine use `gpus` GPUs, together.
 
     CUDA waits for the GPU, without a deadline, when it allocates or frees memory. So a wait that
     has one comes first. Memory of arrays that have gone is used again: one stream orders all that
     touches it.
     """
 
-    def __init__(self, context: GpuContext, rows: int, heap: Heap | None) -> None:
-        self._context, self._rows, self._heap = context, rows, heap
-        self._blocks: list[Block] = []
+    def __init__(
+        self, context: GpuContext, rows: int, heap: SymmetricHeap | None, gpus: int
+    ) -> None:
+        self.context, self._rows, self._heap, self._gpus = context, rows, heap, gpus
+        self._blocks: list[GpuBlock] = []
         self._spare: list[tuple[int, int]] = []  # addresses and bytes of arrays that have gone
         self._staging = Staging(context.calls)
 
-    def allocate(self, nbytes: int, kind: str) -> Block:
+    def allocate(self, nbytes: int, kind: str) -> GpuBlock:
         """Allocate at least `nbytes` zeroed bytes per row, `symmetric` or `private`. Collective.
 
         Raises:
@@ -80,25 +70,25 @@ class GpuMemory:
         symmetric = kind == "symmetric"
         on_heap = symmetric and self._rows == 1
         address = self._from_heap(pitch) if on_heap else self.allocate_bytes(pitch * self._rows)
-        block = Block(address, pitch, self._rows, pitch, symmetric)
+        block = GpuBlock(address, pitch, self._rows, pitch, symmetric)
         self._blocks.append(block)
         if not on_heap:  # the heap gives zeros, and peers may already write behind its barrier
             self.clear(block)
         return block
 
-    def clear(self, block: Block) -> None:
+    def clear(self, block: GpuBlock) -> None:
         """Fill a block with zeros, and wait for it."""
         self.zero(block.address, block.pitch * block.rows)
-        self._context.drain("clearing memory")
+        self.context.drain("clearing memory")
 
     def zero(self, address: int, nbytes: int) -> None:
         """Fill bytes with zeros, in stream order."""
-        self._context.calls.cuMemsetD8Async(address, 0, nbytes, self._context.stream_handle)
+        self.context.calls.cuMemsetD8Async(address, 0, nbytes, self.context.stream_handle)
 
-    def release(self, block: Block) -> None:
+    def release(self, block: GpuBlock) -> None:
         """Give a block back when what uses it has run. Collective where it is symmetric."""
         self._blocks.remove(block)
-        self._context.drain("what uses a buffer")
+        self.context.drain("what uses a buffer")
         if block.symmetric and self._heap is not None and block.rows == 1:
             self._heap.free(block.address)
         else:
@@ -112,10 +102,14 @@ class GpuMemory:
                 return tuple(start and start + first for start in self._starts(block))
         return None
 
-    def free(self) -> int:
-        """Bytes that the GPU has free."""
-        free, _ = self._context.calls.cuMemGetInfo()
-        return int(free)
+    def addresses(self, array: DeviceArray) -> tuple[int, ...]:
+        """Device pointers of the rows."""
+        return tuple(array.row(row) for row in range(array.rows))
+
+    def available(self) -> int:
+        """What this GPU has free, for each GPU that ranks of this machine use."""
+        free, _ = self.context.calls.cuMemGetInfo()
+        return int(free) * self._gpus
 
     def allocate_bytes(self, nbytes: int) -> int:
         """Plain GPU memory, not zeroed; `nbytes` > 0.
@@ -123,10 +117,10 @@ class GpuMemory:
         Raises:
             UsageError: the GPU has not that much memory left.
         """
-        self._context.drain("what runs before memory is allocated")
+        self.context.drain("what runs before memory is allocated")
         self._free_spare()
         try:
-            return int(self._context.calls.cuMemAlloc(nbytes))
+            return int(self.context.calls.cuMemAlloc(nbytes))
         except CudaError as error:
             if error.name != "CUDA_ERROR_OUT_OF_MEMORY":
                 raise
@@ -134,7 +128,7 @@ class GpuMemory:
 
     def free_bytes(self, address: int) -> None:
         """Give back what `allocate_bytes` returned; the GPU is idle."""
-        self._context.calls.cuMemFree(address)
+        self.context.calls.cuMemFree(address)
 
     def empty(self, count: int, dtype: npt.DTypeLike, rows: int = 1) -> DeviceArray:
         """Allocate memory that the array owns, shape (count,) or (rows, count); not zeroed."""
@@ -161,10 +155,10 @@ class GpuMemory:
         if not host.nbytes:
             return
         self._staged(host.nbytes)[:] = host
-        self._context.calls.cuMemcpyHtoDAsync(
-            array.address, self._staging.address, host.nbytes, self._context.stream_handle
+        self.context.calls.cuMemcpyHtoDAsync(
+            array.address, self._staging.address, host.nbytes, self.context.stream_handle
         )
-        self._context.drain("a copy to the GPU")
+        self.context.drain("a copy to the GPU")
 
     def to_host(
         self, array: DeviceArray, what: str = "what runs before a copy to the host"
@@ -176,11 +170,11 @@ class GpuMemory:
         """
         staged = self._staged(array.rows * array.nbytes)
         for row in array.rows_with_data():
-            self._context.calls.cuMemcpyDtoHAsync(
+            self.context.calls.cuMemcpyDtoHAsync(
                 self._staging.address + row * array.nbytes, array.row(row), array.nbytes,
-                self._context.stream_handle,
+                self.context.stream_handle,
             )  # fmt: skip
-        self._context.drain(what)
+        self.context.drain(what)
         host: npt.NDArray[Any] = staged.copy().view(array.dtype)
         return host.reshape(array.shape)
 
@@ -196,29 +190,29 @@ class GpuMemory:
             self._copy_rows(target, source)
             return
         for row in target.rows_with_data():
-            self._context.calls.cuMemcpyDtoDAsync(
-                target.row(row), source.row(row), target.nbytes, self._context.stream_handle
+            self.context.calls.cuMemcpyDtoDAsync(
+                target.row(row), source.row(row), target.nbytes, self.context.stream_handle
             )
 
     def _copy_rows(self, target: DeviceArray, source: DeviceArray) -> None:
         """In one call."""
-        cu = self._context.calls
+        cu = self.context.calls
         how = cu.CUDA_MEMCPY2D()
         how.srcMemoryType = how.dstMemoryType = cu.CUmemorytype.CU_MEMORYTYPE_DEVICE
         how.srcDevice, how.srcPitch = source.address, source.pitch
         how.dstDevice, how.dstPitch = target.address, target.pitch
         how.WidthInBytes, how.Height = target.nbytes, target.rows
-        cu.cuMemcpy2DAsync(how, self._context.stream_handle)
+        cu.cuMemcpy2DAsync(how, self.context.stream_handle)
 
     def close(self) -> None:
         """Give back everything, blocks that were not released too. Collective."""
         for block in list(self._blocks):
             self.release(block)
-        self._context.drain("what runs before memory is freed")
+        self.context.drain("what runs before memory is freed")
         self._free_spare()
         self._staging.close()
 
-    def _starts(self, block: Block) -> tuple[int, ...]:
+    def _starts(self, block: GpuBlock) -> tuple[int, ...]:
         """Rows lie in one process, so each reaches the others in plain memory."""
         if block.rows > 1 or self._heap is None:
             return tuple(block.address + row * block.pitch for row in range(block.rows))
@@ -233,15 +227,15 @@ class GpuMemory:
         return self._heap.allocate(nbytes)
 
     def _no_room(self, nbytes: int) -> str:
-        free, total = self._context.calls.cuMemGetInfo()
+        free, total = self.context.calls.cuMemGetInfo()
         return (
-            f"{self._context.who}: {self._context.gpu.name} has no room for {nbytes} bytes, {free} "
+            f"{self.context.who}: {self.context.gpu.name} has no room for {nbytes} bytes, {free} "
             f"of {total} are free; use a smaller --max, or end what else runs on that GPU"
         )
 
     def _staged(self, nbytes: int) -> npt.NDArray[Any]:
         if not self._staging.holds(nbytes):
-            self._context.drain("what runs before host memory is allocated")
+            self.context.drain("what runs before host memory is allocated")
             self._staging.grow(nbytes)
         return self._staging.view(nbytes)
 

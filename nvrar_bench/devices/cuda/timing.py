@@ -24,6 +24,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from nvrar_bench.devices.base import Timer
 from nvrar_bench.devices.cuda.context import GpuContext, Graph, Hold
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.operation import Operation
@@ -39,7 +40,7 @@ _NS_PER_MS = 1e6
 _BLOCKING = "CUDA_LAUNCH_BLOCKING"
 
 
-class Timer:
+class GpuTimer(Timer):
     """Times calls on one GPU.
 
     `graph` > 1 captures the calls of a sample, that many, in one CUDA graph; `cold_cache` writes
@@ -198,7 +199,7 @@ class Timer:
         }
 
     @property
-    def ruler_ns(self) -> tuple[float, float] | None:
+    def event_ruler_ns(self) -> tuple[float, float] | None:
         """Resolution of a sample and what it is when nothing is called; None if it never moved."""
         resolution = self.facts["event_resolution_us"]
         return None if resolution is None else (resolution * 1e3, self.facts["event_cost_us"] * 1e3)

@@ -24,7 +24,7 @@ def a_case(nbytes: int, protocol: str = "signal", **choices: str):
 
 @pytest.fixture
 def backend(alone):
-    return NvrarBackend(alone, HostEngine(CpuDevice(alone, 5.0)), 5.0)
+    return NvrarBackend(alone, HostEngine(alone, CpuDevice(alone, 5.0)), 5.0)
 
 
 class Clearing(NvrarBackend):
@@ -103,7 +103,7 @@ def test_auto_is_signal_on_cpu_ranks(backend):
 
 def test_buffers_are_shared_only_if_both_are_symmetric(backend):
     device = backend.device
-    symmetric = [device.allocate(4096, "symmetric").bytes.view(np.float32) for _ in range(2)]
+    symmetric = [device.memory.allocate(4096, "symmetric").bytes.view(np.float32) for _ in range(2)]
     private = np.zeros(1024, np.float32)
     pairs = [(symmetric[0], symmetric[1]), (symmetric[0], private), (private, symmetric[0])]
     staged = [backend.prepare(a_case(4096), send, recv).seats[0].staged for send, recv in pairs]
@@ -114,9 +114,9 @@ def test_staging_memory_is_allocated_once_for_each_protocol_and_given_back(backe
     buffer = np.zeros(8, np.float32)
     for protocol in ("signal", "packet", "auto", "packet"):
         backend.prepare(a_case(32, protocol), buffer, buffer)
-    assert len(backend.device._blocks) == 2
+    assert len(backend.device.memory._blocks) == 2
     backend.close()
-    assert backend.device._blocks == []
+    assert backend.device.memory._blocks == []
 
 
 def test_describe_names_all_of_a_failure():

@@ -22,12 +22,12 @@ class Kernel(Operation):
 
     def __init__(self, device, driver):
         self._device, self._log = device, driver.log
-        self._kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
+        self._kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
 
     def launch(self):
         self._log.append("launch")
         for _ in range(2):
-            self._device.launch(self._kernel, 1, 1)
+            self._device.context.launch(self._kernel, 1, 1)
 
     def confirm(self):
         self._log.append("confirm")
@@ -76,7 +76,7 @@ def time_calls(driver):
     def run(device, operation, samples=2, gate=None, prepare=None, batch=1):
         taken = Timings.empty(samples)
         driver.log.clear()
-        device.time_calls(
+        device.timer.time_calls(
             operation,
             prepare or (lambda: driver.log.append("prepare")),
             Opening(gate or (lambda: driver.log.append("gate"))),
@@ -136,19 +136,23 @@ def test_nothing_of_a_call_runs_before_the_gate_opens(device, driver, time_calls
 
 
 def test_what_prepares_a_call_is_not_timed(device, driver, time_calls):
-    array = device.keep(np.zeros(100))
-    samples, _ = time_calls(device, Kernel(device, driver), prepare=lambda: device.spoil(array))
+    array = device.memory.keep(np.zeros(100))
+    samples, _ = time_calls(
+        device, Kernel(device, driver), prepare=lambda: device.verifier.spoil(array)
+    )
     assert samples == [2 * driver.kernel_ns] * 2
 
 
 def test_what_prepares_a_call_has_run_when_the_gate_is_reached(device, driver, time_calls):
     """Otherwise this rank would start late, and the others would wait for it, on the clock."""
-    array = device.keep(np.zeros(100))
+    array = device.memory.keep(np.zeros(100))
 
     def gate():
         assert driver.log.count("run nvrar_spoil") == driver.log.count("launch")
 
-    time_calls(device, Kernel(device, driver), gate=gate, prepare=lambda: device.spoil(array))
+    time_calls(
+        device, Kernel(device, driver), gate=gate, prepare=lambda: device.verifier.spoil(array)
+    )
     assert driver.log.count("run nvrar_spoil") == 2
 
 
@@ -175,8 +179,8 @@ def test_the_events_of_a_batch_cost_each_of_its_calls_a_part(
     device, driver, time_calls, monkeypatch
 ):
     """A call of 5 us between events that cost 2.8 us: 5.14 us in a batch of 20, 7.8 us alone."""
-    between = timing.Timer._between_ns
-    monkeypatch.setattr(timing.Timer, "_between_ns", lambda self: between(self) + 2800)
+    between = timing.GpuTimer._between_ns
+    monkeypatch.setattr(timing.GpuTimer, "_between_ns", lambda self: between(self) + 2800)
     driver.kernel_ns = 2500
     assert time_calls(device, Kernel(device, driver), batch=20)[0] == [5140] * 2
     assert time_calls(device, Kernel(device, driver))[0] == [7800] * 2
@@ -237,7 +241,7 @@ def test_a_call_that_does_not_end_times_out(open_device, driver, time_calls):
 
 def test_a_hold_that_expired_makes_no_sample(device, driver, time_calls, monkeypatch):
     """The kernel itself says so: the word of its deadline is written, as by the GPU."""
-    hold = device._timer._hold
+    hold = device.timer._hold
 
     def gate():
         hold._expired.value = hold._ticket
@@ -248,7 +252,7 @@ def test_a_hold_that_expired_makes_no_sample(device, driver, time_calls, monkeyp
 
 
 def test_the_holds_deadline_is_later_than_every_other(device, driver):
-    assert device._timer._hold._timeout_ns == 5_500_000_000
+    assert device.timer._hold._timeout_ns == 5_500_000_000
 
 
 def test_a_gate_that_fails_still_lets_the_stream_go(device, driver, time_calls):
@@ -284,12 +288,12 @@ def test_the_ruler_is_of_samples_in_which_nothing_is_called(device, driver):
     """Behind a hold, and on a clock of which a pair of events shows 2.75 to 2.8 us."""
     driver.log.clear()
     ticks = iter([2.75, 2.784, 2.8, 2.784] * 16)
-    device._timer._between_ns = lambda: next(ticks) * 1e3
-    assert device.event_ruler_ns == (pytest.approx(16.0), 2784.0)
+    device.timer._between_ns = lambda: next(ticks) * 1e3
+    assert device.timer.event_ruler_ns == (pytest.approx(16.0), 2784.0)
     assert driver.log.count("run nvrar_hold") == 64
 
 
 def test_the_resolution_is_the_smallest_time_above_nothing(device, driver, monkeypatch):
     elapsed = iter([0.0, 0.002, 0.0005, 0.0] * 16)
-    monkeypatch.setattr(timing.Timer, "_between_ns", lambda self: next(elapsed) * 1e6)
+    monkeypatch.setattr(timing.GpuTimer, "_between_ns", lambda self: next(elapsed) * 1e6)
     assert device.facts()["event_resolution_us"] == 0.5

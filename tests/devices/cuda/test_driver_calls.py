@@ -38,9 +38,9 @@ class Counted:
     def __init__(self, open_device, driver, ranks: int = RANKS):
         driver.memory, self.driver = 1 << 31, driver
         device = open_device(virtual_ranks=ranks, timeout=20.0)
-        device.world = device.world.with_nodes(2)
-        self.device = device
-        self.backend = NvrarBackend(device.world, LoopbackEngine(device), 20.0, Tuning(threads=32))
+        self.device, world = device, device.world.with_nodes(2)
+        engine = LoopbackEngine(world, device)
+        self.backend = NvrarBackend(world, engine, 20.0, Tuning(threads=32))
         self.buffers = SweepBuffers(device, 4096, "symmetric")
         cases = build_plan(counts=(1000,), dtypes=("float32", "int32"), protocols=("signal",))
         self.known = KnownInputs(cases, device, 3, with_results=True)

@@ -32,8 +32,8 @@ def nvrar(open_device, driver):
     def make(ranks: int = 4, nodes: int = 2, tuning: Tuning = TUNING, **options) -> NvrarBackend:
         driver.memory = 1 << 31
         device = open_device(virtual_ranks=ranks, timeout=20.0, **options)
-        device.world = device.world.with_nodes(nodes)
-        return NvrarBackend(device.world, LoopbackEngine(device), 20.0, tuning)
+        world = device.world.with_nodes(nodes)
+        return NvrarBackend(world, LoopbackEngine(world, device), 20.0, tuning)
 
     return make
 
@@ -84,10 +84,10 @@ def test_a_damaged_result_is_seen(nvrar):
     backend = nvrar()
     (case,) = build_plan(counts=(COUNT,))
     right = KnownInputs((case,), backend.device, 3, with_results=True).of(case)[0].expected
-    wrong = backend.device.to_host(right.value)
+    wrong = backend.device.memory.to_host(right.value)
     wrong[7] += 1
-    received = backend.device.keep(np.stack([wrong] * 4))
-    results = backend.device.check(received, Expected(right.value, None)).results
+    received = backend.device.memory.keep(np.stack([wrong] * 4))
+    results = backend.device.verifier.check(received, Expected(right.value, None)).results
     assert [(one.wrong, one.first_wrong["index"]) for one in results] == [(1, 7)] * 4
 
 
@@ -169,8 +169,8 @@ def test_buffers_that_are_not_aligned_are_refused(nvrar):
     backend = nvrar()
     device = backend.device
     (case,) = build_plan(counts=(8,))
-    block = device.allocate(4096, "private")
-    crooked = device.view(block, 4, case.size_bytes, np.dtype(np.float32))
+    block = device.memory.allocate(4096, "private")
+    crooked = block.view(4, case.size_bytes, np.dtype(np.float32))
     with pytest.raises(UsageError, match=r"allowed on cuda: multiples of 16$"):
         backend.prepare(case, crooked, crooked)
 
@@ -178,4 +178,4 @@ def test_buffers_that_are_not_aligned_are_refused(nvrar):
 def test_too_many_virtual_ranks(open_device):
     device = open_device(virtual_ranks=17)
     with pytest.raises(UsageError, match=r"^--virtual-ranks 17: allowed: 1 to 16$"):
-        LoopbackEngine(device)
+        LoopbackEngine(device.world, device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +11,7 @@ from nvrar_bench.backends.nvrar.backend import require_mapped
 from nvrar_bench.backends.nvrar.chooser import Launch
 from nvrar_bench.backends.nvrar.cuda import NvshmemEngine
 from nvrar_bench.backends.nvrar.engine import engine_for
+from nvrar_bench.errors import Unavailable
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import CArguments
 
@@ -32,26 +33,26 @@ class Device:
 
     ranks_sharing, gpu = RANKS, SimpleNamespace(sms=132, arch="sm_90")
 
-    def __init__(self, world, peers=MAPPED):
-        self.world, self.peers = world, peers
+    def __init__(self, peers=MAPPED):
+        self.memory = SimpleNamespace(allocate=Block, peers=lambda view: peers)
+        self.context = SimpleNamespace()
 
-    def allocate(self, nbytes, kind):
-        return (nbytes, kind)
 
-    def view(self, block, first, nbytes, dtype):
-        return block
+@dataclass(frozen=True)
+class Block:
+    nbytes: int
+    kind: str
 
-    def peer_addresses(self, block):
-        return self.peers
+    def view(self, first, nbytes, dtype):
+        return first, nbytes
 
 
 def test_ranks_that_share_a_gpu_all_have_to_run_at_once(engine, monkeypatch):
     made, asked = engine(1), []
     monkeypatch.setattr(made, "kernel", lambda _: "kernel")
-    monkeypatch.setattr(
-        made.device, "require_resident", lambda *what: asked.append(what), raising=False
+    made.device.context = SimpleNamespace(
+        require_resident=lambda *what: asked.append(what), launch=print
     )
-    monkeypatch.setattr(made.device, "launch", print, raising=False)
     seat = CArguments(send=4096, recv=8192)
     made.bind(Kernel("float32", "sum", "signal", "nvshmem", 512), [seat], Launch(44, 256, 0, 0))
     assert asked == [("kernel", RANKS * 44, 256)]
@@ -65,7 +66,7 @@ def engine(alone):
 
     def open_it(nodes: int, mapped_nodes: bool = False) -> NvshmemEngine:
         world = one if nodes == 1 else one.with_nodes(nodes)
-        return engine_for(world, Device(world), mapped_nodes)
+        return engine_for(world, Device(), mapped_nodes)
 
     return open_it
 
@@ -76,8 +77,8 @@ def engine(alone):
 def test_ranks_of_other_virtual_nodes_are_not_mapped(engine, nodes, own):
     memory = engine(nodes).allocate(4096)
     assert memory.peers == tuple(at if r in own else 0 for r, at in enumerate(MAPPED))
-    assert memory.block == (4096, "symmetric")
-    require_mapped(engine(nodes).device.world, memory.peers)
+    assert memory.block == Block(4096, "symmetric")
+    require_mapped(engine(nodes).world, memory.peers)
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 6])
@@ -90,7 +91,7 @@ def test_machines_are_mapped_as_nvshmem_maps_them(alone):
     machines = (0, 0, 0, 1, 1, 1)
     world = replace(alone, comm=Comm(), hosts=("a",) * 3 + ("b",) * 3, machine_of=machines, nodes=2)
     some = (0, 0, *MAPPED[2:])
-    made = engine_for(world, Device(world, some))
+    made = engine_for(world, Device(some))
     assert made.allocate(64).peers == some
     assert made.facts() == {"nvrar_between_nodes": "puts, unless NVSHMEM maps the peer"}
 
@@ -99,3 +100,10 @@ def test_the_record_says_by_which_path(engine):
     assert engine(1).facts() == {}
     assert engine(2).facts() == {"nvrar_between_nodes": "puts"}
     assert engine(2, mapped_nodes=True).facts() == {"nvrar_between_nodes": "loads and stores"}
+
+
+def test_without_a_heap_no_kernel_is_built(engine):
+    made = engine(1)
+    made.device.heap = None
+    with pytest.raises(Unavailable, match="needs NVSHMEM's heap, which is not open here"):
+        made.foresee([Kernel("float32", "sum", "signal", "nvshmem", 512)])

@@ -42,31 +42,31 @@ class Nothing(Operation):
 
     def __init__(self, device):
         self.device = device
-        self.kernel = device.load(device.build(CudaGate()), "nvrar_nothing")
+        self.kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
 
     def launch(self):
         for cooperative in (False, True):
-            self.device.launch(self.kernel, 1, 32, cooperative=cooperative)
+            self.device.context.launch(self.kernel, 1, 32, cooperative=cooperative)
 
 
 def checks(device, name, mode):
     """Poison, canaries, a copy and the check, as a case does them."""
     dtype = DTYPES[name].numpy
     expected = Problem(name, "sum", 3, mode, 4).expected(COUNT)
-    tolerance = None if expected.tolerance is None else device.keep(expected.tolerance)
-    block = device.allocate(128 + COUNT * dtype.itemsize, "private")
-    output = device.view(block, 64, COUNT * dtype.itemsize, dtype)
-    canary = device.view(block, 0, 64, BYTE)
-    around = canary, device.view(block, 64 + output.nbytes, 64, BYTE)
-    device.spoil(output, around)
+    tolerance = None if expected.tolerance is None else device.memory.keep(expected.tolerance)
+    block = device.memory.allocate(128 + COUNT * dtype.itemsize, "private")
+    output = block.view(64, COUNT * dtype.itemsize, dtype)
+    canary = block.view(0, 64, BYTE)
+    around = canary, block.view(64 + output.nbytes, 64, BYTE)
+    device.verifier.spoil(output, around)
     rows = np.stack([expected.value.astype(dtype)] * len(device.world.seats))
     rows[-1][3] = 0 if rows[-1][3] else 1
-    kept = Expected(device.keep(expected.value), tolerance, expected.mode)
-    poisoned = device.check(output, kept, around)
-    device.copy(output, device.keep(rows if len(rows) > 1 else rows[0]))
+    kept = Expected(device.memory.keep(expected.value), tolerance, expected.mode)
+    poisoned = device.verifier.check(output, kept, around)
+    device.memory.copy(output, device.memory.keep(rows if len(rows) > 1 else rows[0]))
     right = [check(row, expected, COUNT, rank) for rank, row in enumerate(rows)]
-    found = device.check(output, kept, around)
-    device.release(block)
+    found = device.verifier.check(output, kept, around)
+    device.memory.release(block)
     is_spoilt = all(result.wrong > COUNT // 2 for result in poisoned.results)
     return found == Findings(right, intact=True) and poisoned.intact and is_spoilt
 
@@ -75,9 +75,9 @@ def refusals(device, operation):
     """What is said when too much is asked for."""
     said = []
     for action in (
-        lambda: device.require_resident(operation.kernel, 265, 1024),
-        lambda: device.allocate(1 << 37, "private"),
-        lambda: device.load(b"/nowhere\0", "nothing"),
+        lambda: device.context.require_resident(operation.kernel, 265, 1024),
+        lambda: device.memory.allocate(1 << 37, "private"),
+        lambda: device.context.load(b"/nowhere\0", "nothing"),
     ):
         try:
             action()
@@ -97,7 +97,7 @@ def main(ranks: int, graph: int) -> None:
     wrong = [f"{n} {m}" for n in DTYPES for m in ("exact", "rounding") if not checks(device, n, m)]
     operation = Nothing(device)
     timings = Timings.empty(3)
-    device.time_calls(operation, lambda: None, device.start_gate(), timings)
+    device.timer.time_calls(operation, lambda: None, device.start_gate(), timings)
     report = {
         "missing": driver.missing(),
         "wrong": wrong,
