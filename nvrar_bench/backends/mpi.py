@@ -81,7 +81,7 @@ class _Allreduce(Operation):
 _CUDA = 0  # MPICH's MPIX_GPU_SUPPORT_CUDA
 _OFF = ("", "0", "no", "off", "false", "disable")
 
-# Libraries that must be told by a variable, whatever they were built with.
+# Libraries that need a variable to take device pointers, whatever they were built with.
 _BY_VARIABLE = {
     "CRAY MPICH": "MPICH_GPU_SUPPORT_ENABLED",
     "INTEL(R) MPI": "I_MPI_OFFLOAD",
@@ -98,7 +98,7 @@ class Support:
 
 
 class Extension(Protocol):
-    """The functions by which MPI libraries tell; None where a library has no such function."""
+    """Functions of MPI libraries that answer it; None where a library has no such function."""
 
     def query_cuda(self) -> int | None:
         """MPIX_Query_cuda_support, of Open MPI and MVAPICH."""
@@ -135,7 +135,7 @@ def cuda_support(library: str, variables: Mapping[str, str], extension: Extensio
 
     Args:
         library: what MPI_Get_library_version says.
-        variables: the environment, in which some libraries are told to.
+        variables: the environment, by which some libraries are switched.
         extension: what can be asked of the library.
     """
     for mark, name in _BY_VARIABLE.items():
@@ -148,7 +148,7 @@ def cuda_support(library: str, variables: Mapping[str, str], extension: Extensio
     ):
         if answer is not None:
             return Support(answer == 1, f"{name} says {'yes' if answer == 1 else 'no'}")
-    return Support(False, "this MPI has no function that tells")
+    return Support(False, "this MPI has no function that says so")
 
 
 def common_support(everyone: list[Support]) -> Support:

@@ -95,7 +95,7 @@ class Heat:
     def __init__(
         self, tuner: Tuner, case: Case, alive: Callable[[], None], tell: Callable[[str], None]
     ) -> None:
-        """`alive` hears of every launch that is prepared, `tell` of every round."""
+        """`alive` is called for every launch that is prepared, `tell` for every round."""
         self._tuner, self._case, self._alive, self._tell = tuner, case, alive, tell
         self._shapes: list[Shape] = []
         self.refused: list[str] = []
@@ -119,7 +119,7 @@ class Heat:
             group.add_point(Point(name, case, operation, buffers, known, rule, batch=batch))
 
     def judge(self, *_: int) -> None:
-        """Drop who is certainly slower, after a round. Collective."""
+        """Drop candidates that are certainly slower, after a round. Collective."""
         if len(self._group.points) < len(self._shapes):  # one was wrong: it alone is left
             return
         self._race.judge(self._shown())

@@ -43,10 +43,10 @@ class Answers:
     [
         (OPEN_MPI, {}, Answers(cuda=1), Support(True, "MPIX_Query_cuda_support says yes")),
         (OPEN_MPI, {}, Answers(cuda=0), Support(False, "MPIX_Query_cuda_support says no")),
-        (OPEN_MPI, {}, Answers(), Support(False, "this MPI has no function that tells")),
+        (OPEN_MPI, {}, Answers(), Support(False, "this MPI has no function that says so")),
         (MPICH, {}, Answers(gpu=1), Support(True, "MPIX_GPU_query_support says yes")),
         (MPICH, {}, Answers(gpu=0), Support(False, "MPIX_GPU_query_support says no")),
-        (MPICH, {}, Answers(), Support(False, "this MPI has no function that tells")),
+        (MPICH, {}, Answers(), Support(False, "this MPI has no function that says so")),
         (
             CRAY,
             {"MPICH_GPU_SUPPORT_ENABLED": "1"},

@@ -202,7 +202,7 @@ def _name_of(dtype: np.dtype[Any]) -> str:
 
 
 def _bytes_around(around: Sequence[DeviceArray]) -> tuple[int, int, int]:
-    """What kernels are told of the views before and behind an output: addresses and length."""
+    """The views before and behind an output, for kernels: addresses and length."""
     if not around:
         return 0, 0, 0
     front, behind = around
