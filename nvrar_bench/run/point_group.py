@@ -6,8 +6,10 @@ A point is one backend at one case. Every turn of timed calls is checked as well
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from random import Random
+from typing import TypeVar
 
 import numpy as np
 from mpi4py import MPI
@@ -19,7 +21,6 @@ from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.run.point import Point, Turn
 from nvrar_bench.run.starts import UNKNOWN, Start
 from nvrar_bench.timing.loop import MONOTONIC, Nanoseconds, Timings
-from nvrar_bench.timing.order import Order
 from nvrar_bench.timing.stopping import Iterations, StoppingRule
 
 # Which set of known inputs each verifying call gets. Memory is reused after two calls, so a call's
@@ -32,6 +33,22 @@ VERIFY_ORDER = (1, 1, 0, 0)
 MOST_OF_STRETCH = 100
 # Of the yardstick: as exact as so many calls are worth.
 LEAST_PASSES, MOST_PASSES = 5, 25
+_T = TypeVar("_T")
+
+
+class TurnOrder:
+    """Random orders, to be drawn again from the same seed, launch and block of points.
+
+    A drift of the machine, or what one point leaves in the caches for the next, then meets all
+    points alike instead of always the same.
+    """
+
+    def __init__(self, seed: int, launch: int, block: int) -> None:
+        self._random = Random(f"{seed}/{launch}/{block}")  # noqa: S311 - to be drawn again
+
+    def draw(self, points: Sequence[_T]) -> list[_T]:
+        """Return `points` in the next random order."""
+        return self._random.sample(points, len(points))
 
 
 class PointGroup:
@@ -75,7 +92,7 @@ class PointGroup:
         self._alive()
         self.points.append(point)
 
-    def run(self, warmup: int, order: Order, *, stop_at_wrong: bool) -> None:
+    def run(self, warmup: int, order: TurnOrder, *, stop_at_wrong: bool) -> None:
         """Measure all points; after a wrong result, with `stop_at_wrong`, only what shows it."""
         operations = [point.operation for point in self.points]
         try:
@@ -96,7 +113,7 @@ class PointGroup:
             with self._watch(point.case):
                 do(point)
 
-    def _take_turns(self, order: Order, stop_at_wrong: bool) -> None:
+    def _take_turns(self, order: TurnOrder, stop_at_wrong: bool) -> None:
         """Round after round, each with the points that are not done in a new order."""
         open_points = list(self.points)
         while open_points:

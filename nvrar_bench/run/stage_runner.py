@@ -26,7 +26,7 @@ from nvrar_bench.run.outcome import (
     result_of,
 )
 from nvrar_bench.run.point import Point
-from nvrar_bench.run.point_group import PointGroup
+from nvrar_bench.run.point_group import PointGroup, TurnOrder
 from nvrar_bench.run.soak import Soak
 from nvrar_bench.run.stages import (
     MOST_TOGETHER,
@@ -41,7 +41,6 @@ from nvrar_bench.settings.search import Tune
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.settings.soak import SoakLimit
 from nvrar_bench.timing.loop import MONOTONIC
-from nvrar_bench.timing.order import Order
 
 # The kernel's own deadline comes first: it knows more about what it waits for than the guard does.
 GUARD_EXTRA_S = 2.0
@@ -129,7 +128,7 @@ class StageRunner:
                 self._start.renew()
             with self._watch(f"preparing the case {describe(case, stage)}"):
                 heat.enter(group, buffers[case.buffers].of(case), calls)
-            order = Order(self._settings.seed, self._launch, number)
+            order = TurnOrder(self._settings.seed, self._launch, number)
             group.run(stage.warmup, order, stop_at_wrong=True)
             self._conclude(group, stage)
             for reason in heat.refused:
@@ -224,7 +223,7 @@ class StageRunner:
                     settings.batch or self._device.timer.batch_for(case.size_bytes),
                 )  # fmt: skip
         self._journal.expect(lambda: self._unfinished(group, stage))
-        order = Order(settings.seed, self._launch, number)
+        order = TurnOrder(settings.seed, self._launch, number)
         group.run(stage.warmup, order, stop_at_wrong=settings.stop_at_wrong)
         self._conclude(group, stage)
 

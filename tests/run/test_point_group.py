@@ -17,11 +17,11 @@ from nvrar_bench.run.point_group import (
     MOST_PASSES,
     VERIFY_ORDER,
     PointGroup,
+    TurnOrder,
 )
 from nvrar_bench.run.starts import Start
 from nvrar_bench.settings.building import build_plan
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Yardstick
-from nvrar_bench.timing.order import Order
 from nvrar_bench.timing.stopping import TURNS, Stopping
 
 COUNT = 50
@@ -108,7 +108,7 @@ def run(alone):
             backends = [kind(name, go.events, spoil) for name in names]
             rule = Stopping(iters).rule
             block.add(case, backends, buffers.of(case), known.of(case), rule, batch)
-        block.run(warmup, Order(seed, 0, 0), stop_at_wrong=stop_at_wrong)
+        block.run(warmup, TurnOrder(seed, 0, 0), stop_at_wrong=stop_at_wrong)
         return block.points
 
     return go

@@ -18,11 +18,10 @@ from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.plan import Case
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
-from nvrar_bench.run.point_group import Block
+from nvrar_bench.run.point_group import PointGroup, TurnOrder
 from nvrar_bench.run.soak import Soak
 from nvrar_bench.run.starts import Start
 from nvrar_bench.settings.building import build_plan
-from nvrar_bench.timing.order import Order
 from nvrar_bench.timing.stopping import Stopping
 
 RANKS = 8
@@ -49,10 +48,10 @@ class Counted:
     def check(self, case: Case) -> Counter[str]:
         """As `check` runs a case: verified calls, a turn of one, and one more."""
         self.driver.log.clear()
-        block = Block(self.device, Start(OpenGate()), lambda _: nullcontext(), lambda: None)
+        block = PointGroup(self.device, Start(OpenGate()), lambda _: nullcontext(), lambda: None)
         known = self.known.of(case)
         block.add(case, [self.backend], self.buffers.of(case), known, Stopping(1).rule)
-        block.run(0, Order(0, 0, 0), stop_at_wrong=False)
+        block.run(0, TurnOrder(0, 0, 0), stop_at_wrong=False)
         assert {found.wrong for found in block.points[0].checks} == {0}
         return self.heard()
 

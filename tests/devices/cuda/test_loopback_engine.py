@@ -14,10 +14,9 @@ from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.gate import OpenGate
 from nvrar_bench.errors import TimedOut, UsageError
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
-from nvrar_bench.run.point_group import Block
+from nvrar_bench.run.point_group import PointGroup, TurnOrder
 from nvrar_bench.run.starts import Start
 from nvrar_bench.settings.building import build_plan
-from nvrar_bench.timing.order import Order
 from nvrar_bench.timing.stopping import Stopping
 from nvrar_bench.verify import Expected
 
@@ -42,9 +41,9 @@ def run(backend: NvrarBackend, case, iters: int = 3):
     device = backend.device
     buffers = SweepBuffers(device, case.size_bytes, case.buffers).of(case)
     known = KnownInputs((case,), device, 3, with_results=True).of(case)
-    block = Block(device, Start(OpenGate()), lambda _: nullcontext(), lambda: None)
+    block = PointGroup(device, Start(OpenGate()), lambda _: nullcontext(), lambda: None)
     block.add(case, [backend], buffers, known, Stopping(iters).rule)
-    block.run(1, Order(0, 0, 0), stop_at_wrong=False)
+    block.run(1, TurnOrder(0, 0, 0), stop_at_wrong=False)
     (point,) = block.points
     return point
 

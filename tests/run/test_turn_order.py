@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
-from nvrar_bench.timing.order import Order
+from nvrar_bench.run.point_group import TurnOrder
 
 
 def test_every_draw_holds_every_point_once():
-    order = Order(0, 0, 0)
+    order = TurnOrder(0, 0, 0)
     assert all(sorted(order.draw(range(5))) == list(range(5)) for _ in range(50))
     assert order.draw([]) == []
 
 
 def test_seed_launch_and_block_make_the_order():
     def draws(*key: int) -> list[list[int]]:
-        order = Order(*key)
+        order = TurnOrder(*key)
         return [order.draw(range(8)) for _ in range(4)]
 
     assert draws(1, 2, 3) == draws(1, 2, 3)
@@ -24,7 +24,7 @@ def test_seed_launch_and_block_make_the_order():
 
 
 def test_nobody_always_goes_first():
-    order = Order(3, 0, 0)
+    order = TurnOrder(3, 0, 0)
     first = Counter(order.draw("abcd")[0] for _ in range(400))
     assert set(first) == set("abcd")
     assert min(first.values()) > 60  # 100 expected; 6 standard deviations below are 48
