@@ -34,7 +34,7 @@ ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
 
 
 @dataclass(frozen=True)
-class Axis:
+class Choice:
     """What may be asked for, and what is built where nothing is."""
 
     option: str
@@ -57,12 +57,12 @@ class Axis:
 
 
 # The defaults hold one type of each way to accumulate: as it is, widened from 16 and 8 bits, whole.
-AXES = {
-    "fabric": Axis("--fabric", FABRICS, FABRICS),
-    "protocol": Axis("--protocol", tuple(PROTOCOLS), tuple(PROTOCOLS)),
-    "dtype": Axis("--dtype", tuple(DTYPES), ("float32", "bfloat16", "float8_e4m3", "int64")),
-    "op": Axis("--op", tuple(OPS), ("sum", "avg")),
-    "threads": Axis("--threads", _THREADS, _THREADS),
+CHOICES = {
+    "fabric": Choice("--fabric", FABRICS, FABRICS),
+    "protocol": Choice("--protocol", tuple(PROTOCOLS), tuple(PROTOCOLS)),
+    "dtype": Choice("--dtype", tuple(DTYPES), ("float32", "bfloat16", "float8_e4m3", "int64")),
+    "op": Choice("--op", tuple(OPS), ("sum", "avg")),
+    "threads": Choice("--threads", _THREADS, _THREADS),
 }
 
 
@@ -90,12 +90,12 @@ class Delivery:
 
 
 def choose_kernels(wanted: Mapping[str, Sequence[str]], everything: bool) -> list[Kernel]:
-    """Return the kernels of a choice; `wanted` has the names of AXES, each may be empty.
+    """Return the kernels of a choice; `wanted` has the names of CHOICES, each may be empty.
 
     Raises:
         UsageError: naming the option, the value and what is allowed.
     """
-    chosen = {name: axis.choose(wanted[name], everything) for name, axis in AXES.items()}
+    chosen = {name: one.choose(wanted[name], everything) for name, one in CHOICES.items()}
     return [
         Kernel(dtype, op, protocol, fabric, int(threads))
         for fabric, protocol, dtype, op, threads in product(*chosen.values())

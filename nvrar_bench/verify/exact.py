@@ -37,7 +37,7 @@ from nvrar_bench.verify.hashing import (
     negate_where,
     word,
 )
-from nvrar_bench.verify.recipe import Formula, Kind, Recipe, as_dtype, integer_limit
+from nvrar_bench.verify.recipe import Formula, Recipe, RecipeKind, as_dtype, integer_limit
 
 # Which stream of random words a draw belongs to; addends.py has 1 and 2.
 _SIGNS, _OWN, _SHARED = 3, 4, 5
@@ -60,7 +60,10 @@ class _Sum(Recipe):
 
     def formula(self) -> Formula:
         return Formula(
-            Kind.ADDENDS, multiplier=self.multiplier, divisor=self.divisor, **vars(self.addends)
+            RecipeKind.ADDENDS,
+            multiplier=self.multiplier,
+            divisor=self.divisor,
+            **vars(self.addends),
         )
 
     def inputs(self, rank: int, index: Words) -> Array:
@@ -82,7 +85,7 @@ class _Product(Recipe):
     exponents: Addends
 
     def formula(self) -> Formula:
-        return Formula(Kind.POWERS, **vars(self.exponents))
+        return Formula(RecipeKind.POWERS, **vars(self.exponents))
 
     def inputs(self, rank: int, index: Words) -> Array:
         return self._power(self._flips(rank, index), self.exponents.values(rank, index))
@@ -115,7 +118,7 @@ class _Extremum(Recipe):
     def formula(self) -> Formula:
         origin, span, width = self._bounds()
         return Formula(
-            Kind.EXTREMUM, self.seed, self.ranks, width=width, origin=origin, span=span,
+            RecipeKind.EXTREMUM, self.seed, self.ranks, width=width, origin=origin, span=span,
             is_maximum=self.maximum,
         )  # fmt: skip
 

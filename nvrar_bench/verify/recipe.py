@@ -15,7 +15,7 @@ from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.hashing import Array, Words
 
 
-class Kind(IntEnum):
+class RecipeKind(IntEnum):
     """What an element is made of: enum Recipe of kernels/problem.cuh."""
 
     ADDENDS = 0
@@ -54,7 +54,7 @@ class Formula:
         choices: magnitudes of addends to choose from, in place of `width` and `common`; or none.
     """
 
-    recipe: Kind
+    recipe: RecipeKind
     seed: int
     ranks: int
     active: int = 0

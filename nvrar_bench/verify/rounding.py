@@ -35,7 +35,7 @@ from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.addends import turn
 from nvrar_bench.verify.exact import exact_product, exact_sum, integer_mean, reciprocal_error
 from nvrar_bench.verify.hashing import Array, Words, draw
-from nvrar_bench.verify.recipe import Formula, Kind, Recipe
+from nvrar_bench.verify.recipe import Formula, Recipe, RecipeKind
 
 # Which stream of random words a draw belongs to; exact.py has the ones before.
 _NORMAL, _FACTOR, _ROTATION, _BITS = 6, 7, 8, 9
@@ -73,7 +73,7 @@ class _RoundedSum(Recipe):
     def formula(self) -> Formula:
         parts, relative, slack = self._parts_and_bound()
         return Formula(
-            Kind.NORMALS, self.seed, self.ranks, scale=self._scale(), parts=parts,
+            RecipeKind.NORMALS, self.seed, self.ranks, scale=self._scale(), parts=parts,
             relative=relative, slack=slack,
         )  # fmt: skip
 
@@ -116,7 +116,11 @@ class _RoundedProduct(Recipe):
 
     def formula(self) -> Formula:
         return Formula(
-            Kind.FACTORS, self.seed, self.ranks, factors=self._factors(), relative=self._relative()
+            RecipeKind.FACTORS,
+            self.seed,
+            self.ranks,
+            factors=self._factors(),
+            relative=self._relative(),
         )
 
     def inputs(self, rank: int, index: Words) -> Array:
@@ -151,7 +155,7 @@ class _Fold(Recipe):
 
     def formula(self) -> Formula:
         return Formula(
-            Kind.FOLD, self.seed, self.ranks, combine=_COMBINE[self.combine], odd=self.odd
+            RecipeKind.FOLD, self.seed, self.ranks, combine=_COMBINE[self.combine], odd=self.odd
         )
 
     def inputs(self, rank: int, index: Words) -> Array:

@@ -78,7 +78,7 @@ def test_what_is_given_is_taken_once_and_all_fills_the_rest():
 def test_a_value_that_is_not_allowed(axis, value):
     with pytest.raises(UsageError) as caught:
         product.choose_kernels({**NOTHING, axis: (value,)}, everything=True)
-    allowed = ", ".join(product.AXES[axis].allowed)
+    allowed = ", ".join(product.CHOICES[axis].allowed)
     assert str(caught.value) == f"--{axis} {value!r} is not allowed; allowed: {allowed}, all"
 
 
