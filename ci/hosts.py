@@ -32,6 +32,7 @@ NETWORK = "10.213.77"  # of this machine alone
 GATEWAY = f"{NETWORK}.254"
 NEEDED = ("ip", "tc", "unshare", "nsenter", "mount", "taskset")
 _SECONDS = 10.0
+_SSH_LOST = 255  # as ssh ends where the connection did
 
 
 class HostsError(Exception):
@@ -146,7 +147,7 @@ def _keep(name: str) -> int:
     ready = STATE / f"{name}.ready"
     ready.unlink(missing_ok=True)
     inside = (
-        f"hostname {name} && mount -t tmpfs none /dev/shm && "
+        f"hostname {name} && mount -t tmpfs none /dev/shm && mount -t sysfs none /sys && "
         f"mount --bind {STATE}/etc-hosts /etc/hosts && : >{ready} && exec sleep infinity"
     )
     command = ["unshare", "--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--mount-proc"]
@@ -207,14 +208,15 @@ def agent(words: Sequence[str]) -> int:
         rest.pop(0)
     if len(rest) < 2:
         raise HostsError("agent [-OPTION...] HOST COMMAND...")
-    command = entering(host(rest[0]))
-    os.execvp(command[0], [*command, "sh", "-c", " ".join(rest[1:])])
+    command = [*entering(host(rest[0])), "sh", "-c", " ".join(rest[1:])]
+    code = subprocess.run(command).returncode
+    return code if code >= 0 else _SSH_LOST
 
 
 def launcher(ranks: int, mpi: str, slots: Sequence[int] = ()) -> list[str]:
-    """Return the command that starts `ranks` ranks on the hosts, spread by node.
+    """Return the command that starts `ranks` ranks on the hosts, those of a host one after another.
 
-    `slots` says how many each host takes; else they take equally many.
+    `slots` says how many each host takes, from the first on; else they take equally many.
 
     Raises:
         HostsError: no hosts are up, or an MPI that nobody knows how to start there.
@@ -223,7 +225,7 @@ def launcher(ranks: int, mpi: str, slots: Sequence[int] = ()) -> list[str]:
     if not found:
         raise HostsError("no hosts are up: python ci/hosts.py up 2")
     each = list(slots) or [-(-ranks // len(found))] * len(found)
-    places = [f"{one.name}:{slot}" for one, slot in zip(found, each, strict=True)]
+    places = [f"{one.name}:{slot}" for one, slot in zip(found, each, strict=False)]
     here = f"{sys.executable} {Path(__file__).resolve()}"
     if mpi == "openmpi":
         return [

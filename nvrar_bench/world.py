@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from mpi4py import MPI
 
-from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.errors import NotOneJob, NvrarBenchError, UsageError
 
 _T = TypeVar("_T")
 
@@ -211,18 +211,33 @@ def join(comm: MPI.Comm | None = None) -> World:
         UsageError: the machines run different numbers of ranks.
     """
     comm = MPI.COMM_WORLD if comm is None else comm
-    host_comm = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
+    host_comm = _of_this_machine(comm)
     leader = host_comm.bcast(comm.rank, root=0)
     gathered = comm.allgather((platform.node(), leader))
     leaders = [leader for _, leader in gathered]
     order = sorted(set(leaders))
     if len({leaders.count(leader) for leader in order}) > 1:
         counts = ", ".join(f"{gathered[r][0]}: {leaders.count(r)}" for r in order)
-        raise UsageError(f"every machine must run the same number of ranks; this job has {counts}")
+        raise UsageError(
+            f"every machine must run the same number of ranks; this job has {counts}. Remedy: "
+            "mpirun --map-by ppr:N:node, mpiexec -ppn N, srun --ntasks-per-node=N"
+        )
     cores = len(cores_of(host_comm))
     hosts = tuple(host for host, _ in gathered)
     machine_of = tuple(order.index(leader) for leader in leaders)
     return World(comm, host_comm, hosts, machine_of, len(order), False, cores)
+
+
+def _of_this_machine(comm: MPI.Comm) -> MPI.Comm:
+    """Split off the ranks that share memory with this one. Collective."""
+    try:
+        return comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
+    except MPI.Exception as error:
+        raise NotOneJob(
+            f"MPI cannot tell which ranks share a machine ({error}), on rank {comm.rank} on host "
+            f"{platform.node()}. Open MPI does so where two hosts have one name: give each a name "
+            "of its own, hostnamectl set-hostname NAME"
+        ) from None
 
 
 def cores_of(host_comm: MPI.Comm) -> set[int]:

@@ -90,7 +90,8 @@ def test_machines_with_unequal_numbers_of_ranks_are_refused():
     with pytest.raises(UsageError) as caught:
         join(Ranks("abaca"))
     assert str(caught.value) == (
-        "every machine must run the same number of ranks; this job has a: 3, b: 1, c: 1"
+        "every machine must run the same number of ranks; this job has a: 3, b: 1, c: 1. Remedy: "
+        "mpirun --map-by ppr:N:node, mpiexec -ppn N, srun --ntasks-per-node=N"
     )
 
 

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from nvrar_bench.devices.building import load_all
 from nvrar_bench.devices.shared_memory import allocate
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import Gate, Nanoseconds
-from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import StartGate
 from nvrar_bench.toolchain.structs import POINTER, CFailure, CGate
 from nvrar_bench.world import World
@@ -79,8 +79,8 @@ def late_tolerance_ns(clocks: Clocks, gate: Gate, figure_ns: float = 0.0) -> flo
 
 
 def load_library(world: World) -> ctypes.CDLL:
-    """Load kernels/fabric/host_gate.cuh, built if need be. Collective over the machine."""
-    return host.load(world.on_host_leader(lambda: host.build(StartGate())))
+    """Load kernels/fabric/host_gate.cuh, built if need be. Collective."""
+    return load_all(world, [StartGate()])[0]
 
 
 class OpenGate(Gate):

@@ -90,12 +90,17 @@ def roce_v2() -> list[Path]:
 
 def interfaces() -> list[str]:
     """The network interfaces that are up, less the loopback, with their speed."""
-    found = []
-    for folder in _folders(_INTERFACES):
-        if _read(folder / "type") != _LOOPBACK and _read(folder / "carrier") == "1":
-            speed = _read(folder / "speed")
-            found.append(f"{folder.name} {speed} Mbit/s" if speed.isdigit() else folder.name)
-    return found
+    return [
+        interface(folder.name)
+        for folder in _folders(_INTERFACES)
+        if _read(folder / "type") != _LOOPBACK and _read(folder / "carrier") == "1"
+    ]
+
+
+def interface(name: str) -> str:
+    """A network interface with its speed, where it has one."""
+    speed = _read(_INTERFACES / name / "speed")
+    return f"{name} {speed} Mbit/s" if speed.isdigit() else name
 
 
 def _folders(root: Path) -> list[Path]:

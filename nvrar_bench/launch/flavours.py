@@ -32,6 +32,7 @@ class Flavour:
     folder: str = ""  # the variable that says where the launcher puts files of its own
     stop: signal.Signals = signal.SIGTERM  # has the launcher end its ranks, without a banner
     banner: str = ""  # in what it prints, after a rank's own message, about that rank's exit code
+    lost_host: str = ""  # in what it prints where it no longer reaches a host, and ends with code 0
     mutes_stopped: bool = False  # drops what the ranks print once it was told to stop
 
     def settings(self, ranks: int) -> dict[str, str]:
@@ -57,6 +58,7 @@ FLAVOURS = (
         crowded={"PRTE_MCA_hwloc_default_binding_policy": "none"},
         folder="PRTE_MCA_prte_tmpdir_base",
         banner="one or more processes exited with non-zero status",
+        lost_host="lost communication with a remote daemon",
         mutes_stopped=True,
     ),
     Flavour(

@@ -122,6 +122,8 @@ def _wait(
         if stderr.has_told and kill_at == float("inf"):
             kill_at = time.monotonic() + unreached_s
     stderr.close()
+    if stderr.has_lost_host and process.returncode == 0:
+        process.returncode = LostRank.exit_code
     return stopped
 
 
@@ -158,12 +160,15 @@ class _Stderr:
     def __init__(self, process: subprocess.Popen[bytes], flavour: Flavour) -> None:
         self.open: list[Readable] = [process.stderr] if process.stderr else []
         self.has_told = False  # a rank's message of how the run ended went by
+        self.has_lost_host = False
+        self._lost_host = flavour.lost_host.encode()
         self._filter = BannerFilter(flavour.banner, _write_stderr) if flavour.banner else None
 
     def read(self, ready: list[Readable]) -> None:
         for each in ready:
             data = os.read(each.fileno(), 65536)
             self.has_told |= SPOKEN.encode() in data
+            self.has_lost_host |= bool(self._lost_host) and self._lost_host in data
             if not data:
                 self.open = []
             elif self._filter:

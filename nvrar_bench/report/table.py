@@ -22,6 +22,7 @@ from nvrar_bench.units import format_size
 
 _FACTS = {
     "mpi_library": "MPI library",
+    "between_machines": "between machines",
     "cpu": "CPU",
     "compiler": "kernel compiler",
     "host": "host",

@@ -11,6 +11,7 @@ from nvrar_bench.devices.opening import GpuOptions, open_device
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.run import facts, memory
+from nvrar_bench.run.crossing import crossing
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.stage_runner import GUARD_EXTRA_S, LOCAL_WORK_LIMIT_S, RunProgress, StageRunner
 from nvrar_bench.run.stages import (
@@ -94,6 +95,8 @@ class Session:
         with self._watch("opening the start gate"):
             start = Start.open(device, self._settings.start)
             self._journal.learn(start.facts())
+            if self._world.machines > 1:
+                self._journal.learn({"between_machines": crossing()})
         with self._watch("the look at the machine"):
             device.examine()
         return StageRunner(

@@ -131,7 +131,7 @@ def _options(level: str) -> list[str]:
 
 
 @cache
-def _cpu_identity() -> str:
+def processor() -> str:
     """What -march=native depends on: model and flags of the first CPU."""
     try:
         text = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
@@ -194,7 +194,7 @@ def build(kernel: Source, level: str = "-O2") -> Path:
         compiler().identity,
         " ".join(_options(level)),
         _headers_identity(),
-        _cpu_identity(),
+        processor(),
     ]
     return find_or_build(
         kernel.name, content_key(facts), _LIBRARY, lambda folder: _compile(kernel, folder, level)
@@ -217,3 +217,12 @@ def load(library: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(library))
     except OSError as error:
         raise not_loaded(library, error) from error
+
+
+def load_bytes(library: bytes) -> ctypes.CDLL:
+    """Load a library that another machine has built; this one may have no folder to keep it in."""
+    # It stays open: the loader takes a second library of the same name for the first.
+    file = os.memfd_create(_LIBRARY)
+    with open(file, "wb", closefd=False) as memory:
+        memory.write(library)
+    return load(Path(f"/proc/self/fd/{file}"))

@@ -162,7 +162,7 @@ def test_what_goes_into_a_kernel_goes_into_its_key(cache, script, tmp_path, monk
     assert built_anew()
     monkeypatch.setattr(host, "_headers_identity", lambda: "other wheels")
     assert built_anew()
-    monkeypatch.setattr(host, "_cpu_identity", lambda: "another CPU")
+    monkeypatch.setattr(host, "processor", lambda: "another CPU")
     assert built_anew()
     assert not built_anew()  # nothing has changed
 

@@ -273,7 +273,7 @@ class _AllReduce(Operation):
             if failure.code:
                 backend.broken = TimedOut(
                     f"NVRAR gave up after {backend.timeout:g} s on rank {rank} "
-                    f"({backend.world.hosts[rank]}): {describe(failure)}"
+                    f"({backend.world.hosts[rank]}): " + describe(failure, backend.world.hosts)
                 )
                 raise backend.broken
 
@@ -321,10 +321,11 @@ def require_mapped(world: World, addresses: Sequence[int]) -> None:
         )
 
 
-def describe(failure: CFailure) -> str:
-    """Say where a wait stood, what it expected and what it saw."""
+def describe(failure: CFailure, hosts: Sequence[str] = ()) -> str:
+    """Say where a wait stood, what it expected and saw; of several `hosts`, also the peer's."""
     phase = PHASES.get(failure.phase, str(failure.phase))
+    where = f" ({hosts[failure.peer]})" if len(set(hosts)) > 1 else ""
     return (
-        f"phase {phase}, step {failure.step}, waiting for rank {failure.peer}, "
+        f"phase {phase}, step {failure.step}, waiting for rank {failure.peer}{where}, "
         f"chunk {failure.chunk}, expected flag {failure.expected}, saw {failure.seen}"
     )

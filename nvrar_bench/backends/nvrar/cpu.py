@@ -13,10 +13,10 @@ from nvrar_bench.backends.nvrar.chooser import Launch
 from nvrar_bench.backends.nvrar.engine import Engine
 from nvrar_bench.backends.nvrar.layout import PARITIES
 from nvrar_bench.backends.nvrar.limits import Limits
+from nvrar_bench.devices.building import load_all
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.native import address_of, mpi_library
 from nvrar_bench.devices.operation import NativeCall
-from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import U64, CArguments, CTransport, CVirtualRanks
 from nvrar_bench.world import World
@@ -36,8 +36,8 @@ class _CpuEngine(Engine):
 
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Build them with as many compilers as there are cores, and load them."""
-        paths = self.world.on_host_leader(lambda: host.build_all(kernels))
-        self._libraries.update(zip(kernels, map(host.load, paths), strict=True))
+        libraries = load_all(self.world, kernels, self.device.timeout)
+        self._libraries.update(zip(kernels, libraries, strict=True))
 
     def library(self, kernel: Kernel) -> ctypes.CDLL:
         """Return the loaded kernel, which is built if it was not foreseen."""

@@ -124,6 +124,7 @@ def test_describe_names_all_of_a_failure():
     assert describe(failure) == (
         "phase exchange between nodes, step 3, waiting for rank 4, chunk 5, expected flag 6, saw 7"
     )
+    assert "waiting for rank 4 (b), chunk 5" in describe(failure, ["a", "a", "a", "b", "b", "b"])
     assert describe(CFailure(phase=1)).startswith("phase reduce-scatter,")
     assert describe(CFailure(phase=3)).startswith("phase all-gather,")
 

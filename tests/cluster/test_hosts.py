@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
+import hosts
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "ci" / "hosts.py"
-
-
-def _module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hosts", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["hosts"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hosts = _module()
-pytestmark = pytest.mark.skipif(bool(hosts.why_not()), reason=str(hosts.why_not()))
+SCRIPT = hosts.__file__
 
 
 def do(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=60
+        [sys.executable, SCRIPT, *words], capture_output=True, text=True, timeout=60
     )
 
 

@@ -1,0 +1,34 @@
+"""Which machine's kernels a machine without a compiler is given."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvrar_bench.devices.building import _givers
+from nvrar_bench.errors import CompilerError
+from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.kernel import StartGate
+
+LACKS = CompilerError("no compiler")
+
+
+def test_who_lacks_a_kernel_is_given_that_of_the_first_rank_of_its_processor():
+    everyone = [("old", None), ("new", None), ("new", LACKS), ("new", None), ("old", LACKS)]
+    assert _givers(everyone, ["a", "b", "c", "d", "e"]) == {2: 1, 4: 0}
+
+
+def test_code_for_another_processor_is_not_taken():
+    with pytest.raises(CompilerError, match=r"^rank 1 on b: no compiler$"):
+        _givers([("old", None), ("new", LACKS)], ["a", "b"])
+
+
+def test_all_that_lack_it_say_the_same():
+    with pytest.raises(CompilerError, match=r"^no compiler$"):
+        _givers([("old", LACKS), ("new", LACKS)], ["a", "b"])
+
+
+def test_libraries_from_memory_are_each_their_own(kernel_cache):
+    whole = host.build(StartGate()).read_bytes()
+    first, second = host.load_bytes(whole), host.load_bytes(whole)
+    assert first._handle != second._handle
+    assert first.nvrar_do_work

@@ -1,0 +1,44 @@
+"""What carries messages between machines, by what a process has open."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from nvrar_bench.run import crossing
+
+
+def test_a_process_that_reaches_no_other_machine_names_nothing():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()),
+        server.accept()[0],
+    ):
+        assert crossing.crossing() is None
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of open files and one of adapters."""
+    monkeypatch.setattr(crossing, "_FILES", tmp_path)
+    monkeypatch.setattr(crossing, "_VERBS", tmp_path / "verbs")
+    (tmp_path / "verbs" / "uverbs0").mkdir(parents=True)
+    (tmp_path / "verbs" / "uverbs0" / "ibdev").write_text("mlx5_0\n")
+    return tmp_path
+
+
+def test_adapters_are_named(opened: Path):
+    targets = ("/dev/infiniband/uverbs0", "/dev/cxi0", "/dev/infiniband/uverbs0", "/dev/null")
+    for number, target in enumerate(targets):
+        os.symlink(target, opened / str(number))
+    assert set((crossing.crossing() or "").split(", ")) == {"verbs of mlx5_0", "Slingshot cxi0"}
+
+
+def test_an_address_is_read_as_the_kernel_writes_it():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = f":{server.getsockname()[1]:04X} "
+        (line,) = [line for line in crossing._TCP.read_text().splitlines() if port in line]
+    assert crossing._decoded(line.split()[1]) == "127.0.0.1"
