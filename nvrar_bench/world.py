@@ -175,6 +175,20 @@ class World:
             raise outcome
         return outcome
 
+    def first_problem(self, problem: str | None) -> str | None:
+        """Return the first rank's problem, with where it is unless all have one. Collective.
+
+        All ranks fail alike where one lacks something, so that nobody waits for it.
+        """
+        problems = self.comm.allgather(problem)
+        lacking = [rank for rank, one in enumerate(problems) if one]
+        if not lacking:
+            return None
+        first = lacking[0]
+        everywhere = len(lacking) == len(problems)
+        where = "" if everywhere else f"rank {first} on {self.hosts[first]}: "
+        return f"{where}{problems[first]}"
+
     def require_agreement(self, facts: dict[str, Any]) -> None:
         """Refuse to run where ranks differ in any of `facts`, and say which ranks and in what.
 

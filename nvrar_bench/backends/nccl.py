@@ -116,7 +116,7 @@ class NcclBackend(Backend):
         """Bind the buffers, DeviceArrays of shape (count,); registers their blocks. Collective."""
         reason = self._window_problem(send, recv) if case.buffers == "symmetric" else ""
         arguments = (send.address, recv.address, case.count, TYPES[case.dtype], OPS[case.op])
-        operation = AllReduce(
+        operation = NcclAllReduce(
             self._library, self._link, arguments, self._cuda.context.stream_handle
         )
         if reason is None:
@@ -243,7 +243,7 @@ class Link:
     windows: dict[int, Any] = field(default_factory=dict)  # by the address of their block
 
 
-class AllReduce(Operation):
+class NcclAllReduce(Operation):
     """One call on fixed buffers: send, recv, count, type and op, as ncclAllReduce takes them."""
 
     variant = "plain"

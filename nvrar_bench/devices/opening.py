@@ -63,7 +63,7 @@ def choose(world: World, name: str) -> str:
     """
     if name == "cpu":
         return name
-    missing = _first(world, driver.missing())
+    missing = world.first_problem(driver.missing())
     if missing is None:
         _require_mps(world)
         return "cuda"
@@ -73,20 +73,9 @@ def choose(world: World, name: str) -> str:
 
 
 def _require_mps(world: World) -> None:
-    problem = _first(world, mps_problem(load_calls()))
+    problem = world.first_problem(mps_problem(load_calls()))
     if problem:
         raise unavailable("cuda", problem)
-
-
-def _first(world: World, problem: str | None) -> str | None:
-    """Return the first rank's problem, with where it is unless all have one. Collective."""
-    problems = world.comm.allgather(problem)
-    lacking = [rank for rank, problem in enumerate(problems) if problem]
-    if not lacking:
-        return None
-    first = lacking[0]
-    where = "" if len(lacking) == len(problems) else f"rank {first} on {world.hosts[first]}: "
-    return f"{where}{problems[first]}"
 
 
 def open_device(world: World, name: str, timeout: float, options: GpuOptions) -> Device:

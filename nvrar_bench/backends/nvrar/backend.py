@@ -11,7 +11,7 @@ from nvrar_bench.backends.base import Array, Operation, Tunable
 from nvrar_bench.backends.nvrar.chooser import (
     Chooser,
     Chosen,
-    Launch,
+    LaunchConfig,
     require_table_within,
 )
 from nvrar_bench.backends.nvrar.engine import Engine, StagingMemory, Words
@@ -244,7 +244,7 @@ class _AllReduce(Operation):
             arguments.node_send, arguments.node_recv = (t.address + first for t in self._tables)
         return arguments
 
-    def _window_bytes(self, case: Case, launch: Launch) -> int:
+    def _window_bytes(self, case: Case, launch: LaunchConfig) -> int:
         """Without staging between nodes nothing bounds a window: it is the message."""
         is_direct = bool(self._tables) and self.variant == "signal"
         is_unbounded = is_direct and self._backend.world.nodes == 1

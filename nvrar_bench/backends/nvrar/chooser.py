@@ -31,7 +31,7 @@ class Chosen:
     """
 
     shape: Shape
-    launch: Launch
+    launch: LaunchConfig
     tuned_at: int | None = None
     warnings: tuple[str, ...] = ()
 
@@ -139,7 +139,7 @@ def require_table_within(table: TuningTable, limits: Limits) -> None:
 
 
 @dataclass(frozen=True)
-class Launch:
+class LaunchConfig:
     """A launch of one rank; sizes in bytes.
 
     `launch_class` is that of the kernel that runs it, None on CPUs.
@@ -152,7 +152,7 @@ class Launch:
     launch_class: int | None = None
 
 
-def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> Launch:
+def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> LaunchConfig:
     """Shape the launch for a message of `nbytes` on nodes of `group` ranks.
 
     Raises:
@@ -170,7 +170,7 @@ def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: in
     threads = tuning.threads or _threads(limits, protocol, blocks, min(share, chunk))
     require_within(tuning, limits)
     launch_class = limits.launch_class(protocol, blocks, threads)
-    return Launch(blocks, threads, chunk, window, launch_class)
+    return LaunchConfig(blocks, threads, chunk, window, launch_class)
 
 
 def _threads(limits: Limits, protocol: str, blocks: int, chunk: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from nvrar_bench.backends.nvrar.chooser import Launch
+from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.engine import Engine
 from nvrar_bench.backends.nvrar.layout import PARITIES
 from nvrar_bench.backends.nvrar.limits import Limits
@@ -60,7 +60,7 @@ class HostEngine(_CpuEngine):
         self,
         kernel: Kernel,
         seats: Sequence[CArguments],
-        launch: Launch,  # noqa: ARG002
+        launch: LaunchConfig,  # noqa: ARG002
     ) -> Callable[[], Any]:
         """Bind the one rank's arguments."""
         function, pointer = self.library(kernel).nvrar_all_reduce, ctypes.byref(seats[0])
@@ -87,7 +87,7 @@ class EmulatedEngine(_CpuEngine):
     )  # fmt: skip
 
     def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
+        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
     ) -> Callable[[], Any]:
         """Bind all ranks' arguments."""
         function = self.library(kernel).nvrar_launch
@@ -124,7 +124,7 @@ class HostsEngine(HostEngine):
         self._requests: list[ctypes.Array[ctypes.c_uint64]] = []
 
     def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
+        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
     ) -> Callable[[], Any]:
         """Bind the one rank's arguments, and make room for the requests of a window."""
         self._reach(seats[0])

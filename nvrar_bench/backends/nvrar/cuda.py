@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from nvrar_bench.backends.nvrar.chooser import Launch
+from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.engine import Engine, StagingMemory
 from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
 from nvrar_bench.devices.cuda.context import LoadedKernel
@@ -60,7 +60,7 @@ class _CudaEngine(Engine):
         self,
         kernel: Kernel,
         arguments: ctypes.Structure,
-        launch: Launch,
+        launch: LaunchConfig,
         rows: int = 1,
         ranks: int = 1,
     ) -> Callable[[], Any]:
@@ -99,7 +99,7 @@ class NvshmemEngine(_CudaEngine):
             heap.register_module(int(self._kernels[kernel].library))
 
     def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
+        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
     ) -> Callable[[], Any]:
         """Bind the one rank's arguments; they go with the launch."""
         _require_aligned(seats)
@@ -146,7 +146,7 @@ class LoopbackEngine(_CudaEngine):
         self.packets_up_to = packets_up_to(self.limits, self.fabric, world.nodes)
 
     def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
+        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
     ) -> Callable[[], Any]:
         """Bind all ranks' arguments; they go with the launch, whose grid has a row for each."""
         _require_aligned(seats)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from nvrar_bench.backends.nvrar.chooser import Launch
+from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.base import Device, Memory, MemoryBlock
 from nvrar_bench.devices.cpu import CpuDevice
@@ -100,7 +100,7 @@ class Engine(ABC):
 
     @abstractmethod
     def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: Launch
+        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
     ) -> Callable[[], Any]:
         """Return a function that launches `kernel` once, with one set of arguments per seat.
 

@@ -60,7 +60,9 @@ def place(world: World, share_gpu: bool = False) -> GpuPlacement:
         Unavailable: a rank has no driver or no GPU; raised on every rank.
         UsageError: two ranks have the same GPU and `share_gpu` is False; raised on every rank.
     """
-    _require_everywhere(world, missing())
+    problem = world.first_problem(missing())
+    if problem:
+        raise Unavailable(problem)
     calls = load_calls()
     calls.cuInit(0)
     gpu = describe(calls, ordinal_of(int(world.host_comm.rank), visible(calls)))
@@ -111,14 +113,3 @@ def sharing_warning(shared: Sequence[Sequence[RankOnGpu]]) -> str | None:
         return None
     most = max(len(group) for group in shared)
     return f"{most} ranks share one GPU: they take turns on it, so this is no latency of the fabric"
-
-
-def _require_everywhere(world: World, problem: str | None) -> None:
-    """All ranks fail alike when one of them has no GPU: nobody waits for it."""
-    problems = world.comm.allgather(problem)
-    lacking = [rank for rank, one in enumerate(problems) if one]
-    if lacking:
-        first = lacking[0]
-        everywhere = len(lacking) == len(problems)
-        where = "" if everywhere else f"rank {first} on {world.hosts[first]}: "
-        raise Unavailable(f"{where}{problems[first]}")

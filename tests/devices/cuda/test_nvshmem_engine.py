@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from nvrar_bench.backends.nvrar.backend import require_mapped
-from nvrar_bench.backends.nvrar.chooser import Launch
+from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.cuda import NvshmemEngine
 from nvrar_bench.backends.nvrar.engine import engine_for
 from nvrar_bench.errors import Unavailable
@@ -54,7 +54,9 @@ def test_ranks_that_share_a_gpu_all_have_to_run_at_once(engine, monkeypatch):
         require_resident=lambda *what: asked.append(what), launch=print
     )
     seat = CArguments(send=4096, recv=8192)
-    made.bind(Kernel("float32", "sum", "signal", "nvshmem", 512), [seat], Launch(44, 256, 0, 0))
+    made.bind(
+        Kernel("float32", "sum", "signal", "nvshmem", 512), [seat], LaunchConfig(44, 256, 0, 0)
+    )
     assert asked == [("kernel", RANKS * 44, 256)]
     assert (made.limits.blocks, made.limits.max_blocks, made.limits.max_threads) == (22, 44, 512)
 
