@@ -40,20 +40,21 @@ class MpiBackend(Backend):
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Bind the buffers to MPI's datatype and operation."""
-        operation = self.bind(case, send, recv)
+        native = None
         if case.count <= _MOST_NATIVE:
             in_place = case.placement == "in_place"
             source = int(MPI.IN_PLACE) % 2**64 if in_place else send.ctypes.data
             words = (source, recv.ctypes.data, case.count, *self._handles(case))
-            operation.native = NativeCall(address_of(mpi_library().MPI_Allreduce), words)
-        return operation
+            native = NativeCall(address_of(mpi_library().MPI_Allreduce), words)
+        return self.bind(case, send, recv, native)
 
-    def bind(self, case: Case, send: Any, recv: Any) -> Operation:
-        """As `prepare`, of what mpi4py takes for a buffer, and to be launched from Python."""
+    def bind(self, case: Case, send: Any, recv: Any, native: NativeCall | None = None) -> Operation:
+        """As `prepare`, of what mpi4py takes for a buffer; launched from Python unless `native`."""
         datatype, op = self._types(case)
         in_place = case.placement == "in_place"
         source = MPI.IN_PLACE if in_place else [send, case.count, datatype]
-        return _Allreduce(self.world.comm, source, [recv, case.count, datatype], op)
+        target = [recv, case.count, datatype]
+        return _Allreduce(self.world.comm, source, target, op, native)
 
     def _types(self, case: Case) -> tuple[MPI.Datatype, MPI.Op]:
         return getattr(MPI, str(DTYPES[case.dtype].mpi)), getattr(MPI, str(OPS[case.op].mpi))
@@ -66,8 +67,10 @@ class MpiBackend(Backend):
 class _Allreduce(Operation):
     variant = "allreduce"
 
-    def __init__(self, comm: MPI.Comm, source: Any, target: Any, op: MPI.Op) -> None:
-        self._call = comm.Allreduce
+    def __init__(
+        self, comm: MPI.Comm, source: Any, target: Any, op: MPI.Op, native: NativeCall | None
+    ) -> None:
+        self._call, self.native = comm.Allreduce, native
         self._arguments = (source, target, op)
 
     def launch(self) -> None:

@@ -116,14 +116,10 @@ class NcclBackend(Backend):
         """Bind the buffers, DeviceArrays of shape (count,); registers their blocks. Collective."""
         reason = self._window_problem(send, recv) if case.buffers == "symmetric" else ""
         arguments = (send.address, recv.address, case.count, TYPES[case.dtype], OPS[case.op])
-        operation = NcclAllReduce(
-            self._library, self._link, arguments, self._cuda.context.stream_handle
-        )
-        if reason is None:
-            operation.variant = "window"
-        elif reason:
-            operation.warnings = (f"NCCL ran without symmetric windows: {reason}",)
-        return operation
+        stream = self._cuda.context.stream_handle
+        warnings = (f"NCCL ran without symmetric windows: {reason}",) if reason else ()
+        variant = "window" if reason is None else "plain"
+        return NcclAllReduce(self._library, self._link, arguments, stream, variant, warnings)
 
     def facts(self) -> dict[str, Any]:
         """What a reader of the record needs to know of this NCCL."""
@@ -246,15 +242,16 @@ class Link:
 class NcclAllReduce(Operation):
     """One call on fixed buffers: send, recv, count, type and op, as ncclAllReduce takes them."""
 
-    variant = "plain"
     stream_ordered = True
 
     def __init__(
-        self, library: NcclLibrary, link: Link, arguments: tuple[int, ...], stream: int
-    ) -> None:
+        self, library: NcclLibrary, link: Link, arguments: tuple[int, ...], stream: int,
+        variant: str, warnings: tuple[str, ...],
+    ) -> None:  # fmt: skip
         self._library, self._link = library, link
         self._enqueue: Callable[..., None] = library.all_reduce
         self._arguments, self._stream = arguments, stream
+        self.variant, self.warnings = variant, warnings
 
     def launch(self) -> None:
         """Enqueue it; it has run when the stream has."""
