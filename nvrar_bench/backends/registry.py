@@ -85,8 +85,8 @@ def _open_mpi(world: World, device: Device, timeout: float, _: Tuning) -> Backen
 
 
 def _open_nvrar(world: World, device: Device, timeout: float, tuning: Tuning) -> Backend:
+    from nvrar_bench.backends.nvrar import engine_for
     from nvrar_bench.backends.nvrar.backend import NvrarBackend
-    from nvrar_bench.backends.nvrar.engine import engine_for
 
     return NvrarBackend(world, engine_for(world, device, tuning.mapped_nodes), timeout, tuning)
 

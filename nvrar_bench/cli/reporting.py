@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nvrar_bench.cli.places import require_places
 from nvrar_bench.documents.files import STDOUT, write_text
@@ -17,11 +16,9 @@ from nvrar_bench.launch.console import console
 from nvrar_bench.report.formats import FORMATS, SUMMARY, TABLE, table_writer
 from nvrar_bench.report.grid import printable
 from nvrar_bench.report.remarks import beside_results
+from nvrar_bench.settings.report_options import ReportOptions
 from nvrar_bench.settings.values import require
 from nvrar_bench.statistics.figures import replay
-
-if TYPE_CHECKING:
-    from nvrar_bench.cli.report import ReportOptions
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from nvrar_bench.backends.base import Operation
+from nvrar_bench.backends.nvrar import engine_for
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
-from nvrar_bench.backends.nvrar.engine import engine_for
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice

@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.base import Device, Memory, MemoryBlock
-from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import CArguments
@@ -115,28 +114,3 @@ class Engine(ABC):
     ) -> NativeCall | None:
         """Return a C function that does what a launch does, where there is one."""
         return None
-
-
-if TYPE_CHECKING:
-    from nvrar_bench.devices.cuda.device import CudaDevice
-
-
-def engine_for(world: World, device: Device, mapped_nodes: bool = False) -> Engine:
-    """Open the engine for the ranks of `world` on `device`; see Tuning for `mapped_nodes`.
-
-    Raises:
-        Unavailable: what it needs is missing.
-    """
-    if isinstance(device, CpuDevice):
-        from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine, HostsEngine
-
-        if world.machines > 1:
-            return HostsEngine(world, device)
-        kind = EmulatedEngine if world.virtual_ranks else HostEngine
-        return kind(world, device)
-    from nvrar_bench.backends.nvrar.cuda import LoopbackEngine, NvshmemEngine
-
-    gpu = cast("CudaDevice", device)
-    if world.virtual_ranks:
-        return LoopbackEngine(world, gpu)
-    return NvshmemEngine(world, gpu, mapped_nodes)

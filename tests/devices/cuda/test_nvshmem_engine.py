@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from nvrar_bench.backends.nvrar import engine_for
 from nvrar_bench.backends.nvrar.backend import require_mapped
 from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.cuda import NvshmemEngine
-from nvrar_bench.backends.nvrar.engine import engine_for
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import CArguments
