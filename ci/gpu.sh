@@ -299,6 +299,10 @@ timings() {
     nvrar tune-loopback 20 tune "${loopback[@]}" --virtual-ranks 8 --nodes 2 --sizes 512K \
         --blocks "${fitting:-1}" --threads 256,512 --chunk 4K,16K --max-time 5 --timeout 20 \
         --output tune-loopback.table "${batch[@]}"
+    timeout 20 "$python" -c 'import nvshmem.bindings' 2>>"$(log)" || {
+        note "ranks over NVSHMEM" "not run: nvshmem4py is not installed" 0
+        return
+    }
     start_mps
     for ranks in 2 4 $(eight); do
         nvrar "sweep-nvshmem-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --backend nvrar \

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.plan import Case
 from nvrar_bench.run.buffers import CaseBuffers, KnownCall
-from nvrar_bench.statistics.states import YARDSTICKS, Stretches, common_state
+from nvrar_bench.statistics.machine_states import YARDSTICKS, Stretches, common_state
 from nvrar_bench.timing.loop import Nanoseconds
 from nvrar_bench.timing.stopping import StoppingRule, Taken
 from nvrar_bench.verify import CheckResult

@@ -9,7 +9,7 @@ import numpy as np
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.gate import late_tolerance_ns
-from nvrar_bench.statistics.states import YARDSTICKS
+from nvrar_bench.statistics.machine_states import YARDSTICKS
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import Gate, Nanoseconds, Timings, Yardstick
 from nvrar_bench.timing.ruler import Ruler, measure_ruler

@@ -26,9 +26,7 @@ from nvrar_bench.statistics.doubts import doubts as list_doubts
 from nvrar_bench.statistics.drift import worst
 from nvrar_bench.statistics.independence import Floats
 from nvrar_bench.statistics.launches import Launch, between, figure, within
-from nvrar_bench.statistics.median import Estimate, algbw, busbw, percentile
-from nvrar_bench.statistics.points import Counted, micros
-from nvrar_bench.statistics.states import (
+from nvrar_bench.statistics.machine_states import (
     Readings,
     chosen_of,
     common_state,
@@ -36,6 +34,8 @@ from nvrar_bench.statistics.states import (
     samples_of,
     stretches_of,
 )
+from nvrar_bench.statistics.median import Estimate, algbw, busbw, percentile
+from nvrar_bench.statistics.points import Counted, micros
 
 # Below this the p95 and p99 are a handful of samples.
 PERCENTILES_FROM = 100

@@ -8,9 +8,9 @@ from nvrar_bench.documents.comparison import PointKey
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.statistics.doubts import TOLERATED
+from nvrar_bench.statistics.machine_states import YARDSTICKS, Readings, are_apart
 from nvrar_bench.statistics.pairs import Pair, Side
 from nvrar_bench.statistics.points import points_of
-from nvrar_bench.statistics.states import YARDSTICKS, Readings, are_apart
 from nvrar_bench.units import format_size
 
 Pairs = Mapping[PointKey, Pair]

@@ -11,14 +11,14 @@ from nvrar_bench.documents.comparison import RunMedian
 from nvrar_bench.documents.result import Result
 from nvrar_bench.statistics.bootstrap import Spread, own_interval, spread_of
 from nvrar_bench.statistics.independence import Floats
-from nvrar_bench.statistics.points import Counted, counted, micros
-from nvrar_bench.statistics.states import (
+from nvrar_bench.statistics.machine_states import (
     Masks,
     Readings,
     chosen_of_both,
     reading_of,
     stretches_of,
 )
+from nvrar_bench.statistics.points import Counted, counted, micros
 
 # A launch alone says nothing of its median's interval below this: even its extremes are too close.
 FEWEST = 6

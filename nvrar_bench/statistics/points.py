@@ -15,7 +15,7 @@ from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import UsageError
 from nvrar_bench.statistics.independence import Floats
 from nvrar_bench.statistics.launches import cut, headline, medians_of
-from nvrar_bench.statistics.states import Masks, chosen_of, samples_of, stretches_of
+from nvrar_bench.statistics.machine_states import Masks, chosen_of, samples_of, stretches_of
 
 POINT = (
     "backend", "variant", "device", "buffers", "dtype", "op", "placement", "size_bytes", "count",

@@ -19,7 +19,7 @@ from nvrar_bench.devices.gate import (
     lead_of,
 )
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.statistics.states import YARDSTICKS
+from nvrar_bench.statistics.machine_states import YARDSTICKS
 from nvrar_bench.timing.clocks import relate
 from nvrar_bench.timing.loop import MONOTONIC
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvrar_bench.statistics.states import (
+from nvrar_bench.statistics.machine_states import (
     LEAST_PART,
     LEAST_SAMPLES,
     STEP_US,
