@@ -21,7 +21,7 @@ from nvrar_bench.devices.base import Device
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.plan import AXES, Case, Plan
 from nvrar_bench.run.buffers import KnownCall, KnownInputs, SweepBuffers
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.settings.soak import SoakLimit, longest_counts
 
 SPELL = 250  # calls

@@ -46,7 +46,7 @@ from typing import Any
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.files import data_dir, load_toml
 from nvrar_bench.plan import AXES, Plan
-from nvrar_bench.settings.building import build_plan, sizes_from_range
+from nvrar_bench.settings.plans import build_plan, sizes_from_range
 from nvrar_bench.units import parse_size
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import AXES, Plan
-from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.options import CheckOptions
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.settings.values import require
 
 # Elements: of the one type that also gets messages of several windows, and of the others.

@@ -7,10 +7,10 @@ from dataclasses import fields, replace
 from nvrar_bench.backends import require_known
 from nvrar_bench.errors import CaseFileError, UsageError
 from nvrar_bench.plan import AXES, Plan
-from nvrar_bench.settings.building import build_plan, choose, nothing_wraps, sizes_from_range
 from nvrar_bench.settings.casefile import Sweep, read_case_file
 from nvrar_bench.settings.measure_options import CaseOptions, CheckModeOption, SizeOptions
 from nvrar_bench.settings.options import SweepOptions, TuneOptions
+from nvrar_bench.settings.plans import build_plan, choose, nothing_wraps, sizes_from_range
 from nvrar_bench.settings.values import names, require
 from nvrar_bench.units import parse_size
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nvrar_bench.backends.nccl_library import NcclError
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 
 # These wait for other ranks: with a deadline, on a thread whose GPU is the right one.
 WAITS = ("connect", "register", "deregister", "stop", "abort")

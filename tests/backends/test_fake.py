@@ -10,7 +10,7 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.verify import Problem, check
 
 

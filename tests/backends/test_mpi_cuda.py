@@ -13,7 +13,7 @@ from nvrar_bench.backends.mpi import (
     common_support,
     cuda_support,
 )
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 
 WORKER = Path(__file__).parent / "worker_mpi_cuda.py"
 

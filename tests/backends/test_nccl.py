@@ -15,7 +15,7 @@ from nvrar_bench.backends.nccl_library import NcclError, first_problem
 from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.memory import GpuBlock
 from nvrar_bench.errors import TimedOut, Unavailable
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 
 STREAM = 77
 

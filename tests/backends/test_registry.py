@@ -13,7 +13,7 @@ from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.cuda import heap_library
 from nvrar_bench.errors import Unavailable, UsageError
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 
 
 def test_the_names_that_are_allowed_are_those_of_the_registry():

@@ -12,7 +12,7 @@ from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Case
 from nvrar_bench.run.as_rank import join_world
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.timing.loop import Gate, Timings
 from nvrar_bench.verify import CheckResult, Problem, check
 

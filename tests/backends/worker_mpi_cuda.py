@@ -12,7 +12,7 @@ import numpy as np
 
 from nvrar_bench.backends.mpi import LoadedExtension, MpiCudaBackend, Support
 from nvrar_bench.run.as_rank import join_world
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.verify import Problem, check
 
 COUNT = 103

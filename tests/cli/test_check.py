@@ -126,13 +126,13 @@ def test_two_backends_one_of_them_wrong(run_command: Callable[..., Any], own: Pa
 
 
 def test_a_soak(run_command):
-    done = run_command("check", "--ranks", 3, "--soak", 150, "--seed", 2, "--json", "-")
+    done = run_command("check", "--ranks", 3, "--soak", 300, "--seed", 2, "--json", "-")
     assert done.code == 0, done.stderr
     record = done.record()
     soak = record["environment"]["soak"]
-    assert soak["calls"] == 150 == sum(soak["calls_by_backend"].values())
+    assert soak["calls"] == 300 == sum(soak["calls_by_backend"].values())
     assert set(soak["calls_by_backend"]) == {"mpi", "nvrar"}
-    assert record["settings"]["soak"] == "150 calls"
+    assert record["settings"]["soak"] == "300 calls"
     assert record["run"]["status"] == "complete"
 
 

@@ -4,7 +4,7 @@
         done = run_between(2, "--sizes", "8", "--json", "-")       # a sweep, one rank a host
         assert done.code == 0
 
-A machine has one set of hosts at a time, so a session that tests them waits for those of another.
+A machine has one set of hosts at a time, so a file of tests waits for that of another session.
 Tests skip where hosts cannot be made. After each job no process of it may be alive on any host, and
 /dev/shm of each is empty.
 """
@@ -36,7 +36,7 @@ _OTHERS_S = 300.0  # for another session's tests on hosts
 _MPIS = {"Open MPI": "openmpi", "MPICH": "mpich"}  # which ci/hosts.py can start
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _machine() -> Iterator[None]:
     """Have this machine's hosts to ourselves; what a session that was killed has left, too."""
     if reason := hosts.why_not():

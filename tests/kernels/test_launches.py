@@ -13,7 +13,7 @@ from nvrar_bench.backends.nvrar.cpu import EmulatedEngine
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.toolchain.kernel import kernels_dir
 from nvrar_bench.verify import Expected, Problem, canary_intact
 

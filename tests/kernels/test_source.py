@@ -53,7 +53,7 @@ def test_no_warning(tmp_path, kernel, command):
     source = tmp_path / "kernel.cpp"
     source.write_text(kernel.source)
     # Some warnings come from the optimiser, so it works as it does for users.
-    options = [option for option in host._options() if option != "-w"]
+    options = [option for option in host._options("-O2") if option != "-w"]
     strict = (*options, "-Wall", "-Wextra", "-Werror")
     assert build(source, tmp_path / "kernel.so", *strict, command=command) == ""
 

@@ -27,7 +27,7 @@ from nvrar_bench.run.outcome import (
     result_of,
 )
 from nvrar_bench.run.point import Point, Turn
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.statistics.figures import DOUBT
 from nvrar_bench.timing.stopping import Iterations, Taken
 from nvrar_bench.verify import CheckResult

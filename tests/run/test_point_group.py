@@ -20,7 +20,7 @@ from nvrar_bench.run.point_group import (
     TurnOrder,
 )
 from nvrar_bench.run.starts import Start
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Yardstick
 from nvrar_bench.timing.stopping import TURNS, Stopping
 

@@ -6,8 +6,8 @@ import pytest
 
 from nvrar_bench.run.session import gpu_options
 from nvrar_bench.run.stages import stages
-from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.stopping import Stopping
 

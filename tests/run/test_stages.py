@@ -8,8 +8,8 @@ import pytest
 
 from nvrar_bench.errors import UsageError
 from nvrar_bench.run.stages import case_count, left_out, stages
-from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.stopping import Stopping
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import CaseFileError, NvrarBenchError
 from nvrar_bench.files import data_dir
-from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.casefile import Sweep, read_case_file, shipped_case_files
+from nvrar_bench.settings.plans import build_plan
 
 HEAD = '[[sweep]]\nname = "one"\n'
 

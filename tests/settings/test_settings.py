@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nvrar_bench.settings.building import build_plan
 from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.timing.stopping import Stopping
 

@@ -14,7 +14,7 @@ from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import CompilerError
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Kernel, StartGate, kernels_dir
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nvrar_bench.backends.nvrar.backend import FLAG_SPAN, NvrarBackend, describe
 from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.toolchain.structs import CFailure
 
 WINDOW_BYTES = HostEngine.limits.window_bytes

@@ -12,7 +12,7 @@ from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, TunedLaunch, Tun
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 
 LIMITS = gpu_limits(16, "loopback", "sm_90")
 CHOOSER = Chooser(LIMITS, 4, packets_up_to=64 << 10)

@@ -13,7 +13,7 @@ from nvrar_bench.backends.nvrar.limits import gpu_limits
 from nvrar_bench.backends.nvrar.space import MOST_CHUNKS, MOST_DIRECT, Space
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 
 GPU = gpu_limits(64, "loopback", "sm_90")
 

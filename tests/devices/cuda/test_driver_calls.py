@@ -21,7 +21,7 @@ from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.point_group import PointGroup, TurnOrder
 from nvrar_bench.run.soak import Soak
 from nvrar_bench.run.starts import Start
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.timing.stopping import Stopping
 
 RANKS = 8

@@ -16,7 +16,7 @@ from nvrar_bench.errors import TimedOut, UsageError
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
 from nvrar_bench.run.point_group import PointGroup, TurnOrder
 from nvrar_bench.run.starts import Start
-from nvrar_bench.settings.building import build_plan
+from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.timing.stopping import Stopping
 from nvrar_bench.verify import Expected
 

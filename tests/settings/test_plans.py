@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import AXES, Case
-from nvrar_bench.settings.building import MAX_SIZES, build_plan, sizes_from_range
+from nvrar_bench.settings.plans import MAX_SIZES, build_plan, sizes_from_range
 
 
 def test_cases_go_through_dtype_op_and_placement_outside_and_size_inside() -> None:
