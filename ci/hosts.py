@@ -233,6 +233,8 @@ def launcher(ranks: int, mpi: str, slots: Sequence[int] = ()) -> list[str]:
             "--prtemca", "plm_ssh_agent", f"{here} agent",
             "--prtemca", "prte_if_include", f"{NETWORK}.0/24",
             "--mca", "btl_tcp_if_include", f"{NETWORK}.0/24",
+            # The hosts share this machine's cores, and ranks that do not know it poll without end.
+            "--mca", "mpi_yield_when_idle", str(int(ranks > (os.cpu_count() or 1))),
             "--host", ",".join(places), "-n", str(ranks),
         ]  # fmt: skip
     if mpi == "mpich":

@@ -58,12 +58,13 @@ def _given(world: World, problem: Unavailable | None, paths: Sequence[Path]) -> 
     """Give the libraries at `paths` to the ranks that have a `problem`; load them there."""
     everyone = world.comm.allgather((host.processor(), problem))
     givers = _givers(everyone, world.hosts)
+    loaded = []
     for giver in dict.fromkeys(givers.values()):
         ours = [path.read_bytes() for path in paths] if giver == world.rank else None
         libraries = world.comm.bcast(ours, root=giver)
         if givers.get(world.rank) == giver:
-            return [host.load_bytes(library) for library in libraries]
-    return []
+            loaded = [host.load_bytes(library) for library in libraries]
+    return loaded
 
 
 def _givers(
