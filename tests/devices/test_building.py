@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from nvrar_bench.devices.building import _givers
+from nvrar_bench.devices.building import _given, _givers
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import StartGate
@@ -32,3 +34,28 @@ def test_libraries_from_memory_are_each_their_own(kernel_cache):
     first, second = host.load_bytes(whole), host.load_bytes(whole)
     assert first._handle != second._handle
     assert first.nvrar_do_work
+
+
+class Bystanders:
+    """Rank 1 lacks a library, as rank 3 does, whose processor is another's."""
+
+    rank = 1
+
+    def __init__(self, library: bytes) -> None:
+        self.library, self.heard = library, []
+
+    def allgather(self, value):
+        return [("old", None), value, ("new", None), ("new", LACKS)]
+
+    def bcast(self, value, root):
+        self.heard.append(root)
+        return [self.library]
+
+
+def test_who_was_given_its_kernels_hears_the_other_givers_too(alone, kernel_cache, monkeypatch):
+    monkeypatch.setattr(host, "processor", lambda: "old")
+    everyone = Bystanders(host.build(StartGate()).read_bytes())
+    world = replace(alone, comm=everyone, hosts=("a", "b", "c", "d"))
+    (library,) = _given(world, LACKS, [])
+    assert library.nvrar_do_work
+    assert everyone.heard == [0, 2]
