@@ -40,9 +40,8 @@ def _run_tests(session: nox.Session, mpi: str, which: str) -> None:
     env: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
     options = []
     if which == "first":
-        session.run(
-            "nvrar-bench", "compile", "--dtype", "bfloat16", "--op", "sum", "--threads", "256"
-        )
+        kernels = ("--fabric", "nvshmem", "--dtype", "bfloat16", "--op", "sum", "--threads", "256")
+        session.run("nvrar-bench", "compile", *kernels)
     else:
         env["NVRAR_BENCH_TEST_FAULTS"] = "quick"
         options = ["-m", "not crowded"]

@@ -12,7 +12,7 @@ process of its jobs may be alive and /dev/shm may hold no new file.
 All jobs of a session, and the tests themselves, share one kernel cache, so that each kernel is
 compiled once. It is new for each session; NVRAR_BENCH_TEST_CACHE=FOLDER keeps it between sessions.
 
-The Hypothesis profile `fuzz` is for inputs from outside: 500 of them, or $NVRAR_BENCH_FUZZ.
+The Hypothesis profile `fuzz` is for inputs from outside: 200 of them, or $NVRAR_BENCH_FUZZ.
 
 MPI is not initialised in the process that runs the tests: its variables would reach the jobs. The
 fixture `alone` is a world of one rank that needs no MPI.
@@ -50,7 +50,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("patient")
 hypothesis.settings.register_profile(
-    "fuzz", max_examples=int(os.environ.get("NVRAR_BENCH_FUZZ", "500"))
+    "fuzz", max_examples=int(os.environ.get("NVRAR_BENCH_FUZZ", "200"))
 )
 
 # Of a command that should long have ended. Below the limit of a test in pyproject.toml, so that the

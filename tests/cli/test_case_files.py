@@ -1,6 +1,6 @@
 """Any case file, given to `sweep` and `check`, gives settings or one documented mistake.
 
-$NVRAR_BENCH_FUZZ is the number of files, 500 if it is not set.
+$NVRAR_BENCH_FUZZ is the number of files, 200 if it is not set.
 """
 
 from __future__ import annotations

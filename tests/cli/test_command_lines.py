@@ -1,6 +1,6 @@
 """Any command line gives settings or one documented mistake: nothing else, and no traceback.
 
-$NVRAR_BENCH_FUZZ is the number of lines, 500 if it is not set.
+$NVRAR_BENCH_FUZZ is the number of lines, 200 if it is not set.
 """
 
 from __future__ import annotations
