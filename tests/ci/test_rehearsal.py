@@ -86,6 +86,7 @@ def stub_us(nbytes: int, blocks: int, calls: int = BATCH) -> float:
     return 0.5 / calls + 5 + nbytes / 4 * 1e-4 + 0.1 * blocks
 
 
+@pytest.mark.slow
 def test_virtual_ranks_from_the_command_line_to_the_summary(rehearsal, work, tmp_path):
     code, text, run = rehearsal("facts loopback sanitizer timings floor")
     assert code in (1, 2), text  # steps were left out; NVSHMEM's bindings may be missing

@@ -81,7 +81,7 @@ SHAPES = [
 
 @pytest.mark.parametrize(
     ("ranks", "nodes", "options"),
-    [pytest.param(*row, marks=[pytest.mark.crowded] if row[0] > 3 else []) for row in SHAPES],
+    [pytest.param(*row, marks=[pytest.mark.slow] if row[0] > 4 else []) for row in SHAPES],
 )
 def test_shapes(run_command: Callable[..., Any], ranks: int, nodes: int | None, options: str):
     where = ("--ranks", ranks, *(("--nodes", nodes) if nodes else ()))

@@ -33,10 +33,11 @@ FEW = (64, 4, [1003])
 @pytest.mark.parametrize(
     ("count", "each", "cases"),
     [
-        (2, 1, ALL),
+        pytest.param(2, 1, ALL, marks=pytest.mark.slow),
+        (2, 1, FEW),
         (2, 2, FEW),
-        pytest.param(3, 1, FEW, marks=pytest.mark.crowded),
-        pytest.param(3, 2, FEW, marks=pytest.mark.crowded),
+        (3, 1, FEW),
+        (3, 2, FEW),
     ],
 )
 def test_all_results_are_right(

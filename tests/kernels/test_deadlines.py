@@ -46,7 +46,13 @@ JOBS = {
 }
 
 
-@pytest.mark.parametrize(("world", "calls"), JOBS.values(), ids=JOBS)
+@pytest.mark.parametrize(
+    ("world", "calls"),
+    [
+        pytest.param(*job, id=name, marks=[pytest.mark.slow] if name == "everywhere" else [])
+        for name, job in JOBS.items()
+    ],
+)
 def test_a_missing_rank_is_named(run_ranks, world, calls):
     ranks, nodes, missing = world
     done = run_ranks(ranks, WORKER, nodes, missing, *calls)

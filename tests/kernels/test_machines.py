@@ -17,7 +17,9 @@ KERNELS = [
 
 
 # One and two ranks on each; 3 nodes are one step of three; of 11 some are folded in.
-@pytest.mark.parametrize(("ranks", "machines"), [(2, 2), (6, 3), (11, 11)])
+@pytest.mark.parametrize(
+    ("ranks", "machines"), [(2, 2), (6, 3), pytest.param(11, 11, marks=pytest.mark.slow)]
+)
 def test_every_count_is_reduced_right(run_ranks, compile_all, ranks, machines):
     compile_all(KERNELS)
     done = run_ranks(ranks, HERE / "worker_shapes.py", "--machines", machines, timeout=280)

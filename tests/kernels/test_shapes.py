@@ -22,7 +22,13 @@ KERNELS = [
 ]
 
 
-@pytest.mark.parametrize(("ranks", "nodes"), NODES.items())
+@pytest.mark.parametrize(
+    ("ranks", "nodes"),
+    [
+        pytest.param(ranks, nodes, marks=[pytest.mark.slow] if ranks > 6 else [])
+        for ranks, nodes in NODES.items()
+    ],
+)
 def test_every_count_is_reduced_right(run_ranks, compile_all, ranks, nodes):
     compile_all(KERNELS)
     done = run_ranks(ranks, WORKER, *nodes, timeout=280)
