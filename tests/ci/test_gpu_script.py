@@ -101,6 +101,7 @@ def test_its_head_names_every_variable_and_the_steps_have_less_than_eight_minute
 
 
 @pytest.mark.usefixtures("_jobs", "kernel_cache")
+@pytest.mark.slow
 def test_without_a_gpu_it_runs_the_cpu_ranks_and_says_what_did_not_run(run_script):
     code, text, out = run_script(
         PYTHON=sys.executable,

@@ -203,6 +203,7 @@ def command(work, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_what_compile_builds_is_all_that_a_run_takes(command, tmp_path):
     case = tmp_path / "case.toml"
     case.write_text('[[sweep]]\nname = "a"\ncounts = 9\nprotocol = ["signal", "packet"]\n')

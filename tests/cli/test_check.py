@@ -136,6 +136,7 @@ def test_a_soak(run_command):
     assert record["run"]["status"] == "complete"
 
 
+@pytest.mark.slow
 def test_a_soak_of_nvrar_over_nodes_for_a_second(run_command):
     done = run_command(
         "check", "--ranks", 4, "--nodes", 2, "--soak", "1s", "--backend", "nvrar",

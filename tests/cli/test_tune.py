@@ -249,6 +249,7 @@ def test_a_check_follows_too(run_command: Callable[..., Any], tuned: Path):
     assert (result["variant"], result["shape"]["tuned_at"]) == ("packet", 4096)
 
 
+@pytest.mark.slow
 def test_two_nodes_of_two_ranks(run_command: Callable[..., Any], tmp_path: Path):
     path, run = tmp_path / "t.json", tmp_path / "run.json"
     words = ("--sizes", "2K", "--buffers", "symmetric,private", "--max-time", 0.5)
