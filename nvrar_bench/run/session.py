@@ -14,11 +14,7 @@ from nvrar_bench.run import facts, memory
 from nvrar_bench.run.crossing import crossing
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.stage_runner import GUARD_EXTRA_S, LOCAL_WORK_LIMIT_S, RunProgress, StageRunner
-from nvrar_bench.run.stages import (
-    Stage,
-    left_out,
-    stages,
-)
+from nvrar_bench.run.stages import Stage, left_out, stages
 from nvrar_bench.run.starts import Start
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.world import World

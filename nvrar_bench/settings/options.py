@@ -40,9 +40,7 @@ from nvrar_bench.settings.run_options import (
     ShareGpuOption,
     TableOptions,
 )
-from nvrar_bench.settings.values import (
-    place,
-)
+from nvrar_bench.settings.values import place
 
 
 @dataclass(frozen=True, kw_only=True)
