@@ -8,9 +8,9 @@ from nvrar_bench.settings.options import CheckOptions
 
 
 def check(options: CheckOptions) -> None:
-    """Verify every case of a case file on every backend; no times are reported.
+    """Verify every case of a case file on every backend.
 
-    All cases run, also after a wrong one; exit code 3 if any was wrong.
+    No times are reported. All cases run, also after a wrong one; exit code 3 if any was wrong.
     """
     from nvrar_bench.cli.places import run_reads
     from nvrar_bench.settings.planning import check_settings

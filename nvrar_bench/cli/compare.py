@@ -94,10 +94,10 @@ def compare(
         ),
     ] = 0,
 ) -> None:
-    """Compare stored runs point by point: slower, faster, the same, or undecided.
+    """Compare stored runs: slower, faster, the same, or undecided.
 
-    Exit code 6 if any point is slower, or with --strict undecided; 3 if a result is wrong; 2 if
-    runs cannot be compared. Starts no rank and needs no MPI.
+    Each point has a verdict. Exit code 6 if any point is slower, or with --strict undecided; 3 if a
+    result is wrong; 2 if runs cannot be compared. Starts no rank and needs no MPI.
     """
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents import comparison as document

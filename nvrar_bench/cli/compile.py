@@ -61,10 +61,10 @@ def compile_kernels(
         ),
     ] = None,
 ) -> None:
-    """Build the kernels for GPUs, and show what each takes: registers, spills, memory, seconds.
+    """Build the kernels for GPUs, and show what each uses.
 
-    Also those that make and check elements of these types: a run finds all it needs in the cache,
-    and builds nothing. Needs no GPU, no driver and no mpirun.
+    Shows registers, spills, memory and seconds. A run then finds all that it needs in the cache,
+    also what makes and checks elements of these types. Needs no GPU, no driver and no mpirun.
     """
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents.files import STDOUT, write_text

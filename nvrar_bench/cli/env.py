@@ -47,7 +47,7 @@ def env(
         ),
     ] = None,
 ) -> None:
-    """List what is installed, what is missing or wrong, and the command that fixes it.
+    """List what is installed, what is missing, and how to fix it.
 
     Starts no rank, does not initialise MPI, and needs neither a GPU nor a driver.
     """

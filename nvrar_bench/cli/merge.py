@@ -24,9 +24,10 @@ def merge(
         ),
     ] = None,
 ) -> None:
-    """Merge the records of several launches of the same command into one, and print its table.
+    """Merge the records of several launches into one.
 
-    Records of different ranks, settings, versions or MPI libraries are refused.
+    Prints its table, too. Records of different ranks, settings, versions or MPI libraries are
+    refused.
     """
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents.files import STDOUT

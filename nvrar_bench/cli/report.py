@@ -6,9 +6,9 @@ from nvrar_bench.settings.report_options import ReportOptions
 
 
 def report(options: ReportOptions) -> None:
-    """Show stored runs again, as table, page, CSV or metrics; all figures are computed anew.
+    """Show stored runs again, as table, page, CSV or metrics.
 
-    Starts no rank and needs no MPI.
+    All figures are computed anew. Starts no rank and needs no MPI.
     """
     from nvrar_bench.cli.reporting import StoredReport
 

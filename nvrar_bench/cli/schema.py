@@ -19,7 +19,7 @@ def schema(
         ),
     ] = "run",
 ) -> None:
-    """Print the JSON Schema (2020-12) of a document: run record, comparison, tuning table, env."""
+    """Print the JSON Schema (2020-12) of a document."""
     import json
 
     from nvrar_bench.documents.base import JsonObject, schema_of

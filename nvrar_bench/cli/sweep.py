@@ -8,7 +8,7 @@ from nvrar_bench.settings.options import SweepOptions
 
 
 def sweep(options: SweepOptions) -> None:
-    """Measure all-reduce over a range of message sizes: latency, bandwidth, correctness.
+    """Measure latency and bandwidth of all-reduce over message sizes.
 
     Sizes are bytes per rank; K, M, G and T are powers of 1024.
     """

@@ -8,7 +8,7 @@ from nvrar_bench.settings.options import TuneOptions
 
 
 def tune(options: TuneOptions) -> None:
-    """Find NVRAR's fastest settings at each size, and write a table that sweep --tuning follows.
+    """Write a table of NVRAR's fastest settings, for --tuning.
 
     Slow candidates are eliminated early. The winner must then beat the default in a fresh
     head-to-head run. A wrong result ends the search with exit code 3.

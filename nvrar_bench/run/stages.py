@@ -102,7 +102,7 @@ def refusal(settings: Settings, backend: Backend, case: Case) -> str | None:
     """Why `backend` does not run `case`, or None; the same on every rank."""
     reason = backend.unsupported(case)
     if reason is None and case.check_mode == "wrap" and not (backend.wraps or settings.wrap_asked):
-        return "it leaves open what becomes of an integer that overflows; --check-mode wrap asks it"
+        return "it does not define integer overflow; --check-mode wrap tests it all the same"
     return reason
 
 

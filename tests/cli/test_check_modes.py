@@ -21,7 +21,7 @@ op = ["sum", "prod"]
 check = ["exact", "rounding", "wrap"]
 """
 WRAPPING, OTHERS = 3 * 2 * 2, 3 * 2 * 2 * 2  # cases
-REASON = "it leaves open what becomes of an integer that overflows; --check-mode wrap asks it"
+REASON = "it does not define integer overflow; --check-mode wrap tests it all the same"
 
 
 @pytest.fixture
