@@ -23,7 +23,7 @@ class Problem(str):
         return Problem, (self.what, self.fix, between)
 
 
-def told(error: Exception) -> str:
+def problem_of(error: Exception) -> str:
     """The problem that an error was raised with, or else its message."""
     first = error.args[0] if error.args else None
     return first if isinstance(first, Problem) else str(error)

@@ -22,7 +22,7 @@ _NAP_S = 0.001
 
 
 @dataclass(frozen=True)
-class Placement:
+class RankLocation:
     """Where one rank runs."""
 
     rank: int
@@ -110,11 +110,11 @@ class World:
         """Number of ranks on this machine."""
         return self.size if self.virtual_ranks else int(self.host_comm.size)
 
-    def placement(self, device: str) -> tuple[Placement, ...]:
+    def placement(self, device: str) -> tuple[RankLocation, ...]:
         """Every rank with its host and node."""
         nodes = self.node_of
         return tuple(
-            Placement(rank, host, nodes[rank], nodes[:rank].count(nodes[rank]), device)
+            RankLocation(rank, host, nodes[rank], nodes[:rank].count(nodes[rank]), device)
             for rank, host in enumerate(self.hosts)
         )
 

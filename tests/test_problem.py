@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from nvrar_bench.errors import Unavailable
-from nvrar_bench.problem import Problem, told
+from nvrar_bench.problem import Problem, problem_of
 
 
 def test_it_is_the_text_that_people_read():
@@ -22,7 +22,7 @@ def test_it_travels_between_ranks_with_its_parts():
 
 def test_an_error_keeps_it():
     problem = Problem("it is not there", "pip install it")
-    assert told(Unavailable(problem)) is problem
+    assert problem_of(Unavailable(problem)) is problem
     assert str(Unavailable(problem)) == "it is not there: pip install it"
-    assert told(Unavailable("it is gone")) == "it is gone"
-    assert told(OSError()) == ""
+    assert problem_of(Unavailable("it is gone")) == "it is gone"
+    assert problem_of(OSError()) == ""

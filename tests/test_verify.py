@@ -11,7 +11,7 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.verify import (
     CANARY_BYTES,
     Expected,
-    Problem,
+    KnownReduction,
     canary_intact,
     check,
     poison,
@@ -117,7 +117,7 @@ NO_EXACT_MEAN = {
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_exact_results_do_not_depend_on_the_order(dtype, op, ranks):
-    problem = Problem(dtype, op, ranks, "exact", seed=ranks)
+    problem = KnownReduction(dtype, op, ranks, "exact", seed=ranks)
     falls_back = op == "avg" and ranks in NO_EXACT_MEAN.get(dtype, ())
     assert problem.mode_used == ("rounding" if falls_back else "exact")
     count = 50
@@ -139,7 +139,7 @@ def exactly(array):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_partial_result_is_representable(dtype, op, ranks):
     """Step by step beside exact arithmetic: a rounding that a later one undoes would show here."""
-    problem = Problem(dtype, op, ranks, "exact", seed=3)
+    problem = KnownReduction(dtype, op, ranks, "exact", seed=3)
     values = gather(problem, 12)
     truth = [exactly(value) for value in values]
 
@@ -157,7 +157,7 @@ def test_every_partial_result_is_representable(dtype, op, ranks):
 @pytest.mark.parametrize("op", ["sum", "prod", "avg"])
 def test_no_element_of_any_rank_is_neutral_where_there_is_room(dtype, op):
     """One missing or doubled contribution is then wrong everywhere, also in a buffer of one."""
-    problem = Problem(dtype, op, 4, "exact", seed=1)
+    problem = KnownReduction(dtype, op, 4, "exact", seed=1)
     expected = problem.expected(500)
     values = gather(problem, 500)
     scale = 4 if op == "avg" else 1
@@ -172,7 +172,7 @@ def test_no_element_of_any_rank_is_neutral_where_there_is_room(dtype, op):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", ["min", "max"])
 def test_each_rank_in_turn_holds_the_extremum_alone(dtype, op):
-    problem = Problem(dtype, op, 5, "exact", seed=1)
+    problem = KnownReduction(dtype, op, 5, "exact", seed=1)
     values = gather(problem, 1000)
     holders = sum((value == problem.expected(1000).value).astype(int) for value in values)
     assert (holders == 1).all()
@@ -184,7 +184,10 @@ def test_each_rank_in_turn_holds_the_extremum_alone(dtype, op):
 def test_no_order_of_an_exact_product_leaves_the_normal_range(dtype, ranks):
     """Hardware may flush subnormal numbers to zero."""
     values = np.abs(
-        [v.astype(np.float64) for v in gather(Problem(dtype, "prod", ranks, "exact", 1), 2000)]
+        [
+            v.astype(np.float64)
+            for v in gather(KnownReduction(dtype, "prod", ranks, "exact", 1), 2000)
+        ]
     )
     row = DTYPES[dtype]
     smallest_normal = row.smallest_subnormal / (2 * row.epsilon)
@@ -198,7 +201,7 @@ def test_no_order_of_an_exact_product_leaves_the_normal_range(dtype, ranks):
 def test_results_differ_from_index_to_index(dtype, op, ranks):
     """Otherwise a misplaced result would be a right one."""
     count = 2000
-    value = Problem(dtype, op, ranks, "exact", seed=1).expected(count).value
+    value = KnownReduction(dtype, op, ranks, "exact", seed=1).expected(count).value
     _, copies = np.unique(value.astype(np.float64), return_counts=True)
     assert copies.max() <= 0.55 * count
 
@@ -227,12 +230,12 @@ def test_misplaced_stale_and_missing_elements_are_caught(dtype, op, mode, ranks)
     if op == "avg" and dtype in INTEGERS and ranks > DTYPES[dtype].exact_limit:
         return  # every mean is 0
     count = 64 * 16
-    problem = Problem(dtype, op, ranks, mode, seed=11)
+    problem = KnownReduction(dtype, op, ranks, mode, seed=11)
     expected = problem.expected(count)
     right = reduce(problem, gather(problem, count))
     assert check(right, expected, count, 0).status == "passed"
 
-    other_seed = Problem(dtype, op, ranks, mode, seed=12)
+    other_seed = KnownReduction(dtype, op, ranks, mode, seed=12)
     stale = right.copy()
     stale[64:128] = reduce(other_seed, gather(other_seed, count))[64:128]
     swapped = right.copy()
@@ -250,7 +253,7 @@ def test_misplaced_stale_and_missing_elements_are_caught(dtype, op, mode, ranks)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_missing_and_doubled_contributions_are_caught(dtype, op, ranks):
     count = 2000
-    problem = Problem(dtype, op, ranks, "exact", seed=11)
+    problem = KnownReduction(dtype, op, ranks, "exact", seed=11)
     expected = problem.expected(count)
     values = gather(problem, count)
     for rank in {0, ranks // 2, ranks - 1}:
@@ -271,7 +274,7 @@ def test_missing_and_doubled_contributions_are_caught(dtype, op, ranks):
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_longer_buffer_begins_as_a_shorter_one(dtype, op, mode):
-    problem = Problem(dtype, op, 3, mode, seed=2)
+    problem = KnownReduction(dtype, op, 3, mode, seed=2)
     longest = 2 * BLOCK + 5
     inputs, expected = problem.inputs(2, longest), problem.expected(longest)
     assert inputs.dtype == DTYPES[dtype].numpy
@@ -285,7 +288,7 @@ def test_a_longer_buffer_begins_as_a_shorter_one(dtype, op, mode):
 
 def test_the_inputs_depend_on_seed_rank_and_index_across_blocks():
     values = [
-        Problem("float64", "sum", 4, "exact", seed).inputs(rank, 3 * BLOCK)
+        KnownReduction("float64", "sum", 4, "exact", seed).inputs(rank, 3 * BLOCK)
         for seed in (1, 2, 2**64 - 1)
         for rank in range(4)
     ]
@@ -296,7 +299,7 @@ def test_the_inputs_depend_on_seed_rank_and_index_across_blocks():
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_rounding_bounds_hold_in_every_order(dtype, op, ranks):
-    problem = Problem(dtype, op, ranks, "rounding", seed=4)
+    problem = KnownReduction(dtype, op, ranks, "rounding", seed=4)
     count = 400
     expected = problem.expected(count)
     assert np.isfinite(expected.value.astype(np.float64)).all()
@@ -317,7 +320,7 @@ def test_rounding_bounds_hold_in_every_order(dtype, op, ranks):
 )
 @pytest.mark.parametrize("op", OPS)
 def test_rounding_bounds_catch_a_missing_rank(dtype, op, ranks):
-    problem = Problem(dtype, op, ranks, "rounding", seed=4)
+    problem = KnownReduction(dtype, op, ranks, "rounding", seed=4)
     count = 2000
     expected = problem.expected(count)
     values = [value.astype(np.float64) for value in gather(problem, count)]
@@ -329,7 +332,7 @@ def test_rounding_bounds_catch_a_missing_rank(dtype, op, ranks):
 
 
 def test_the_sum_bound_by_hand():
-    problem = Problem("float16", "sum", 3, "rounding", seed=4)
+    problem = KnownReduction("float16", "sum", 3, "rounding", seed=4)
     magnitude = sum(np.abs(value.astype(np.float64)) for value in gather(problem, 10))
     bound = 2 * (2.0**-11 + 2.0**-53) * magnitude
     assert problem.expected(10).tolerance == pytest.approx(bound, rel=1e-12)
@@ -337,7 +340,7 @@ def test_the_sum_bound_by_hand():
 
 def test_the_mean_bound_by_hand():
     """A reciprocal, a product and two sums round; each of the three products may underflow."""
-    problem = Problem("float16", "avg", 3, "rounding", seed=4)
+    problem = KnownReduction("float16", "avg", 3, "rounding", seed=4)
     magnitude = sum(np.abs(value.astype(np.float64)) for value in gather(problem, 10)) / 3
     u, reference = 2.0**-11, 2.0**-53
     relative = (1 + u) * (1 + u) * (1 + 2 * (u + reference)) - 1
@@ -349,7 +352,7 @@ def test_the_mean_bound_by_hand():
 def test_no_order_overflows(dtype):
     """The worst order adds all of one sign first."""
     for op, fold in (("sum", np.sum), ("prod", np.prod)):
-        problem = Problem(dtype, op, 3000, "rounding", seed=1)
+        problem = KnownReduction(dtype, op, 3000, "rounding", seed=1)
         values = np.abs([value.astype(np.float64) for value in gather(problem, 5)])
         worst = fold(np.maximum(values, 1.0) if op == "prod" else values, axis=0)
         assert (worst <= DTYPES[dtype].max_value).all()
@@ -362,7 +365,7 @@ def test_no_order_of_any_ranks_takes_integers_out_of_their_range(dtype, ranks, m
     """Libraries differ in what becomes of an overflow, so that none may come to pass."""
     lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
     for op, fold in (("sum", np.sum), ("avg", np.sum), ("prod", np.prod)):
-        problem = Problem(dtype, op, ranks, mode, seed=ranks)
+        problem = KnownReduction(dtype, op, ranks, mode, seed=ranks)
         values = np.array([value.astype(object) for value in gather(problem, 40)])
         sizes = np.maximum(np.abs(values), 1) if op == "prod" else np.abs(values)
         worst = fold(sizes, axis=0)  # of all orders and of all that some of the ranks can make
@@ -373,7 +376,7 @@ def test_no_order_of_any_ranks_takes_integers_out_of_their_range(dtype, ranks, m
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize("ranks", [4, 300])
 def test_sums_that_saturate_are_right(dtype, ranks, mode):
-    problem = Problem(dtype, "sum", ranks, mode, seed=3)
+    problem = KnownReduction(dtype, "sum", ranks, mode, seed=3)
     lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
 
     def saturating(a, b):
@@ -390,7 +393,7 @@ def test_sums_that_saturate_are_right(dtype, ranks, mode):
 def test_more_ranks_than_the_range_has_room_for_take_turns(dtype, op):
     """A rank that is left out shows at some of the indices, and results differ from each other."""
     count, neutral = 2000, 0 if op == "sum" else 1
-    problem = Problem(dtype, op, 256, "exact", seed=1)
+    problem = KnownReduction(dtype, op, 256, "exact", seed=1)
     values = np.array(gather(problem, count)).astype(np.int64)
     busy = np.abs(values) != neutral
     assert not busy.all(axis=0).any()
@@ -402,7 +405,7 @@ def test_more_ranks_than_the_range_has_room_for_take_turns(dtype, op):
 @pytest.mark.parametrize("op", ["sum", "prod"])
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integers_wrap_when_asked_for(dtype, op, ranks):
-    problem = Problem(dtype, op, ranks, "wrap", seed=8)
+    problem = KnownReduction(dtype, op, ranks, "wrap", seed=8)
     assert problem.mode_used == "wrap"
     numpy = DTYPES[dtype].numpy
     exact = np.array([value.astype(object) for value in gather(problem, 20)])
@@ -419,7 +422,7 @@ def test_integers_wrap_when_asked_for(dtype, op, ranks):
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_poison_is_never_expected(dtype, op, ranks):
-    problem = Problem(dtype, op, ranks, "exact", seed=1)
+    problem = KnownReduction(dtype, op, ranks, "exact", seed=1)
     received = np.zeros(5000, DTYPES[dtype].numpy)
     poison(received)
     result = check(received, problem.expected(5000), 5000, 0)
@@ -448,7 +451,7 @@ def test_canaries_of_other_lengths():
 
 
 def test_the_first_wrong_element_is_named():
-    problem = Problem("int32", "sum", 2, "exact", seed=1)
+    problem = KnownReduction("int32", "sum", 2, "exact", seed=1)
     expected = problem.expected(100)
     received = expected.value.copy()
     received[[41, 77]] += 1
@@ -464,7 +467,7 @@ def test_the_first_wrong_element_is_named():
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("seen", [np.nan, np.inf, -np.inf])
 def test_numbers_that_json_has_not_are_wrong_and_strings(dtype, mode, seen):
-    expected = Problem(dtype, "sum", 2, mode, seed=1).expected(10)
+    expected = KnownReduction(dtype, "sum", 2, mode, seed=1).expected(10)
     received = expected.value.astype(DTYPES[dtype].numpy)
     received[3] = seen
     # e4m3 has no infinity: it stores NaN.
@@ -475,7 +478,7 @@ def test_numbers_that_json_has_not_are_wrong_and_strings(dtype, mode, seen):
 
 
 def test_just_outside_the_tolerance_is_wrong():
-    expected = Problem("float32", "sum", 4, "rounding", seed=1).expected(50)
+    expected = KnownReduction("float32", "sum", 4, "rounding", seed=1).expected(50)
     inside = expected.value + expected.tolerance * 0.99
     outside = expected.value - expected.tolerance * 1.01
     assert check(inside, expected, 50, 0).wrong == 0
@@ -489,7 +492,7 @@ def test_zero_has_no_sign():
 
 
 def test_nothing_to_compare_passes():
-    expected = Problem("float32", "sum", 2, "rounding", seed=1).expected(0)
+    expected = KnownReduction("float32", "sum", 2, "rounding", seed=1).expected(0)
     assert check(np.empty(0, np.float32), expected, 0, 0).status == "passed"
 
 
@@ -522,13 +525,13 @@ def test_what_cannot_be_compared(received, count, message):
 )
 def test_problems_that_do_not_exist(arguments, message):
     with pytest.raises(UsageError, match=message):
-        Problem(*arguments, seed=1)
+        KnownReduction(*arguments, seed=1)
 
 
 @pytest.mark.parametrize(("rank", "count"), [(-1, 1), (2, 1), (0, -1)])
 def test_ranks_and_counts_outside_the_problem(rank, count):
     with pytest.raises(UsageError, match="allowed"):
-        Problem("int8", "sum", 2, "exact", seed=1).inputs(rank, count)
+        KnownReduction("int8", "sum", 2, "exact", seed=1).inputs(rank, count)
 
 
 def test_the_mixer_is_splitmix64():

@@ -11,7 +11,7 @@ import pytest
 
 from nvrar_bench import world as module
 from nvrar_bench.errors import UsageError
-from nvrar_bench.world import Placement, join, library_version
+from nvrar_bench.world import RankLocation, join, library_version
 
 WORKER = Path(__file__).parent / "worker_world.py"
 
@@ -83,7 +83,7 @@ def test_machines_are_nodes_however_ranks_are_spread(hosts, machine_of, rank, no
     assert (world.node, world.local_rank, world.host) == (node, local_rank, hosts[rank])
     assert world.virtual_nodes is False
     places = world.placement("cpu")
-    assert places[rank] == Placement(rank, hosts[rank], node, local_rank, "cpu")
+    assert places[rank] == RankLocation(rank, hosts[rank], node, local_rank, "cpu")
 
 
 def test_machines_with_unequal_numbers_of_ranks_are_refused():

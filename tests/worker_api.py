@@ -28,7 +28,7 @@ from nvrar_bench.documents.tuning import (
 )
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
-from nvrar_bench.verify import Problem, check
+from nvrar_bench.verify import KnownReduction, check
 
 COMM = MPI.COMM_WORLD
 RANK, SIZE = COMM.rank, COMM.size
@@ -152,7 +152,7 @@ def reduce(
     comm: MPI.Comm = COMM,
 ) -> list[str]:  # fmt: skip
     """One call on known inputs; what is wrong with it."""
-    problem = Problem(dtype, op, comm.size, "exact", seed)
+    problem = KnownReduction(dtype, op, comm.size, "exact", seed)
     inputs = problem.inputs(comm.rank, send.size)
     send[:] = inputs
     backend.all_reduce(send, recv, op=op)

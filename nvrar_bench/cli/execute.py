@@ -12,7 +12,7 @@ import typer
 from nvrar_bench.settings.options import RunOptions, SweepOptions
 
 if TYPE_CHECKING:
-    from nvrar_bench.cli.places import Named
+    from nvrar_bench.cli.places import NamedPath
     from nvrar_bench.launch.launcher import Starter
     from nvrar_bench.report.shown import Shown
     from nvrar_bench.settings.settings import Settings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def execute(
     make_settings: Callable[[], Settings], options: RunOptions, shown: Shown,
-    reads: Sequence[Named], writes: Sequence[Named] = (),
+    reads: Sequence[NamedPath], writes: Sequence[NamedPath] = (),
 ) -> None:  # fmt: skip
     """Run `make_settings()` on new ranks, or as a rank of the job this is part of.
 

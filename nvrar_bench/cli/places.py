@@ -19,11 +19,11 @@ from nvrar_bench.networks.table import file_of
 from nvrar_bench.streams import results
 from nvrar_bench.variables import named_table
 
-Named = tuple[str, Path | None]  # an option or argument, and the path that it has; None: not given
+NamedPath = tuple[str, Path | None]  # an option or argument, and its path; None: not given
 
 
 def require_places(
-    writes: Iterable[Named], reads: Iterable[Named] = (), *, only_files: Iterable[str] = ()
+    writes: Iterable[NamedPath], reads: Iterable[NamedPath] = (), *, only_files: Iterable[str] = ()
 ) -> None:
     """Refuse what cannot be written, and what is written where something else is read or written.
 
@@ -46,7 +46,7 @@ def require_places(
             _require_apart(one, _identity(one, results()), other, _identity(other, sys.stdin))
 
 
-def run_reads(case: str | None, tuning: Path | None, network: str | None = None) -> list[Named]:
+def run_reads(case: str | None, tuning: Path | None, network: str | None = None) -> list[NamedPath]:
     """What a run reads: its case file, its tuning table, its network, as written or by default."""
     return [
         ("--case", _case_path(case)),
@@ -66,7 +66,7 @@ def _case_path(case: str | None) -> Path | None:
         return None  # who reads it says so
 
 
-def _given(named: Iterable[Named]) -> Iterator[tuple[str, Path]]:
+def _given(named: Iterable[NamedPath]) -> Iterator[tuple[str, Path]]:
     return ((name, path) for name, path in named if path is not None)
 
 

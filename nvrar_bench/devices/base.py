@@ -18,7 +18,7 @@ from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate, Timings, Yardstick
 from nvrar_bench.toolchain.host import Source
-from nvrar_bench.verify import Expected, Findings, Problem
+from nvrar_bench.verify import Expected, Findings, KnownReduction
 from nvrar_bench.world import World
 
 Array = Any
@@ -96,11 +96,11 @@ class Verifier(ABC):
     """Makes inputs whose result is known, and checks results, by the rules of verify/."""
 
     @abstractmethod
-    def inputs(self, problem: Problem, count: int) -> Array:
+    def inputs(self, known: KnownReduction, count: int) -> Array:
         """Return what each seat sends, shape (count,) or (seats, count); collective."""
 
     @abstractmethod
-    def expected(self, problem: Problem, count: int) -> Expected:
+    def expected(self, known: KnownReduction, count: int) -> Expected:
         """Return what every rank must hold, in arrays of this device; collective."""
 
     @abstractmethod

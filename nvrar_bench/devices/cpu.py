@@ -22,10 +22,9 @@ from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.devices.yardstick import CpuYardstick
 from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate, Yardstick
-from nvrar_bench.verify import Expected, Findings, Problem
+from nvrar_bench.verify import Expected, Findings, KnownReduction
+from nvrar_bench.verify.hashing import HostArray
 from nvrar_bench.world import World
-
-Array = npt.NDArray[Any]
 
 PAGE_BYTES = 4096
 _WORD = np.dtype(np.uint64)
@@ -52,7 +51,7 @@ class HostBlock:
     peers: tuple[int, ...]
     shared: SharedMemory | None = None  # keeps the peers' memory mapped
 
-    def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> Array:
+    def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> HostArray:
         """Slice the bytes."""
         return self.bytes[..., first : first + nbytes].view(dtype)
 
@@ -88,11 +87,11 @@ class HostMemory(Memory[HostBlock]):
         """Fill at once."""
         block.bytes.fill(0)
 
-    def addresses(self, array: Array) -> tuple[int, ...]:
+    def addresses(self, array: HostArray) -> tuple[int, ...]:
         """Return where each row starts."""
         return tuple(row.ctypes.data for row in _rows(array))
 
-    def peers(self, array: Array) -> tuple[int, ...] | None:
+    def peers(self, array: HostArray) -> tuple[int, ...] | None:
         """Find the block that holds the array, and the same place in the peers' blocks."""
         first = _rows(array)[0]
         for block in self._blocks:
@@ -101,19 +100,19 @@ class HostMemory(Memory[HostBlock]):
                 return tuple(peer + offset for peer in block.peers)
         return None
 
-    def keep(self, values: npt.NDArray[Any]) -> Array:
+    def keep(self, values: npt.NDArray[Any]) -> HostArray:
         """Return the values themselves."""
         return values
 
-    def write(self, array: Array, values: npt.NDArray[Any]) -> None:
+    def write(self, array: HostArray, values: npt.NDArray[Any]) -> None:
         """Copy at once."""
         np.copyto(array, values)
 
-    def to_host(self, array: Array, what: str = "") -> npt.NDArray[Any]:  # noqa: ARG002 - no queue
+    def to_host(self, array: HostArray, what: str = "") -> npt.NDArray[Any]:  # noqa: ARG002 - no queue
         """Copy at once: nothing is queued."""
         return np.array(array)
 
-    def copy(self, target: Array, source: Array) -> None:
+    def copy(self, target: HostArray, source: HostArray) -> None:
         """Copy at once."""
         np.copyto(target, source)
 
@@ -128,16 +127,18 @@ class HostVerifier(Verifier):
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def inputs(self, problem: Problem, count: int) -> Array:
+    def inputs(self, known: KnownReduction, count: int) -> HostArray:
         """Compute them; a single seat has no row of its own."""
-        of_seats = [problem.inputs(rank, count) for rank in self._world.seats]
+        of_seats = [known.inputs(rank, count) for rank in self._world.seats]
         return np.stack(of_seats) if self._world.virtual_ranks else of_seats[0]
 
-    def expected(self, problem: Problem, count: int) -> Expected:
+    def expected(self, known: KnownReduction, count: int) -> Expected:
         """Compute it."""
-        return problem.expected(count)
+        return known.expected(count)
 
-    def spoil(self, output: Array, around: Sequence[Array] = (), *, poison: bool = True) -> None:
+    def spoil(
+        self, output: HostArray, around: Sequence[HostArray] = (), *, poison: bool = True
+    ) -> None:
         """As verify.poison and verify.write_canary."""
         if poison:
             verify.poison(output)
@@ -145,14 +146,16 @@ class HostVerifier(Verifier):
             for row in _rows(view):
                 verify.write_canary(row)
 
-    def read(self, output: Array) -> bool:
+    def read(self, output: HostArray) -> bool:
         """Take its bytes into this core's cache: peers have written them from theirs."""
         for row in _rows(output):
             words = row.view(np.uint8)[: row.nbytes // _WORD.itemsize * _WORD.itemsize]
             np.bitwise_or.reduce(words.view(_WORD), initial=0)
         return True
 
-    def check(self, received: Array, expected: Expected, around: Sequence[Array] = ()) -> Findings:
+    def check(
+        self, received: HostArray, expected: Expected, around: Sequence[HostArray] = ()
+    ) -> Findings:
         """As verify.check and verify.canary_intact."""
         results = [
             verify.check(row, expected, len(row), rank)
@@ -230,6 +233,6 @@ def _pages(nbytes: int) -> npt.NDArray[np.uint8]:
     return whole[first : first + nbytes]
 
 
-def _rows(array: Array) -> Sequence[Array]:
+def _rows(array: HostArray) -> Sequence[HostArray]:
     """Return the array of each seat."""
     return [array] if array.ndim == 1 else list(array)

@@ -19,8 +19,7 @@ _MOST = 2**63 - 1
 Count = Annotated[int, Meta(ge=0, le=_MOST)]
 Positive = Annotated[int, Meta(ge=1, le=_MOST)]
 Number = Annotated[float, Meta(ge=0)]
-Part = Annotated[float, Meta(ge=0, le=1)]
-Buffers = Literal["symmetric", "private"]
+ZeroToOne = Annotated[float, Meta(ge=0, le=1)]
 
 
 def says(description: str) -> Meta:

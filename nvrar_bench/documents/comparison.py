@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
 
-from nvrar_bench.documents.base import Count, JsonObject, Number, Part, Positive, says
+from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, ZeroToOne, says
 from nvrar_bench.documents.text import to_text
 from nvrar_bench.units import format_size
 
@@ -163,10 +163,12 @@ class ComparisonDocument(JsonObject, frozen=True):
     format: Literal["nvrar-bench.comparison"]
     format_version: Literal["1.1"]
     version: Annotated[str, says("of nvrar-bench, that compared")]
-    threshold: Annotated[Part, says("0.05 is 5 %")]
-    launch_spread: Annotated[Part, says("intervals are so much wider where a run has one launch")]
+    threshold: Annotated[ZeroToOne, says("0.05 is 5 %")]
+    launch_spread: Annotated[
+        ZeroToOne, says("intervals are so much wider where a run has one launch")
+    ]
     one_state: Annotated[bool, says("of samples that found the machine in one state")]
-    confidence: Annotated[Part, says("of all intervals")]
+    confidence: Annotated[ZeroToOne, says("of all intervals")]
     replicates: Annotated[Positive, says("of the bootstrap")]
     seed: Annotated[Count, says("of the bootstrap")]
     base: RunFacts

@@ -15,7 +15,7 @@ from nvrar_bench.devices.cuda import driver, heap_library
 from nvrar_bench.devices.cuda.calls import Calls, load_calls, mps_is_on, mps_problem
 from nvrar_bench.errors import CompilerError, Unavailable
 from nvrar_bench.inventory.probe import Finding, Probe, installed, loaded, missing, wheel
-from nvrar_bench.problem import Problem, told
+from nvrar_bench.problem import Problem, problem_of
 from nvrar_bench.toolchain import nvrtc, wheels
 from nvrar_bench.units import gibibytes
 
@@ -53,7 +53,7 @@ def _gpus() -> Finding | list[Finding]:
     try:
         calls = load_calls()
     except Unavailable as error:
-        return Finding("missing", detail=_models(), problem=told(error))
+        return Finding("missing", detail=_models(), problem=problem_of(error))
     problem = driver.missing_gpu(calls)
     if problem:
         return Finding("missing", detail=_models(), problem=problem)
@@ -109,7 +109,7 @@ def _headers() -> Finding:
 def _uncompiled(error: CompilerError) -> Finding:
     if installed(_BINDINGS) is None:
         return missing("cuda-python is not installed", driver.install_command())
-    return Finding("wrong", problem=told(error))
+    return Finding("wrong", problem=problem_of(error))
 
 
 # ---- libraries ---------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from nvrar_bench.launch import flavours
 from nvrar_bench.launch.environment import expected_ranks
 from nvrar_bench.launch.environment import launcher as launcher_of
 from nvrar_bench.launch.flavours import of_library
-from nvrar_bench.problem import Problem, told
+from nvrar_bench.problem import Problem, problem_of
 from nvrar_bench.programs import answer, first_line
 
 _ALL = ("cpu", "cuda")
@@ -61,7 +61,7 @@ def _remedy() -> str:
     try:
         folder = Path(flavours.find()[1]).parent
     except Unavailable as error:
-        return getattr(told(error), "fix", "put the mpirun of that MPI first on PATH")
+        return getattr(problem_of(error), "fix", "put the mpirun of that MPI first on PATH")
     return f"export PATH={folder}:$PATH, or let --ranks N start the ranks"
 
 

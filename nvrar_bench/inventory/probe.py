@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nvrar_bench.documents.inventory import Row, RowStatus
 from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.problem import Problem, told
+from nvrar_bench.problem import Problem, problem_of
 
 STEP_S = 15.0
 _MAPS = Path("/proc/self/maps")
@@ -67,7 +67,9 @@ class Probe:
 
 def explained(error: Exception) -> str:
     """What an error says; a broken library raises all kinds."""
-    return told(error) if isinstance(error, NvrarBenchError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, NvrarBenchError):
+        return problem_of(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def parts(problem: str | None) -> tuple[str | None, str | None]:

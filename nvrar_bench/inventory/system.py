@@ -14,7 +14,7 @@ import nvrar_bench
 from nvrar_bench.devices import machine
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.inventory.probe import Finding, Probe, installed, missing
-from nvrar_bench.problem import Problem, told
+from nvrar_bench.problem import Problem, problem_of
 from nvrar_bench.programs import first_line
 from nvrar_bench.units import gibibytes
 
@@ -118,7 +118,7 @@ def _cache() -> Finding:
     try:
         cache.require_usable()
     except Unavailable as error:
-        return Finding("wrong", path=str(folder), problem=told(error))
+        return Finding("wrong", path=str(folder), problem=problem_of(error))
     return Finding(detail=f"{_entries(folder)} kernels", path=str(folder))
 
 

@@ -22,7 +22,7 @@ _FORMULA = ("=", "+", "-", "@")
 _NUMBERS = ("-inf",)  # that the record writes as texts
 _BETWEEN_WARNINGS = " | "
 
-Row = Iterable[Any]
+Cells = Iterable[Any]
 _OfRun = Callable[[RunRecord], Any]
 _OfResult = Callable[[Result], Any]
 
@@ -86,14 +86,14 @@ _RESULT: dict[str, _OfResult] = {
 }
 
 
-def _rows(record: RunRecord) -> Iterator[Row]:
+def _rows(record: RunRecord) -> Iterator[Cells]:
     of_run = [value(record) for value in _RUN.values()]
     for repeat, result in numbered(record.results, point_of):
         figures = (value(result) for value in _RESULT.values())
         yield (*of_run, *point_of(result), repeat, *figures)
 
 
-def _sample_rows(record: RunRecord) -> Iterator[Row]:
+def _sample_rows(record: RunRecord) -> Iterator[Cells]:
     for repeat, result in numbered(record.results, point_of):
         head = (record.run.id, *point_of(result), repeat)
         mask = counted(result, record.one_state).mask.tolist()
@@ -105,7 +105,7 @@ def _sample_rows(record: RunRecord) -> Iterator[Row]:
             index += count
 
 
-def _text(titles: Sequence[str], rows: Iterable[Row]) -> str:
+def _text(titles: Sequence[str], rows: Iterable[Cells]) -> str:
     file = StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(titles)

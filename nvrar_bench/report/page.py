@@ -135,8 +135,6 @@ def _section(title: str, texts: Sequence[str], style: str | None = None) -> Elem
 _LONGEST = 400  # letters of a fact: facts of each rank are lists as long as the run is wide
 _MOST_HOSTS = 64
 
-Facts = Mapping[str, Any]
-
 
 def _of_run(record: RunRecord) -> list[Element]:
     """Return what was run: the command, its times, its settings."""
@@ -160,7 +158,7 @@ def _of_run(record: RunRecord) -> list[Element]:
     ]
 
 
-def _facts(facts: Facts) -> Element:
+def _facts(facts: Mapping[str, Any]) -> Element:
     rows = (
         element("tr", element("th", name, scope="row"), element("td", _said(value)))
         for name, value in facts.items()

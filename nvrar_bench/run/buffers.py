@@ -10,7 +10,7 @@ import numpy as np
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Array, Device, MemoryBlock
 from nvrar_bench.plan import Case
-from nvrar_bench.verify import CANARY_BYTES, Expected, Findings, Problem
+from nvrar_bench.verify import CANARY_BYTES, Expected, Findings, KnownReduction
 
 _LINE_BYTES = 64  # canary in front, so that a buffer still starts on a cache line
 _BYTE = np.dtype(np.uint8)
@@ -131,11 +131,11 @@ class KnownInputs:
 
     def _make(self, case: Case, number: int) -> KnownCall:
         count = self._counts[_key(case)]
-        problem = Problem(
+        known = KnownReduction(
             case.dtype, case.op, self._world.size, case.check_mode, self._seed * SETS + number
         )
-        expected = self._device.verifier.expected(problem, count) if self._with_results else None
-        return KnownCall(self._device.verifier.inputs(problem, count), expected, self._device)
+        expected = self._device.verifier.expected(known, count) if self._with_results else None
+        return KnownCall(self._device.verifier.inputs(known, count), expected, self._device)
 
 
 def _key(case: Case) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ from nvrar_bench.statistics.launches import estimate
 from nvrar_bench.statistics.median import Estimate
 from nvrar_bench.timing.stopping import StoppingRule, Taken, precision_of
 
-TURN = 20  # calls; as many as a turn of `Precision`, which they follow
+TURN = 20  # calls; as many as a turn of `PrecisionRule`, which they follow
 _GROWTH = 4
 MOST_CALLS = 1000  # of one candidate, before the match
 MATCH_CALLS = 200  # of either side

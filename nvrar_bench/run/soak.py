@@ -25,7 +25,7 @@ from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.settings.soak import SoakLimit, longest_counts
 
 SPELL = 250  # calls
-Build = Callable[[Sequence[tuple[Backend, Sequence[Case]]], Collection[str]], None]
+BuildKernels = Callable[[Sequence[tuple[Backend, Sequence[Case]]], Collection[str]], None]
 
 
 class Soak:
@@ -33,7 +33,7 @@ class Soak:
 
     def __init__(
         self, device: Device, backends: Sequence[Backend], seed: int, alive: Callable[[], None],
-        build: Build,
+        build: BuildKernels,
     ) -> None:  # fmt: skip
         self._device, self._backends, self._alive, self._build = device, backends, alive, build
         self._random, self._seed = Random(seed), seed  # noqa: S311 - to be drawn again

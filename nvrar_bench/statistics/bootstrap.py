@@ -13,8 +13,7 @@ from math import ceil, exp, log, log10, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.statistics.independence import Floats as Samples
-from nvrar_bench.statistics.independence import autocovariances, sides
+from nvrar_bench.statistics.independence import Floats, autocovariances, sides
 from nvrar_bench.statistics.launches import headline, medians_of
 from nvrar_bench.statistics.median import NORMAL_975, Interval, t_975
 
@@ -54,7 +53,7 @@ class Spread:
 
     figure: float
     centre: float
-    deviations: Samples
+    deviations: Floats
     freedom: float
 
     @property
@@ -63,7 +62,7 @@ class Spread:
         return float(self.deviations.var())
 
 
-def spread_of(launches: Sequence[Samples], generator: np.random.Generator) -> Spread:
+def spread_of(launches: Sequence[Floats], generator: np.random.Generator) -> Spread:
     """Resample `launches`, each an array of positive samples, REPLICATES times."""
     medians = medians_of(launches)
     shown, logs = headline(medians), np.log(medians)
@@ -97,7 +96,7 @@ def own_interval(spread: Spread) -> Interval:
     return _interval(spread.figure, log(spread.centre), spread.deviations, spread.freedom)
 
 
-def _interval(value: float, around: float, deviations: Samples, freedom: float) -> Interval:
+def _interval(value: float, around: float, deviations: Floats, freedom: float) -> Interval:
     """Stretch the percentiles of `deviations` by how much wider t is than a normal variable.
 
     The interval lies around the logarithm `around`, and holds `value`.
@@ -111,15 +110,15 @@ def _exp(logarithm: float) -> float:
     return exp(min(max(logarithm, -_LARGEST), _LARGEST))
 
 
-def _pool(samples: Samples, blocks: Blocks, size: int, generator: np.random.Generator) -> Samples:
+def _pool(samples: Floats, blocks: Blocks, size: int, generator: np.random.Generator) -> Floats:
     """Return how far the logarithms of `size` resampled medians lie from that of `samples`."""
     medians = np.log(_resampled_medians(samples, blocks, size, generator))
     return blocks.widening * (medians - log(float(np.median(samples))))
 
 
 def _resampled_medians(
-    samples: Samples, blocks: Blocks, size: int, generator: np.random.Generator
-) -> Samples:
+    samples: Floats, blocks: Blocks, size: int, generator: np.random.Generator
+) -> Floats:
     """Return the medians of `size` resamples, each of circular blocks of neighbours.
 
     Ranks stand for samples: they sort several times faster.
@@ -140,9 +139,7 @@ def _resampled_medians(
     return np.concatenate(medians)
 
 
-def _between_and_within(
-    medians: Samples, pools: Samples, generator: np.random.Generator
-) -> Samples:
+def _between_and_within(medians: Floats, pools: Floats, generator: np.random.Generator) -> Floats:
     """Draw launches, and of each one of its resampled medians; return deviations of the median.
 
     `medians`, shape (L,), are those of the launches, and `pools`, shape (L, P), how far resampled
@@ -159,22 +156,22 @@ def _between_and_within(
     around = scale * (medians - centre(medians))
     launch = generator.integers(0, count, (REPLICATES, count))
     member = generator.integers(0, pools.shape[1], (REPLICATES, count))
-    deviations: Samples = centre(around[launch] + pools[launch, member])
+    deviations: Floats = centre(around[launch] + pools[launch, member])
     return deviations
 
 
-def _between(medians: Samples, generator: np.random.Generator) -> Samples:
+def _between(medians: Floats, generator: np.random.Generator) -> Floats:
     """Draw launches alone; return deviations of the centre of `medians`, which are logarithms.
 
     As `_between_and_within`, what is drawn has the variance with L - 1 in its denominator.
     """
     count = len(medians)
     around = sqrt(count / (count - 1)) * (medians - centre(medians))
-    deviations: Samples = centre(around[generator.integers(0, count, (REPLICATES, count))])
+    deviations: Floats = centre(around[generator.integers(0, count, (REPLICATES, count))])
     return deviations
 
 
-def centre(values: Samples) -> Samples:
+def centre(values: Floats) -> Floats:
     """Return the median of the means of all pairs, shape (...), of `values`, shape (..., n).
 
     A value is its own pair too. One value far off moves it as little as a median, and it varies by
@@ -203,7 +200,7 @@ def _pairs(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     return first, (first + np.repeat(steps, count)) % count
 
 
-def blocks_of(samples: Samples) -> Blocks:
+def blocks_of(samples: Floats) -> Blocks:
     """Find the blocks for `samples`, shape (n,).
 
     A median moves by how many samples lie above it, so what counts is the autocorrelation of the
@@ -232,7 +229,7 @@ def blocks_of(samples: Samples) -> Blocks:
     return Blocks(length, _widening(covariances, length, spectrum))
 
 
-def _widening(covariances: Samples, length: int, spectrum: float) -> float:
+def _widening(covariances: Floats, length: int, spectrum: float) -> float:
     """Compare what blocks of `length` vary with `spectrum`, and n/l blocks with endless ones.
 
     The variance of a mean of drawn blocks is that of the autocovariances with weights that fall
@@ -245,7 +242,7 @@ def _widening(covariances: Samples, length: int, spectrum: float) -> float:
     return sqrt(lost * n / (n - length)) if n > length else 1.0
 
 
-def _last_correlated(covariances: Samples, reach: int, most: int) -> int:
+def _last_correlated(covariances: Floats, reach: int, most: int) -> int:
     """Return the smallest lag that `reach` insignificant ones follow, at most `most`.
 
     Significant is a correlation of 2 sqrt(log10(n) / n) and more.

@@ -30,10 +30,12 @@ from nvrar_bench.statistics.verdicts import Terms, judge
 
 _DIFFERING = ("slower", "faster", "undecided")
 _NAMED = 5  # points that a message names; the table has all
-Named = tuple[str, RunRecord]  # the file's name first
+NamedRun = tuple[str, RunRecord]  # the file's name first
 
 
-def compare(base: Named, news: Sequence[Named], terms: Terms, seed: int) -> ComparisonDocument:
+def compare(
+    base: NamedRun, news: Sequence[NamedRun], terms: Terms, seed: int
+) -> ComparisonDocument:
     """Compare each of `news` with `base`.
 
     Raises:
@@ -69,7 +71,7 @@ def outcome(
     return None
 
 
-def _incomparable(base: Named, new: Named) -> Iterator[str]:
+def _incomparable(base: NamedRun, new: NamedRun) -> Iterator[str]:
     (base_file, base_run), (new_file, new_run) = base, new
     for file, run in (base, new):
         if not run.results:
@@ -88,7 +90,7 @@ def _incomparable(base: Named, new: Named) -> Iterator[str]:
 
 
 def _comparison(
-    base: Named, new: Named, bases: Mapping[PointKey, Candidate], terms: Terms, seed: int
+    base: NamedRun, new: NamedRun, bases: Mapping[PointKey, Candidate], terms: Terms, seed: int
 ) -> Comparison:
     others = _candidates(new[1], seed, 1)
     same_run = base[1].run.id == new[1].run.id
@@ -125,7 +127,7 @@ def _candidates(record: RunRecord, seed: int, side: int) -> dict[PointKey, Candi
     }
 
 
-def _run_facts(named: Named) -> RunFacts:
+def _run_facts(named: NamedRun) -> RunFacts:
     file, record = named
     run = record.run
     launches = max(len(result.launch_samples) for result in record.results)

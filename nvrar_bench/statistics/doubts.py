@@ -39,7 +39,7 @@ _NEARLY_ENOUGH = 24.5
 
 
 @dataclass(frozen=True)
-class Kind:
+class DoubtKind:
     """A kind of doubt: its warning, and the note of all that have the same; {} hold numbers.
 
     What has no note is in the record alone.
@@ -53,7 +53,7 @@ class Kind:
 class Doubt:
     """A doubt about a figure; of several of a kind the one of the largest `size` is noted."""
 
-    kind: Kind
+    kind: DoubtKind
     size: float
     numbers: Mapping[str, str | int]
 
@@ -68,9 +68,9 @@ class Doubt:
         return self.kind.note.format(**self.numbers)
 
 
-def _kind(text: str, note: str | None = None) -> Kind:
+def _kind(text: str, note: str | None = None) -> DoubtKind:
     """A row of this file; without a note of its own it is noted in full."""
-    return Kind(DOUBT + text, text if note is None else note)
+    return DoubtKind(DOUBT + text, text if note is None else note)
 
 
 _CHANGED = (
@@ -195,7 +195,7 @@ def _drifts(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[Doub
 
 
 def _shifted(
-    kind: Kind, shifts: Sequence[Shift | None], level: float, numbers: Sequence[int]
+    kind: DoubtKind, shifts: Sequence[Shift | None], level: float, numbers: Sequence[int]
 ) -> Iterator[Doubt]:
     place = worst(shifts)
     shift = None if place is None else shifts[place]

@@ -14,12 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.statistics.drift import Shift, slow_drift, startup_drift
-from nvrar_bench.statistics.independence import BATCHES, Floats, dependence, effective_samples
+from nvrar_bench.statistics.independence import (
+    BATCHES,
+    Floats,
+    Samples,
+    dependence,
+    effective_samples,
+)
 from nvrar_bench.statistics.median import (
     NORMAL_975,
     Estimate,
     Interval,
-    Samples,
     median_interval,
     t_975,
 )

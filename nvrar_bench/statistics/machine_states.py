@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from nvrar_bench.documents.result import Stretch
 from nvrar_bench.errors import UsageError
+from nvrar_bench.statistics.independence import Floats
 
-Floats = npt.NDArray[np.float64]
 Masks = npt.NDArray[np.bool_]
 Readings = tuple[float, float, float]
 

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import comb, exp, floor, hypot, isqrt, lgamma, log, pi, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from nvrar_bench.errors import NvrarBenchError, UsageError
-
-Samples = npt.NDArray[np.floating[Any]]
+from nvrar_bench.statistics.independence import Samples
 
 NORMAL_975 = 1.959963984540054
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)

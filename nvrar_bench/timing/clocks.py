@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.timing.line import Line, Moment, as_fact
+from nvrar_bench.timing.line import ClockLine, Moment, as_fact
 from nvrar_bench.timing.loop import MONOTONIC
 
 ROUNDS = 20
@@ -42,7 +42,7 @@ class Clocks:
         mine = machine_of[comm.rank]
         self._neighbours = [rank for rank in range(comm.size) if machine_of[rank] == mine]
         self._leaders = sorted(list(machine_of).index(machine) for machine in set(machine_of))
-        self._line = Line()  # the clock of this machine's first rank, and rank 0's
+        self._line = ClockLine()  # the clock of this machine's first rank, and rank 0's
         self._local = Moment(0, 0, 0.0)  # this rank's clock, and that of its machine's first rank
         self._compare_within_the_machine()
 
@@ -127,7 +127,7 @@ class Clocks:
             self._answer(peer)
 
         def learn(peer: int) -> None:
-            theirs: Line = self._comm.recv(source=peer, tag=_TAG)
+            theirs: ClockLine = self._comm.recv(source=peer, tag=_TAG)
             seen, shown = self._ask(peer)
             offset = int(theirs.to_other(np.array([shown]))[0]) - seen.own_ns
             error = seen.error_ns + theirs.error_ns(shown)
@@ -135,10 +135,10 @@ class Clocks:
 
         _along_a_tree(self._leaders, self._comm.rank, tell, learn)
 
-    def _told_by_leader(self, line: Line) -> Line:
+    def _told_by_leader(self, line: ClockLine) -> ClockLine:
         leader = self._neighbours[0]
         if self._comm.rank != leader:
-            told: Line = self._comm.recv(source=leader, tag=_TAG)
+            told: ClockLine = self._comm.recv(source=leader, tag=_TAG)
             return told
         for peer in self._neighbours[1:]:
             self._comm.send(line, dest=peer, tag=_TAG)

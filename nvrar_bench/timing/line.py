@@ -25,7 +25,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Line:
+class ClockLine:
     """The least-squares line through the offsets of `moments`, as HCA3 fits it.
 
     S. Hunold, A. Carpen-Amarie, "Hierarchical Clock Synchronization in MPI", IEEE Cluster 2018.
@@ -35,7 +35,7 @@ class Line:
 
     moments: tuple[Moment, ...] = ()
 
-    def with_moment(self, moment: Moment) -> Line:
+    def with_moment(self, moment: Moment) -> ClockLine:
         """This line and one more moment, of which at most `MOMENTS` are kept.
 
         It takes the place of the last one where that is less than `SPACING_NS` behind its
@@ -44,7 +44,7 @@ class Line:
         kept = self.moments
         if len(kept) > 1 and kept[-1].own_ns - kept[-2].own_ns < SPACING_NS:
             kept = kept[:-1]
-        return Line((*kept, moment)[-MOMENTS:])
+        return ClockLine((*kept, moment)[-MOMENTS:])
 
     @property
     def drift(self) -> float:
@@ -109,7 +109,7 @@ def _slope_weights(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return weights
 
 
-def as_fact(line: Line, own_ns: int) -> dict[str, Any]:
+def as_fact(line: ClockLine, own_ns: int) -> dict[str, Any]:
     """Offset, drift and error at `own_ns`."""
     offset = int(line.to_other(np.array([own_ns]))[0]) - own_ns
     return {"offset": offset, "drift": line.drift, "error": line.error_ns(own_ns)}

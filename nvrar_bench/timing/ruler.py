@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from nvrar_bench.documents.result import Result
-from nvrar_bench.statistics.doubts import RULER, Doubt, Kind
+from nvrar_bench.statistics.doubts import RULER, Doubt, DoubtKind
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Timings
 from nvrar_bench.units import MICROSECOND
 
@@ -20,12 +20,12 @@ _BATCHES, _BATCH = 101, 32
 _READINGS, _STEPS_WITHIN_S = 1000, 0.5
 
 # What timing each call alone costs is the same at all points, and so said once.
-ALONE = Kind(
+ALONE = DoubtKind(
     f"{RULER}each call was timed alone, and {{n}} us of every figure are the two events around it: "
     "--batch K shares them among K calls",
     "two events around each call are {n} us of each time; share them with --batch",
 )
-PART = Kind(
+PART = DoubtKind(
     f"{RULER}{{what}}, {{us}} us, is {{n}} of the median of {{median}} us: measure longer "
     "messages, or take more calls a sample (--batch)",
     "timing is up to {n} of these times; take more calls a sample (--batch)",

@@ -2,7 +2,7 @@
 
     Iterations    a number of calls
     Enough        a number of calls, and more where these are too few; the default
-    Precision     a width of the median's interval, within bounds
+    PrecisionRule a width of the median's interval, within bounds
 
 A new rule is a `StoppingRule`, and a branch of `Stopping.rule`.
 """
@@ -12,9 +12,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from nvrar_bench.statistics.independence import ENOUGH, effective_samples
+from nvrar_bench.statistics.independence import ENOUGH, Samples, effective_samples
 from nvrar_bench.statistics.launches import estimate
-from nvrar_bench.statistics.median import Samples
 
 # Turns of every backend: long enough to settle in the caches again, short enough that the machine's
 # drift meets all backends alike.
@@ -79,7 +78,7 @@ class Stopping:
             if self.is_default and not iters:
                 return Enough(self.iters)
             return Iterations(iters or self.iters)
-        return Precision(self.precision, self.min_samples, self.max_samples, self.max_time)
+        return PrecisionRule(self.precision, self.min_samples, self.max_samples, self.max_time)
 
 
 class Iterations(StoppingRule):
@@ -133,7 +132,7 @@ class Enough(StoppingRule):
         return "max_time" if taken.seconds >= MOST_SECONDS else None
 
 
-class Precision(StoppingRule):
+class PrecisionRule(StoppingRule):
     """Until half of the median's 95 % interval, on the effective sample size, is `target` of it.
 
     Not before `least` samples, and not beyond `most` calls or `seconds` of turns.

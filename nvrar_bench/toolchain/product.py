@@ -34,7 +34,7 @@ ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
 
 
 @dataclass(frozen=True)
-class Choice:
+class ListOption:
     """What may be asked for, and what is built where nothing is."""
 
     option: str
@@ -57,17 +57,17 @@ class Choice:
 
 
 # The defaults hold one type of each way to accumulate: as it is, widened from 16 and 8 bits, whole.
-CHOICES = {
-    "fabric": Choice("--fabric", FABRICS, FABRICS),
-    "protocol": Choice("--protocol", tuple(PROTOCOLS), tuple(PROTOCOLS)),
-    "dtype": Choice("--dtype", tuple(DTYPES), ("float32", "bfloat16", "float8_e4m3", "int64")),
-    "op": Choice("--op", tuple(OPS), ("sum", "avg")),
-    "threads": Choice("--threads", _THREADS, _THREADS),
+LIST_OPTIONS = {
+    "fabric": ListOption("--fabric", FABRICS, FABRICS),
+    "protocol": ListOption("--protocol", tuple(PROTOCOLS), tuple(PROTOCOLS)),
+    "dtype": ListOption("--dtype", tuple(DTYPES), ("float32", "bfloat16", "float8_e4m3", "int64")),
+    "op": ListOption("--op", tuple(OPS), ("sum", "avg")),
+    "threads": ListOption("--threads", _THREADS, _THREADS),
 }
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildOrder:
     """One source for one architecture, to be built."""
 
     arch: str
@@ -83,19 +83,19 @@ class Order:
 class Delivery:
     """What came of an order."""
 
-    order: Order
+    order: BuildOrder
     usage: ResourceUsage
     seconds: float
     cached: bool
 
 
 def choose_kernels(wanted: Mapping[str, Sequence[str]], everything: bool) -> list[Kernel]:
-    """Return the kernels of a choice; `wanted` has the names of CHOICES, each may be empty.
+    """Return the kernels of a choice; `wanted` has the names of LIST_OPTIONS, each may be empty.
 
     Raises:
         UsageError: naming the option, the value and what is allowed.
     """
-    chosen = {name: one.choose(wanted[name], everything) for name, one in CHOICES.items()}
+    chosen = {name: one.choose(wanted[name], everything) for name, one in LIST_OPTIONS.items()}
     return [
         Kernel(dtype, op, protocol, fabric, int(threads))
         for fabric, protocol, dtype, op, threads in product(*chosen.values())
@@ -108,14 +108,14 @@ def with_what_all_need(kernels: Sequence[Kernel]) -> list[Source]:
     return [CudaGate(), *map(Elements, dtypes), *kernels]
 
 
-def orders(architectures: Sequence[str], kernels: Sequence[Kernel]) -> list[Order]:
+def orders(architectures: Sequence[str], kernels: Sequence[Kernel]) -> list[BuildOrder]:
     """Return what to build: of `kernels` those that do not spill, and what else a run takes.
 
     Raises:
         UsageError: all would spill.
     """
     found = [
-        Order(arch, source)
+        BuildOrder(arch, source)
         for arch in architectures
         for source in with_what_all_need([one for one in kernels if _fits(one, arch)])
     ]
@@ -153,10 +153,12 @@ def build_missing(
     Raises:
         CompilerError, Interrupted: as `build_all`.
     """
-    missing = [Order(arch, one) for one in dict.fromkeys(sources) if not cuda.is_built(one, arch)]
+    missing = [
+        BuildOrder(arch, one) for one in dict.fromkeys(sources) if not cuda.is_built(one, arch)
+    ]
     done = 0
 
-    def count(_: Order) -> None:
+    def count(_: BuildOrder) -> None:
         nonlocal done
         done += 1
         told(done, len(missing))
@@ -170,7 +172,7 @@ def build_missing(
 
 
 def build_all(
-    orders: Sequence[Order], done: Callable[[Order], None], cores: Collection[int] = ()
+    orders: Sequence[BuildOrder], done: Callable[[BuildOrder], None], cores: Collection[int] = ()
 ) -> list[Delivery]:
     """Build, as many at a time as there are `cores`, and call `done` after each.
 
@@ -222,7 +224,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def deliver(order: Order) -> Delivery:
+def deliver(order: BuildOrder) -> Delivery:
     """Build one kernel.
 
     Raises:

@@ -1,10 +1,10 @@
 """Inputs whose all-reduce is known, and the check of what came back.
 
-    problem = Problem("float32", "sum", ranks=4, mode="exact", seed=1)
-    send = problem.inputs(rank, count)
+    known = KnownReduction("float32", "sum", ranks=4, mode="exact", seed=1)
+    send = known.inputs(rank, count)
     poison(recv)
     ...                                  # the all-reduce under test
-    result = check(recv, problem.expected(count), count, rank)
+    result = check(recv, known.expected(count), count, rank)
 
 Every value depends on (seed, rank, index), so data that is misplaced, stale, dropped or doubled
 shows. `exact` inputs have a result that every order of combination gives without any rounding;
@@ -23,7 +23,7 @@ from nvrar_bench.verify.check import (
     poison,
     write_canary,
 )
-from nvrar_bench.verify.problem import Expected, Problem
+from nvrar_bench.verify.known import Expected, KnownReduction
 from nvrar_bench.verify.recipe import Formula
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "Expected",
     "Findings",
     "Formula",
-    "Problem",
+    "KnownReduction",
     "canary_intact",
     "check",
     "poison",

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.verify.hashing import Array
-from nvrar_bench.verify.problem import Expected, Mode
+from nvrar_bench.plan import CheckMode
+from nvrar_bench.verify.hashing import HostArray
+from nvrar_bench.verify.known import Expected
 
 CANARY_BYTES = 64
 _BLOCK = 65536
@@ -33,7 +34,7 @@ class CheckResult:
     """
 
     status: Literal["passed", "failed"]
-    mode: Mode
+    mode: CheckMode
     elements: int
     wrong: int
     first_wrong: dict[str, int | float | str] | None
@@ -47,11 +48,11 @@ class Findings:
     intact: bool = True
 
 
-def check(received: Array, expected: Expected, count: int, rank: int) -> CheckResult:
+def check(received: HostArray, expected: Expected, count: int, rank: int) -> CheckResult:
     """Compare the first `count` elements of `received` with what is expected.
 
     A NaN is always wrong. Equality is of values: -0 is 0. UsageError when `received` is not flat,
-    is too short, or is of another dtype than the problem.
+    is too short, or is of another dtype than the reduction.
     """
     _demand_comparable(received, expected, count)
     seen, value = received[:count], expected.value[:count]
@@ -71,7 +72,7 @@ def check(received: Array, expected: Expected, count: int, rank: int) -> CheckRe
     return CheckResult("failed", expected.mode, count, int(wrong.size), facts)
 
 
-def poison(array: Array) -> None:
+def poison(array: HostArray) -> None:
     """Fill with what no exact result is: NaN for floats, the largest value for integers."""
     integer = array.dtype.kind in "iu"
     array.fill(np.iinfo(array.dtype).max if integer else np.nan)
@@ -87,7 +88,7 @@ def canary_intact(view: npt.NDArray[np.uint8]) -> bool:
     return bool(np.array_equal(view, np.resize(_CANARY, view.shape)))
 
 
-def _demand_comparable(received: Array, expected: Expected, count: int) -> None:
+def _demand_comparable(received: HostArray, expected: Expected, count: int) -> None:
     if received.ndim != 1:
         raise UsageError(f"the received array has {received.ndim} dimensions; allowed: 1")
     available = min(received.size, expected.value.size)
@@ -97,12 +98,14 @@ def _demand_comparable(received: Array, expected: Expected, count: int) -> None:
         raise UsageError(f"received {received.dtype}; allowed: {expected.value.dtype}")
 
 
-def _same_bits(seen: Array, value: Array) -> bool:
+def _same_bits(seen: HostArray, value: HostArray) -> bool:
     bits = f"u{seen.dtype.itemsize}"
     return bool(np.array_equal(seen.view(bits), value.view(bits)))
 
 
-def _wrong_places(seen: Array, value: Array, tolerance: Array | None) -> npt.NDArray[np.intp]:
+def _wrong_places(
+    seen: HostArray, value: HostArray, tolerance: HostArray | None
+) -> npt.NDArray[np.intp]:
     """Indices of wrong elements, found block by block: the comparison's temporaries stay small."""
     found = [
         first
@@ -115,7 +118,9 @@ def _wrong_places(seen: Array, value: Array, tolerance: Array | None) -> npt.NDA
     return np.concatenate([np.empty(0, np.intp), *found])
 
 
-def _differs(seen: Array, value: Array, tolerance: Array | None) -> npt.NDArray[np.bool_]:
+def _differs(
+    seen: HostArray, value: HostArray, tolerance: HostArray | None
+) -> npt.NDArray[np.bool_]:
     if tolerance is None:
         return np.asarray(seen != value)
     # Written so that a NaN, which compares false with everything, differs.

@@ -28,7 +28,7 @@ import numpy as np
 from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.addends import Addends, Sign, addends_within, turn
 from nvrar_bench.verify.hashing import (
-    Array,
+    HostArray,
     Words,
     below,
     draw,
@@ -66,10 +66,10 @@ class _Sum(Recipe):
             **vars(self.addends),
         )
 
-    def inputs(self, rank: int, index: Words) -> Array:
+    def inputs(self, rank: int, index: Words) -> HostArray:
         return as_dtype(self.addends.values(rank, index) * np.uint64(self.multiplier), self.dtype)
 
-    def expected(self, index: Words) -> tuple[Array, None]:
+    def expected(self, index: Words) -> tuple[HostArray, None]:
         total = self.addends.total(index)
         if self.divisor > 1:
             flips = total >> np.uint64(63) if self.dtype.is_signed else np.zeros_like(total)
@@ -87,10 +87,10 @@ class _Product(Recipe):
     def formula(self) -> Formula:
         return Formula(RecipeKind.POWERS, **vars(self.exponents))
 
-    def inputs(self, rank: int, index: Words) -> Array:
+    def inputs(self, rank: int, index: Words) -> HostArray:
         return self._power(self._flips(rank, index), self.exponents.values(rank, index))
 
-    def expected(self, index: Words) -> tuple[Array, None]:
+    def expected(self, index: Words) -> tuple[HostArray, None]:
         flips = np.zeros_like(index)
         for rank in range(self.ranks):
             flips ^= self._flips(rank, index)
@@ -101,7 +101,7 @@ class _Product(Recipe):
             return np.zeros_like(index)
         return below(draw(self.seed, _SIGNS, rank, index), 2)
 
-    def _power(self, flips: Words, exponents: Words) -> Array:
+    def _power(self, flips: Words, exponents: Words) -> HostArray:
         if not self.dtype.is_float:
             return as_dtype(negate_where(flips, np.uint64(1) << exponents), self.dtype)
         signs = 1.0 - 2.0 * flips.astype(np.float64)
@@ -122,18 +122,18 @@ class _Extremum(Recipe):
             is_maximum=self.maximum,
         )  # fmt: skip
 
-    def inputs(self, rank: int, index: Words) -> Array:
+    def inputs(self, rank: int, index: Words) -> HostArray:
         shared = draw(self.seed, _SHARED, _EVERYONE, index)
         own = draw(self.seed, _OWN, rank, index)
         loses = turn(rank, self.ranks, shared) != np.uint64(0)
         behind = np.uint64(1) + (own & np.uint64(self._bounds()[2] - 1))
         return self._place(shared, behind * loses)
 
-    def expected(self, index: Words) -> tuple[Array, None]:
+    def expected(self, index: Words) -> tuple[HostArray, None]:
         shared = draw(self.seed, _SHARED, _EVERYONE, index)
         return self._place(shared, np.zeros_like(index)), None
 
-    def _place(self, shared: Words, behind: Words) -> Array:
+    def _place(self, shared: Words, behind: Words) -> HostArray:
         origin, span, _ = self._bounds()
         distance = below(mix(shared), span) + behind
         start = word(origin)

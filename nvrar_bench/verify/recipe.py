@@ -1,4 +1,4 @@
-"""What one problem's inputs are made by: the seam between `Problem` and the kinds of inputs.
+"""How inputs are made: the seam between `KnownReduction` and the kinds of inputs.
 
 A `Formula` is a recipe as numbers, for kernels/problem.cuh, which makes the same elements on GPUs.
 """
@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from nvrar_bench.datatypes import DataType
-from nvrar_bench.verify.hashing import Array, Words
+from nvrar_bench.verify.hashing import HostArray, Words
 
 
 class RecipeKind(IntEnum):
@@ -34,7 +34,7 @@ class Formula:
 
     Attributes:
         recipe: what an element is made of; each kind uses some of the fields below.
-        seed, ranks: as in `Problem`.
+        seed, ranks: as in `KnownReduction`.
         active: how many ranks hold an addend that is not zero, at one index.
         sign: who decides the sign of an addend: a Sign.
         width: values of what a rank draws for itself, a power of two.
@@ -78,7 +78,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The inputs of one problem; `index` is a block of indices, at most a few thousand."""
+    """The inputs of one reduction; `index` is a block of indices, at most a few thousand."""
 
     dtype: DataType
     ranks: int
@@ -86,11 +86,11 @@ class Recipe:
 
     tolerant: ClassVar[bool] = False  # whether `expected` gives float64 references and a tolerance
 
-    def inputs(self, rank: int, index: Words) -> Array:
-        """Return what `rank` sends, in the problem's dtype."""
+    def inputs(self, rank: int, index: Words) -> HostArray:
+        """Return what `rank` sends, in the reduction's dtype."""
         raise NotImplementedError
 
-    def expected(self, index: Words) -> tuple[Array, Array | None]:
+    def expected(self, index: Words) -> tuple[HostArray, HostArray | None]:
         """Return the result, and a float64 tolerance or None where it must be equal."""
         raise NotImplementedError
 
@@ -99,7 +99,7 @@ class Recipe:
         raise NotImplementedError
 
 
-def as_dtype(words: Words, dtype: DataType) -> Array:
+def as_dtype(words: Words, dtype: DataType) -> HostArray:
     """Return two's complement words as elements of `dtype` (wrapping for integers)."""
     if dtype.is_float:
         return words.view(np.int64).astype(np.float64).astype(dtype.numpy)

@@ -34,7 +34,7 @@ import numpy as np
 from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.addends import turn
 from nvrar_bench.verify.exact import exact_product, exact_sum, integer_mean, reciprocal_error
-from nvrar_bench.verify.hashing import Array, Words, draw
+from nvrar_bench.verify.hashing import HostArray, Words, draw
 from nvrar_bench.verify.recipe import Formula, Recipe, RecipeKind
 
 # Which stream of random words a draw belongs to; exact.py has the ones before.
@@ -44,13 +44,13 @@ _REFERENCE_EPSILON = 2.0**-53
 # A product of more than a few roundings in 8 bits has no digit left to check.
 _FACTORS = 4
 _LARGEST_NORMAL = 2 * sqrt(3)
-Combine = Callable[[Array, Array], Array]
+Combine = Callable[[HostArray, HostArray], HostArray]
 MakeRecipe = Callable[[DataType, int, int], Recipe]
 # enum Combine of kernels/problem.cuh.
 _COMBINE: dict[Combine, int] = {np.add: 0, np.multiply: 1, np.minimum: 2, np.maximum: 3}
 
 
-def approximately_normal(words: Words) -> Array:
+def approximately_normal(words: Words) -> HostArray:
     """Return one float64 of mean 0 and variance 1 per word, at most 2 sqrt(3) in magnitude.
 
     The sum of four 16-bit uniforms (Irwin-Hall). Unlike Box-Muller it needs no library function, so
@@ -77,11 +77,11 @@ class _RoundedSum(Recipe):
             relative=relative, slack=slack,
         )  # fmt: skip
 
-    def inputs(self, rank: int, index: Words) -> Array:
+    def inputs(self, rank: int, index: Words) -> HostArray:
         normal = approximately_normal(draw(self.seed, _NORMAL, rank, index))
         return np.asarray(normal * self._scale()).astype(self.dtype.numpy)
 
-    def expected(self, index: Words) -> tuple[Array, Array]:
+    def expected(self, index: Words) -> tuple[HostArray, HostArray]:
         total = np.zeros(index.shape)
         absolute = np.zeros(index.shape)
         for rank in range(self.ranks):
@@ -123,16 +123,16 @@ class _RoundedProduct(Recipe):
             relative=self._relative(),
         )
 
-    def inputs(self, rank: int, index: Words) -> Array:
+    def inputs(self, rank: int, index: Words) -> HostArray:
         words = draw(self.seed, _FACTOR, rank, index)
         start = draw(self.seed, _ROTATION, _EVERYONE, index)
         mantissa = 1.0 + (words >> np.uint64(12)).astype(np.float64) * 2.0**-52
         factor = mantissa * np.where(words & np.uint64(1), 1.0, 0.5)
         factor = np.where(turn(rank, self.ranks, start) < np.uint64(self._factors()), factor, 1.0)
-        signed: Array = factor * np.where(words & np.uint64(2), 1.0, -1.0)
+        signed: HostArray = factor * np.where(words & np.uint64(2), 1.0, -1.0)
         return signed.astype(self.dtype.numpy)
 
-    def expected(self, index: Words) -> tuple[Array, Array]:
+    def expected(self, index: Words) -> tuple[HostArray, HostArray]:
         product = np.ones(index.shape)
         for rank in range(self.ranks):
             product *= self.inputs(rank, index).astype(np.float64)
@@ -158,14 +158,14 @@ class _Fold(Recipe):
             RecipeKind.FOLD, self.seed, self.ranks, combine=_COMBINE[self.combine], odd=self.odd
         )
 
-    def inputs(self, rank: int, index: Words) -> Array:
+    def inputs(self, rank: int, index: Words) -> HostArray:
         if self.dtype.is_float:
             normal = approximately_normal(draw(self.seed, _NORMAL, rank, index))
             return normal.astype(self.dtype.numpy)
         words = draw(self.seed, _BITS, rank, index)
         return np.asarray(words | np.uint64(self.odd)).astype(self.dtype.numpy)
 
-    def expected(self, index: Words) -> tuple[Array, None]:
+    def expected(self, index: Words) -> tuple[HostArray, None]:
         result = self.inputs(0, index)
         for rank in range(1, self.ranks):
             result = self.combine(result, self.inputs(rank, index))

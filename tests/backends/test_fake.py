@@ -11,7 +11,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.verify import Problem, check
+from nvrar_bench.verify import KnownReduction, check
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def prepare(alone):
 
     def make(count: int = 1000, dtype: str = "float32", op: str = "sum"):
         (case,) = build_plan(dtypes=(dtype,), ops=(op,), counts=(count,))
-        send = Problem(dtype, op, 1, "exact", 0).inputs(0, count)
+        send = KnownReduction(dtype, op, 1, "exact", 0).inputs(0, count)
         recv = np.zeros_like(send)
         backend = FakeBackend(alone, CpuDevice(alone, 1.0), 1.0)
         return backend.prepare(case, send, recv), recv
@@ -46,7 +46,7 @@ def test_times_are_exact(prepare):
 def test_results_are_right(prepare, dtype, op):
     operation, recv = prepare(count=100, dtype=dtype, op=op)
     operation.launch()
-    expected = Problem(dtype, op, 1, "exact", 0).expected(100)
+    expected = KnownReduction(dtype, op, 1, "exact", 0).expected(100)
     assert check(recv, expected, 100, 0).status == "passed"
 
 

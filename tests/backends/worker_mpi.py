@@ -14,7 +14,7 @@ from nvrar_bench.plan import Case
 from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.timing.loop import Gate, Timings
-from nvrar_bench.verify import CheckResult, Problem, check
+from nvrar_bench.verify import CheckResult, KnownReduction, check
 
 COUNT = 103
 
@@ -42,7 +42,7 @@ def main() -> None:
 def launched_and_timed(backend: MpiBackend, gate: Gate, case: Case) -> list[CheckResult]:
     """What comes of the case when it is launched, and when it is timed."""
     world = backend.world
-    problem = Problem(case.dtype, case.op, world.size, "exact", 5)
+    problem = KnownReduction(case.dtype, case.op, world.size, "exact", 5)
     inputs = problem.inputs(world.rank, COUNT)
     send = inputs.copy()
     recv = send if case.placement == "in_place" else np.zeros_like(send)

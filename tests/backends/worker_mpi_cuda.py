@@ -13,7 +13,7 @@ import numpy as np
 from nvrar_bench.backends.mpi import LoadedExtension, MpiCudaBackend, Support
 from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.verify import Problem, check
+from nvrar_bench.verify import KnownReduction, check
 
 COUNT = 103
 
@@ -68,7 +68,7 @@ def run(world: Any, support: Support) -> dict[str, Any]:
     )
     problems, variants, calls = [], set(), 0
     for case in (case for case in plan if backend.unsupported(case) is None):
-        problem = Problem(case.dtype, case.op, world.size, "exact", 5)
+        problem = KnownReduction(case.dtype, case.op, world.size, "exact", 5)
         inputs = problem.inputs(world.rank, COUNT)
         send = np.empty_like(inputs)
         recv = send if case.placement == "in_place" else np.zeros_like(send)

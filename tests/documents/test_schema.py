@@ -13,12 +13,12 @@ from jsonschema import Draft202012Validator
 
 from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.documents.base import Buffers, JsonObject, checked, schema_of
+from nvrar_bench.documents.base import JsonObject, checked, schema_of
 from nvrar_bench.documents.comparison import VERDICTS, ComparisonDocument, VerdictCounts
 from nvrar_bench.documents.inventory import Inventory
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.tuning import TunedProtocol, TuningDocument
-from nvrar_bench.plan import AXES
+from nvrar_bench.plan import AXES, Buffers
 
 from .judge import paths, problem, require_agreement, set_at, validator
 from .samples import begin, full

@@ -30,7 +30,7 @@ from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.verify import (
     CANARY_BYTES,
     Expected,
-    Problem,
+    KnownReduction,
     canary_intact,
     check,
     poison,
@@ -142,7 +142,7 @@ class Ranks:
     def known(self, key: tuple[str, str, str], number: int) -> tuple[np.ndarray, Expected]:
         """This rank's inputs and everybody's result; rank 0 computes it, MPI brings it."""
         dtype, op, mode = key
-        problem = Problem(dtype, op, self.world.size, mode, self.seed * SEEDS + number)
+        problem = KnownReduction(dtype, op, self.world.size, mode, self.seed * SEEDS + number)
         count, expected = self._lengths[key], None
         if self.world.rank == 0:
             expected = problem.expected(count)

@@ -15,7 +15,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.toolchain.kernel import kernels_dir
-from nvrar_bench.verify import Expected, Problem, canary_intact
+from nvrar_bench.verify import Expected, KnownReduction, canary_intact
 
 TIMEOUT_S = 30.0
 ROOM = 300_000
@@ -41,7 +41,7 @@ class Job:
         """Make one call; how many elements are wrong on each rank."""
         ranks = self.device.world.size
         dtype = np.dtype(f"V{case.size_bytes // case.count}")
-        problem = Problem(case.dtype, case.op, ranks, "exact", self.calls)
+        problem = KnownReduction(case.dtype, case.op, ranks, "exact", self.calls)
         inputs = np.stack([problem.inputs(rank, case.count) for rank in range(ranks)])
         dtype = inputs.dtype
         send = self.blocks[case.buffers, "send"].view(64, case.size_bytes, dtype)

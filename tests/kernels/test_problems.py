@@ -13,7 +13,7 @@ from nvrar_bench.devices.cuda.elements import c_formula
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Elements
 from nvrar_bench.toolchain.structs import CFormula
-from nvrar_bench.verify import Formula, Problem
+from nvrar_bench.verify import Formula, KnownReduction
 
 RANKS = [1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 16, 48, 130, 300]
 COUNT = 700
@@ -30,7 +30,7 @@ def libraries(kernel_cache):
 def made(libraries):
     """`made(problem, name, *arrays)` lets kernel `name` fill the arrays; `rank` goes last."""
 
-    def run(problem: Problem, name: str, *arrays: np.ndarray, rank: int | None = None):
+    def run(problem: KnownReduction, name: str, *arrays: np.ndarray, rank: int | None = None):
         choices = np.array(problem.formula.choices, np.uint64)
         formula = c_formula(problem.formula, choices.ctypes.data)
         words = [array.ctypes.data for array in arrays]
@@ -56,7 +56,7 @@ def test_every_element_is_that_of_the_host(made, dtype, op, mode):
     if mode == "wrap" and not can_wrap(dtype, op):
         return
     for ranks in RANKS:
-        problem = Problem(dtype, op, ranks, mode, seed=41 + ranks)
+        problem = KnownReduction(dtype, op, ranks, mode, seed=41 + ranks)
         for rank in {0, ranks // 2, ranks - 1}:
             (inputs,) = made(problem, "inputs", np.empty(COUNT, DTYPES[dtype].numpy), rank=rank)
             assert np.array_equal(bits(inputs), bits(problem.inputs(rank, COUNT))), (ranks, rank)
@@ -73,7 +73,7 @@ def test_every_element_is_that_of_the_host(made, dtype, op, mode):
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32, 2**63 + 7, 2**64 + 5])
 def test_any_seed_gives_the_same(made, seed):
-    problem = Problem("float32", "sum", 4, "exact", seed)
+    problem = KnownReduction("float32", "sum", 4, "exact", seed)
     (inputs,) = made(problem, "inputs", np.empty(COUNT, np.float32), rank=3)
     assert np.array_equal(inputs, problem.inputs(3, COUNT))
 

@@ -11,7 +11,7 @@ from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.elements import check_entry, pattern_of
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import CudaGate, Elements
-from nvrar_bench.verify import Expected, Problem, check, poison, write_canary
+from nvrar_bench.verify import Expected, KnownReduction, check, poison, write_canary
 
 COUNTS = [1, 2, 3, 7, 8, 9, 31, 64, 65, 255, 256, 257, 999, 1000]
 NONE = np.iinfo(np.uint64).max
@@ -62,7 +62,7 @@ def mutated(right: np.ndarray, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("name", list(DTYPES))
 def test_exact_findings_are_those_of_the_host(found, name, count):
-    expected = Problem(name, "sum", 3, "exact", 5).expected(count).value
+    expected = KnownReduction(name, "sum", 3, "exact", 5).expected(count).value
     assert found(expected.copy(), expected) == (0, NONE)
     for seed in range(4):
         seen = mutated(expected, seed)
@@ -72,7 +72,7 @@ def test_exact_findings_are_those_of_the_host(found, name, count):
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("name", list(DTYPES))
 def test_findings_within_a_tolerance_are_those_of_the_host(found, name, count):
-    problem = Problem(name, "sum", 1, "rounding", 5)
+    problem = KnownReduction(name, "sum", 1, "rounding", 5)
     known = problem.expected(count)
     value = known.value.astype(np.float64)
     tolerance = np.full(count, 0.25) if known.tolerance is None else known.tolerance

@@ -10,17 +10,17 @@ from rich.console import Console
 from nvrar_bench import __version__
 from nvrar_bench.report import compiled
 from nvrar_bench.toolchain.kernel import Elements, Kernel
-from nvrar_bench.toolchain.product import Delivery, Order
+from nvrar_bench.toolchain.product import BuildOrder, Delivery
 from nvrar_bench.toolchain.resource_usage import ResourceUsage
 
 PACKET = Delivery(
-    Order("sm_90", Kernel("float32", "sum", "packet", "nvshmem", 256)),
+    BuildOrder("sm_90", Kernel("float32", "sum", "packet", "nvshmem", 256)),
     ResourceUsage(255, 16, 24, 608, 0, 1216, 687696),
     seconds=2.3456,
     cached=False,
 )
 SIGNAL = Delivery(
-    Order("sm_100", Kernel("bfloat16", "avg", "signal", "loopback", 512)),
+    BuildOrder("sm_100", Kernel("bfloat16", "avg", "signal", "loopback", 512)),
     ResourceUsage(64, 0, 0, 8, 1024, 928, 99000),
     seconds=0.0004,
     cached=True,
@@ -76,7 +76,7 @@ def test_json():
 
 
 def test_a_module_of_several_kernels_has_a_type_alone():
-    elements = Delivery(Order("sm_90", Elements("int8")), PACKET.usage, 1.0, cached=False)
+    elements = Delivery(BuildOrder("sm_90", Elements("int8")), PACKET.usage, 1.0, cached=False)
     (one,) = compiled.Report({}, (elements,)).to_json()["kernels"]
     assert one["name"] == "elements-int8"
     assert [one[name] for name in ("fabric", "protocol", "dtype", "op")] == [

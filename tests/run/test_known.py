@@ -10,7 +10,7 @@ from nvrar_bench.run import buffers
 from nvrar_bench.run.buffers import SETS, KnownInputs
 from nvrar_bench.run.point_group import VERIFY_ORDER
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.verify import Problem
+from nvrar_bench.verify import KnownReduction
 
 PLAN = build_plan(counts=(10, 500, 70), dtypes=("float32", "int8"), ops=("sum", "max"))
 
@@ -20,12 +20,12 @@ def made(monkeypatch):
     """Every problem whose inputs were made, with the count."""
     seen = []
 
-    class Watched(Problem):
+    class Watched(KnownReduction):
         def inputs(self, rank, count):
             seen.append((self.dtype, self.op, self.seed, count))
             return super().inputs(rank, count)
 
-    monkeypatch.setattr(buffers, "Problem", Watched)
+    monkeypatch.setattr(buffers, "KnownReduction", Watched)
     return seen
 
 
@@ -50,7 +50,7 @@ def test_inputs_and_results_are_those_of_the_problem():
     inputs = KnownInputs(PLAN, Memory(3, 2), seed=7, with_results=True)
     for case in PLAN:
         for number, call in enumerate(inputs.of(case)):
-            problem = Problem(case.dtype, case.op, 3, "exact", 7 * SETS + number)
+            problem = KnownReduction(case.dtype, case.op, 3, "exact", 7 * SETS + number)
             assert np.array_equal(call.inputs, problem.inputs(2, case.count))
             right = problem.expected(case.count).value
             assert [result.status for result in call.check(right).results] == ["passed"]
@@ -83,7 +83,7 @@ def test_virtual_ranks_have_a_row_each(alone):
     case = PLAN.cases[0]
     device = CpuDevice(alone.with_virtual_ranks(3), 1.0)
     call = KnownInputs(PLAN, device, 7, with_results=True).of(case)[1]
-    problem = Problem(case.dtype, case.op, 3, "exact", 7 * SETS + 1)
+    problem = KnownReduction(case.dtype, case.op, 3, "exact", 7 * SETS + 1)
     assert np.array_equal(call.inputs, [problem.inputs(rank, case.count) for rank in range(3)])
     received = np.stack([problem.expected(case.count).value] * 3)
     received[1, 4] += 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvrar_bench.timing.line import MAX_DRIFT, MOMENTS, Line, Moment
+from nvrar_bench.timing.line import MAX_DRIFT, MOMENTS, ClockLine, Moment
 
 SECOND = 10**9
 NOW = 3_600 * SECOND
@@ -18,21 +18,21 @@ def truth(own: int, ppm: int) -> int:
     return own + 5 * SECOND + (own - NOW) * ppm // 10**6
 
 
-def moments(ppm: int, errors: list[int], spacing: int = SECOND) -> Line:
+def moments(ppm: int, errors: list[int], spacing: int = SECOND) -> ClockLine:
     """Offsets that are wrong by `errors`, of which the line knows the size."""
-    line = Line()
+    line = ClockLine()
     for i, error in enumerate(errors):
         own = NOW + i * spacing
         line = line.with_moment(Moment(own, truth(own, ppm) - own + error, abs(error)))
     return line
 
 
-def shown(line: Line, own: int) -> int:
+def shown(line: ClockLine, own: int) -> int:
     return int(line.to_other(np.array([own]))[0])
 
 
 def test_without_a_moment_two_clocks_are_one():
-    line = Line()
+    line = ClockLine()
     assert (shown(line, NOW), line.to_own(NOW), line.error_ns(NOW), line.drift) == (NOW, NOW, 0, 0)
 
 
@@ -75,7 +75,7 @@ def test_between_two_moments_the_bound_is_theirs_and_beyond_it_grows():
 
 
 def test_what_is_no_line_adds_to_the_error():
-    straight, bent = moments(0, [0, 0, 0]), Line()
+    straight, bent = moments(0, [0, 0, 0]), ClockLine()
     for i, offset in enumerate((0, 900, 0)):
         bent = bent.with_moment(Moment(NOW + i * SECOND, offset, 0))
     assert straight.error_ns(NOW) == 0

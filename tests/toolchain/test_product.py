@@ -78,7 +78,7 @@ def test_what_is_given_is_taken_once_and_all_fills_the_rest():
 def test_a_value_that_is_not_allowed(axis, value):
     with pytest.raises(UsageError) as caught:
         product.choose_kernels({**NOTHING, axis: (value,)}, everything=True)
-    allowed = ", ".join(product.CHOICES[axis].allowed)
+    allowed = ", ".join(product.LIST_OPTIONS[axis].allowed)
     assert str(caught.value) == f"--{axis} {value!r} is not allowed; allowed: {allowed}, all"
 
 
@@ -97,7 +97,9 @@ def test_a_refused_kernel_ends_it(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("NVRAR_BENCH_KERNELS", str(tmp_path))
     kernels = [Kernel("float32", op, "signal", "loopback", 256) for op in OPS]
     with pytest.raises(CompilerError, match="refused kernel float32-") as caught:
-        product.build_all([product.Order("sm_90", kernel) for kernel in kernels], lambda _: None)
+        product.build_all(
+            [product.BuildOrder("sm_90", kernel) for kernel in kernels], lambda _: None
+        )
     assert "not today" in str(caught.value)
 
 
@@ -122,7 +124,7 @@ class Deadly:
 
 def test_a_process_that_is_killed(cache):
     with pytest.raises(CompilerError, match="killed; is there enough memory"):
-        product.build_all([product.Order("sm_90", Deadly())], lambda _: None)
+        product.build_all([product.BuildOrder("sm_90", Deadly())], lambda _: None)
 
 
 @dataclass(frozen=True)
@@ -134,17 +136,17 @@ class Tiny:
 
 
 def test_ctrl_c_does_not_build_the_rest(cache):
-    def interrupt(_: product.Order) -> None:
+    def interrupt(_: product.BuildOrder) -> None:
         raise KeyboardInterrupt
 
-    orders = [product.Order("sm_90", Tiny(f"tiny-{i}")) for i in range(200)]
+    orders = [product.BuildOrder("sm_90", Tiny(f"tiny-{i}")) for i in range(200)]
     with pytest.raises(Interrupted, match="stay in the cache"):
         product.build_all(orders, interrupt)
     assert 1 <= len(list(cache.iterdir())) <= 100
 
 
 def test_deliveries_come_in_the_order_of_the_orders(cache):
-    orders = [product.Order("sm_90", Tiny(f"tiny-{i}")) for i in range(6)]
+    orders = [product.BuildOrder("sm_90", Tiny(f"tiny-{i}")) for i in range(6)]
     told: list[str] = []
     built = product.build_all(orders, lambda order: told.append(order.name))
     assert [delivery.order.name for delivery in built] == [order.name for order in orders]
@@ -187,7 +189,7 @@ from nvrar_bench.toolchain import product
 from test_product import Tiny
 
 if __name__ == "__main__":
-    orders = [product.Order("sm_90", Tiny(f"tiny-{i}")) for i in range(500)]
+    orders = [product.BuildOrder("sm_90", Tiny(f"tiny-{i}")) for i in range(500)]
     product.build_all(orders, lambda order: os.kill(os.getpid(), signal.SIGKILL))
 """
 

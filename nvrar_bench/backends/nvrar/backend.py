@@ -14,7 +14,7 @@ from nvrar_bench.backends.nvrar.chooser import (
     LaunchConfig,
     require_table_within,
 )
-from nvrar_bench.backends.nvrar.engine import Engine, StagingMemory, Words
+from nvrar_bench.backends.nvrar.engine import Engine, SharedWords, StagingMemory
 from nvrar_bench.backends.nvrar.layout import (
     Layout,
     Schedule,
@@ -43,7 +43,7 @@ class _Staging:
     schedule: Schedule
     layout: Layout
     memory: StagingMemory
-    table: Words
+    table: SharedWords
 
 
 class NvrarBackend(Tunable):
@@ -131,7 +131,7 @@ class NvrarBackend(Tunable):
         self._staging[protocol, schedule] = staging
         return staging
 
-    def _make_table(self, addresses: tuple[int, ...]) -> Words:
+    def _make_table(self, addresses: tuple[int, ...]) -> SharedWords:
         """Put pointers where the kernel reads them."""
         words = self.engine.words(len(addresses))
         words.write(addresses)

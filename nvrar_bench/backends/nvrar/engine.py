@@ -28,7 +28,7 @@ class StagingMemory:
     peers: tuple[int, ...]
 
 
-class Words:
+class SharedWords:
     """64-bit words, 0 at first, that host and kernel share, though not at the same time."""
 
     def __init__(self, memory: Memory[Any], count: int) -> None:
@@ -93,9 +93,9 @@ class Engine(ABC):
     def close(self) -> None:  # noqa: B027 - most hold nothing but memory
         """Give back what the constructor took. Collective."""
 
-    def words(self, count: int) -> Words:
+    def words(self, count: int) -> SharedWords:
         """Make `count` words, all 0."""
-        return Words(self.device.memory, count)
+        return SharedWords(self.device.memory, count)
 
     @abstractmethod
     def bind(

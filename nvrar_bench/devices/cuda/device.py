@@ -25,7 +25,7 @@ from nvrar_bench.toolchain.kernel import CudaGate, Elements
 from nvrar_bench.toolchain.product import build_missing
 from nvrar_bench.world import World, cores_of
 
-Build = Callable[[Source, str], bytes]
+BuildCubin = Callable[[Source, str], bytes]
 BuildMissing = Callable[[Sequence[Source], str, Collection[int], Callable[[int, int], None]], None]
 
 
@@ -61,7 +61,7 @@ class CudaDevice(Device):
         graph: int = 1,
         cold_cache: bool = False,
         calls: Calls | None = None,
-        build: Build = build_cubin,
+        build: BuildCubin = build_cubin,
         build_missing: BuildMissing = build_missing,
     ) -> None:
         super().__init__(world, timeout)

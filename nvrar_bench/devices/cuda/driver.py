@@ -15,7 +15,7 @@ from typing import Any
 
 from nvrar_bench.devices.cuda.calls import Calls, CudaError, load_calls, mps_fault
 from nvrar_bench.errors import NvrarBenchError, Unavailable
-from nvrar_bench.problem import Problem, told
+from nvrar_bench.problem import Problem, problem_of
 
 _LIBRARY = "libcuda.so.1"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -35,7 +35,7 @@ def missing() -> str | None:
     try:
         return missing_wheel(installed()) or missing_library() or _unusable_gpu(load_calls())
     except NvrarBenchError as error:
-        return told(error)
+        return problem_of(error)
 
 
 def require() -> Calls:

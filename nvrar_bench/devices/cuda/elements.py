@@ -19,10 +19,18 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import Elements
 from nvrar_bench.toolchain.structs import CFormula
-from nvrar_bench.verify import CheckResult, Expected, Findings, Formula, Problem, check, poison
+from nvrar_bench.verify import (
+    CheckResult,
+    Expected,
+    Findings,
+    Formula,
+    KnownReduction,
+    check,
+    poison,
+)
 
 _DOUBLE = np.dtype(np.float64)
-_FORMULAS_KEPT = 2  # inputs and results of a problem, one after the other
+_FORMULAS_KEPT = 2  # inputs and results of a reduction, one after the other
 _PATTERN_BYTES = 8
 _VERDICT = np.dtype([(field, np.uint64) for field in ("wrong", "nearest", "damaged")])
 _THREADS = 256
@@ -56,8 +64,8 @@ class GpuVerifier(Verifier):
     """Makes, spoils and checks arrays on one GPU, in stream order; a row for each of `ranks`.
 
     The kernels of a type are built by `build` and loaded when the first of them is needed. Inputs
-    and results are those that `Problem` makes on the host; a float64 reference and its tolerance
-    may differ in the last bit.
+    and results are those that `KnownReduction` makes on the host; a float64 reference and its
+    tolerance may differ in the last bit.
     """
 
     def __init__(
@@ -70,30 +78,30 @@ class GpuVerifier(Verifier):
         self._formula = lru_cache(_FORMULAS_KEPT)(self._make_formula)
         self._verdicts = memory.keep(np.zeros(len(ranks), _VERDICT))
 
-    def inputs(self, problem: Problem, count: int) -> DeviceArray:
+    def inputs(self, known: KnownReduction, count: int) -> DeviceArray:
         """Make what each seat sends; the seats' ranks follow each other."""
-        made = self._memory.empty(count, DTYPES[problem.dtype].numpy, len(self._ranks))
+        made = self._memory.empty(count, DTYPES[known.dtype].numpy, len(self._ranks))
         if count:
-            formula = self._formula(problem.formula).address
+            formula = self._formula(known.formula).address
             self._launch(
-                problem.dtype, f"nvrar_inputs_{problem.dtype}", count, made.address,
+                known.dtype, f"nvrar_inputs_{known.dtype}", count, made.address,
                 after=(made.pitch, made.rows, formula, self._ranks[0]),
             )  # fmt: skip
         return made
 
-    def expected(self, problem: Problem, count: int) -> Expected:
+    def expected(self, known: KnownReduction, count: int) -> Expected:
         """Make what every rank must hold, in GPU memory."""
-        kind = _DOUBLE if problem.is_tolerant else np.dtype(DTYPES[problem.dtype].numpy)
+        kind = _DOUBLE if known.is_tolerant else np.dtype(DTYPES[known.dtype].numpy)
         value = self._memory.empty(count, kind)
-        tolerance = self._memory.empty(count, kind) if problem.is_tolerant else None
+        tolerance = self._memory.empty(count, kind) if known.is_tolerant else None
         entry = "reference" if tolerance else "expected"
         made = [value.address] + ([tolerance.address] if tolerance else [])
         if count:
             self._launch(
-                problem.dtype, f"nvrar_{entry}_{problem.dtype}", count, *made,
-                after=(self._formula(problem.formula).address,),
+                known.dtype, f"nvrar_{entry}_{known.dtype}", count, *made,
+                after=(self._formula(known.formula).address,),
             )  # fmt: skip
-        return Expected(value, tolerance, problem.mode_used)
+        return Expected(value, tolerance, known.mode_used)
 
     def spoil(
         self, output: DeviceArray, around: Sequence[DeviceArray] = (), *, poison: bool = True
@@ -214,7 +222,7 @@ def _single_row(array: DeviceArray, row: int) -> DeviceArray:
 
 
 def _on_gpu(array: Any) -> DeviceArray:
-    """What `expected` of the device returned, and not what a Problem makes on the host."""
+    """What `expected` of the device returned, and not what a KnownReduction makes on the host."""
     if not isinstance(array, DeviceArray):
         raise UsageError(f"what is expected is a {type(array).__name__}; it must lie in GPU memory")
     return array

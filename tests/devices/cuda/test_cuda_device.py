@@ -17,7 +17,7 @@ from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.errors import TimedOut, Unavailable, UsageError
 from nvrar_bench.toolchain.kernel import CudaGate
-from nvrar_bench.verify import CANARY_BYTES, Expected, Problem, check, poison, write_canary
+from nvrar_bench.verify import CANARY_BYTES, Expected, KnownReduction, check, poison, write_canary
 
 BYTE = np.dtype(np.uint8)
 
@@ -119,10 +119,10 @@ def test_too_much_memory_names_what_is_asked_for_and_what_is_free(device, driver
 
 
 PROBLEMS = [
-    Problem("bfloat16", "sum", 3, "exact", 5),
-    Problem("float32", "avg", 14, "exact", 5),  # has choices
-    Problem("int8", "max", 3, "rounding", 5),
-    Problem("float8_e4m3", "prod", 3, "rounding", 5),
+    KnownReduction("bfloat16", "sum", 3, "exact", 5),
+    KnownReduction("float32", "avg", 14, "exact", 5),  # has choices
+    KnownReduction("int8", "max", 3, "rounding", 5),
+    KnownReduction("float8_e4m3", "prod", 3, "rounding", 5),
 ]
 
 
@@ -225,7 +225,7 @@ def test_a_broken_canary_is_seen_in_any_row(open_device, place, side):
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float8_e4m3", "int64", "uint8"])
 def test_a_check_finds_what_the_hosts_check_finds(open_device, name, mode):
     device = open_device(virtual_ranks=3)
-    problem = Problem(name, "sum", 3, mode, 9)
+    problem = KnownReduction(name, "sum", 3, mode, 9)
     expected = problem.expected(1000)
     tolerance = expected.tolerance
     kept = Expected(

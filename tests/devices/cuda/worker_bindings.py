@@ -21,7 +21,7 @@ from nvrar_bench.errors import NvrarBenchError  # noqa: E402
 from nvrar_bench.timing.loop import Timings  # noqa: E402
 from nvrar_bench.toolchain import host  # noqa: E402
 from nvrar_bench.toolchain.kernel import CudaGate  # noqa: E402
-from nvrar_bench.verify import Expected, Findings, Problem, check  # noqa: E402
+from nvrar_bench.verify import Expected, Findings, KnownReduction, check  # noqa: E402
 from nvrar_bench.world import World  # noqa: E402
 
 COUNT = 700
@@ -52,7 +52,7 @@ class Nothing(Operation):
 def checks(device, name, mode):
     """Poison, canaries, a copy and the check, as a case does them."""
     dtype = DTYPES[name].numpy
-    expected = Problem(name, "sum", 3, mode, 4).expected(COUNT)
+    expected = KnownReduction(name, "sum", 3, mode, 4).expected(COUNT)
     tolerance = None if expected.tolerance is None else device.memory.keep(expected.tolerance)
     block = device.memory.allocate(128 + COUNT * dtype.itemsize, "private")
     output = block.view(64, COUNT * dtype.itemsize, dtype)

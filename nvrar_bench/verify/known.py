@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from nvrar_bench import datatypes
 from nvrar_bench.errors import UsageError
+from nvrar_bench.plan import CheckMode
 from nvrar_bench.verify.exact import EXACT
-from nvrar_bench.verify.hashing import Array, Words
+from nvrar_bench.verify.hashing import HostArray, Words
 from nvrar_bench.verify.recipe import Formula, Recipe
 from nvrar_bench.verify.rounding import ROUNDING, WRAP
-
-Mode = Literal["exact", "rounding", "wrap"]
 
 # Temporaries are 64-bit words: 128 KiB each, so that a block stays in the cache.
 _BLOCK = 16384
@@ -27,20 +26,20 @@ class Expected:
     """What every rank must hold after the all-reduce.
 
     Attributes:
-        value: shape (count,); the problem's dtype, or float64 references with a tolerance. In the
-            memory of the device that made it; `Problem.expected` makes NumPy's arrays.
+        value: shape (count,); the reduction's dtype, or float64 references with a tolerance. In the
+            memory of the device that made it; `KnownReduction.expected` makes NumPy's arrays.
         tolerance: shape (count,), float64, absolute; None where the result must be equal.
-        mode: the mode of the inputs, as `Problem.mode_used` has it.
+        mode: the mode of the inputs, as `KnownReduction.mode_used` has it.
 
     """
 
     value: Any
     tolerance: Any
-    mode: Mode = "exact"
+    mode: CheckMode = "exact"
 
 
 @dataclass(frozen=True)
-class Problem:
+class KnownReduction:
     """Inputs of `ranks` ranks for one dtype and op; two seeds give unrelated inputs.
 
     Raises UsageError for a dtype, op or mode that does not exist, for `wrap` where nothing wraps,
@@ -50,14 +49,16 @@ class Problem:
     dtype: str
     op: str
     ranks: int
-    mode: Mode
+    mode: CheckMode
     seed: int
 
     def __post_init__(self) -> None:
         datatypes.dtype(self.dtype)
         datatypes.op(self.op)
-        if self.mode not in get_args(Mode):
-            raise UsageError(f"unknown mode {self.mode!r}; allowed: {', '.join(get_args(Mode))}")
+        if self.mode not in get_args(CheckMode):
+            raise UsageError(
+                f"unknown mode {self.mode!r}; allowed: {', '.join(get_args(CheckMode))}"
+            )
         if self.mode == "wrap" and not datatypes.can_wrap(self.dtype, self.op):
             raise UsageError(
                 f"mode wrap is of sums and products of integers, not of {self.dtype} {self.op}"
@@ -66,7 +67,7 @@ class Problem:
             raise UsageError(f"ranks is {self.ranks}; allowed: 1 and more")
 
     @property
-    def mode_used(self) -> Mode:
+    def mode_used(self) -> CheckMode:
         """The mode of the inputs: `rounding` also where no exact inputs exist."""
         return self._made[0]
 
@@ -80,11 +81,11 @@ class Problem:
         """Whether `expected` has a tolerance."""
         return self._recipe.tolerant
 
-    def inputs(self, rank: int, count: int) -> Array:
-        """Return what `rank` sends: shape (count,), the problem's dtype.
+    def inputs(self, rank: int, count: int) -> HostArray:
+        """Return what `rank` sends: shape (count,), the reduction's dtype.
 
         The first m elements do not depend on the count. UsageError for a rank or count outside the
-        problem.
+        reduction.
         """
         if not 0 <= rank < self.ranks:
             raise UsageError(f"rank is {rank}; allowed: 0 to {self.ranks - 1}")
@@ -113,7 +114,7 @@ class Problem:
         return self._made[1]
 
     @cached_property
-    def _made(self) -> tuple[Mode, Recipe]:
+    def _made(self) -> tuple[CheckMode, Recipe]:
         dtype = datatypes.dtype(self.dtype)
         if self.mode == "exact":
             recipe = EXACT[self.op](dtype, self.ranks, self.seed)
