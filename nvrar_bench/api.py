@@ -6,10 +6,9 @@ import math
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mpi4py import MPI
 
 from nvrar_bench import datatypes
 from nvrar_bench.backends import require_known
@@ -20,7 +19,10 @@ from nvrar_bench.devices import require_cpu
 from nvrar_bench.devices.cpu import CpuDevice, HostBlock
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
-from nvrar_bench.world import join
+from nvrar_bench.world import World, join
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 # A prepared operation holds its arrays; more of them than this are unlikely to come back.
 _MOST_PREPARED = 64
@@ -125,7 +127,7 @@ class AllReduce:
 
 def open(  # noqa: A001 - nvrar_bench.open reads as it should
     name: str,
-    comm: MPI.Comm,
+    comm: MPI.Comm | World,
     device: str = "cpu",
     nodes: int | None = None,
     protocol: Protocol = "auto",
@@ -136,7 +138,7 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
 
     Args:
         name: a backend.
-        comm: its ranks take part.
+        comm: its ranks take part; or a World of ranks that met otherwise.
         device: `cpu`.
         nodes: virtual nodes to split the ranks of one machine into; None for the real ones.
         protocol: NVRAR's: `auto`, `signal` or `packet`.
@@ -160,7 +162,7 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
     if not 0 < timeout < math.inf:
         raise UsageError(f"timeout {timeout}: allowed: a number of seconds above 0")
     table = table_for(tuning, "tuning") if name == "nvrar" else None
-    world = join(comm)
+    world = comm if isinstance(comm, World) else join(comm)
     world = world.with_nodes(nodes) if nodes else world
     cpu = CpuDevice(world, timeout)
     (backend,), _ = open_backends([name], world, cpu, timeout, Tuning(table=table))

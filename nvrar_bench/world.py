@@ -9,11 +9,12 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
-
-from mpi4py import MPI
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nvrar_bench.errors import NotOneJob, NvrarBenchError, UsageError
+
+if TYPE_CHECKING:  # ranks that torch.distributed started need no MPI
+    from mpi4py import MPI
 
 _T = TypeVar("_T")
 
@@ -224,8 +225,18 @@ def join(comm: MPI.Comm | None = None) -> World:
     Raises:
         UsageError: the machines run different numbers of ranks.
     """
+    from mpi4py import MPI
+
     comm = MPI.COMM_WORLD if comm is None else comm
-    host_comm = _of_this_machine(comm)
+    return meet(comm, _of_this_machine(comm))
+
+
+def meet(comm: MPI.Comm, host_comm: MPI.Comm) -> World:
+    """Find out who is in `comm`, of which `host_comm` holds the ranks of this machine. Collective.
+
+    Raises:
+        UsageError: the machines run different numbers of ranks.
+    """
     leader = host_comm.bcast(comm.rank, root=0)
     gathered = comm.allgather((platform.node(), leader))
     leaders = [leader for _, leader in gathered]
@@ -244,6 +255,8 @@ def join(comm: MPI.Comm | None = None) -> World:
 
 def _of_this_machine(comm: MPI.Comm) -> MPI.Comm:
     """Split off the ranks that share memory with this one. Collective."""
+    from mpi4py import MPI
+
     try:
         return comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
     except MPI.Exception as error:
@@ -261,6 +274,8 @@ def cores_of(host_comm: MPI.Comm) -> set[int]:
 
 def library_version() -> str:
     """The MPI library in one line, such as `Open MPI v5.0.11`."""
+    from mpi4py import MPI
+
     text = MPI.Get_library_version().strip("\0 \n")
     first = text.splitlines()[0].split(",")[0]
     return " ".join(first.replace("MPICH Version:", "MPICH").split())

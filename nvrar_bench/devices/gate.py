@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from nvrar_bench.devices.building import load_all
 from nvrar_bench.devices.shared_memory import allocate
@@ -123,6 +122,8 @@ class _ClockedGate(Gate):
         """
         if self.clocks is None:
             return
+        from mpi4py import MPI
+
         lags = self._lags(lambda: self.left_ns)
         # The rank that hears last decides.
         self._world.comm.Allreduce(MPI.IN_PLACE, lags, MPI.MAX)

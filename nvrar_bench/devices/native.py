@@ -10,8 +10,6 @@ import ctypes
 from collections.abc import Callable
 from functools import cache, cached_property
 
-from mpi4py import MPI
-
 from nvrar_bench.devices.base import Timer
 from nvrar_bench.devices.caches import CacheFlush
 from nvrar_bench.devices.gate import SharedGate, load_library
@@ -84,6 +82,8 @@ class CpuTimer(Timer):
 @cache
 def mpi_library() -> ctypes.CDLL:
     """The MPI library that mpi4py is linked with: a handle finds what it depends on, too."""
+    from mpi4py import MPI
+
     return ctypes.CDLL(MPI.__file__)
 
 

@@ -11,12 +11,15 @@ import ctypes
 import mmap
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from mpi4py import MPI
 
 from nvrar_bench.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 
 @dataclass(frozen=True, eq=False)

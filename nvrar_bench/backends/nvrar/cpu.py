@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from mpi4py import MPI
-
 from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.engine import Engine
 from nvrar_bench.backends.nvrar.layout import PARITIES
@@ -113,6 +111,8 @@ class HostsEngine(HostEngine):
 
     def __init__(self, world: World, device: CpuDevice) -> None:
         """Take a communicator of its own for the messages. Collective."""
+        from mpi4py import MPI
+
         super().__init__(world, device)
         self._comm = world.comm.Dup()
         self._comm.Set_errhandler(MPI.ERRORS_RETURN)
