@@ -14,7 +14,7 @@ from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import Unavailable, UsageError
 
-WORKER = Path(__file__).parent / "worker_api.py"
+WORKER = Path(__file__).parent / "worker_all_reduce.py"
 
 
 # ---- on several ranks --------------------------------------------------------------------------

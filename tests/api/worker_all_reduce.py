@@ -1,6 +1,6 @@
 """nvrar_bench.open as its users call it.
 
-worker_api.py works|refused|unbounded|missing|tuned
+worker_all_reduce.py works|refused|unbounded|missing|tuned
 """
 
 from __future__ import annotations

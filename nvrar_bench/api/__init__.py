@@ -1,0 +1,7 @@
+"""All-reduce from Python, by any backend: `nvrar_bench.open`."""
+
+from __future__ import annotations
+
+from nvrar_bench.api.all_reduce import AllReduce, open  # noqa: A004
+
+__all__ = ["AllReduce", "open"]
