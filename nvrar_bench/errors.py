@@ -22,6 +22,8 @@ it. The command line prints the message alone: no traceback.
 
 from __future__ import annotations
 
+from typing import Any
+
 EXIT_CODES = (0, 1, 2, 3, 4, 5, 6, 130)
 TRACEBACK = "NVRAR_BENCH_TRACEBACK"
 SPOKEN = "nvrar-bench: error: "  # what a message on standard error begins with
@@ -112,3 +114,27 @@ class Interrupted(NvrarBenchError):
     """The user or the launcher ended the run."""
 
     exit_code = 130
+
+
+class Problem(str):
+    """A message that is `what`, a separator and `fix`, such as a command to type."""
+
+    what: str
+    fix: str
+
+    def __new__(cls, what: str, fix: str, between: str = ": ") -> Problem:
+        """Join the parts; they stay at hand."""
+        problem = super().__new__(cls, f"{what}{between}{fix}")
+        problem.what, problem.fix = what, fix
+        return problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between ranks; the separator stays what it was."""
+        between = self[len(self.what) : len(self) - len(self.fix)]
+        return Problem, (self.what, self.fix, between)
+
+
+def problem_of(error: Exception) -> str:
+    """The problem that an error was raised with, or else its message."""
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, Problem) else str(error)

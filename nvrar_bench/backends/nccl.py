@@ -32,9 +32,8 @@ from nvrar_bench.backends.nccl_library import (
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cuda import driver
-from nvrar_bench.errors import NvrarBenchError, TimedOut, Unavailable
+from nvrar_bench.errors import NvrarBenchError, Problem, TimedOut, Unavailable
 from nvrar_bench.plan import Case
-from nvrar_bench.problem import Problem
 from nvrar_bench.world import World
 
 if TYPE_CHECKING:

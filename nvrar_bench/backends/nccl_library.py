@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 from nvrar_bench import variables
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import load_calls
-from nvrar_bench.errors import NvrarBenchError, TimedOut, Unavailable
-from nvrar_bench.problem import Problem
+from nvrar_bench.errors import NvrarBenchError, Problem, TimedOut, Unavailable
 
 _T = TypeVar("_T")
 

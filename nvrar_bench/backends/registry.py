@@ -10,7 +10,7 @@ from nvrar_bench.backends.base import Backend
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cuda import heap_library
-from nvrar_bench.problem import Problem
+from nvrar_bench.errors import Problem
 from nvrar_bench.world import World
 
 _ONE_PROCESS = "virtual ranks live in one process, and {} has one rank in each"

@@ -1,1 +1,1 @@
-"""The command line: one file per command, each a short map; what they share is in execute.py."""
+"""The command line: a file per command; those that run ranks, `sweep` too, are in execute.py."""

@@ -1,4 +1,4 @@
-"""Carry out a run: start the ranks or be one of them, and end with the documented exit code."""
+"""`sweep`, `check` and `tune`: start the ranks or be one of them, and end with the exit code."""
 
 from __future__ import annotations
 
@@ -9,13 +9,63 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nvrar_bench.settings.options import RunOptions, SweepOptions
+from nvrar_bench.report import Shown
+from nvrar_bench.settings.options import CheckOptions, RunOptions, SweepOptions, TuneOptions
 
 if TYPE_CHECKING:
     from nvrar_bench.cli.places import NamedPath
     from nvrar_bench.launch.launcher import Starter
-    from nvrar_bench.report.shown import Shown
     from nvrar_bench.settings.settings import Settings
+
+
+def sweep(options: SweepOptions) -> None:
+    """Measure latency and bandwidth of all-reduce over message sizes.
+
+    Sizes are bytes per rank; K, M, G and T are powers of 1024.
+    """
+    from nvrar_bench.cli.places import run_reads
+    from nvrar_bench.settings.planning import sweep_settings
+
+    execute(
+        lambda: sweep_settings(options),
+        options,
+        Shown("table", options.wide, options.verbose),
+        run_reads(options.case, options.tuning, options.network),
+    )
+
+
+def check(options: CheckOptions) -> None:
+    """Verify every case of a case file on every backend.
+
+    No times are reported. All cases run, also after a wrong one; exit code 3 if any was wrong.
+    """
+    from nvrar_bench.cli.places import run_reads
+    from nvrar_bench.settings.planning import check_settings
+
+    execute(
+        lambda: check_settings(options),
+        options,
+        Shown("summary"),
+        run_reads(options.case, options.tuning, options.network),
+    )
+
+
+def tune(options: TuneOptions) -> None:
+    """Write a table of NVRAR's fastest settings, for --tuning.
+
+    Slow candidates are eliminated early. The winner must then beat the default in a fresh
+    head-to-head run. A wrong result ends the search with exit code 3.
+    """
+    from nvrar_bench.cli.places import run_reads
+    from nvrar_bench.settings.planning import tune_settings
+
+    execute(
+        lambda: tune_settings(options),
+        options,
+        Shown("tuning"),
+        run_reads(None, None, options.network),
+        [("--output", options.output)],
+    )
 
 
 def execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nvrar_bench.settings.report_options import ReportOptions
+from nvrar_bench.settings.options import ReportOptions
 
 
 def report(options: ReportOptions) -> None:

@@ -16,7 +16,7 @@ from nvrar_bench.launch.console import console
 from nvrar_bench.report.formats import FORMATS, SUMMARY, TABLE, table_writer
 from nvrar_bench.report.grid import printable
 from nvrar_bench.report.remarks import beside_results
-from nvrar_bench.settings.report_options import ReportOptions
+from nvrar_bench.settings.options import ReportOptions
 from nvrar_bench.settings.values import require
 from nvrar_bench.statistics.figures import replay
 

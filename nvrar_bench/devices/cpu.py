@@ -19,7 +19,7 @@ from nvrar_bench.devices.machine import available_memory, cpu_model
 from nvrar_bench.devices.native import CpuTimer
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
-from nvrar_bench.devices.yardstick import CpuYardstick
+from nvrar_bench.devices.surroundings import CpuYardstick
 from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate, Yardstick
 from nvrar_bench.verify import Expected, Findings, KnownReduction

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from nvrar_bench.problem import Problem
+from nvrar_bench.errors import Problem
 
 SHM = "/dev/shm"  # noqa: S108 - nothing is written there
 # Open MPI 5 makes a segment of this size for each rank; where there is not so much room its ranks

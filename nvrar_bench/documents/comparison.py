@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, get_args
 from msgspec import Meta
 
 from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, ZeroToOne, says
-from nvrar_bench.documents.text import to_text
+from nvrar_bench.documents.files import to_text
 from nvrar_bench.units import format_size
 
 FORMAT: Final = "nvrar-bench.comparison"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from nvrar_bench.documents.base import Count, JsonObject, says
-from nvrar_bench.documents.text import to_text
+from nvrar_bench.documents.files import to_text
 
 FORMAT: Final = "nvrar-bench.env"
 FORMAT_VERSION: Final = "1.0"

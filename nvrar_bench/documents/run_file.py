@@ -12,10 +12,9 @@ from itertools import accumulate
 from pathlib import Path
 from threading import RLock
 
-from nvrar_bench.documents.files import STDOUT, reason_of, replace, target_of
+from nvrar_bench.documents.files import STDOUT, encode_lines, reason_of, replace, target_of
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.documents.text import encode_lines
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.streams import results
 

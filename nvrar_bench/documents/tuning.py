@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from nvrar_bench import __version__
 from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, checked, says
+from nvrar_bench.documents.files import encode_lines, parse_json
 from nvrar_bench.documents.result import Dtype, Op
-from nvrar_bench.documents.text import encode_lines, parse_json
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Buffers
 

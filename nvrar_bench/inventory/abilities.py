@@ -9,10 +9,9 @@ from functools import partial
 from nvrar_bench import backends, devices
 from nvrar_bench.backends import NAMES as BACKENDS
 from nvrar_bench.documents.inventory import Ability, Inventory
-from nvrar_bench.errors import Unavailable
+from nvrar_bench.errors import Problem, Unavailable
 from nvrar_bench.inventory.network import group
 from nvrar_bench.inventory.probe import explained, parts
-from nvrar_bench.problem import Problem
 
 _BUILD_S = 30.0  # the first time, a start gate is compiled, which a run would do else
 

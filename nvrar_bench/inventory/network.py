@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from nvrar_bench.devices.cuda import driver
+from nvrar_bench.errors import Problem
 from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing
-from nvrar_bench.problem import Problem
 from nvrar_bench.toolchain import wheels
 
 _BETWEEN = ("several machines",)

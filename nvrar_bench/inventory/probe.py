@@ -9,8 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nvrar_bench.documents.inventory import Row, RowStatus
-from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.problem import Problem, problem_of
+from nvrar_bench.errors import NvrarBenchError, Problem, problem_of
 
 STEP_S = 15.0
 _MAPS = Path("/proc/self/maps")

@@ -26,6 +26,7 @@ import msgspec
 import nvrar_bench
 from nvrar_bench import variables
 from nvrar_bench.documents.inventory import Ability, Inventory, Row, settled
+from nvrar_bench.errors import Problem
 from nvrar_bench.inventory import cuda, mpi, network, system
 from nvrar_bench.inventory.abilities import QUESTIONS, Question
 from nvrar_bench.inventory.probe import Probe
@@ -33,7 +34,6 @@ from nvrar_bench.launch import again
 from nvrar_bench.launch.processes import signal_when_parent_ends
 from nvrar_bench.networks import table
 from nvrar_bench.networks.table import Network
-from nvrar_bench.problem import Problem
 from nvrar_bench.streams import set_apart
 
 _COMMAND = again.command("nvrar_bench.inventory.survey")

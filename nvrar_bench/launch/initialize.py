@@ -14,9 +14,8 @@ import contextlib
 import ctypes
 from pathlib import Path
 
-from nvrar_bench.errors import NvrarBenchError, Unavailable
+from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable
 from nvrar_bench.launch import progress
-from nvrar_bench.problem import Problem
 
 _SHM = "/dev/shm/"  # noqa: S108 - read from the map of this process, never made up
 

@@ -30,7 +30,7 @@ from nvrar_bench.launch.processes import STOPS, Signals
 from nvrar_bench.statistics.merge import merge
 
 if TYPE_CHECKING:
-    from nvrar_bench.report.shown import Shown
+    from nvrar_bench.report import Shown
 
 _COUNT = "NVRAR_BENCH_LAUNCHES"  # how many there will be: set where another process reports
 _OWN_OPTIONS = (*launching.OPTIONS, "--launches", "--max-launches", "--json")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.text import to_text
+from nvrar_bench.documents.files import to_text
 from nvrar_bench.report.grid import Grid, plain_columns, show
 from nvrar_bench.toolchain.product import Delivery
 

@@ -19,8 +19,8 @@ from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.launch.console import console
 from nvrar_bench.launch.initialize import initialize_mpi
 from nvrar_bench.launch.repeat import reports_elsewhere
+from nvrar_bench.report import Shown
 from nvrar_bench.report.progress import CaseProgress, NoProgress
-from nvrar_bench.report.shown import Shown
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.session import Session
 from nvrar_bench.run.stages import case_count

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 import nvrar_bench
 from nvrar_bench.devices.base import Device
@@ -14,6 +19,7 @@ from nvrar_bench.devices.machine import cpu_model
 from nvrar_bench.documents.record import RankPlace, Topology
 from nvrar_bench.documents.tuning import MadeOn
 from nvrar_bench.errors import CompilerError
+from nvrar_bench.inventory.network import interface
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 from nvrar_bench.world import World, library_version
@@ -25,6 +31,8 @@ _CUDA_PACKAGES = (
     "nvidia-nvshmem-cu12", "nvidia-nvshmem-cu13", "nvshmem4py-cu12", "nvshmem4py-cu13",
 )  # fmt: skip
 _PACKAGES = ("mpi4py", "numpy", "ml_dtypes", "nvidia-cuda-runtime", "nvidia-cuda-cccl")
+_FILES = Path("/proc/self/fd")
+_VERBS = Path("/sys/class/infiniband_verbs")
 
 
 def topology(world: World, device: str) -> Topology:
@@ -85,3 +93,47 @@ def must_agree(settings: dict[str, Any]) -> dict[str, Any]:
         "the kernel sources": sources_digest(kernels_dir())[:12],
         **{f"the argument {name}": value for name, value in settings.items()},
     }
+
+
+def crossing() -> str | None:
+    """Name the adapters and interfaces in use between machines; None where none is seen.
+
+    They are read from the files that this process has open: no MPI library says by a call of the
+    standard which transport it has chosen.
+    """
+    adapters = dict.fromkeys(name for one in _opened() if (name := _adapter(Path(one))))
+    interfaces = dict.fromkeys(f"TCP over {one}" for one in _interfaces())
+    return ", ".join([*adapters, *interfaces]) or None
+
+
+def _opened() -> Iterator[str]:
+    for file in os.listdir(_FILES):
+        try:
+            yield os.readlink(_FILES / file)
+        except OSError:  # the listing's own
+            continue
+
+
+def _adapter(path: Path) -> str | None:
+    if path.parent == Path("/dev") and path.name.startswith("cxi"):
+        return f"Slingshot {path.name}"
+    if path.name.startswith("uverbs"):
+        try:
+            return f"verbs of {(_VERBS / path.name / 'ibdev').read_text().strip()}"
+        except OSError:
+            return f"verbs of {path.name}"
+    return None
+
+
+def _interfaces() -> Iterator[str]:
+    """The interfaces over which this process reaches another machine by TCP."""
+    by_address = {
+        each.address: name
+        for name, addresses in psutil.net_if_addrs().items()
+        for each in addresses
+        if each.family == socket.AF_INET
+    }
+    for one in psutil.Process().net_connections("tcp4"):
+        is_apart = one.status == psutil.CONN_ESTABLISHED and one.raddr.ip not in by_address
+        if is_apart and one.laddr.ip in by_address:
+            yield interface(by_address[one.laddr.ip])

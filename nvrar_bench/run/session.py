@@ -10,8 +10,7 @@ from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.opening import GpuOptions, open_device
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.guard import Guard, Watch
-from nvrar_bench.run import facts, memory
-from nvrar_bench.run.crossing import crossing
+from nvrar_bench.run import buffers, facts
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.stage_runner import GUARD_EXTRA_S, LOCAL_WORK_LIMIT_S, RunProgress, StageRunner
 from nvrar_bench.run.stages import Stage, left_out, stages
@@ -42,7 +41,7 @@ class Session:
         with self._watch("the agreement of all ranks"):
             self._world.require_agreement(self._must_agree())
         device = self._opened_device(todo)
-        memory.require_enough([stage.sweep.plan for stage in todo], device)
+        buffers.require_enough([stage.sweep.plan for stage in todo], device)
         if self._world.rank == 0:
             self._journal.begin(self._empty_record(command, todo, device))
         for reason in left_out(self._settings, self._world):
@@ -92,7 +91,7 @@ class Session:
             start = Start.open(device, self._settings.start)
             self._journal.learn(start.facts())
             if self._world.machines > 1:
-                self._journal.learn({"between_machines": crossing()})
+                self._journal.learn({"between_machines": facts.crossing()})
         with self._watch("the look at the machine"):
             device.examine()
         return StageRunner(
@@ -107,7 +106,7 @@ def gpu_options(settings: Settings, todo: Sequence[Stage]) -> GpuOptions:
     """How a run uses GPUs. Symmetric buffers lie in NVSHMEM's heap, whatever the backends."""
     symmetric = any(case.buffers == "symmetric" for stage in todo for case in stage.sweep.plan)
     nvrar = not settings.backends or "nvrar" in settings.backends
-    needed = memory.symmetric_bytes(todo, settings.radices)
+    needed = buffers.symmetric_bytes(todo, settings.radices)
     return GpuOptions(
         share=settings.share_gpu, graph=settings.graph, cold_cache=settings.cold_cache,
         heap_bytes=needed if nvrar or symmetric else None,

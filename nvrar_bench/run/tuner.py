@@ -51,7 +51,7 @@ class Tuner:
         Raises:
             UsageError: a launch is listed that is not allowed here.
         """
-        self.backend = cast(Tunable, backend)  # cli/tune.py offers no other
+        self.backend = cast(Tunable, backend)  # TuneOptions offers no other
         self.world, self.tune, self._batch = backend.world, tune, batch
         tune.space.require_within(self.backend.chooser.limits)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,8 +1,8 @@
-"""All options of the commands that run ranks.
+"""All options of the commands that run ranks, and those of `report`.
 
 Groups of options that commands share are declared once, in measure_options.py and run_options.py. A
 command's options are one frozen dataclass that inherits its groups, in the order of --help, and
-cli/expand.py makes a parameter for Typer of each field. A short flag that nccl-tests has too means
+cli/app.py makes a parameter for Typer of each field. A short flag that nccl-tests has too means
 the same here, except -G; its long names are accepted beside ours. The options that we lack are in
 cli/nccl_tests.py. Importing this loads neither NumPy nor MPI: --help needs it.
 """
@@ -126,3 +126,58 @@ class TuneOptions(
 
 
 RunOptions: TypeAlias = SweepOptions | CheckOptions | TuneOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportJsonOption:
+    """Where the record is written anew."""
+
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="PATH|-",
+            parser=place,
+            help="Write the record with its new figures here; - is standard output, without the "
+            "table. For one run.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(TableOptions, OneStateOption, ReportJsonOption):
+    """Options of `report`."""
+
+    run: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN.json...",
+            help="Each run: a record, as sweep --json writes it; - is standard input.",
+        ),
+    ]
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="table|csv|openmetrics|html",
+            help="table: as sweep shows it. csv: a row per result. openmetrics: metrics of one "
+            "run, for Prometheus. html: one page with charts.",
+        ),
+    ] = "table"
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="PATH|-",
+            parser=place,
+            help="Write the report here, all of it or nothing. [standard output]",
+        ),
+    ] = None
+    samples: Annotated[
+        bool,
+        typer.Option("--samples", help="With --format csv: a row per sample, for pandas or R."),
+    ] = False
+    summary: Annotated[
+        bool,
+        typer.Option("--summary", help="Only what passed and failed, as check shows it."),
+    ] = False

@@ -18,8 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from nvrar_bench.errors import Unavailable
-from nvrar_bench.problem import Problem
+from nvrar_bench.errors import Problem, Unavailable
 
 CACHE_VARIABLE = "NVRAR_BENCH_CACHE"
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nvrar_bench.errors import CompilerError, UsageError
-from nvrar_bench.problem import Problem
+from nvrar_bench.errors import CompilerError, Problem, UsageError
 
 
 @dataclass(frozen=True)

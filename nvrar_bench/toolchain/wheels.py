@@ -12,8 +12,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from nvrar_bench.errors import CompilerError
-from nvrar_bench.problem import Problem
+from nvrar_bench.errors import CompilerError, Problem
 
 
 @dataclass(frozen=True)

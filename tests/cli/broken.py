@@ -176,7 +176,7 @@ def main(moment: str, fault: str, victim: int) -> None:
         os.environ["BROKEN"] = f"{victim} {fault}"
 
     from nvrar_bench.__main__ import main as command
-    from nvrar_bench.cli import sweep
+    from nvrar_bench.cli import execute as commands
     from nvrar_bench.launch.initialize import load_mpi
 
     def spoiled_execute(make_settings: Callable[[], Any], *how: Any) -> None:
@@ -189,7 +189,7 @@ def main(moment: str, fault: str, victim: int) -> None:
 
         execute(settings, *how)
 
-    execute, sweep.execute = sweep.execute, spoiled_execute
+    execute, commands.execute = commands.execute, spoiled_execute
     command()
 
 

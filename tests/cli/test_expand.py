@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nvrar_bench.cli.expand import expanded
+from nvrar_bench.cli.app import expanded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.files import write_text
+from nvrar_bench.documents.files import parse_json, to_text, write_text
 from nvrar_bench.documents.run_file import Writer, encode, read_record
-from nvrar_bench.documents.text import parse_json, to_text
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.casefile import read_case_file
 from tests.statistics.records import TWICE, record, result

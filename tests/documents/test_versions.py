@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.record import FORMAT_VERSION, OLDER, RunRecord, upgraded
 from nvrar_bench.documents.result import State
-from nvrar_bench.documents.versions import FORMAT_VERSION, OLDER, upgraded
 from nvrar_bench.errors import UsageError
 from nvrar_bench.statistics.figures import replay
 

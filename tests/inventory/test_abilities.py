@@ -12,11 +12,10 @@ from nvrar_bench.backends import registry
 from nvrar_bench.devices import NAMES as DEVICES
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.documents.inventory import Ability, Inventory
-from nvrar_bench.errors import CompilerError, Unavailable
+from nvrar_bench.errors import CompilerError, Problem, Unavailable
 from nvrar_bench.inventory.abilities import QUESTIONS, Question, require
 from nvrar_bench.inventory.survey import STEPS
 from nvrar_bench.launch import initialize
-from nvrar_bench.problem import Problem
 from nvrar_bench.toolchain import host
 
 

@@ -10,10 +10,9 @@ from fake_driver import CUresult, FakeDriver
 
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import Calls
-from nvrar_bench.errors import CompilerError, Unavailable
+from nvrar_bench.errors import CompilerError, Problem, Unavailable
 from nvrar_bench.inventory import abilities, cuda
 from nvrar_bench.launch import initialize
-from nvrar_bench.problem import Problem
 
 THIRTEEN = {"cuda-bindings": "13.0.3"}
 TWELVE = {"cuda-bindings": "12.9.1"}

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import pytest
 from adapters import adapter, reachable
 
-from nvrar_bench.errors import CompilerError
+from nvrar_bench.errors import CompilerError, Problem
 from nvrar_bench.inventory import network
-from nvrar_bench.problem import Problem
 
 
 def test_no_adapter(root):

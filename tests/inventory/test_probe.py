@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 
+from nvrar_bench.errors import Problem
 from nvrar_bench.inventory import probe
 from nvrar_bench.inventory.probe import Finding, Probe, installed, loaded, parts, wheel
-from nvrar_bench.problem import Problem
 
 
 def test_parts_are_one_line_each():

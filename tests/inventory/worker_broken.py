@@ -8,11 +8,10 @@ import subprocess
 import sys
 import time
 
-from nvrar_bench.errors import Unavailable
+from nvrar_bench.errors import Problem, Unavailable
 from nvrar_bench.inventory import survey
 from nvrar_bench.inventory.abilities import Question
 from nvrar_bench.inventory.probe import Finding, Probe
-from nvrar_bench.problem import Problem
 
 
 def prints() -> Finding:

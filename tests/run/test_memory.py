@@ -10,7 +10,7 @@ import pytest
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Plan
-from nvrar_bench.run.memory import SHARE, STAGING_BYTES, needed, require_enough
+from nvrar_bench.run.buffers import SHARE, STAGING_BYTES, needed, require_enough
 from nvrar_bench.settings.plans import build_plan
 
 GIB = 1 << 30

@@ -6,7 +6,7 @@ import pytest
 
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.measure_options import MeasuringOptions
-from nvrar_bench.settings.stopping import stopping_of
+from nvrar_bench.settings.planning import stopping_of
 from nvrar_bench.settings.values import part
 from nvrar_bench.timing.stopping import Stopping
 

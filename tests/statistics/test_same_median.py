@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.record import FORMAT, RunRecord
 from nvrar_bench.documents.result import Result, Stretch
-from nvrar_bench.documents.versions import FORMAT
 from nvrar_bench.report import csv_rows
 from nvrar_bench.statistics.comparison import compare
 from nvrar_bench.statistics.figures import replay

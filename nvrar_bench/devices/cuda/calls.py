@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench.errors import NvrarBenchError, Unavailable
-from nvrar_bench.problem import Problem
+from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable
 
 
 class CudaError(NvrarBenchError):

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nvrar_bench.devices.cuda.calls import Calls, CudaError, load_calls, mps_fault
-from nvrar_bench.errors import NvrarBenchError, Unavailable
-from nvrar_bench.problem import Problem, problem_of
+from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable, problem_of
 
 _LIBRARY = "libcuda.so.1"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -13,8 +13,7 @@ import importlib.util
 from typing import Any
 
 from nvrar_bench.devices.cuda import driver
-from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.problem import Problem
+from nvrar_bench.errors import NvrarBenchError, Problem
 
 _ID_BYTES = 128  # sizeof(nvshmemx_uniqueid_v1)
 _UID_ARGUMENTS_AT, _UID_ARGUMENTS_BYTES = 8, 24  # nvshmemx_uniqueid_args_v1 in the arguments

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from nvrar_bench.errors import Unavailable
-from nvrar_bench.problem import Problem, problem_of
+from nvrar_bench.errors import Problem, Unavailable, problem_of
 
 
 def test_it_is_the_text_that_people_read():
