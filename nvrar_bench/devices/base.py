@@ -68,6 +68,13 @@ class Memory(ABC, Generic[B]):
         """
 
     @abstractmethod
+    def at(self, address: int, count: int, dtype: np.dtype[Any]) -> Array:
+        """Return the elements at an address, shape (count,), of a block or of somebody else.
+
+        What is in no block is not kept alive.
+        """
+
+    @abstractmethod
     def keep(self, values: npt.NDArray[Any]) -> Array:
         """Return host values, shape (count,) or (seats, count), in the device's memory."""
 

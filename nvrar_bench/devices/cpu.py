@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,10 +95,24 @@ class HostMemory(Memory[HostBlock]):
     def peers(self, array: HostArray) -> tuple[int, ...] | None:
         """Find the block that holds the array, and the same place in the peers' blocks."""
         first = _rows(array)[0]
+        found = self._symmetric(first.ctypes.data, first.nbytes)
+        return None if found is None else tuple(peer + found[1] for peer in found[0].peers)
+
+    def at(self, address: int, count: int, dtype: np.dtype[Any]) -> HostArray:
+        """Return a view of the block, or of memory that somebody else keeps."""
+        nbytes = count * dtype.itemsize
+        found = self._symmetric(address, nbytes)
+        if found is not None:
+            return found[0].view(found[1], nbytes, dtype)
+        elsewhere = memoryview((ctypes.c_uint8 * nbytes).from_address(address))
+        return np.frombuffer(elsewhere, np.uint8).view(dtype)
+
+    def _symmetric(self, address: int, nbytes: int) -> tuple[HostBlock, int] | None:
+        """Find the symmetric block that holds these bytes, and where in it they begin."""
         for block in self._blocks:
-            offset = first.ctypes.data - _rows(block.bytes)[0].ctypes.data
-            if block.peers and 0 <= offset <= block.bytes.shape[-1] - first.nbytes:
-                return tuple(peer + offset for peer in block.peers)
+            offset = address - _rows(block.bytes)[0].ctypes.data
+            if block.peers and 0 <= offset <= block.bytes.shape[-1] - nbytes:
+                return block, offset
         return None
 
     def keep(self, values: npt.NDArray[Any]) -> HostArray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nvrar_bench
-from nvrar_bench.api import AllReduce
+from nvrar_bench.api.all_reduce import MOST_PREPARED, AllReduce
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
@@ -25,9 +25,15 @@ def test_what_users_do(run_ranks):
     assert done.code == 0, done.stderr[-4000:]
     everyone = done.record()
     assert len(everyone) == 4
-    assert len(everyone[0]) == 10
+    assert len(everyone[0]) == 11
     for found in everyone:
         assert {what: wrong for what, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.parametrize("calls", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_calls_that_change_all_the_time(run_ranks, calls):
+    done = run_ranks(2, WORKER, "many", calls)
+    assert (done.code, done.record()) == (0, [[], []]), done.stderr[-4000:]
 
 
 def test_what_is_not_there_is_refused_on_every_rank(run_ranks):
@@ -99,7 +105,9 @@ def test_empty_gives_symmetric_memory(backend, dtype, count, nbytes):
 @pytest.mark.parametrize(
     ("count", "dtype", "message"),
     [
-        (-1, "float32", "count -1: allowed: 0 and more"),
+        (-1, "float32", "shape -1: allowed: a number of elements, or of every dimension"),
+        ((3, -1), "float32", "shape (3, -1): allowed: a number of elements, or of every dim"),
+        (2.0, "float32", "shape 2.0: allowed: a number of elements, or of every dimension"),
         (1, "float31", "unknown dtype 'float31'; allowed: float64, float32, "),
     ],
 )
@@ -112,12 +120,15 @@ def test_empty_refuses(backend, count, dtype, message):
 F4 = np.dtype(np.float32)
 READ_ONLY = np.zeros(4, F4)
 READ_ONLY.flags.writeable = False
-WHOLE = np.zeros(12, F4)
+WHOLE, SQUARE = np.zeros(12, F4), np.zeros((2, 3), F4)
+ODD = np.zeros(9, np.uint8)[1:].view(F4)
 
 BAD = {
-    "two dimensions": (np.zeros((2, 2), F4), np.zeros((2, 2), F4), "send is float32 of shape (2,"),
-    "a scalar": (np.zeros((), F4), np.zeros((), F4), "send is float32 of shape (); allowed: one "),
-    "with gaps": (np.zeros(4, F4), WHOLE[::3], "recv is float32 of shape (4,); allowed: one dim"),
+    "no array": ([1.0], np.zeros(1, F4), "send is a list; allowed: what speaks DLPack or the CUD"),
+    "with gaps": (np.zeros(4, F4), WHOLE[::3], "recv is float32 of shape (4,); allowed: contigu"),
+    "in Fortran's order": (SQUARE.T, SQUARE, "send is float32 of shape (3, 2); allowed: contigu"),
+    "two shapes": (SQUARE, SQUARE.reshape(6), "send is float32 (2, 3), recv is float32 (6,); al"),
+    "not aligned": (ODD, np.zeros(2, F4), "send starts at 0x"),
     "no dtype of ours": (np.zeros(4, "c8"), np.zeros(4, "c8"), "send is complex64 of shape (4,)"),
     "other byte order": (np.zeros(4, ">f4"), np.zeros(4, ">f4"), "send is >f4 of shape (4,); all"),
     "two dtypes": (np.zeros(4, F4), np.zeros(4, "i4"), "send is float32 (4,), recv is int32 (4,)"),
@@ -160,14 +171,14 @@ def test_aliases_of_a_dtype_are_that_dtype(backend):
 
 
 def test_prepared_calls_are_used_again_and_do_not_pile_up(backend):
-    arrays = [np.full(4, number, F4) for number in range(100)]
+    arrays = [np.full(4, number, F4) for number in range(MOST_PREPARED + 9)]
     for array in arrays:
-        backend.all_reduce(array, array)
-    assert len(backend._operations) == 64
-    last = list(backend._operations.values())[-1]
+        backend.all_reduce(array)
+    assert len(backend._prepared) == MOST_PREPARED
+    last = list(backend._prepared.values())[-1]
     backend.all_reduce(arrays[-1], arrays[-1])
-    assert list(backend._operations.values())[-1] is last
-    assert len(backend._operations) == 64
+    assert list(backend._prepared.values())[-1] is last
+    assert len(backend._prepared) == MOST_PREPARED
 
 
 def test_closing_gives_all_memory_back(alone):

@@ -1,11 +1,12 @@
 """nvrar_bench.open as its users call it.
 
-worker_all_reduce.py works|refused|unbounded|missing|tuned
+worker_all_reduce.py works|refused|unbounded|missing|tuned|many
 """
 
 from __future__ import annotations
 
 import json
+import random
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numpy as np
 from mpi4py import MPI
 
 import nvrar_bench
+from nvrar_bench.api import all_reduce
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.documents.tuning import (
     FORMAT,
@@ -29,6 +31,9 @@ from nvrar_bench.documents.tuning import (
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 from nvrar_bench.verify import KnownReduction, check
+
+sys.path.insert(0, str(Path(__file__).parent))
+from speaker import Speaker
 
 COMM = MPI.COMM_WORLD
 RANK, SIZE = COMM.rank, COMM.size
@@ -45,6 +50,7 @@ def main() -> None:
 
 def works() -> dict[str, list[str]]:
     """What went wrong, by what was done."""
+    all_reduce.MOST_PREPARED = 64
     with nvrar_bench.open("nvrar", COMM, device="cpu", nodes=2) as backend:
         found = {act.__name__: act(backend) for act in WITH_BACKEND}
     return found | {act.__name__: act() for act in ALONE}
@@ -60,6 +66,15 @@ def types_and_ops(backend: Any) -> list[str]:
     for dtype, op in (("int8", "max"), ("bfloat16", "sum"), ("uint64", "avg"), ("float64", "prod")):
         send, recv = backend.empty(77, dtype), np.zeros(77, DTYPES[dtype].numpy)
         wrong += reduce(backend, send, recv, dtype, op)
+    return wrong
+
+
+def arrays_of_any_shape_that_speak_dlpack(backend: Any) -> list[str]:
+    wrong = []
+    for dtype, op in (("bfloat16", "sum"), ("float32", "sum")):
+        matrix = backend.empty((7, 11), dtype)
+        wrong += reduce(backend, matrix, Speaker(np.zeros((7, 11), DTYPES[dtype].numpy)), dtype, op)
+        wrong += reduce(backend, Speaker(matrix), backend.empty((7, 11), dtype), dtype, op)
     return wrong
 
 
@@ -138,6 +153,7 @@ def other_backends() -> list[str]:
 WITH_BACKEND: tuple[Callable[[Any], list[str]], ...] = (
     the_example_of_the_readme,
     types_and_ops,
+    arrays_of_any_shape_that_speak_dlpack,
     private_arrays_that_come_and_go,
     slices_of_symmetric_arrays,
     one_symmetric_and_one_private_array,
@@ -153,13 +169,56 @@ def reduce(
 ) -> list[str]:  # fmt: skip
     """One call on known inputs; what is wrong with it."""
     problem = KnownReduction(dtype, op, comm.size, "exact", seed)
-    inputs = problem.inputs(comm.rank, send.size)
-    send[:] = inputs
+    seen, result_in = (getattr(one, "array", one) for one in (send, recv))
+    inputs = problem.inputs(comm.rank, seen.size)
+    seen.reshape(-1)[:] = inputs
     backend.all_reduce(send, recv, op=op)
-    if recv is not send and send.tobytes() != inputs.tobytes():
+    if recv is not send and seen.tobytes() != inputs.tobytes():
         return ["the input was written"]
-    result = check(recv, problem.expected(send.size), send.size, comm.rank)
+    flat = result_in.reshape(-1)
+    result = check(flat, problem.expected(flat.size), flat.size, comm.rank)
     return [str(result.first_wrong)] if result.wrong else []
+
+
+# ---- calls that change -------------------------------------------------------------------------
+
+
+def many() -> list[str]:
+    """Calls whose sizes, types, ops, arrays and their makers change; the first that is wrong."""
+    with nvrar_bench.open("nvrar", COMM) as backend:
+        return changing_calls(backend, int(sys.argv[2]))
+
+
+def changing_calls(backend: Any, calls: int) -> list[str]:
+    draw = random.Random(7)
+    kinds = [("float32", "sum"), ("int8", "max"), ("bfloat16", "sum"), ("uint64", "avg")]
+    pools = {dtype: [backend.empty(2000, dtype) for _ in range(3)] for dtype, _ in kinds}
+    for call in range(calls):
+        dtype, op = draw.choice(kinds)
+        count, first = draw.choice((1, 2, 31, 500, 1024)), draw.choice((0, 8, 64))
+        send, recv = (
+            pool[first : first + count]
+            if draw.random() < 0.6
+            else np.empty(count, DTYPES[dtype].numpy)
+            for pool in draw.sample(pools[dtype], 2)
+        )
+        recv = send if draw.random() < 0.3 else recv
+        inputs = [(call + rank + np.arange(count)) % 7 for rank in range(SIZE)]
+        send[:] = inputs[RANK]
+        if draw.random() < 0.2:
+            backend.all_reduce(Speaker(send), Speaker(recv), op=op)
+        else:
+            backend.all_reduce(send, recv, op=op)
+        if (recv != EXPECTED[op](inputs).astype(recv.dtype)).any():
+            return [f"call {call}: {op} of {count} x {dtype}"]
+    return []
+
+
+EXPECTED: dict[str, Callable[[Any], Any]] = {
+    "sum": sum,
+    "max": lambda inputs: np.max(inputs, axis=0),
+    "avg": lambda inputs: sum(inputs) // SIZE,
+}
 
 
 # ---- what does not -----------------------------------------------------------------------------
@@ -217,7 +276,7 @@ def tuned() -> dict[str, Any]:
         with nvrar_bench.open("nvrar", COMM, nodes=2, tuning=path) as backend:
             send, recv = backend.empty(1000, "float32"), backend.empty(1000, "float32")
             wrong = reduce(backend, send, recv)
-            (operation,) = backend._operations.values()
+            (operation,) = backend._prepared.values()
     try:
         nvrar_bench.open("nvrar", COMM, nodes=1, tuning=path)
         refusal = ""

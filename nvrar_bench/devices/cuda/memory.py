@@ -96,10 +96,25 @@ class GpuMemory(Memory[GpuBlock]):
 
     def peers(self, array: DeviceArray) -> tuple[int, ...] | None:
         """Where `array` of every rank is mapped here, 0 where it is not; None if it is private."""
+        found = self._symmetric(array.address, array.nbytes)
+        if found is None:
+            return None
+        return tuple(start and start + found[1] for start in self._starts(found[0]))
+
+    def at(self, address: int, count: int, dtype: np.dtype[Any]) -> DeviceArray:
+        """A view of the block, or of memory that somebody else keeps."""
+        nbytes = count * dtype.itemsize
+        found = self._symmetric(address, nbytes)
+        return (
+            found[0].view(found[1], nbytes, dtype) if found else DeviceArray(address, count, dtype)
+        )
+
+    def _symmetric(self, address: int, nbytes: int) -> tuple[GpuBlock, int] | None:
+        """The symmetric block that holds these bytes of its first row, and where they begin."""
         for block in self._blocks:
-            first = array.address - block.address
-            if block.symmetric and 0 <= first <= block.nbytes - array.nbytes:
-                return tuple(start and start + first for start in self._starts(block))
+            first = address - block.address
+            if block.symmetric and 0 <= first <= block.nbytes - nbytes:
+                return block, first
         return None
 
     def addresses(self, array: DeviceArray) -> tuple[int, ...]:

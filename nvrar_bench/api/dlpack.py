@@ -1,0 +1,152 @@
+"""DLPack where NumPy's own does not reach: bfloat16 and 8-bit floats, and GPU memory.
+
+No capsule is made or freed here: one that comes in is read and left to its maker; one that goes out
+is NumPy's, of unsigned integers on the same bytes, with the right type and device written into it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from nvrar_bench.datatypes import DTYPES
+
+Device = tuple[int, int]  # DLDeviceType and number
+
+CPU, CUDA, CUDA_HOST, CUDA_MANAGED = 1, 2, 3, 13
+HOST: Device = (CPU, 0)
+
+_INT, _UINT, _FLOAT = 0, 1, 2
+# DLDataTypeCode of what NumPy does not export.
+BEYOND_NUMPY = {"bfloat16": 4, "float8_e4m3": 10, "float8_e5m2": 12}
+_READ_ONLY = 1  # DLPACK_FLAG_BITMASK_READ_ONLY
+
+
+class _Tensor(ctypes.Structure):
+    """DLTensor."""
+
+    _fields_ = (
+        ("data", ctypes.c_uint64),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+class _Versioned(ctypes.Structure):
+    """DLManagedTensorVersioned; the one without a version begins with its DLTensor."""
+
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+        ("tensor", _Tensor),
+    )
+
+
+class Described(NamedTuple):
+    """An array as its maker describes it; `strides` in elements, None in C order.
+
+    `dtype` is the suite's name, or words for one that the suite lacks.
+    """
+
+    address: int
+    device: Device
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    read_only: bool
+
+
+def _code_of(name: str) -> tuple[int, int]:
+    row = DTYPES[name]
+    plain = _FLOAT if row.is_float else _INT if row.is_signed else _UINT
+    return BEYOND_NUMPY.get(name, plain), 8 * row.itemsize
+
+
+_TYPES = {name: _code_of(name) for name in DTYPES}
+_NAMES = {code: name for name, code in _TYPES.items()}
+
+_pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+_is_valid = ctypes.pythonapi.PyCapsule_IsValid
+_is_valid.restype, _is_valid.argtypes = ctypes.c_int, (ctypes.py_object, ctypes.c_char_p)
+
+
+def device_of(array: Any) -> Device:
+    """Where `array` lies. Pinned host memory is host memory, and managed memory is the GPU's."""
+    kind, number = map(int, array.__dlpack_device__())
+    if kind in (CPU, CUDA_HOST):
+        return HOST
+    return (CUDA if kind == CUDA_MANAGED else kind), number
+
+
+def read(array: Any) -> Described:
+    """Describe `array`, which has `__dlpack__`. Work that is queued on it is not waited for.
+
+    Raises:
+        BufferError: its maker does not export it.
+    """
+    device = device_of(array)
+    # -1: no stream waits for another one. What is queued is the caller's affair, and a stream that
+    # is captured must not wait.
+    stream = {"stream": -1} if device[0] == CUDA else {}
+    try:
+        capsule = array.__dlpack__(**stream, max_version=(1, 0))
+    except TypeError:  # a maker from before versions
+        capsule = array.__dlpack__(**stream)
+    tensor, flags = _opened(capsule)
+    ndim, kind = tensor.ndim, (tensor.code, tensor.bits)
+    known = _NAMES.get(kind) if tensor.lanes == 1 else None
+    return Described(
+        address=tensor.data + tensor.byte_offset,
+        device=device,
+        dtype=known or f"DLPack's type {tensor.code} of {tensor.bits} bits x {tensor.lanes}",
+        shape=tuple(tensor.shape[:ndim]),
+        strides=tuple(tensor.strides[:ndim]) if tensor.strides else None,
+        read_only=bool(flags & _READ_ONLY),
+    )
+
+
+def export(array: npt.NDArray[Any], dtype: str, device: Device) -> Any:
+    """Return a capsule of `array`, unsigned integers, whose bytes are elements of `dtype`."""
+    capsule = array.__dlpack__()
+    tensor, _ = _opened(capsule)
+    tensor.code, tensor.bits = _TYPES[dtype]
+    tensor.device_type, tensor.device_id = device
+    return capsule
+
+
+def require_in_place(device: Device, dl_device: Sequence[int] | None, copy: bool | None) -> None:
+    """Refuse to copy, or to export to another device.
+
+    Raises:
+        BufferError: as DLPack has it.
+    """
+    if copy or (dl_device is not None and tuple(dl_device) != device):
+        raise BufferError("symmetric memory is exported where it lies, without a copy")
+
+
+def in_words(device: Device) -> str:
+    """Where an array lies."""
+    kind, number = device
+    return {CPU: "host memory", CUDA: f"GPU {number}"}.get(kind, f"DLPack's device {kind}")
+
+
+def _opened(capsule: Any) -> tuple[_Tensor, int]:
+    """Return what a capsule holds, which it keeps alive, and its flags."""
+    if _is_valid(capsule, b"dltensor_versioned"):
+        found = _Versioned.from_address(_pointer_of(capsule, b"dltensor_versioned"))
+        return found.tensor, found.flags
+    return _Tensor.from_address(_pointer_of(capsule, b"dltensor")), 0
