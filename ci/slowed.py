@@ -56,7 +56,7 @@ def slowed(operation: Any) -> Any:
 
     library = host.load(host.build(Slowed()))  # type: ignore[arg-type]
     native = operation.native
-    operation.inner = CCall(native.function, native.arguments, 1, native.failure)
+    operation.inner = CCall(native.in_c(), 1)
     millionths = round((float(os.environ["NVRAR_BENCH_SLOWED"]) - 1) * 1e6)
     words = (ctypes.addressof(operation.inner), millionths)
     operation.native = NativeCall(address_of(library.slowed), words)

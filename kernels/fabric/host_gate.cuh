@@ -74,34 +74,61 @@ inline void pass_gate(Gate& gate) {
     if (meet_at_gate(gate) && gate.by_clock) leave_by_clock(gate);
 }
 
-// A C function of up to six words, how often it is called, and when it was.
-struct Call {
+// A C function of up to six words.
+struct NativeCall {
     u64 function;
     u64 arguments[6];
-    u64 calls;           // that follow each other
     const u64* failure;  // not 0 once a call has failed; null: a call that fails returns something but 0
-    u64 result;          // out: of the last call; its low half counts
-    u64 started_ns;      // out: before the first
-    u64 ended_ns;        // out: behind the last
 };
-
-// No call follows one that failed: it would work on data that did not arrive.
-inline bool has_failed(const Call& call, int result) {
-    return call.failure ? *call.failure != 0 : result != 0;
-}
 
 // Words that a function does not take stay in registers that it does not read: so it is by the calling
 // conventions of x86-64 and AArch64.
-inline void time_call(Call& call) {
+inline int run(const NativeCall& call) {
     using Function = int (*)(u64, u64, u64, u64, u64, u64);
-    const auto function = reinterpret_cast<Function>(call.function);
     const u64* words = call.arguments;
+    return reinterpret_cast<Function>(call.function)(words[0], words[1], words[2], words[3],
+                                                     words[4], words[5]);
+}
+
+// No call follows one that failed: it would work on data that did not arrive.
+inline bool has_failed(const NativeCall& call, int result) {
+    return call.failure ? *call.failure != 0 : result != 0;
+}
+
+// A call, how often it is made, and when it was.
+struct Call {
+    NativeCall native;
+    u64 calls;       // that follow each other
+    u64 result;      // out: of the last call; its low half counts
+    u64 started_ns;  // out: before the first
+    u64 ended_ns;    // out: behind the last
+};
+
+inline void time_call(Call& call) {
     call.started_ns = now_ns();
-    int result = function(words[0], words[1], words[2], words[3], words[4], words[5]);
-    for (u64 left = call.calls - 1; left && !has_failed(call, result); --left)
-        result = function(words[0], words[1], words[2], words[3], words[4], words[5]);
+    int result = run(call.native);
+    for (u64 left = call.calls - 1; left && !has_failed(call.native, result); --left)
+        result = run(call.native);
     call.ended_ns = now_ns();
     call.result = static_cast<u64>(result);
+}
+
+// Calls that are made as one.
+struct Sequence {
+    const NativeCall* parts;
+    u64 count;
+    u64 failed;  // out: which one did, counted from 1; 0: none
+};
+
+// Returns what the last part that ran returned.
+inline int run_sequence(Sequence& sequence) {
+    int result = 0;
+    sequence.failed = 0;
+    for (u64 i = 0; i < sequence.count && !sequence.failed; ++i) {
+        result = run(sequence.parts[i]);
+        if (has_failed(sequence.parts[i], result)) sequence.failed = i + 1;
+    }
+    return result;
 }
 
 }  // namespace nvrar
@@ -115,6 +142,10 @@ extern "C" void nvrar_time_call(nvrar::Gate* gate, nvrar::Call* call) {
         if (gate->failure->code) return;
     }
     nvrar::time_call(*call);
+}
+
+extern "C" int nvrar_run_sequence(nvrar::Sequence* sequence) {
+    return nvrar::run_sequence(*sequence);
 }
 
 // What a call costs in which nothing is done.

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen
 from nvrar_bench.devices.base import Array, Device
 from nvrar_bench.devices.operation import Operation
+from nvrar_bench.devices.work import Work
 from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.plan import Case
 from nvrar_bench.toolchain.host import Source
@@ -53,6 +54,10 @@ class Backend(ABC):
         Raises:
             Unavailable: what it needs cannot be built.
         """
+
+    def work(self, work: Work) -> Operation:
+        """Prepare what stands between its all-reduces; the device's, timed by the same clock."""
+        return self.device.work(work)
 
     def facts(self) -> dict[str, Any]:
         """What a reader of its figures needs to know, for the record."""

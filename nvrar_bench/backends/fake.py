@@ -4,6 +4,9 @@ Its result is right and its times are made up: call k of `size` bytes takes
 
     10 us + size / 10 GB/s, times 1 + (k mod 11) / 100
 
+Work between calls is made up as well: it is not done, and memory is read at 100 GB/s, a float
+operation takes 1 ps.
+
 $NVRAR_BENCH_FAKE changes that, for tests: `scale=1.1` makes it slower, `wrong=17` spoils element 17
 of every result on the last rank, `hang=5` never returns from call 5.
 
@@ -25,6 +28,8 @@ from nvrar_bench.backends.base import Array, Operation, Tunable
 from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.sequence import WorkPart
+from nvrar_bench.devices.work import Gemm, Stream, Work
 from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
@@ -33,6 +38,7 @@ from nvrar_bench.world import World
 VARIABLE = "NVRAR_BENCH_FAKE"
 BASE_NS = 10_000
 NS_PER_BYTE = 0.1
+WORK_NS_PER_BYTE, WORK_NS_PER_FLOP = 0.01, 0.001
 CYCLE = 11
 LIMITS = Limits(
     max_blocks=8, max_threads=1, threads=1, min_chunk_bytes=1 << 10, max_chunk_bytes=4 << 10,
@@ -95,6 +101,28 @@ class FakeBackend(Tunable):
         if chosen.shape.blocks == script.refused:
             raise UsageError(f"{script.refused} blocks are more than {VARIABLE} lets run at once")
         return _FakeOperation(self.world, case, send, recv, script, chosen)
+
+    def work(self, work: Work) -> Operation:
+        """Make up how long it takes."""
+        return _FakeWork(work)
+
+
+class _FakeWork(WorkPart):
+    def __init__(self, work: Work) -> None:
+        self._takes, self._now = _time_of(work), 0
+        self.clock = lambda: self._now
+
+    def launch(self) -> None:
+        self._now += self._takes
+
+
+def _time_of(work: Work) -> int:
+    """Nanoseconds."""
+    if isinstance(work, Stream):
+        return round(work.nbytes * WORK_NS_PER_BYTE)
+    if isinstance(work, Gemm):
+        return round(2 * sum(m * n * k for m, n, k in work.shapes) * WORK_NS_PER_FLOP)
+    return work.nanoseconds
 
 
 class _FakeOperation(Operation):

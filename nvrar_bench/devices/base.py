@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.devices.operation import NativeCall, Operation
+from nvrar_bench.devices.sequence import SequenceOperation
+from nvrar_bench.devices.work import Work, Works
 from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate, Timings, Yardstick
 from nvrar_bench.toolchain.host import Source
@@ -172,6 +174,7 @@ class Device(ABC):
     memory: Memory[Any]
     verifier: Verifier
     timer: Timer
+    works: Works
     ranks_sharing: int = 1  # the largest number of ranks that share one of these devices
     heap_problem: str | None = None  # why kernels of other ranks cannot reach symmetric memory
 
@@ -210,6 +213,33 @@ class Device(ABC):
         Raises:
             TimedOut: it is not done in time.
         """
+
+    def reserve(self, step_bytes: int) -> None:
+        """Say how much the longest step reads, before the first `work` that reads."""
+        self.works.reserve(step_bytes)
+
+    def work(self, work: Work) -> Operation:
+        """Prepare what each rank does between two all-reduces. Collective.
+
+        What it reads is private memory, taken once and read in turns; `facts` then has it.
+
+        Raises:
+            UsageError: memory, time or types that are not to be had.
+            Unavailable: the library that multiplies is not installed.
+        """
+        return self.works.prepare(work)
+
+    def sequence(
+        self,
+        parts: Sequence[Operation],
+        *,
+        graph: bool = True,  # noqa: ARG002 - for those that have graphs
+    ) -> Operation:
+        """Return all parts in order as one operation, which closes them. Collective.
+
+        With `graph`, a device that has graphs launches all as one.
+        """
+        return SequenceOperation(parts)
 
     @property
     @abstractmethod

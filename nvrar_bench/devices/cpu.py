@@ -15,10 +15,12 @@ from nvrar_bench import verify
 from nvrar_bench.devices import surroundings
 from nvrar_bench.devices.base import Device, Memory, Verifier
 from nvrar_bench.devices.caches import CacheFlush
-from nvrar_bench.devices.gate import SharedGate, open_gate
+from nvrar_bench.devices.gate import SharedGate, load_library, open_gate
+from nvrar_bench.devices.host_work import HostWorks
 from nvrar_bench.devices.machine import available_memory, cpu_model
 from nvrar_bench.devices.native import CpuTimer
 from nvrar_bench.devices.operation import Operation
+from nvrar_bench.devices.sequence import NativeSequence
 from nvrar_bench.devices.shared_memory import SharedMemory, allocate
 from nvrar_bench.devices.surroundings import CpuYardstick
 from nvrar_bench.timing.clocks import Clocks
@@ -194,6 +196,7 @@ class CpuDevice(Device):
         self._flush = CacheFlush.of_ranks(world.host_comm) if cold_cache else None
         self.timer = CpuTimer(world, self._flush)
         self.spin = polls_before_yield(world)
+        self.works = HostWorks(world, timeout, self.memory)
         self._problems: tuple[str, ...] = ()
 
     def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
@@ -210,9 +213,16 @@ class CpuDevice(Device):
     def finish(self, operation: Operation) -> None:
         """A call of a CPU operation is done when it returns."""
 
+    def sequence(self, parts: Sequence[Operation], *, graph: bool = True) -> Operation:
+        """One C call, where all parts have one."""
+        if all(part.native for part in parts):
+            return NativeSequence(parts, load_library(self.world))
+        return super().sequence(parts, graph=graph)
+
     def facts(self) -> dict[str, Any]:
-        """Whether caches are cold, and what was walked over to make them so."""
-        return {"cold_cache": False} if self._flush is None else self._flush.facts()
+        """Whether caches are cold, and what was walked over to make them so; what works read."""
+        cold = {"cold_cache": False} if self._flush is None else self._flush.facts()
+        return {**cold, **self.works.facts}
 
     def examine(self) -> None:
         """Look at /dev/shm, the CPU quota and how far apart cores are, for `warnings`."""

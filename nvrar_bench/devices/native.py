@@ -57,7 +57,7 @@ class CpuTimer(Timer):
     ) -> None:  # fmt: skip
         """As timing.loop.time_calls, of `native`, which is the operation's."""
         durations, starts, agreed = timings.durations, timings.starts, timings.agreed
-        call = CCall(native.function, native.arguments, batch, native.failure)
+        call = CCall(native.in_c(), batch)
         time_call = self._through(gate, ctypes.byref(call))
         for i in range(len(timings)):
             prepare()

@@ -1,4 +1,4 @@
-"""What a device runs and times: one all-reduce, however it is done."""
+"""What a device runs and times: an all-reduce, however it is done, or what stands between two."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nvrar_bench.toolchain.structs import CNativeCall
 from nvrar_bench.units import format_size
 
 
@@ -21,6 +22,10 @@ class NativeCall:
     function: int
     arguments: tuple[int, ...] = ()
     failure: int = 0
+
+    def in_c(self) -> CNativeCall:
+        """Return its twin."""
+        return CNativeCall(self.function, self.arguments, self.failure)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Shape:
 
 
 class Operation(ABC):
-    """One all-reduce, prepared: which buffers, count, dtype, op.
+    """One all-reduce, prepared: which buffers, count, dtype, op; or other work.
 
     `variant` says how it is done, in one word for tables. `shape` is how it is launched, where that
     can be chosen; `tuned_at` the size, in bytes, at which a tuning table has it. `clock` gives

@@ -37,7 +37,8 @@ def launch_classes(fabric: str, arch: str) -> dict[str, tuple[int, ...]]:
 # Structs that the code takes, which the compiler compares with their twins.
 _OF_ALL_FABRICS = (structs.CFailure, structs.CLayout, structs.CStep, structs.CArguments)
 _OF_FABRIC = {"loopback": (structs.CVirtualRanks,), "hosts": (structs.CTransport,)}
-_OF_STARTS = (structs.CFailure, structs.CGate, structs.CCall)
+_OF_CALLS = (structs.CNativeCall, structs.CCall, structs.CSequence)
+_OF_STARTS = (structs.CFailure, structs.CGate, *_OF_CALLS, structs.CRing)
 
 
 @dataclass(frozen=True)
@@ -94,18 +95,26 @@ class Kernel:
 
 @dataclass(frozen=True)
 class StartGate:
-    """The start gate of CPU ranks: kernels/fabric/host_gate.cuh, compiled like a kernel."""
+    """Start gate, timed calls and work of CPU ranks, compiled like a kernel.
+
+    kernels/fabric/host_gate.cuh and work.cuh.
+    """
 
     name: str = "start-gate-host"
-    source: str = '#include "fabric/host_gate.cuh"\n' + layout_checks(*_OF_STARTS)
+    source: str = '#include "fabric/host_gate.cuh"\n#include "work.cuh"\n' + layout_checks(
+        *_OF_STARTS
+    )
 
 
 @dataclass(frozen=True)
 class CudaGate:
-    """What holds a GPU's stream, and a launch of nothing: kernels/cuda_gate.cuh."""
+    """What holds a GPU's stream, a launch of nothing, and the work between all-reduces.
+
+    kernels/cuda_gate.cuh and work.cuh.
+    """
 
     name: str = "cuda-gate"
-    source: str = '#include "cuda_gate.cuh"\n'
+    source: str = '#include "cuda_gate.cuh"\n#include "work.cuh"\n' + layout_checks(structs.CRing)
 
 
 @dataclass(frozen=True)

@@ -114,16 +114,31 @@ class CGate(ctypes.Structure):
     ]
 
 
+class CNativeCall(ctypes.Structure):
+    """A C function and its arguments."""
+
+    _fields_ = [("function", U64), ("arguments", U64 * 6), ("failure", POINTER)]
+
+
 class CCall(ctypes.Structure):
     """A C function, how often it is called, and when it was."""
 
-    _fields_ = [
-        ("function", U64),
-        ("arguments", U64 * 6),
-        ("calls", U64),
-        ("failure", POINTER),
-        *_words("result started_ns ended_ns"),
-    ]
+    _fields_ = [("native", CNativeCall), *_words("calls result started_ns ended_ns")]
+
+
+class CSequence(ctypes.Structure):
+    """C functions that are called as one."""
+
+    _fields_ = [("parts", ctypes.POINTER(CNativeCall)), *_words("count failed")]
+
+
+# ---- of the work between all-reduces: work.cuh ---------------------------------------------------
+
+
+class CRing(ctypes.Structure):
+    """Memory that is read in turns."""
+
+    _fields_ = [("words", POINTER), *_words("nbytes next arrived seen")]
 
 
 # ---- of inputs whose result is known: problem.cuh ------------------------------------------------

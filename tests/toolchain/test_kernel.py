@@ -21,6 +21,9 @@ from nvrar_bench.toolchain.structs import (
     CFailure,
     CGate,
     CLayout,
+    CNativeCall,
+    CRing,
+    CSequence,
     CStep,
     CVirtualRanks,
     layout_checks,
@@ -69,9 +72,9 @@ def test_where_registers_are_few_less_is_in_flight(dtype, fabric, launch_class, 
 
 
 def test_the_start_gate_is_built_like_a_kernel():
-    include, checks = StartGate().source.split("\n", 1)
-    assert include == '#include "fabric/host_gate.cuh"'
-    assert checks == layout_checks(CFailure, CGate, CCall)
+    *includes, checks = StartGate().source.split("\n", 2)
+    assert includes == ['#include "fabric/host_gate.cuh"', '#include "work.cuh"']
+    assert checks == layout_checks(CFailure, CGate, CNativeCall, CCall, CSequence, CRing)
     assert StartGate().name == "start-gate-host"
 
 

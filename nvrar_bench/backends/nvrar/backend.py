@@ -68,6 +68,7 @@ class NvrarBackend(Tunable):
         self.made_for, maker = world.comm.bcast(_here(world, engine))
         self.doubts = self._doubts(maker)
         self._epoch = tuning.first_epoch
+        self.begun = 0  # epochs of calls that were counted and have not run
         self._staging: dict[tuple[str, Schedule], _Staging] = {}
         # After a wait in vain, flags and epochs of the ranks no longer fit: nothing runs any more.
         self.broken: TimedOut | None = None
@@ -146,8 +147,10 @@ class NvrarBackend(Tunable):
         """
         if (self._epoch - 1) % FLAG_SPAN + windows >= FLAG_SPAN:
             self._start_over()
+            self._epoch += self.begun  # they run first, with the new flags
         first = self._epoch
         self._epoch += windows
+        self.begun += windows
         return first
 
     def _catch_up(self) -> None:
@@ -261,6 +264,7 @@ class _AllReduce(Operation):
         self._backend.take_epochs(batch * self._epochs_taken)
 
     def end_native(self, result: int) -> None:  # noqa: ARG002 - the kernel returns nothing
+        self._backend.begun = 0
         for code in self._codes:
             if code.value:
                 self.confirm()

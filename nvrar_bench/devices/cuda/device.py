@@ -10,11 +10,14 @@ from nvrar_bench.devices.cpu import polls_before_yield
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import Calls, load_calls
 from nvrar_bench.devices.cuda.context import GpuContext
+from nvrar_bench.devices.cuda.cublas import Cublas
 from nvrar_bench.devices.cuda.elements import GpuVerifier
 from nvrar_bench.devices.cuda.heap import SymmetricHeap
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.cuda.placement import GpuPlacement
+from nvrar_bench.devices.cuda.sequence import GpuSequence
 from nvrar_bench.devices.cuda.timing import GpuTimer
+from nvrar_bench.devices.cuda.work import GpuWorks, OpenCublas
 from nvrar_bench.devices.gate import OpenGate, open_gate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.timing.clocks import Clocks
@@ -34,6 +37,11 @@ def build_cubin(kernel: Source, arch: str) -> bytes:
     return toolchain.build(kernel, arch).cubin.read_bytes()
 
 
+def open_cublas(stream: int, workspace: int) -> Cublas:
+    """Open cuBLAS, or say what installs it."""
+    return Cublas(stream, workspace, driver.install_command(extra="gemm"))
+
+
 class CudaDevice(Device):
     """The GPU of this process. With virtual ranks, each has a row of every array.
 
@@ -49,6 +57,7 @@ class CudaDevice(Device):
     memory: GpuMemory
     verifier: GpuVerifier
     timer: GpuTimer
+    works: GpuWorks
 
     def __init__(
         self,
@@ -63,6 +72,7 @@ class CudaDevice(Device):
         calls: Calls | None = None,
         build: BuildCubin = build_cubin,
         build_missing: BuildMissing = build_missing,
+        open_cublas: OpenCublas = open_cublas,
     ) -> None:
         super().__init__(world, timeout)
         self.gpu, self.heap, self.heap_problem = placement.gpu, heap, heap_problem
@@ -74,6 +84,7 @@ class CudaDevice(Device):
         self.verifier = GpuVerifier(self.memory, self.build, world.seats)
         cubin = self.build(CudaGate())
         self.timer = GpuTimer(self.context, self.memory, cubin, graph, cold_cache)
+        self.works = GpuWorks(world, self.memory, cubin, open_cublas)
 
     def build(self, kernel: Source) -> bytes:
         """The cubin of `kernel` for this GPU, compiled once per machine. Collective."""
@@ -97,6 +108,10 @@ class CudaDevice(Device):
         if self.world.comm.size == 1:
             return OpenGate()
         return open_gate(self.world, self.timeout, polls_before_yield(self.world), mode, clocks)
+
+    def sequence(self, parts: Sequence[Operation], *, graph: bool = True) -> Operation:
+        """One CUDA graph, unless `graph` is off or MPI is among the parts."""
+        return GpuSequence(parts, self.context, graph)
 
     def finish(self, operation: Operation) -> None:
         """Wait until what was enqueued has run, then let the operation say whether it gave up.
@@ -125,12 +140,14 @@ class CudaDevice(Device):
             "gpu_shared": bool(self._placement.shared),
             **driver.versions(self.context.calls),
             **self.timer.facts,
+            **self.works.facts,
             **({} if self.heap is None else self.heap.facts()),
         }
 
     def close(self) -> None:
         """Give everything back, the heap too, at the end of a run that went well. Collective."""
         self.timer.close()
+        self.works.close()
         self.verifier.close()
         self.memory.close()
         if self.heap is not None:

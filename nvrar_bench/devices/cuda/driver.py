@@ -76,10 +76,12 @@ def mixed_wheel(family: str, major: int, installed: Mapping[str, str]) -> str | 
     )
 
 
-def install_command(options: str = "") -> str:
+def install_command(options: str = "", extra: str = "cuda") -> str:
     """What installs the wheels: of the CUDA of cuda-python, else of the driver, else the newest."""
     major = bindings_major() or (supported_cuda() or 0) // 1000
-    return f"pip install {options}'nvrar-bench[cuda{major if major in _MAJORS else _MAJORS[-1]}]'"
+    return (
+        f"pip install {options}'nvrar-bench[{extra}{major if major in _MAJORS else _MAJORS[-1]}]'"
+    )
 
 
 def supported_cuda() -> int | None:
