@@ -2,7 +2,8 @@
 
 Work is queued and runs when somebody asks whether an event is done, as far as a hold lets it. The
 GPU has a clock of its own: every kernel takes `kernel_ns`, everything else nothing. `log` holds the
-names of the calls, and of the kernels as they run ("run nvrar_spoil").
+names of the calls, and of the kernels as they run ("run nvrar_spoil"). Of kernels in `noted` the
+arguments go to `notes`, and they do nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _KERNELS = {
     "nvrar_inputs": (7, 2),
     "nvrar_expected": (4, 2),
     "nvrar_reference": (5, 3),
+    "nvrar_fill_ring": (3, 2),
+    "nvrar_read_ring": (3, 2),
+    "nvrar_spin": (1, None),
 }
 _ALL_REDUCE = (
     "nvrar_all_reduce"  # of the fabric loopback: a launch of it is emulated, thread by thread
@@ -78,6 +82,8 @@ class FakeDriver:
         self.blocks_per_sm = 2
         self.clock_ns = 0
         self.stuck = False
+        self.noted: set[str] = set()
+        self.notes: list[tuple[str, list[int]]] = []
         self.capabilities: dict[int, tuple[int, int]] = {}  # of GPUs that are not sm_90
         self.uuids = [bytes([number] * 16) for number in range(gpus)]
         self.held: dict[int, Any] = {}
@@ -259,7 +265,10 @@ class FakeDriver:
             if name == "nvrar_hold" and ctypes.c_uint64.from_address(values[0]).value < values[2]:
                 return False
             self.log.append(f"run {name}")
-            code(*map(ctypes.c_uint64, values))
+            if name in self.noted:
+                self.notes.append((name, values))
+            else:
+                code(*map(ctypes.c_uint64, values))
             self.clock_ns += self.kernel_ns
             return True
 
@@ -271,7 +280,8 @@ class FakeDriver:
 
         def run() -> None:
             self.log.append(f"run {_ALL_REDUCE} {rows * blocks}x{threads}")
-            code(ctypes.byref(ranks), rows, blocks, threads)
+            if _ALL_REDUCE not in self.noted:
+                code(ctypes.byref(ranks), rows, blocks, threads)
             self.clock_ns += self.kernel_ns
 
         return self._enqueue(run)
