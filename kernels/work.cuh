@@ -19,17 +19,19 @@ using RingWord = cuda::atomic_ref<u64, cuda::thread_scope_device>;
 
 constexpr u64 kUnlikely = 0x6E7672617220ull;
 
+// A load of a GPU's thread, or a cache line of the CPU, whose compiler keeps the sum of lines in registers.
+constexpr u64 kPieceWords = kVectorAlignment > 1 ? 2 : 8;
 struct alignas(16) Piece {
-    u64 word[kVectorBytes / sizeof(u64)];
+    u64 word[kPieceWords];
+
+    NVRAR_DEVICE void add(const Piece& other) {
+        NVRAR_UNROLL
+        for (u64 i = 0; i < kPieceWords; ++i) word[i] ^= other.word[i];
+    }
 };
 
-NVRAR_DEVICE void combine(Piece& total, const Piece& one) {
-    NVRAR_UNROLL
-    for (u64 i = 0; i < sizeof(Piece) / sizeof(u64); ++i) total.word[i] ^= one.word[i];
-}
-
 // This thread's part of a span; all loads of a round are under way before the first is waited for.
-NVRAR_DEVICE void read_span(const Piece* from, u64 pieces, u64 blocks, Piece& total) {
+NVRAR_DEVICE Piece read_span(const Piece* from, u64 pieces, u64 blocks, Piece total) {
     const u64 stride = blocks * thread_count();
     u64 p = static_cast<u64>(block_index()) * thread_count() + thread_index();
     for (; p + (kInFlight - 1) * stride < pieces; p += kInFlight * stride) {
@@ -37,9 +39,10 @@ NVRAR_DEVICE void read_span(const Piece* from, u64 pieces, u64 blocks, Piece& to
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) held[i] = from[p + i * stride];
         NVRAR_UNROLL
-        for (int i = 0; i < kInFlight; ++i) combine(total, held[i]);
+        for (int i = 0; i < kInFlight; ++i) total.add(held[i]);
     }
-    for (; p < pieces; p += stride) combine(total, from[p]);
+    for (; p < pieces; p += stride) total.add(from[p]);
+    return total;
 }
 
 // Reads `nbytes`, a multiple of sizeof(Piece), by all blocks; the last of them moves the ring on.
@@ -48,8 +51,8 @@ NVRAR_DEVICE void read_ring(Ring* ring, u64 nbytes, u64 blocks) {
     Piece total{};
     for (u64 left = nbytes; left;) {
         const u64 span = smaller(left, ring->nbytes - at);
-        read_span(reinterpret_cast<const Piece*>(ring->words) + at / sizeof(Piece),
-                  span / sizeof(Piece), blocks, total);
+        const Piece* from = reinterpret_cast<const Piece*>(ring->words) + at / sizeof(Piece);
+        total = read_span(from, span / sizeof(Piece), blocks, total);
         left -= span;
         at = around(at + span, ring->nbytes);
     }

@@ -17,8 +17,8 @@ from nvrar_bench.units import format_size
 from nvrar_bench.world import World
 
 GRAIN = 256  # bytes: a read is a multiple of it, and so is the ring; kernels/work.cuh
-# A cache that keeps lines at random still holds a fifth of such a ring, one that keeps the newest
-# nothing of it.
+# Of a ring of so many times its size, a cache that drops the oldest line holds nothing of what is
+# read next, one that drops lines at random 2 %: h = exp(-4 (1 - h)).
 _TIMES_CACHE = 4
 _SHARE = 0.25  # of the memory that is free
 

@@ -12,27 +12,27 @@ from nvrar_bench.devices.sequence import SequenceOperation
 class GpuSequence(SequenceOperation):
     """All parts in order. With `graph`, launches behind the first are of one graph.
 
-    The first is queued call by call: what libraries load or connect on first use cannot be
-    captured. A part that returns only when it is done (MPI) rules a graph out.
+    The first is queued part by part: what libraries load or connect on first use cannot be
+    captured. Without `graph`, or with a part that returns only when it is done (MPI), each launch
+    is: it then ends when the GPU is done, and what the host takes to launch belongs to its time.
     """
 
     def __init__(self, parts: Iterable[Operation], context: GpuContext, graph: bool) -> None:
         super().__init__(parts)
-        self._context, self._wants_graph = context, graph
-        self.stream_ordered = all(part.stream_ordered for part in self.times)
+        self._context = context
+        self.stream_ordered = graph and all(part.stream_ordered for part in self.times)
         self._was_launched = False
         self._graph: Graph | None = None
 
     def launch(self) -> None:
-        """Queue all parts; where one does not only queue, wait for the last."""
-        if not self.stream_ordered:
-            super().launch()
-            self._context.drain("work behind the last all-reduce")
-        elif self._wants_graph and self._was_launched:
+        """Launch the graph, or all parts."""
+        if self.stream_ordered and self._was_launched:
             self._captured().launch()
-        else:
-            super().launch()
-            self._was_launched = True
+            return
+        super().launch()
+        self._was_launched = True
+        if not self.stream_ordered:
+            self._context.drain(self.variant)
 
     def _captured(self) -> Graph:
         if self._graph is None:

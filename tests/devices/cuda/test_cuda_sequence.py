@@ -88,30 +88,23 @@ def test_the_step_of_a_large_model_is_one_graph(open_device, driver):
     assert driver.calls("cuGraphExecDestroy") == ["cuGraphExecDestroy"]
 
 
-def test_without_a_graph_every_launch_queues_all(device, driver):
-    part = Part(driver.log)
-    step = device.sequence([part, device.work(Spin(5)), part], graph=False)
-    for _ in range(2):
-        driver.log.clear()
-        step.launch()
-        assert driver.calls(*CALLS, "launch") == ["launch", "cuLaunchKernel", "launch"]
-    device.finish(step)
-    assert driver.log[-1] == "confirm"
-
-
-def test_a_part_that_waits_rules_a_graph_out_and_the_work_behind_it_is_done_on_return(
-    device, driver
-):
-    """As of MPI, which is called when the stream has run dry."""
-    part = Part(driver.log, queued=False)
-    step = device.sequence([part, device.work(Spin(5)), part, device.work(Spin(6))])
+@pytest.mark.parametrize(("graph", "queued"), [(False, True), (True, False)])
+def test_without_a_graph_every_launch_queues_all_and_waits(device, driver, graph, queued):
+    """A part that itself waits, as MPI's call does, rules a graph out."""
+    part = Part(driver.log, queued)
+    spins = device.work(Spin(5)), device.work(Spin(6))
+    step = device.sequence([part, spins[0], part, spins[1]], graph=graph)
     assert not step.stream_ordered
     for _ in range(2):
         driver.log.clear()
         step.launch()
         kept = driver.calls(*CALLS, "launch", "run nvrar_spin")
-        spin = ["cuLaunchKernel"]
-        assert kept == ["launch", *spin, "launch", *spin, *["run nvrar_spin"] * 2]
+        assert kept == [*["launch", "cuLaunchKernel"] * 2, *["run nvrar_spin"] * 2]
+    driver.log.clear()
+    timings = Timings.empty(1)
+    device.timer.time_calls(step, lambda: None, Open(), timings)
+    assert timings.durations[0] > 0
+    assert driver.calls("launch", "cuEventElapsedTime", "confirm") == ["launch"] * 2 + ["confirm"]
 
 
 def test_a_step_that_does_not_end_is_told_of(device, driver):
