@@ -61,8 +61,10 @@ def message(action) -> str | None:
     """What it raises, in words."""
     try:
         action()
-    except (TimedOut, MPI.Exception) as error:
+    except TimedOut as error:
         return str(error)
+    except MPI.Exception as error:
+        return f"{error.Get_error_class() - MPI.ERR_COUNT} beyond MPI_ERR_COUNT"
     return None
 
 

@@ -50,6 +50,8 @@ def test_every_call_reaches_the_driver_as_it_is_meant(report, ranks, graph):
     assert found["missing"] is None
     assert found["wrong"] == []
     assert found["samples"] == [10_000 + 500 // graph] * 3
+    read = -(-5000 * ranks // 256) * 256
+    assert found["step"] == [4 * read, [6 * 5000 + 500]]
     facts = found["facts"]
     assert (facts["gpu"], facts["gpu_arch"], facts["gpu_sms"]) == ("Stub GPU", "sm_90", 132)
     assert facts["gpu_uuid"] == "GPU-a0a0a0a0-a0a0-a0a0-a0a0-a0a0a0a0a0a0"

@@ -17,10 +17,12 @@ from nvrar_bench.datatypes import DTYPES  # noqa: E402
 from nvrar_bench.devices.cuda import driver  # noqa: E402
 from nvrar_bench.devices.cuda.device import CudaDevice  # noqa: E402
 from nvrar_bench.devices.cuda.placement import place  # noqa: E402
+from nvrar_bench.devices.work import Spin, Stream  # noqa: E402
 from nvrar_bench.errors import NvrarBenchError  # noqa: E402
 from nvrar_bench.timing.loop import Timings  # noqa: E402
 from nvrar_bench.toolchain import host  # noqa: E402
 from nvrar_bench.toolchain.kernel import CudaGate  # noqa: E402
+from nvrar_bench.toolchain.structs import CRing  # noqa: E402
 from nvrar_bench.verify import Expected, Findings, KnownReduction, check  # noqa: E402
 from nvrar_bench.world import World  # noqa: E402
 
@@ -86,6 +88,22 @@ def refusals(device, operation):
     return said
 
 
+def step(device, operation):
+    """How far three launches of a step have read, and what the last one's kernels took, in ns."""
+    works = device.work(Stream(5000)), device.work(Spin(1000))
+    sequence = device.sequence([operation, *works, operation])
+    for _ in range(3):
+        sequence.launch()
+        device.finish(sequence)
+    timings = Timings.empty(1)
+    device.timer._time_held(
+        sequence, sequence.launch, lambda: None, device.start_gate(), timings, 1
+    )
+    ring = CRing.from_buffer_copy(device.memory.to_host(device.works._ring).tobytes())
+    sequence.close()
+    return ring.next, timings.durations.tolist()
+
+
 def main(ranks: int, graph: int) -> None:
     world = World(Alone(), Alone(), ("here",), (0,), 1, False, 1)
     placement = place(world)
@@ -102,6 +120,7 @@ def main(ranks: int, graph: int) -> None:
         "missing": driver.missing(),
         "wrong": wrong,
         "samples": timings.durations.tolist(),
+        "step": step(device, operation),
         "facts": device.facts(),
         "refusals": refusals(device, operation),
     }
