@@ -108,10 +108,8 @@ def compare(
     from nvrar_bench.statistics import comparison
     from nvrar_bench.statistics.verdicts import Terms
 
-    terms = Terms(
-        values.part("--threshold", threshold), values.part("--launch-spread", launch_spread),
-        one_state,
-    )  # fmt: skip
+    limit = values.part("--threshold", threshold)
+    terms = Terms(limit, values.part("--launch-spread", launch_spread), one_state)
     values.require(0 <= seed < 2**63, "--seed", seed, "0 to 2**63 - 1")
     reads = [("BASE.json", base), *(("NEW.json", path) for path in new)]
     require_places([("--json", json), ("--markdown", markdown)], reads)

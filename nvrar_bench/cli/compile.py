@@ -73,9 +73,7 @@ def compile_kernels(
     from nvrar_bench.report.progress import CaseProgress
     from nvrar_bench.toolchain import cuda, product
 
-    wanted = {
-        "fabric": fabric, "protocol": protocol, "dtype": dtype, "op": op, "threads": threads,
-    }  # fmt: skip
+    wanted = {"fabric": fabric, "protocol": protocol, "dtype": dtype, "op": op, "threads": threads}
     names = {option: values.names(text) for option, text in wanted.items()}
     kernels = product.choose_kernels(names, everything)
     require_places([("--json", json)])

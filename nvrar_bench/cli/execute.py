@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from nvrar_bench.launch.launcher import Starter
     from nvrar_bench.settings.settings import Settings
 
+    MakeSettings = Callable[[], Settings]
+    Paths = Sequence[NamedPath]
+
 
 def sweep(options: SweepOptions) -> None:
     """Measure latency and bandwidth of all-reduce over message sizes.
@@ -69,9 +72,8 @@ def tune(options: TuneOptions) -> None:
 
 
 def execute(
-    make_settings: Callable[[], Settings], options: RunOptions, shown: Shown,
-    reads: Sequence[NamedPath], writes: Sequence[NamedPath] = (),
-) -> None:  # fmt: skip
+    make_settings: MakeSettings, options: RunOptions, shown: Shown, reads: Paths, writes: Paths = ()
+) -> None:
     """Run `make_settings()` on new ranks, or as a rank of the job this is part of.
 
     New are the `--ranks` of this machine, or those that the command `--launcher` starts.

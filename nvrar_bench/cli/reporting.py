@@ -75,11 +75,8 @@ class StoredReport:
     @property
     def _variants(self) -> list[str]:
         """The options that were given of what only some forms have."""
-        given = {
-            "--samples": self.options.samples, "--summary": self.options.summary,
-            "--wide": self.options.wide, "--verbose": self.options.verbose,
-        }  # fmt: skip
-        return [option for option, is_given in given.items() if is_given]
+        names = ("samples", "summary", "wide", "verbose")
+        return [f"--{name}" for name in names if getattr(self.options, name)]
 
     @property
     def _is_for_screen(self) -> bool:

@@ -61,10 +61,9 @@ def _gpus() -> Finding | list[Finding]:
 
 def _gpu(calls: Calls, ordinal: int) -> Finding:
     gpu = driver.describe(calls, ordinal)
-    return Finding(
-        version=gpu.name, problem=driver.too_small(calls, ordinal),
-        detail=f"{gpu.arch}, {gibibytes(gpu.memory_bytes)}, {gpu.uuid}", name=f"GPU {ordinal}",
-    )  # fmt: skip
+    detail = f"{gpu.arch}, {gibibytes(gpu.memory_bytes)}, {gpu.uuid}"
+    problem = driver.too_small(calls, ordinal)
+    return Finding(version=gpu.name, problem=problem, detail=detail, name=f"GPU {ordinal}")
 
 
 def _models() -> str | None:

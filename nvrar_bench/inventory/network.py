@@ -112,9 +112,12 @@ def _adapter(folder: Path) -> Finding:
     states = [_state(port) for port in ports]
     detail = "; ".join(map(_port, ports, states))
     return Finding(
-        version=_read(folder / "hca_type") or None, detail=detail or None, path=str(folder),
-        problem=_adapter_problem(folder, states), name=folder.name,
-    )  # fmt: skip
+        version=_read(folder / "hca_type") or None,
+        detail=detail or None,
+        path=str(folder),
+        problem=_adapter_problem(folder, states),
+        name=folder.name,
+    )
 
 
 def _port(folder: Path, state: str) -> str:

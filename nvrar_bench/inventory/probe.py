@@ -57,11 +57,8 @@ class Probe:
 
     def _row(self, found: Finding) -> Row:
         what, fix = parts(found.problem)
-        return Row(
-            group=self.group, name=found.name or self.name, status=found.status,
-            version=found.version, path=found.path, detail=found.detail,
-            problem=what, fix=fix, needed_for=self.needed_for,
-        )  # fmt: skip
+        seen = found.status, found.version, found.path, found.detail
+        return Row(self.group, found.name or self.name, *seen, what, fix, self.needed_for)
 
 
 def explained(error: Exception) -> str:

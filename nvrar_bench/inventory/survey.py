@@ -118,9 +118,13 @@ class _Worker:
     def __init__(self, command: Sequence[str]) -> None:
         self._said = os.fdopen(os.memfd_create("said"), "r+b")  # what libraries print
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._said,
-            bufsize=0, start_new_session=True,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            bufsize=0,
+            start_new_session=True,
+        )
 
     def line(self, limit: float) -> bytes:
         """The next line, within `limit` seconds.

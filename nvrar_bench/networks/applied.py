@@ -78,12 +78,12 @@ class Applied:
 
 
 _KEPT = "set by the user"
+Lacks = Callable[[str], str | None]  # why the machine has no need of this name; None: it has
 
 
 def apply(
-    network: Network, auto: bool, device: str, environment: MutableMapping[str, str],
-    lacks: Callable[[str], str | None],
-) -> Applied:  # fmt: skip
+    network: Network, auto: bool, device: str, environment: MutableMapping[str, str], lacks: Lacks
+) -> Applied:
     """Set what `network` asks for in `environment`; `lacks` says why the machine has no need.
 
     Of a network that `auto` found, only what is needed to run at all is set.
@@ -95,18 +95,14 @@ def apply(
     users = {
         name: value for name, value in own.items() if name in reasons or name.startswith(_OF_USER)
     }
-    return Applied(
-        network.name,
-        {**dict.fromkeys(users, USER), **dict.fromkeys(wanted, f"network {network.name}")},
-        {**users, **wanted},
-        {name: reason for name, reason in reasons.items() if reason},
-    )  # fmt: skip
+    set_by = {**dict.fromkeys(users, USER), **dict.fromkeys(wanted, f"network {network.name}")}
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    return Applied(network.name, set_by, {**users, **wanted}, left_out)
 
 
 def _against(
-    setting: Setting, auto: bool, device: str, own: Mapping[str, str],
-    lacks: Callable[[str], str | None],
-) -> str | None:  # fmt: skip
+    setting: Setting, auto: bool, device: str, own: Mapping[str, str], lacks: Lacks
+) -> str | None:
     """Why a setting is not made; None if it is."""
     if setting.variable in own:
         return _KEPT

@@ -157,20 +157,19 @@ class ChartLine:
 def draw(lines: Sequence[ChartLine], values: Scale, title: str, unit: str) -> Element:
     """Return the chart of `lines`, which have a point at least; `unit` is written at the axis."""
     sizes = _size_axis([point.size for line in lines for point in line.points])
-    return element(
-        "svg", element("title", title), _text(4, _TOP - 3, unit, "start"),
-        *_value_ticks(values), *_size_ticks(sizes), *(_line(each, sizes, values) for each in lines),
-        class_="chart", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=title,
-    )  # fmt: skip
+    texts = element("title", title), _text(4, _TOP - 3, unit, "start")
+    ticks = *_value_ticks(values), *_size_ticks(sizes)
+    drawn = (_line(each, sizes, values) for each in lines)
+    seen = {"class_": "chart", "viewBox": f"0 0 {_WIDTH} {_HEIGHT}"}
+    return element("svg", *texts, *ticks, *drawn, **seen, role="img", aria_label=title)
 
 
 def key(line: ChartLine) -> Element:
     """Return a legend's entry."""
-    sample = element(
-        "svg", element("path", d="M0,7H32", class_="line", stroke_dasharray=_dashes(line)),
-        element("path", d=_marker(line), class_="marker", transform="translate(16 7)"),
-        class_=_colour(line), viewBox="0 0 32 14", width=32, height=14, aria_hidden="true",
-    )  # fmt: skip
+    stroke = element("path", d="M0,7H32", class_="line", stroke_dasharray=_dashes(line))
+    marker = element("path", d=_marker(line), class_="marker", transform="translate(16 7)")
+    seen = {"class_": _colour(line), "viewBox": "0 0 32 14", "width": 32, "height": 14}
+    sample = element("svg", stroke, marker, **seen, aria_hidden="true")
     return element("li", sample, " ", line.label)
 
 
@@ -199,11 +198,9 @@ def _size_ticks(scale: Scale) -> Iterator[Element]:
 def _line(line: ChartLine, sizes: Scale, values: Scale) -> Element:
     corners = [(_x(sizes, p.size), _y(values, p.value)) for p in line.points]
     path = "L".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-    return element(
-        "g", element("path", d=f"M{path}", class_="line", stroke_dasharray=_dashes(line)),
-        *(_point(point, line, sizes, values) for point in line.points),
-        *_marks(line, sizes, values), class_=_colour(line),
-    )  # fmt: skip
+    stroke = element("path", d=f"M{path}", class_="line", stroke_dasharray=_dashes(line))
+    points = (_point(point, line, sizes, values) for point in line.points)
+    return element("g", stroke, *points, *_marks(line, sizes, values), class_=_colour(line))
 
 
 def _point(point: ChartPoint, line: ChartLine, sizes: Scale, values: Scale) -> Element:

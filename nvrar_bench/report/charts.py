@@ -84,11 +84,9 @@ def _figure(chart: Chart, lines: Sequence[ChartLine], title: str) -> Element:
     # The end of an interval may be 0, which no logarithmic axis has: it is drawn to the edge.
     values = chart.scale([v for point in points for v in point.values if v > chart.least])
     note = element("small", " Hollow: wrong." if any(p.is_wrong for p in points) else "")
-    return element(
-        "figure", element("figcaption", chart.title, note),
-        element("ul", *map(key, lines), class_="key"),
-        draw(lines, values, f"{chart.title}; {title}", chart.unit),
-    )  # fmt: skip
+    legend = element("ul", *map(key, lines), class_="key")
+    drawn = draw(lines, values, f"{chart.title}; {title}", chart.unit)
+    return element("figure", element("figcaption", chart.title, note), legend, drawn)
 
 
 def _lines(
@@ -115,10 +113,9 @@ def _numbered(results: Sequence[Result], among: Sequence[Series]) -> Iterator[tu
 
 
 def _point(chart: Chart, result: Result, mark: str) -> ChartPoint:
-    return ChartPoint(
-        result.size_bytes, chart.value(result), *chart.interval(result), _words(result),
-        result.check.status == "failed", mark,
-    )  # fmt: skip
+    figure = chart.value(result), *chart.interval(result)
+    is_wrong = result.check.status == "failed"
+    return ChartPoint(result.size_bytes, *figure, _words(result), is_wrong, mark)
 
 
 def _words(result: Result) -> str:

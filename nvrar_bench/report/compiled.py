@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from rich.console import Console
@@ -72,13 +72,8 @@ def _as_json(one: Delivery) -> dict[str, Any]:
 
 
 def _cells(one: Delivery) -> tuple[str, ...]:
-    usage = one.usage
-    numbers = (
-        usage.registers, usage.spill_stores, usage.spill_loads, usage.stack, usage.shared,
-        usage.constant, usage.cubin,
-    )  # fmt: skip
     seconds = _CACHED if one.cached else f"{one.seconds:.1f}"
-    return one.order.arch, one.order.kernel.name, *map(str, numbers), seconds
+    return one.order.arch, one.order.kernel.name, *map(str, astuple(one.usage)), seconds
 
 
 def _summary(report: Report) -> str:

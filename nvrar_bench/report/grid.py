@@ -12,9 +12,7 @@ from rich.text import Text
 NOTHING = "-"
 WRONG = "#wrong"
 VERDICT = "verdict"
-_STYLES = {
-    "slower": "bold red", "wrong": "bold red", "faster": "green", "undecided": "yellow",
-}  # fmt: skip
+_STYLES = {"slower": "bold red", "wrong": "bold red", "faster": "green", "undecided": "yellow"}
 _HEAD = "bold"
 
 
@@ -134,9 +132,12 @@ _IN_ASCII = str.maketrans({"±": "+-", "µ": "u", "…": "..."})
 
 
 def show(
-    console: Console, heading: Sequence[str], grids: Sequence[Sequence[Grid]],
-    notes: Sequence[str], width: int = WIDE,
-) -> None:  # fmt: skip
+    console: Console,
+    heading: Sequence[str],
+    grids: Sequence[Sequence[Grid]],
+    notes: Sequence[str],
+    width: int = WIDE,
+) -> None:
     """Write a report; every line that is not data begins with `#`.
 
     Of each table there are several layouts, of which the first that fits `width` is shown. Heading
@@ -175,8 +176,15 @@ def printable(text: str, encoding: str) -> str:
 def _folded(console: Console, text: str, width: int, style: str = "") -> Iterator[Text]:
     """Cut a line between words; what follows is indented."""
     line = printable(text, console.encoding)
-    for part in wrap(line, max(width, 20), initial_indent="# ", subsequent_indent="#   ",
-                     break_long_words=False, break_on_hyphens=False) or ["#"]:  # fmt: skip
+    parts = wrap(
+        line,
+        max(width, 20),
+        initial_indent="# ",
+        subsequent_indent="#   ",
+        break_long_words=False,  # people copy paths and options from here
+        break_on_hyphens=False,
+    )
+    for part in parts or ["#"]:
         yield Text(part, style)
 
 

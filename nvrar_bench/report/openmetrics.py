@@ -85,10 +85,8 @@ def _run_info(record: RunRecord) -> GaugeMetricFamily:
 
 
 def _skipped(record: RunRecord) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(
-        f"{_PREFIX}skipped", "1 for what did not run, with the reason.",
-        labels=("backend", "reason"),
-    )  # fmt: skip
+    what, labelled = "1 for what did not run, with the reason.", ("backend", "reason")
+    family = GaugeMetricFamily(f"{_PREFIX}skipped", what, labels=labelled)
     for labels in dict.fromkeys(_labels((s.backend, s.reason)) for s in record.skipped):
         family.add_metric(labels, 1)
     return family

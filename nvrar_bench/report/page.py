@@ -33,11 +33,12 @@ _FIELDS = (columns.TIME, columns.INTERVAL, columns.ALGBW, columns.BUSBW)
 def encode(records: Sequence[RunRecord]) -> str:
     """Return the page on `records`, one below the other."""
     head = element(
-        "head", element("meta", charset="utf-8"),
+        "head",
+        element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", "; ".join(map(_title, records))),
-    )  # fmt: skip
+    )
     made = f"Made by nvrar-bench {__version__}; all figures computed anew from the samples."
     body = element("body", *map(_article, records), element("footer", made))
     style = files("nvrar_bench.report").joinpath("page.css").read_text(encoding="utf-8")
@@ -50,27 +51,25 @@ def _title(record: RunRecord) -> str:
 
 
 def _article(record: RunRecord) -> Element:
+    ran = element("p", " · ".join((*heading(record), record.run.started_at)))
     return element(
         "article",
-        element("header", element("h1", _title(record)),
-                element("p", " · ".join((*heading(record), record.run.started_at)))),
+        element("header", element("h1", _title(record)), ran),
         *_alarms(record),
         *_groups(record),
         *_notes(record),
         *_checks(record),
         *_of_run(record),
-    )  # fmt: skip
+    )
 
 
 def _groups(record: RunRecord) -> Iterator[Element]:
     look_of, among = looks(record), all_series(record.results)
     for title, results in groups(record):
         table = Table(title, results, among).stacked(_FIELDS, wide=True)
-        yield element(
-            "section", element("h2", title),
-            element("div", *figures(title, results, look_of), class_="charts"),
-            element("div", _table(table), class_="wide"),
-        )  # fmt: skip
+        charts = element("div", *figures(title, results, look_of), class_="charts")
+        below = element("div", _table(table), class_="wide")
+        yield element("section", element("h2", title), charts, below)
 
 
 def _table(stacked: Grid) -> Element:
@@ -188,12 +187,11 @@ def _ranks(record: RunRecord) -> Iterator[Element]:
         places.setdefault(where, []).append(place.rank)
         devices.setdefault(where, {})[place.device or "-"] = None
     titles = (element("th", title, scope="col") for title in ("host", "node", "ranks", "devices"))
-    rows = [
-        element("tr", *(element("td", text) for text in (
-            host, str(node), _numbers(ranks), ", ".join(devices[host, node])
-        )))
+    cells = (
+        (host, str(node), _numbers(ranks), ", ".join(devices[host, node]))
         for (host, node), ranks in places.items()
-    ]  # fmt: skip
+    )
+    rows = [element("tr", *(element("td", text) for text in row)) for row in cells]
     yield element(
         "table", element("thead", element("tr", *titles)), element("tbody", *rows[:_MOST_HOSTS])
     )

@@ -58,8 +58,10 @@ def _soak(done: Any) -> list[str]:
 
 def _failure(result: Result) -> str:
     first = result.check.first_wrong
-    seen = f"; first on rank {first.rank}, element {first.index}: expected {first.expected}, " \
-        f"saw {first.seen}" if first else ""  # fmt: skip
+    seen = ""
+    if first is not None:
+        seen = f"; first on rank {first.rank}, element {first.index}: "
+        seen += f"expected {first.expected}, saw {first.seen}"
     return (
         f"FAILED {result.backend} {result.variant} {result.dtype} {result.op} "
         f"{format_size(result.size_bytes)} {result.placement} {result.buffers}: "

@@ -144,10 +144,8 @@ class Table:
 
     def stacked(self, fields: Sequence[Field], wide: bool = False) -> Grid:
         """Put backends below each other: a line per backend and size."""
-        speed_ups = [
-            columns.speed_up_columns(self.reference.backend, wide)
-            for _ in self.compared[:1] if self.reference
-        ]  # fmt: skip
+        other = self.reference if self.compared else None
+        speed_ups = [columns.speed_up_columns(other.backend, wide)] if other else []
         blocks = (
             ColumnGroup("", (_SIZE, _COUNT, Column("backend", is_left=True), *_titles(fields))),
             *(ColumnGroup("speed-up", titles) for titles in speed_ups),

@@ -19,9 +19,8 @@ def tuning_of(options: SweepOptions | CheckOptions) -> Tuning:
     Raises:
         UsageError: naming the option, the value and what is allowed.
     """
-    blocks, threads, radix, first = (
-        options.blocks, options.threads, options.radix, options.first_epoch,
-    )  # fmt: skip
+    blocks, threads = options.blocks, options.threads
+    radix, first = options.radix, options.first_epoch
     for option, value in (("--blocks", blocks), ("--threads", threads)):
         require(value is None or value >= 1, option, value, "a whole number from 1 up")
     require(radix is None or 2 <= radix <= 64, "--radix", radix, "2 to 64")

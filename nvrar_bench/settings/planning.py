@@ -69,10 +69,8 @@ def check_settings(options: CheckOptions) -> Settings:
     asked = names(options.backend)
     _require_common(options, asked)
     sweeps = file_sweeps(options.case or "correctness")
-    settings = replace(
-        _settings(options, asked, sweeps),
-        stopping=Stopping(1), warmup=0, tuning=tuning_of(options),
-    )  # fmt: skip
+    common = _settings(options, asked, sweeps)
+    settings = replace(common, stopping=Stopping(1), warmup=0, tuning=tuning_of(options))
     soak = soak_limit(options)
     if soak is not None:
         return replace(settings, sweeps=(Sweep("soak", (), (), 1, 0, soak_plan()),), soak=soak)
@@ -207,7 +205,5 @@ def _precise(options: MeasuringOptions, precision: str) -> Stopping:
     require(_FEWEST <= least <= MAX_CALLS, "--min-samples", least, f"{_FEWEST} to {MAX_CALLS}")
     require(least <= most <= MAX_CALLS, "--max-samples", most, f"{least} to {MAX_CALLS}")
     require(0 < seconds <= 86400, "--max-time", f"{seconds:g}", "more than 0, at most 86400")
-    return Stopping(
-        precision=part("--precision", precision, _LEAST_PRECISION, _WORST_PRECISION),
-        min_samples=least, max_samples=most, max_time=seconds,
-    )  # fmt: skip
+    target = part("--precision", precision, _LEAST_PRECISION, _WORST_PRECISION)
+    return Stopping(precision=target, min_samples=least, max_samples=most, max_time=seconds)

@@ -17,9 +17,12 @@ from nvrar_bench.units import parse_size
 DEFAULT_MIN = "128K"
 DEFAULT_MAX = "2M"
 OTHER_NAMES = {
-    "double": "float64", "float": "float32", "half": "float16", "f8e4m3": "float8_e4m3",
+    "double": "float64",
+    "float": "float32",
+    "half": "float16",
+    "f8e4m3": "float8_e4m3",
     "f8e5m2": "float8_e5m2",
-}  # fmt: skip
+}
 
 
 def sweeps_of(options: SweepOptions) -> tuple[Sweep, ...]:
@@ -57,10 +60,9 @@ def file_sweeps(case: str) -> tuple[Sweep, ...]:
 
 def tuned_sweep(options: TuneOptions) -> Sweep:
     """Return the sweep whose launches are searched; each protocol is a launch of its own."""
-    plan = build_plan(
-        _sizes(options), _dtypes(options.dtype), _chosen("op", options.op),
-        buffers=_chosen("buffers", options.buffers), spell=_spell, size_key=_size_key(options),
-    )  # fmt: skip
+    choices = _sizes(options), _dtypes(options.dtype), _chosen("op", options.op)
+    buffers = _chosen("buffers", options.buffers)
+    plan = build_plan(*choices, buffers=buffers, spell=_spell, size_key=_size_key(options))
     return Sweep("tune", (), (), None, None, plan)
 
 
@@ -129,13 +131,9 @@ def _sizes(options: SizeOptions) -> tuple[int, ...]:
 
 
 def _listed(options: SizeOptions, sizes: str) -> tuple[int, ...]:
-    of_range = {
-        "--min": options.min, "--max": options.max, "--factor": options.factor,
-        "--step": options.step,
-    }  # fmt: skip
-    for option, value in of_range.items():
-        if value is not None:
-            raise UsageError(f"--sizes and {option} exclude each other: give a list or a range")
+    for name in ("min", "max", "factor", "step"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--sizes and --{name} exclude each other: give a list or a range")
     return tuple(_positive(text, "--sizes") for text in names(sizes))
 
 

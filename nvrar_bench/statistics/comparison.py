@@ -46,11 +46,11 @@ def compare(
     if problems:
         raise UsageError("; ".join(problems))
     bases = _candidates(base[1], seed, 0)
+    judged_by = terms.threshold, terms.launch_spread, terms.one_state, CONFIDENCE, REPLICATES, seed
+    compared = tuple(_comparison(base, new, bases, terms, seed) for new in news)
     return ComparisonDocument(
-        FORMAT, FORMAT_VERSION, __version__, terms.threshold, terms.launch_spread, terms.one_state,
-        CONFIDENCE, REPLICATES, seed, _run_facts(base),
-        tuple(_comparison(base, new, bases, terms, seed) for new in news),
-    )  # fmt: skip
+        FORMAT, FORMAT_VERSION, __version__, *judged_by, _run_facts(base), compared
+    )
 
 
 def outcome(

@@ -138,8 +138,9 @@ def _errors(records: Sequence[RunRecord], counts: Sequence[int]) -> Iterator[Err
 
 
 def _renumbered(message: str, earlier: int) -> str:
-    return _NUMBER.sub(lambda match: f"launch {int(match[1]) + earlier}: ", message, count=1) \
-        if _NUMBER.match(message) else message  # fmt: skip
+    """Of a record that was merged before, whose messages begin with numbers of its own."""
+    match = _NUMBER.match(message)
+    return f"launch {int(match[1]) + earlier}: {message[match.end() :]}" if match else message
 
 
 def of_launches(record: RunRecord, name: str) -> list[Facts]:

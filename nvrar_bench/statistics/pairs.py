@@ -103,11 +103,9 @@ class Pair:
         if one_state:
             chosen, apart = chosen_of_both(base.stretches, new.stretches)
             some = base.in_state(chosen[0]), new.in_state(chosen[1])
-        return cls(
-            base.side(some[0]), new.side(some[1]),
-            (reading_of(base.stretches), reading_of(new.stretches)), apart,
-            same_run and base.is_measured_as(new),
-        )  # fmt: skip
+        sides = base.side(some[0]), new.side(some[1])
+        readings = reading_of(base.stretches), reading_of(new.stretches)
+        return cls(*sides, readings, apart, same_run and base.is_measured_as(new))
 
 
 def unusable(launches: Sequence[Floats]) -> str | None:

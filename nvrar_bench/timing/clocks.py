@@ -84,10 +84,9 @@ class Clocks:
         now = self.clock() + self._local.offset_ns
         mine = as_fact(self._line, now)
         offset = mine["offset"] + self._local.offset_ns
-        everyone = self._comm.allgather(
-            (offset / 1e3, mine["drift"] * 1e6, (mine["error"] + self._local.error_ns) / 1e3,
-             self.shared)
-        )  # fmt: skip
+        error = mine["error"] + self._local.error_ns
+        own = (offset / 1e3, mine["drift"] * 1e6, error / 1e3, self.shared)
+        everyone = self._comm.allgather(own)
         offsets, drifts, errors, are_shared = zip(*everyone, strict=True)
         return {
             "method": self._method(all(are_shared)),

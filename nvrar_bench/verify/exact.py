@@ -18,7 +18,7 @@ The mean of integers. The sum's inputs; the mean is the sum divided by ranks, ro
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from math import frexp
@@ -117,10 +117,8 @@ class _Extremum(Recipe):
 
     def formula(self) -> Formula:
         origin, span, width = self._bounds()
-        return Formula(
-            RecipeKind.EXTREMUM, self.seed, self.ranks, width=width, origin=origin, span=span,
-            is_maximum=self.maximum,
-        )  # fmt: skip
+        made = Formula(RecipeKind.EXTREMUM, self.seed, self.ranks, is_maximum=self.maximum)
+        return replace(made, width=width, origin=origin, span=span)
 
     def inputs(self, rank: int, index: Words) -> HostArray:
         shared = draw(self.seed, _SHARED, _EVERYONE, index)

@@ -25,7 +25,7 @@ full range.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import expm1, frexp, log1p, sqrt
 
@@ -72,10 +72,8 @@ class _RoundedSum(Recipe):
 
     def formula(self) -> Formula:
         parts, relative, slack = self._parts_and_bound()
-        return Formula(
-            RecipeKind.NORMALS, self.seed, self.ranks, scale=self._scale(), parts=parts,
-            relative=relative, slack=slack,
-        )  # fmt: skip
+        made = Formula(RecipeKind.NORMALS, self.seed, self.ranks, scale=self._scale())
+        return replace(made, parts=parts, relative=relative, slack=slack)
 
     def inputs(self, rank: int, index: Words) -> HostArray:
         normal = approximately_normal(draw(self.seed, _NORMAL, rank, index))
