@@ -14,10 +14,11 @@ MPIS = ("openmpi", "mpich", "impi-rt")
 # of test hosts.
 FAULTS = "tests/cli/test_fault_matrix.py"
 HOSTS = "tests/cluster"
+STARTS = "tests/launch/test_launcher.py"
 SWEEPS = "test_sweeps_between_hosts.py"
 PYTORCH = "tests/pytorch"  # a step of their own, which installs the one version that was tried
 TORCH = "torch==2.13.0"
-TOGETHER = {"first": ["tests"], "other": ["tests/launch", "tests/cli/test_sweep.py"]}
+TOGETHER = {"first": ["tests"], "other": [STARTS, "tests/cli/test_sweep.py"]}
 ALONE = {"first": ["tests/exploration", FAULTS, HOSTS], "other": [FAULTS, f"{HOSTS}/{SWEEPS}"]}
 # Many tests wait for deadlines, so three files of tests run at once, also on two cores.
 # They start a thousand processes: none of them shall compile the package again.

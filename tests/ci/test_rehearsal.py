@@ -221,6 +221,7 @@ def test_what_compile_builds_is_all_that_a_run_takes(command, tmp_path):
     assert set((tmp_path / "kernels").glob("*/kernel.cubin")) == built
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_wrong_is_found(rehearsal, tmp_path):
     mutated = tmp_path / "kernels"
     shutil.copytree(rehearse.REPOSITORY / "kernels", mutated)

@@ -32,7 +32,7 @@ def own(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ranks", [3, 4])
+@pytest.mark.parametrize("ranks", [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_smoke(
     run_mpirun: Callable[..., Any], run_command: Callable[..., Any], tmp_path: Path, ranks: int
 ):

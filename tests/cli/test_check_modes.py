@@ -31,7 +31,10 @@ def integers(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("components", "ranks"), [(None, 4), ("avx", 2), ("^avx", 2)])
+@pytest.mark.parametrize(
+    ("components", "ranks"),
+    [pytest.param(None, 4, marks=pytest.mark.slow), ("avx", 2), ("^avx", 2)],
+)
 def test_no_component_of_mpi_fails_a_case_file(
     run_command: Callable[..., Any], integers: Path, components: str | None, ranks: int
 ):

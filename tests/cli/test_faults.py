@@ -84,7 +84,7 @@ def _in_the_middle(job: Any, path: Path) -> None:
     time.sleep(0.5)  # into the second case
 
 
-@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize("rank", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_rank(start: Any, words: Any, tmp_path: Path, rank: int):
     job = start(*words(), "--ranks", 4)
     _in_the_middle(job, tmp_path / "run.json")
@@ -100,7 +100,9 @@ def test_killed_rank(start: Any, words: Any, tmp_path: Path, rank: int):
         _require_record(tmp_path / "run.json", "failed", "ReportedLoss")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.slow)]
+)
 def test_killed_launcher(start: Any, words: Any, tmp_path: Path, number: signal.Signals):
     job = start(*words(), "--ranks", 2)
     _in_the_middle(job, tmp_path / "run.json")
@@ -111,7 +113,9 @@ def test_killed_launcher(start: Any, words: Any, tmp_path: Path, number: signal.
     assert f", which started the ranks, was killed by {number.name}: " in message
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_signal(start: Any, words: Any, tmp_path: Path, number: signal.Signals):
     job = start(*words(), "--ranks", 4)
     _in_the_middle(job, tmp_path / "run.json")

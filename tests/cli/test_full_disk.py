@@ -28,7 +28,7 @@ def _require_table_and_message(done: Any, path: Path) -> None:
     assert done.stderr.count("nvrar-bench: error: ") == 1, done.stderr
 
 
-@pytest.mark.parametrize("ranks", [(), ("--ranks", 2)])
+@pytest.mark.parametrize("ranks", [(), pytest.param(("--ranks", 2), marks=pytest.mark.slow)])
 def test_in_mid_run(run_command: Callable[..., Any], small: Path, ranks: tuple[Any, ...]):
     path = small / "run.json"
     done = run_command("sweep", *FAKE, "-n", 2000, *ranks, "--json", path)

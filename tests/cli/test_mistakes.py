@@ -120,7 +120,14 @@ def test_under_mpirun(run_mpirun: Callable[..., Any], line: str):
     _require(run_mpirun(2, *_words(line)), code, texts)
 
 
-@pytest.mark.parametrize("line", ["--nodes 3", "--backend nccl", "--sizes 900G", "--device cuda"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--nodes 3",
+        "--sizes 900G",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("--backend nccl", "--device cuda")),
+    ],
+)
 def test_with_ranks(run_command: Callable[..., Any], line: str):
     """Found by the ranks, or by what starts them: it looks the same."""
     code, texts = next((code, texts) for each, code, texts in MISTAKES if each == line)

@@ -50,7 +50,13 @@ def test_of_ranks(
 
 
 @pytest.mark.parametrize("json_", [["--json", "-"], []], ids=["json", "table"])
-@pytest.mark.parametrize("more", [[], ["--launches", "2"]], ids=["ranks", "launches"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param([], id="ranks"),
+        pytest.param(["--launches", "2"], id="launches", marks=pytest.mark.slow),
+    ],
+)
 def test_under_ranks(run_command: Any, tmp_path: Path, json_: list[str], more: list[str]):
     """Also what is printed at the very end, and by ranks that print no table."""
     (tmp_path / "sitecustomize.py").write_text(AT_EXIT)

@@ -87,7 +87,13 @@ def test_a_record_is_written_though_standard_output_is_closed():
     assert json.loads(Path("x.json").read_text())["run"]["status"] == "complete"
 
 
-@pytest.mark.parametrize("where", [">&- 2>&-", "2>&-", "2>/dev/full", "<&-"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        ">&- 2>&-",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("2>&-", "2>/dev/full", "<&-")),
+    ],
+)
 def test_nobody_can_read_the_messages(where: str):
     done = _shell(f"$C sweep --ranks 2 {FAKE} --json x.json {where}")
     assert done.returncode == (1 if ">&- 2" in where else 0), done.stderr
@@ -107,7 +113,7 @@ def test_a_reader_that_has_gone(line: str):
     assert messages(done.stderr) == []
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "line", ["report run.json --format html", f"sweep --ranks 2 {FAKE} --json -"]
 )

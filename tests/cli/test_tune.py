@@ -207,6 +207,7 @@ def test_the_variable_names_a_table_and_the_user_comes_before_it(
     assert "tuning: --chunk 2048 stands in place of the table's 1024" in nvrar["warnings"]
 
 
+@pytest.mark.slow
 def test_another_topology_is_refused(run_command: Callable[..., Any], tuned: Path):
     done = run_command("sweep", "--ranks", 4, "--nodes", 2, "--sizes", "4K", "--tuning", tuned)
     assert done.code == 2

@@ -9,9 +9,13 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize(
-    ("ranks", "epoch"), [(2, 2**32 - 70), (3, 1), (4, 2**33 - 50), (6, 1), (8, 2**32 - 40)]
-)
+LATER = [
+    pytest.param(6, 1, marks=pytest.mark.slow),
+    pytest.param(8, 2**32 - 40, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("ranks", "epoch"), [(2, 2**32 - 70), (3, 1), (4, 2**33 - 50), *LATER])
 def test_calls_of_all_kinds_follow_each_other(run_ranks, ranks, epoch):
     done = run_ranks(ranks, HERE / "worker_mixed.py", 400, 70000, ranks, epoch)
     assert done.code == 0, done.stderr[-4000:]

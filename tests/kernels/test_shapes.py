@@ -25,7 +25,7 @@ KERNELS = [
 @pytest.mark.parametrize(
     ("ranks", "nodes"),
     [
-        pytest.param(ranks, nodes, marks=[pytest.mark.slow] if ranks > 6 else [])
+        pytest.param(ranks, nodes, marks=[pytest.mark.slow] if ranks > 4 else [])
         for ranks, nodes in NODES.items()
     ],
 )

@@ -98,6 +98,7 @@ def test_a_tie_leaves_what_was_there_before():
     assert outcome.reason in ("alike", "max_samples")
 
 
+@pytest.mark.slow
 def test_noise_alone_hardly_ever_wins():
     """Of 20 alike the fastest is ahead by chance: the match is what it must win."""
     wins = sum(Track([steady(10, 0.2)] * 20, seed=seed).run().winner != 0 for seed in range(30))

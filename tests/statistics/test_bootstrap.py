@@ -258,6 +258,7 @@ def test_a_centre_of_many_values_takes_some_of_their_pairs_each_as_often() -> No
     assert float(centre(drawn).var() / drawn.mean(axis=1).var()) < 1.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", [0.0, 0.03])
 def test_the_interval_of_many_launches_covers(between: float) -> None:
     generator = np.random.default_rng(11)
