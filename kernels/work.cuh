@@ -8,14 +8,14 @@ namespace nvrar {
 
 // Memory that is read in turns: a read goes on where the last one ended, so what it finds was read the
 // longest time ago.
-struct Ring {
+struct WorkMemory {
     u64* words;
     u64 nbytes;   // a multiple of sizeof(Piece)
     u64 next;     // where the next read begins, in bytes; a multiple too
     u64 arrived;  // blocks of the launch under way that are done
     u64 seen;     // reads whose words combined to kUnlikely: so no read can be left out
 };
-using RingWord = cuda::atomic_ref<u64, cuda::thread_scope_device>;
+using MemoryWord = cuda::atomic_ref<u64, cuda::thread_scope_device>;
 
 constexpr u64 kUnlikely = 0x6E7672617220ull;
 
@@ -45,30 +45,30 @@ NVRAR_DEVICE Piece read_span(const Piece* from, u64 pieces, u64 blocks, Piece to
     return total;
 }
 
-// Reads `nbytes`, a multiple of sizeof(Piece), by all blocks; the last of them moves the ring on.
-NVRAR_DEVICE void read_ring(Ring* ring, u64 nbytes, u64 blocks) {
-    u64 at = ring->next;
+// Reads `nbytes`, a multiple of sizeof(Piece), by all blocks; the last of them moves it on.
+NVRAR_DEVICE void read_memory(WorkMemory* memory, u64 nbytes, u64 blocks) {
+    u64 at = memory->next;
     Piece total{};
     for (u64 left = nbytes; left;) {
-        const u64 span = smaller(left, ring->nbytes - at);
-        const Piece* from = reinterpret_cast<const Piece*>(ring->words) + at / sizeof(Piece);
+        const u64 span = smaller(left, memory->nbytes - at);
+        const Piece* from = reinterpret_cast<const Piece*>(memory->words) + at / sizeof(Piece);
         total = read_span(from, span / sizeof(Piece), blocks, total);
         left -= span;
-        at = around(at + span, ring->nbytes);
+        at = around(at + span, memory->nbytes);
     }
     u64 folded = 0;
     for (u64 word : total.word) folded ^= word;
-    if (folded == kUnlikely) RingWord(ring->seen).fetch_add(1, cuda::memory_order_relaxed);
+    if (folded == kUnlikely) MemoryWord(memory->seen).fetch_add(1, cuda::memory_order_relaxed);
     block_sync();  // all threads of the block have read where to begin
     if (thread_index() != 0) return;
-    if (RingWord(ring->arrived).fetch_add(1, cuda::memory_order_acq_rel) + 1 < blocks) return;
-    ring->next = at;
-    ring->arrived = 0;
+    if (MemoryWord(memory->arrived).fetch_add(1, cuda::memory_order_acq_rel) + 1 < blocks) return;
+    memory->next = at;
+    memory->arrived = 0;
 }
 
 // Numbers that no multiplication turns into infinity or NaN, whichever float of 16, 32 or 64 bits reads
 // them: signs and the low bits of each 16 vary, the exponents do not.
-NVRAR_DEVICE void fill_ring(u64* words, u64 count, u64 blocks) {
+NVRAR_DEVICE void fill_memory(u64* words, u64 count, u64 blocks) {
     const u64 stride = blocks * thread_count();
     for (u64 i = static_cast<u64>(block_index()) * thread_count() + thread_index(); i < count;
          i += stride) {
@@ -85,12 +85,12 @@ NVRAR_DEVICE void spin(u64 nanoseconds) {
 
 }  // namespace nvrar
 
-NVRAR_KERNEL nvrar_fill_ring(nvrar::u64* words, nvrar::u64 count, nvrar::u64 blocks) {
-    nvrar::fill_ring(words, count, blocks);
+NVRAR_KERNEL nvrar_fill_memory(nvrar::u64* words, nvrar::u64 count, nvrar::u64 blocks) {
+    nvrar::fill_memory(words, count, blocks);
 }
 
-NVRAR_KERNEL nvrar_read_ring(nvrar::Ring* ring, nvrar::u64 nbytes, nvrar::u64 blocks) {
-    nvrar::read_ring(ring, nbytes, blocks);
+NVRAR_KERNEL nvrar_read_memory(nvrar::WorkMemory* memory, nvrar::u64 nbytes, nvrar::u64 blocks) {
+    nvrar::read_memory(memory, nbytes, blocks);
 }
 
 NVRAR_KERNEL nvrar_spin(nvrar::u64 nanoseconds) { nvrar::spin(nanoseconds); }

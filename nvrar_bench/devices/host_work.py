@@ -20,7 +20,7 @@ from nvrar_bench.devices.operation import NativeCall
 from nvrar_bench.devices.sequence import WorkPart
 from nvrar_bench.devices.work import Gemm, Spin, Turns, Works
 from nvrar_bench.errors import Problem, Unavailable
-from nvrar_bench.toolchain.structs import U64, CRing
+from nvrar_bench.toolchain.structs import U64, CWorkMemory
 from nvrar_bench.world import World
 
 Array = npt.NDArray[Any]
@@ -39,8 +39,8 @@ class HostWorks(Works):
         self._memory = memory
 
     def _stream(self, nbytes: int) -> WorkPart:
-        ring = ctypes.addressof(self._ring)
-        return _NativeWork(self._library.nvrar_read_ring, ring, nbytes, 1)
+        memory = ctypes.addressof(self._work_memory)
+        return _NativeWork(self._library.nvrar_read_memory, memory, nbytes, 1)
 
     def _spin(self, spin: Spin) -> WorkPart:
         return _NativeWork(self._library.nvrar_spin, spin.nanoseconds)
@@ -59,17 +59,17 @@ class HostWorks(Works):
         """The bytes that are read. Collective."""
         caches = caches_of(os.sched_getaffinity(0))
         available = self._memory.available()
-        nbytes = self._ring_bytes(caches.last_bytes, caches.source, available)
+        nbytes = self._memory_bytes(caches.last_bytes, caches.source, available)
         seats = len(self.world.seats)  # memory is allocated for each
         words: Array = self._memory.allocate(-(-nbytes // seats), "private").bytes
         words = words.reshape(-1)[:nbytes]
         # Pages that nobody has written are all one page, which a cache holds.
-        self._library.nvrar_fill_ring(U64(words.ctypes.data), U64(nbytes // 8), U64(1))
+        self._library.nvrar_fill_memory(U64(words.ctypes.data), U64(nbytes // 8), U64(1))
         return words
 
     @cached_property
-    def _ring(self) -> CRing:
-        return CRing(self._words.ctypes.data, self._words.nbytes)
+    def _work_memory(self) -> CWorkMemory:
+        return CWorkMemory(self._words.ctypes.data, self._words.nbytes)
 
     @cached_property
     def _turns(self) -> Turns:

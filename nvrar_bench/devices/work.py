@@ -1,8 +1,8 @@
 """What a rank does between two all-reduces of a decode step, and how much memory it reads.
 
 A step reads each layer's weights and KV cache once, long after the step before has, so they come
-from memory. Here they are a ring: a work reads on where the one before it ended, of whatever step,
-and begins again at the end. What it reads was read a whole ring ago.
+from memory. The work memory stands for them: a work reads on where the one before it ended, of
+whatever step, and begins again at the end. So it reads what was read the longest time ago.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.units import format_size
 from nvrar_bench.world import World
 
-GRAIN = 256  # bytes: a read is a multiple of it, and so is the ring; kernels/work.cuh
-# Of a ring of so many times its size, a cache that drops the oldest line holds nothing of what is
+GRAIN = 256  # bytes: a read is a multiple of it, and so is the work memory; kernels/work.cuh
+# Of memory of so many times its size, a cache that drops the oldest line holds nothing of what is
 # read next, one that drops lines at random 2 %: h = exp(-4 (1 - h)).
 _TIMES_CACHE = 4
 _SHARE = 0.25  # of the memory that is free
@@ -81,17 +81,17 @@ class Works(ABC):
 
     @abstractmethod
     def _stream(self, nbytes: int) -> WorkPart:
-        """Read so many bytes of the ring, a multiple of GRAIN."""
+        """Read so many bytes of the work memory, a multiple of GRAIN."""
 
     @abstractmethod
     def _gemm(self, gemm: Gemm) -> WorkPart:
-        """Multiply by matrices of the ring."""
+        """Multiply by matrices that lie there."""
 
     @abstractmethod
     def _spin(self, spin: Spin) -> WorkPart:
         """Wait."""
 
-    def _ring_bytes(self, cache_bytes: int, cache_from: str, available: int) -> int:
+    def _memory_bytes(self, cache_bytes: int, cache_from: str, available: int) -> int:
         """Choose how much memory is read in turns; `available` is to the ranks of this machine.
 
         As much as a step reads, where a quarter of it is enough for that; a longer step goes round.
@@ -135,7 +135,7 @@ class Works(ABC):
 
 
 class Turns:
-    """Which part of a ring the next matrix is."""
+    """Which part of the work memory the next matrix is."""
 
     def __init__(self, nbytes: int) -> None:
         self._nbytes, self._next = nbytes, 0
@@ -144,7 +144,7 @@ class Turns:
         """Return where it begins; one that does not fit before the end begins anew.
 
         Raises:
-            UsageError: it is larger than the ring.
+            UsageError: it is larger than all of it.
         """
         if nbytes > self._nbytes:
             raise UsageError(

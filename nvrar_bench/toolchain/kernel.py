@@ -38,7 +38,7 @@ def launch_classes(fabric: str, arch: str) -> dict[str, tuple[int, ...]]:
 _OF_ALL_FABRICS = (structs.CFailure, structs.CLayout, structs.CStep, structs.CArguments)
 _OF_FABRIC = {"loopback": (structs.CVirtualRanks,), "hosts": (structs.CTransport,)}
 _OF_CALLS = (structs.CNativeCall, structs.CCall, structs.CSequence)
-_OF_STARTS = (structs.CFailure, structs.CGate, *_OF_CALLS, structs.CRing)
+_OF_STARTS = (structs.CFailure, structs.CGate, *_OF_CALLS, structs.CWorkMemory)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ class CudaGate:
     """
 
     name: str = "cuda-gate"
-    source: str = '#include "cuda_gate.cuh"\n#include "work.cuh"\n' + layout_checks(structs.CRing)
+    source: str = '#include "cuda_gate.cuh"\n#include "work.cuh"\n' + layout_checks(
+        structs.CWorkMemory
+    )
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class CSequence(ctypes.Structure):
 # ---- of the work between all-reduces: work.cuh ---------------------------------------------------
 
 
-class CRing(ctypes.Structure):
+class CWorkMemory(ctypes.Structure):
     """Memory that is read in turns."""
 
     _fields_ = [("words", POINTER), *_words("nbytes next arrived seen")]

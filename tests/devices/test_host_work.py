@@ -15,7 +15,7 @@ from nvrar_bench.devices.work import Gemm, Spin, Stream
 from nvrar_bench.errors import Unavailable, UsageError
 
 CACHE = 1024
-RING = 4 * CACHE
+MEMORY = 4 * CACHE
 UNLIKELY = 0x6E7672617220  # kernels/work.cuh
 
 
@@ -34,7 +34,7 @@ def open_device(alone, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seats", "step", "expected"), [(1, 0, RING), (1, 10_000, 10_240), (2, 10_000, 20_224)]
+    ("seats", "step", "expected"), [(1, 0, MEMORY), (1, 10_000, 10_240), (2, 10_000, 20_224)]
 )
 def test_works_read_as_much_memory_as_a_step_and_more_than_a_cache_holds(
     open_device, seats, step, expected
@@ -50,12 +50,12 @@ def test_works_read_as_much_memory_as_a_step_and_more_than_a_cache_holds(
 
 def test_a_longer_step_goes_round_and_too_little_memory_is_refused(open_device, monkeypatch):
     device = open_device(step=1 << 20)
-    monkeypatch.setattr(device.memory, "available", lambda: 4 * 2 * RING + 5)
+    monkeypatch.setattr(device.memory, "available", lambda: 4 * 2 * MEMORY + 5)
     device.work(Stream(1))
-    assert device.facts()["work_memory_bytes"] == 2 * RING
+    assert device.facts()["work_memory_bytes"] == 2 * MEMORY
     assert not device.facts()["work_memory_holds_a_step"]
     device = open_device()
-    monkeypatch.setattr(device.memory, "available", lambda: 4 * RING - 1)
+    monkeypatch.setattr(device.memory, "available", lambda: 4 * MEMORY - 1)
     with pytest.raises(UsageError, match=r"reads 4K of memory on each rank.*, and 3.75K may"):
         device.work(Stream(1))
 
@@ -64,7 +64,7 @@ def test_what_is_there_to_read_differs_and_is_finite_whatever_float_reads_it(ope
     device = open_device()
     device.work(Stream(1))
     words = device.works._words
-    assert len(np.unique(words.view(np.uint64))) == RING // 8
+    assert len(np.unique(words.view(np.uint64))) == MEMORY // 8
     for dtype in (np.float16, np.float32, np.float64):
         values = words.view(dtype).astype(np.float64)
         assert np.isfinite(values).all()
@@ -75,26 +75,26 @@ def test_what_is_there_to_read_differs_and_is_finite_whatever_float_reads_it(ope
 def test_each_read_goes_on_where_the_last_one_ended_and_goes_round(open_device):
     """A word that is marked is seen by the read that comes by it, and by no other."""
     device = open_device()
-    short, long = device.work(Stream(1500)), device.work(Stream(RING + 300))
-    ring, words = device.works._ring, device.works._words.view(np.uint64)
+    short, long = device.work(Stream(1500)), device.work(Stream(MEMORY + 300))
+    memory, words = device.works._work_memory, device.works._words.view(np.uint64)
     for read, first, end, marks in (
-        (short, 0, 1536, {0: 1, 1528: 1, 1536: 0, RING - 8: 0}),
-        (long, 1536, 2048, {2048: 1, RING - 8: 1, 0: 1}),
+        (short, 0, 1536, {0: 1, 1528: 1, 1536: 0, MEMORY - 8: 0}),
+        (long, 1536, 2048, {2048: 1, MEMORY - 8: 1, 0: 1}),
         (short, 2048, 3584, {2040: 0, 2048: 1, 3576: 1, 3584: 0}),
-        (short, 3584, 1024, {3576: 0, 3584: 1, RING - 8: 1, 0: 1, 1016: 1, 1024: 0}),
+        (short, 3584, 1024, {3576: 0, 3584: 1, MEMORY - 8: 1, 0: 1, 1016: 1, 1024: 0}),
     ):
         for mark, seen in marks.items():
             words[:] = 0
             words[mark // 8] = UNLIKELY
-            ring.next, before = first, ring.seen
+            memory.next, before = first, memory.seen
             read.launch()
-            assert (ring.seen - before, ring.next) == (seen, end), mark
+            assert (memory.seen - before, memory.next) == (seen, end), mark
 
 
 def test_virtual_ranks_read_for_all(open_device):
     device = open_device(seats=3)
     device.work(Stream(512)).launch()
-    assert device.works._ring.next == 3 * 512
+    assert device.works._work_memory.next == 3 * 512
 
 
 def test_a_wait_lasts_and_is_bounded(open_device):

@@ -118,10 +118,10 @@ def waiting(device: CpuDevice, world: World, step: Step) -> tuple[object, str | 
     shorts = [NvrarBackend(world, engine_for(world, device, False), SHORT_S) for _ in range(2)]
     in_step, alone = (each.prepare(case, buffers.send, buffers.recv) for each in shorts)
     parts = step.parts[:4] if world.rank else [*step.parts[:4], in_step, *step.parts[:2]]
-    sequence, ring = device.sequence(parts), device.works._ring
-    before = ring.next
+    sequence, memory = device.sequence(parts), device.works._work_memory
+    before = memory.next
     text = message(sequence.launch)
-    read = (ring.next - before) % ring.nbytes // READ
+    read = (memory.next - before) % memory.nbytes // READ
     return (text, read), None if world.rank else message(alone.launch)
 
 

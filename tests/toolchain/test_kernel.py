@@ -22,10 +22,10 @@ from nvrar_bench.toolchain.structs import (
     CGate,
     CLayout,
     CNativeCall,
-    CRing,
     CSequence,
     CStep,
     CVirtualRanks,
+    CWorkMemory,
     layout_checks,
 )
 
@@ -74,7 +74,7 @@ def test_where_registers_are_few_less_is_in_flight(dtype, fabric, launch_class, 
 def test_the_start_gate_is_built_like_a_kernel():
     *includes, checks = StartGate().source.split("\n", 2)
     assert includes == ['#include "fabric/host_gate.cuh"', '#include "work.cuh"']
-    assert checks == layout_checks(CFailure, CGate, CNativeCall, CCall, CSequence, CRing)
+    assert checks == layout_checks(CFailure, CGate, CNativeCall, CCall, CSequence, CWorkMemory)
     assert StartGate().name == "start-gate-host"
 
 

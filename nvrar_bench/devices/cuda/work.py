@@ -14,7 +14,7 @@ from nvrar_bench.devices.cuda.elements import grid_for
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.sequence import WorkPart
 from nvrar_bench.devices.work import Gemm, Spin, Turns, Works
-from nvrar_bench.toolchain.structs import CRing
+from nvrar_bench.toolchain.structs import CWorkMemory
 from nvrar_bench.world import World
 
 OpenCublas = Callable[[int, int], Cublas]  # from stream and workspace
@@ -39,7 +39,9 @@ class GpuWorks(Works):
 
     def _stream(self, nbytes: int) -> WorkPart:
         blocks = grid_for(nbytes // _LOAD_BYTES, self._context.gpu.sms)
-        return self._kernel("nvrar_read_ring", blocks, _THREADS, self._ring.address, nbytes, blocks)
+        return self._kernel(
+            "nvrar_read_memory", blocks, _THREADS, self._work_memory.address, nbytes, blocks
+        )
 
     def _spin(self, spin: Spin) -> WorkPart:
         return self._kernel("nvrar_spin", 1, 1, spin.nanoseconds)
@@ -55,19 +57,19 @@ class GpuWorks(Works):
     def _words(self) -> DeviceArray:
         """The bytes that are read. Collective."""
         cache = self._context.gpu.l2_bytes
-        nbytes = self._ring_bytes(cache, "driver", self._memory.available())
+        nbytes = self._memory_bytes(cache, "driver", self._memory.available())
         words = self._memory.empty(nbytes, np.uint8)
         blocks = grid_for(nbytes // 8, self._context.gpu.sms)
         self._kernel(
-            "nvrar_fill_ring", blocks, _THREADS, words.address, nbytes // 8, blocks
+            "nvrar_fill_memory", blocks, _THREADS, words.address, nbytes // 8, blocks
         ).launch()
         return words
 
     @cached_property
-    def _ring(self) -> DeviceArray:
-        """A CRing in GPU memory: the launches of a graph count on by themselves."""
-        ring = CRing(self._words.address, self._words.nbytes)
-        return self._memory.keep(np.frombuffer(bytes(ring), np.uint8))
+    def _work_memory(self) -> DeviceArray:
+        """A CWorkMemory in GPU memory: the launches of a graph count on by themselves."""
+        memory = CWorkMemory(self._words.address, self._words.nbytes)
+        return self._memory.keep(np.frombuffer(bytes(memory), np.uint8))
 
     @cached_property
     def _turns(self) -> Turns:
@@ -85,7 +87,7 @@ class GpuWorks(Works):
         """Give memory and handle back."""
         if "_cublas" in self.__dict__:
             self._cublas.close()
-        for name in ("_words", "_ring", "_workspace"):
+        for name in ("_words", "_work_memory", "_workspace"):
             self.__dict__.pop(name, None)
 
 

@@ -30,8 +30,8 @@ _KERNELS = {
     "nvrar_inputs": (7, 2),
     "nvrar_expected": (4, 2),
     "nvrar_reference": (5, 3),
-    "nvrar_fill_ring": (3, 2),
-    "nvrar_read_ring": (3, 2),
+    "nvrar_fill_memory": (3, 2),
+    "nvrar_read_memory": (3, 2),
     "nvrar_spin": (1, None),
 }
 _ALL_REDUCE = (

@@ -42,7 +42,7 @@ struct Kernel {
 
 inline Kernel describe(const std::string& name, void* code) {
     if (name == "nvrar_hold") return {code, 4, -1, true, 0};
-    if (name == "nvrar_fill_ring" || name == "nvrar_read_ring") return {code, 3, 2, false, 0};
+    if (name == "nvrar_fill_memory" || name == "nvrar_read_memory") return {code, 3, 2, false, 0};
     if (name == "nvrar_spin") return {code, 1, -1, false, 0};
     if (name == "nvrar_spoil") return {code, 9, 2, false, 0};
     if (name == "nvrar_flag_latency") return {code, 6, -1, false, 0};

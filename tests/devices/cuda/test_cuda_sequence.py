@@ -62,7 +62,7 @@ def test_the_step_of_a_large_model_is_one_graph(open_device, driver):
     for number, expected in enumerate((queued, ["cuStreamBeginCapture", *queued, *graph], graph)):
         # To compute the first of the three as well would take seconds.
         driver.noted = (
-            {"nvrar_read_ring", "nvrar_all_reduce"} if number == 0 else {"nvrar_read_ring"}
+            {"nvrar_read_memory", "nvrar_all_reduce"} if number == 0 else {"nvrar_read_memory"}
         )
         buffers.restore(known[number % 2].inputs)
         buffers.spoil()
@@ -73,7 +73,7 @@ def test_the_step_of_a_large_model_is_one_graph(open_device, driver):
         assert driver.calls(*CALLS) == expected
         device.finish(step)
         run = [line.split()[1] for line in driver.log if line.startswith("run ")]
-        assert run == [*["nvrar_read_ring", "nvrar_all_reduce"] * 2 * LAYERS, "nvrar_read_ring"]
+        assert run == [*["nvrar_read_memory", "nvrar_all_reduce"] * 2 * LAYERS, "nvrar_read_memory"]
         reads = [arguments[1] // RANKS for _, arguments in driver.notes]
         assert reads == [*[ATTENTION_BYTES, MLP_BYTES] * LAYERS, HEAD_BYTES]
         found = known[number % 2].check(buffers.recv, buffers.around)

@@ -12,9 +12,9 @@ from nvrar_bench.devices.cuda.cublas import WORKSPACE_BYTES, Cublas, CublasError
 from nvrar_bench.devices.cuda.device import open_cublas
 from nvrar_bench.devices.work import Gemm, Spin, Stream
 from nvrar_bench.errors import Unavailable, UsageError
-from nvrar_bench.toolchain.structs import CRing
+from nvrar_bench.toolchain.structs import CWorkMemory
 
-RING = 4 * 8192  # of the fake GPU's L2 cache
+MEMORY = 4 * 8192  # of the fake GPU's L2 cache
 
 
 class Recorder:
@@ -55,8 +55,8 @@ def opened(open_device, driver, cublas):
     return make
 
 
-def ring_of(device) -> CRing:
-    return CRing.from_buffer_copy(device.memory.to_host(device.works._ring).tobytes())
+def memory_of(device) -> CWorkMemory:
+    return CWorkMemory.from_buffer_copy(device.memory.to_host(device.works._work_memory).tobytes())
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
@@ -65,19 +65,19 @@ def test_reads_go_on_in_memory_that_is_larger_than_the_cache(opened, driver, ran
     work = device.work(Stream(10_000))
     nbytes = -(-10_000 * ranks // 256) * 256
     facts = device.facts()
-    assert (facts["work_memory_bytes"], facts["last_level_cache_bytes"]) == (RING, 8192)
-    (ring,) = device.memory.addresses(device.works._ring)
+    assert (facts["work_memory_bytes"], facts["last_level_cache_bytes"]) == (MEMORY, 8192)
+    (memory,) = device.memory.addresses(device.works._work_memory)
     for count in (1, 2, 3):
         driver.log.clear()
         work.launch()
-        assert ring_of(device).next == count * nbytes % RING
-        assert driver.calls("run nvrar_read_ring") == ["run nvrar_read_ring"]
-    driver.noted = {"nvrar_read_ring"}
+        assert memory_of(device).next == count * nbytes % MEMORY
+        assert driver.calls("run nvrar_read_memory") == ["run nvrar_read_memory"]
+    driver.noted = {"nvrar_read_memory"}
     work.launch()
     device.context.drain("the read")
-    assert driver.notes == [("nvrar_read_ring", [ring, nbytes, 1])]
-    assert ring_of(device).words == device.works._words.address
-    assert len(np.unique(device.memory.to_host(device.works._words).view(np.uint64))) == RING // 8
+    assert driver.notes == [("nvrar_read_memory", [memory, nbytes, 1])]
+    assert memory_of(device).words == device.works._words.address
+    assert len(np.unique(device.memory.to_host(device.works._words).view(np.uint64))) == MEMORY // 8
 
 
 def test_a_read_is_spread_over_all_multiprocessors(opened, monkeypatch):

@@ -22,7 +22,7 @@ from nvrar_bench.errors import NvrarBenchError  # noqa: E402
 from nvrar_bench.timing.loop import Timings  # noqa: E402
 from nvrar_bench.toolchain import host  # noqa: E402
 from nvrar_bench.toolchain.kernel import CudaGate  # noqa: E402
-from nvrar_bench.toolchain.structs import CRing  # noqa: E402
+from nvrar_bench.toolchain.structs import CWorkMemory  # noqa: E402
 from nvrar_bench.verify import Expected, Findings, KnownReduction, check  # noqa: E402
 from nvrar_bench.world import World  # noqa: E402
 
@@ -99,9 +99,11 @@ def step(device, operation):
     device.timer._time_held(
         sequence, sequence.launch, lambda: None, device.start_gate(), timings, 1
     )
-    ring = CRing.from_buffer_copy(device.memory.to_host(device.works._ring).tobytes())
+    memory = CWorkMemory.from_buffer_copy(
+        device.memory.to_host(device.works._work_memory).tobytes()
+    )
     sequence.close()
-    return ring.next, timings.durations.tolist()
+    return memory.next, timings.durations.tolist()
 
 
 def main(ranks: int, graph: int) -> None:
