@@ -47,7 +47,7 @@ class HostWorks(Works):
 
     def _gemm(self, gemm: Gemm) -> WorkPart:
         self.facts |= _bind_blas(self.world)
-        return _GemmWork(gemm, self._words, self._turns)
+        return _GemmWork(gemm, self._matrices, self._turns)
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
@@ -56,7 +56,15 @@ class HostWorks(Works):
 
     @cached_property
     def _words(self) -> Array:
-        """The bytes that are read. Collective."""
+        return self._taken()
+
+    @cached_property
+    def _matrices(self) -> Array:
+        """Apart: they are read from another place on than what streams."""
+        return self._taken()
+
+    def _taken(self) -> Array:
+        """Bytes to read. Collective."""
         caches = caches_of(os.sched_getaffinity(0))
         available = self._memory.available()
         nbytes = self._memory_bytes(caches.last_bytes, caches.source, available)
@@ -73,7 +81,7 @@ class HostWorks(Works):
 
     @cached_property
     def _turns(self) -> Turns:
-        return Turns(self._words.nbytes)
+        return Turns(self._matrices.nbytes)
 
 
 class _NativeWork(WorkPart):

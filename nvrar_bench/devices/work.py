@@ -95,7 +95,8 @@ class Works(ABC):
         """Choose how much memory is read in turns; `available` is to the ranks of this machine.
 
         As much as a step reads, where a quarter of it is enough for that; a longer step goes round.
-        Never so little that the last-level cache could hold much of it. Collective.
+        Never so little that the last-level cache could hold much of it. What streams and what is
+        multiplied take as much each. Collective.
 
         Raises:
             UsageError: not even that much is there.
@@ -111,7 +112,7 @@ class Works(ABC):
             )
         chosen = min(max(up_to_grain(self._step_bytes), least), most)
         self.facts |= {
-            "work_memory_bytes": chosen,
+            "work_memory_bytes": chosen + self.facts.get("work_memory_bytes", 0),
             "work_memory_holds_a_step": chosen >= self._step_bytes,
             "last_level_cache_bytes": cache_bytes,
             "last_level_cache_from": cache_from,

@@ -111,7 +111,7 @@ def test_matrices_are_multiplied_by_the_next_weights(open_device):
     pytest.importorskip("threadpoolctl")
     device = open_device()
     work = device.work(Gemm(((2, 8, 16), (3, 16, 4)), "float32"))
-    words, turns = device.works._words, device.works._turns
+    words, turns = device.works._matrices, device.works._turns
     turns.take(0)
     first = turns._next
     work.launch()
@@ -122,6 +122,10 @@ def test_matrices_are_multiplied_by_the_next_weights(open_device):
     for _ in range(20):  # past the end
         work.launch()
     assert device.facts()["blas_threads"] == 1
+    assert device.facts()["work_memory_bytes"] == MEMORY
+    device.work(Stream(1))
+    assert device.facts()["work_memory_bytes"] == 2 * MEMORY
+    assert not np.may_share_memory(words, device.works._words)
     with pytest.raises(UsageError, match="a matrix of 8K: works read 4K of memory in turns"):
         device.work(Gemm(((1, 64, 32),)))
 

@@ -47,7 +47,7 @@ class GpuWorks(Works):
         return self._kernel("nvrar_spin", 1, 1, spin.nanoseconds)
 
     def _gemm(self, gemm: Gemm) -> WorkPart:
-        return _GemmWork(gemm, self._memory, self._words, self._turns, self._cublas)
+        return _GemmWork(gemm, self._memory, self._matrices, self._turns, self._cublas)
 
     def _kernel(self, entry: str, blocks: int, threads: int, *arguments: int) -> WorkPart:
         kernel = self._context.load(self._cubin, entry)
@@ -55,7 +55,15 @@ class GpuWorks(Works):
 
     @cached_property
     def _words(self) -> DeviceArray:
-        """The bytes that are read. Collective."""
+        return self._taken()
+
+    @cached_property
+    def _matrices(self) -> DeviceArray:
+        """Apart: they are read from another place on than what streams."""
+        return self._taken()
+
+    def _taken(self) -> DeviceArray:
+        """Bytes to read. Collective."""
         cache = self._context.gpu.l2_bytes
         nbytes = self._memory_bytes(cache, "driver", self._memory.available())
         words = self._memory.empty(nbytes, np.uint8)
@@ -73,7 +81,7 @@ class GpuWorks(Works):
 
     @cached_property
     def _turns(self) -> Turns:
-        return Turns(self._words.nbytes)
+        return Turns(self._matrices.nbytes)
 
     @cached_property
     def _workspace(self) -> DeviceArray:
@@ -87,7 +95,7 @@ class GpuWorks(Works):
         """Give memory and handle back."""
         if "_cublas" in self.__dict__:
             self._cublas.close()
-        for name in ("_words", "_work_memory", "_workspace"):
+        for name in ("_words", "_matrices", "_work_memory", "_workspace"):
             self.__dict__.pop(name, None)
 
 

@@ -116,7 +116,7 @@ def test_matrices_are_multiplied_on_the_stream_each_by_the_next_weights(
     cublas.calls.clear()
     first, size = device.works._turns._next, np.dtype(work._left.dtype).itemsize
     work.launch()
-    words, places = device.works._words.address, []
+    words, places = device.works._matrices.address, []
     for (name, *arguments), (m, n, k) in zip(
         cublas.calls, [(2, 8, 16), (3, 16, 4)] * 2, strict=True
     ):
