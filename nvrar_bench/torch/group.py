@@ -37,7 +37,6 @@ class Group:
         ranks: dist.ProcessGroup | MPI.Comm | None = None,
         backend: str = "nvrar",
         device: str = "cpu",
-        timeout: float = 60.0,
         **options: Any,
     ) -> None:
         """Open `backend` for these ranks.
@@ -47,20 +46,20 @@ class Group:
                 communicator.
             backend: `nvrar` or `nccl`; with an MPI communicator also `mpi`.
             device: `cpu` or `cuda`.
-            timeout: seconds that a rank waits for others.
-            options: others of `nvrar_bench.open`.
+            options: `nodes`, `protocol`, `timeout`, `tuning`, as of `nvrar_bench.open`.
 
         Raises:
             UsageError: there is no process group, or an option that is not allowed.
             Unavailable: the backend or device is not there.
             LostRank: not all ranks came.
         """
-        self.device = device
         self._meeting = None
         if ranks is None or isinstance(ranks, dist.ProcessGroup):
-            self._meeting = Meeting(ranks, backend, device, timeout)
+            self._meeting = Meeting(ranks, backend, device)
             ranks = self._meeting.world
-        self._backend = open_backend(backend, ranks, device, timeout=timeout, **options)
+        self._backend = open_backend(backend, ranks, device, **options)
+        index = torch.cuda.current_device() if device == "cuda" else None
+        self.device = torch.device(device, index)
         self.name = f"nvrar_bench:{next(_numbers)}"
         _groups[self.name] = self
 
@@ -74,7 +73,8 @@ class Group:
 
     def reduce(self, tensor: torch.Tensor, result: torch.Tensor, op: str) -> None:
         """Store in `result` the op over all ranks of `tensor`, which `require` has seen."""
-        self._backend.all_reduce(_operand(tensor), _operand(result), op)
+        stream = torch.cuda.current_stream() if tensor.is_cuda else None
+        self._backend.all_reduce(_operand(tensor), _operand(result), op, stream)
 
     def require(self, tensor: torch.Tensor) -> None:
         """Refuse a tensor that cannot be reduced.
@@ -83,10 +83,10 @@ class Group:
             UsageError: naming what it is and what is allowed.
         """
         name_of(tensor.dtype)
-        if tensor.device.type != self.device:
+        if tensor.device != self.device:
             raise UsageError(
-                f"the tensor is on {tensor.device}, and this group reduces on {self.device}: move "
-                f"it there, or open a Group(device={tensor.device.type!r})"
+                f"the tensor is on {tensor.device}; allowed: {self.device}, where this group "
+                "reduces"
             )
         if not tensor.is_contiguous():
             raise UsageError(

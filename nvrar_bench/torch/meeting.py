@@ -14,6 +14,9 @@ import torch.distributed as dist
 from nvrar_bench.errors import LostRank, Unavailable, UsageError
 from nvrar_bench.world import World, meet
 
+# Ranks wait for the one that compiles, and until then no call's deadline has begun.
+_PATIENCE = timedelta(minutes=5)
+
 
 class Meeting:
     """The ranks of a process group; collective.
@@ -25,9 +28,7 @@ class Meeting:
         world: the ranks, and the machines that they are on.
     """
 
-    def __init__(
-        self, group: dist.ProcessGroup | None, backend: str, device: str, timeout: float
-    ) -> None:
+    def __init__(self, group: dist.ProcessGroup | None, backend: str, device: str) -> None:
         if not dist.is_initialized():
             raise UsageError(
                 "there is no process group: start the ranks with torchrun and call "
@@ -38,7 +39,6 @@ class Meeting:
                 f"backend {backend}: torch.distributed started these ranks; allowed: nvrar, nccl. "
                 "Or start them with mpirun and give Group an MPI communicator"
             )
-        self._timeout = timedelta(seconds=timeout)
         self._groups: list[dist.ProcessGroup] = []
         members = dist.get_process_group_ranks(group or dist.group.WORLD)
         comm = self._open(members)
@@ -54,7 +54,7 @@ class Meeting:
 
     def _open(self, members: list[int]) -> _Messages:
         with _in_our_words():
-            group = dist.new_group(members, self._timeout, "gloo", use_local_synchronization=True)
+            group = dist.new_group(members, _PATIENCE, "gloo", use_local_synchronization=True)
         self._groups.append(group)
         return _Messages(group)
 

@@ -48,7 +48,7 @@ BAD = {
     "bool": (torch.zeros(4, dtype=torch.bool), "dtype torch.bool: allowed: torch.float32, torch."),
     "device": (
         torch.zeros(4, device="meta"),
-        "the tensor is on meta, and this group ",
+        "the tensor is on meta; allowed: cpu, where",
     ),
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ import nvrar_bench.torch as nvrar
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.torch import meeting
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 DTYPES = (
     torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.int64,
 )  # fmt: skip
@@ -91,6 +94,18 @@ def compiled(group: nvrar.Group) -> list[str]:
     return wrong
 
 
+def the_layer_of_the_documentation(group: nvrar.Group) -> list[str]:
+    (program,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    rank, size = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(1)
+    weight, hidden = torch.randn(5, 8 * size), torch.randn(3, 8 * size)
+    layer = names["RowParallelLinear"](weight.chunk(size, 1)[rank], 4, group)
+    seen = layer(hidden.chunk(size, 1)[rank])
+    return [] if torch.allclose(seen, hidden @ weight.T, atol=1e-4) else [str(seen)]
+
+
 def halves() -> list[str]:
     """Two groups at once, of half the ranks each."""
     rank, half = dist.get_rank(), dist.get_world_size() // 2
@@ -115,7 +130,7 @@ def several_machines() -> list[str]:
     return ["not refused"]
 
 
-WITH_GROUP = (sums, rows_of_a_symmetric_tensor, gradients, compiled)
+WITH_GROUP = (sums, rows_of_a_symmetric_tensor, gradients, compiled, the_layer_of_the_documentation)
 ALONE = (halves, several_machines)
 
 if __name__ == "__main__":
