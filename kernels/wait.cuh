@@ -28,6 +28,8 @@ struct Place {
 
 // Where ranks share cores, who has waited so long for another does better to sleep.
 constexpr u64 kLongWaitNs = 20'000'000;
+// Naps grow with the wait, or hundreds of sleepers would take all of a core just to look.
+constexpr u64 kPartOfWait = 64;
 
 struct Waiter {
     // Returns *address as it was last seen. The wait was in vain unless its upper bits, from `Shift`
@@ -83,7 +85,7 @@ struct Waiter {
                 seen = look<Order>(address);
                 if (seen >> Shift == expected) return seen;
                 make_progress(arguments);
-                is_long ? doze() : yield();
+                is_long ? doze(waited / kPartOfWait) : yield();
             }
             waited = now_ns() - start;
         }

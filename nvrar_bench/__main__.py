@@ -41,6 +41,8 @@ def main() -> None:
     """Run the command line and exit with the documented code (errors.py)."""
     streams.take_over()
     provide_home(os.environ)
+    # NumPy's library of linear algebra, of which nothing is used, starts a thread for each core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = _run()
     if code == 1 and "mpi4py.MPI" in sys.modules:
         # MPI_Finalize, at exit, waits for ranks that wait for this one.

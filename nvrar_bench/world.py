@@ -7,6 +7,7 @@ import os
 import pickle
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # ranks that torch.distributed started need no MPI
 _T = TypeVar("_T")
 
 _OUTCOME_TAG = 1
-_NAP_S = 0.001
+_SHORT_NAP_S, _LONG_NAP_S, _NAP_PART = 0.001, 0.05, 1 / 16
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,11 @@ class World:
 
     def placement(self, device: str) -> tuple[RankLocation, ...]:
         """Every rank with its host and node."""
-        nodes = self.node_of
-        return tuple(
-            RankLocation(rank, host, nodes[rank], nodes[:rank].count(nodes[rank]), device)
-            for rank, host in enumerate(self.hosts)
-        )
+        located, ranks_of = [], Counter[int]()
+        for rank, (host, node) in enumerate(zip(self.hosts, self.node_of, strict=True)):
+            located.append(RankLocation(rank, host, node, ranks_of[node], device))
+            ranks_of[node] += 1
+        return tuple(located)
 
     def with_nodes(self, nodes: int) -> World:
         """The same ranks as `nodes` virtual nodes.
@@ -154,9 +155,6 @@ class World:
     def on_host_leader(self, action: Callable[[], _T]) -> _T:
         """Run `action` on one rank of each machine; give its result, or error, to all there.
 
-        The others sleep meanwhile: a rank that polls inside MPI takes the core that a compiler
-        could use.
-
         Raises:
             NvrarBenchError: what `action` raised, on every rank of that machine.
         """
@@ -166,15 +164,23 @@ class World:
                 outcome = action()
             except NvrarBenchError as error:
                 outcome = error
-            for peer in range(1, self.host_comm.size):
-                self.host_comm.send(outcome, dest=peer, tag=_OUTCOME_TAG)
-        else:
-            while not self.host_comm.iprobe(source=0, tag=_OUTCOME_TAG):
-                time.sleep(_NAP_S)
-            outcome = self.host_comm.recv(source=0, tag=_OUTCOME_TAG)
+        outcome = _of_first(self.host_comm, outcome)
         if isinstance(outcome, NvrarBenchError):
             raise outcome
         return outcome
+
+    def after_rank_0(self) -> None:
+        """Wait, asleep, until rank 0 has come here: it did something alone. Collective."""
+        _of_first(self.comm, None)
+
+    def is_complete_within(self, timeout: float) -> bool:
+        """Wait, asleep, for all ranks; return whether all have come within `timeout` seconds."""
+        began, barrier = time.monotonic(), self.comm.Ibarrier()
+        while not barrier.Test():
+            if time.monotonic() - began > timeout:
+                return False
+            _nap(began)
+        return True
 
     def first_problem(self, problem: str | None) -> str | None:
         """Return the first rank's problem, with where it is unless all have one. Collective.
@@ -196,18 +202,36 @@ class World:
         Raises:
             UsageError: on every rank.
         """
-        names = list(facts)
-        mine = [hashlib.sha256(pickle.dumps(facts[name])).digest() for name in names]
-        everyone = self.comm.allgather((names, mine))
-        for index, name in enumerate(names):
-            odd = [
-                r
-                for r, (_, digests) in enumerate(everyone)
-                if digests[index] != everyone[0][1][index]
-            ]
+        mine = {name: hashlib.sha256(pickle.dumps(fact)).digest() for name, fact in facts.items()}
+        of_rank_0 = self.comm.bcast(mine)
+        differing = [name for name, digest in mine.items() if digest != of_rank_0.get(name)]
+        everyone = self.comm.allgather(differing)  # short: each rank gathers this of all
+        for name in facts:
+            odd = [rank for rank, differs in enumerate(everyone) if name in differs]
             if odd:
                 values = self.comm.allgather(str(facts[name]))
                 raise UsageError(_disagreement(name, odd, values, self.hosts))
+
+
+def _of_first(comm: MPI.Comm, value: Any) -> Any:
+    """Give all ranks the first one's `value`; the others sleep until it comes. Collective.
+
+    A rank that polls inside MPI takes the core that the first one could use.
+    """
+    if comm.rank == 0:
+        for peer in range(1, comm.size):
+            comm.send(value, dest=peer, tag=_OUTCOME_TAG)
+        return value
+    began = time.monotonic()
+    while not comm.iprobe(source=0, tag=_OUTCOME_TAG):
+        _nap(began)
+    return comm.recv(source=0, tag=_OUTCOME_TAG)
+
+
+def _nap(began: float) -> None:
+    """Sleep for a part of the time since `began`, so that hundreds of sleepers take little."""
+    waited = time.monotonic() - began
+    time.sleep(min(max(waited * _NAP_PART, _SHORT_NAP_S), _LONG_NAP_S))
 
 
 def _disagreement(name: str, odd: list[int], values: list[str], hosts: Sequence[str]) -> str:
@@ -240,16 +264,18 @@ def meet(comm: MPI.Comm, host_comm: MPI.Comm) -> World:
     leader = host_comm.bcast(comm.rank, root=0)
     gathered = comm.allgather((platform.node(), leader))
     leaders = [leader for _, leader in gathered]
-    order = sorted(set(leaders))
-    if len({leaders.count(leader) for leader in order}) > 1:
-        counts = ", ".join(f"{gathered[r][0]}: {leaders.count(r)}" for r in order)
+    ranks_of = Counter(leaders)
+    order = sorted(ranks_of)
+    if len(set(ranks_of.values())) > 1:
+        counts = ", ".join(f"{gathered[r][0]}: {ranks_of[r]}" for r in order)
         raise UsageError(
             f"every machine must run the same number of ranks; this job has {counts}. Remedy: "
             "mpirun --map-by ppr:N:node, mpiexec -ppn N, srun --ntasks-per-node=N"
         )
     cores = len(cores_of(host_comm))
     hosts = tuple(host for host, _ in gathered)
-    machine_of = tuple(order.index(leader) for leader in leaders)
+    machine = {leader: number for number, leader in enumerate(order)}
+    machine_of = tuple(machine[leader] for leader in leaders)
     return World(comm, host_comm, hosts, machine_of, len(order), False, cores)
 
 

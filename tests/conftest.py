@@ -164,8 +164,11 @@ class Alone:
     def allgather(self, value: Any) -> list[Any]:
         return [value]
 
-    def Allgather(self, send: Any, recv: Any) -> None:  # noqa: N802 - MPI's name
+    def Gather(self, send: Any, recv: Any) -> None:  # noqa: N802 - MPI's name
         recv[0] = send
+
+    def Bcast(self, data: Any) -> None:  # noqa: N802
+        """One rank has it."""
 
     def Allreduce(self, send: Any, recv: Any, op: Any) -> None:  # noqa: N802
         """In place, as everywhere here: one rank's values are the result."""

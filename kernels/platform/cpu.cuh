@@ -75,8 +75,8 @@ NVRAR_DEVICE void relax() {
 }
 
 NVRAR_DEVICE void yield() { sched_yield(); }
-NVRAR_DEVICE void doze() {
-    const timespec time{0, 100'000};
+NVRAR_DEVICE void doze(cuda::std::uint64_t ns) {
+    const timespec time{0, static_cast<long>(ns < 10'000'000 ? ns : 10'000'000)};
     nanosleep(&time, nullptr);
 }
 NVRAR_DEVICE void order_calls() {

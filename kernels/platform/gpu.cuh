@@ -19,7 +19,7 @@ NVRAR_DEVICE bool block_all(bool mine) { return __syncthreads_and(mine) != 0; }
 NVRAR_DEVICE void relax() {}  // a poll takes longer than any pause would save
 NVRAR_DEVICE void order_calls() {}  // launches of one stream are ordered
 NVRAR_DEVICE void yield() { __nanosleep(200); }
-NVRAR_DEVICE void doze() { yield(); }
+NVRAR_DEVICE void doze(cuda::std::uint64_t) { yield(); }
 
 // Two cells of 8 bytes, each whole for itself: one instruction, but two accesses of 64 bits in PTX's
 // memory model.

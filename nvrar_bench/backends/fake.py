@@ -151,11 +151,16 @@ class _FakeOperation(Operation):
         self._calls += 1
 
     def _reduced(self) -> Array:
-        gathered = np.empty((self._world.size, self._send.nbytes), np.uint8)
-        self._world.comm.Allgather(self._send.view(np.uint8), gathered)
-        operands = gathered.view(self._send.dtype)
-        reduced = COMBINE[self._case.op](_widened(operands))
-        return reduced.astype(self._send.dtype)
+        """Computed on rank 0 alone: on every rank it would be the square of their number."""
+        comm, mine = self._world.comm, self._send
+        gathered = np.empty((self._world.size, mine.nbytes), np.uint8) if comm.rank == 0 else None
+        comm.Gather(mine.view(np.uint8), gathered)
+        reduced = np.empty_like(mine)
+        if gathered is not None:
+            operands = _widened(gathered.view(mine.dtype))
+            reduced[:] = COMBINE[self._case.op](operands).astype(mine.dtype)
+        comm.Bcast(reduced.view(np.uint8))
+        return reduced
 
 
 def _slower(script: Script, chosen: Chosen | None) -> float:

@@ -103,7 +103,7 @@ def execute(
         make_settings()  # a mistake is found before any rank starts
         announce_terminal()
         raise typer.Exit(launch.start(starter, sys.argv[1:]))
-    launch.supervise()  # before NumPy and MPI: a fork copies no thread and no connection
+    launch.supervise(options.timeout)  # before MPI: a fork copies no thread and no connection
     if launch.rank(os.environ) == 0:
         require_own_places()
     _become_rank(make_settings(), options, shown)  # a mistake is found before MPI starts

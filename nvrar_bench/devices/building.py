@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from nvrar_bench.errors import CompilerError, TimedOut, Unavailable
 from nvrar_bench.toolchain import host
 from nvrar_bench.world import World
-
-_NAP_S = 0.001
 
 
 def load_all(
@@ -42,16 +39,11 @@ def load_all(
 
 
 def _await_others(world: World, timeout: float) -> None:
-    """Sleep meanwhile: a rank that polls inside MPI takes the core of a compiler."""
-    end = time.monotonic() + timeout
-    barrier = world.comm.Ibarrier()
-    while not barrier.Test():
-        if time.monotonic() > end:
-            raise TimedOut(
-                f"rank {world.rank} on host {world.host} waited {timeout:g} s for the kernels of "
-                "other machines: one has no rank that goes on, or compiles for longer (--timeout)"
-            )
-        time.sleep(_NAP_S)
+    if not world.is_complete_within(timeout):
+        raise TimedOut(
+            f"rank {world.rank} on host {world.host} waited {timeout:g} s for the kernels of "
+            "other machines: one has no rank that goes on, or compiles for longer (--timeout)"
+        )
 
 
 def _given(world: World, problem: Unavailable | None, paths: Sequence[Path]) -> list[ctypes.CDLL]:

@@ -162,19 +162,25 @@ class _Stderr:
         self.has_told = False  # a rank's message of how the run ended went by
         self.has_lost_host = False
         self._lost_host = flavour.lost_host.encode()
+        self._end = b""  # of what was read before: a text may come in two pieces
         self._filter = BannerFilter(flavour.banner, _write_stderr) if flavour.banner else None
 
     def read(self, ready: list[Readable]) -> None:
         for each in ready:
             data = os.read(each.fileno(), 65536)
-            self.has_told |= SPOKEN.encode() in data
-            self.has_lost_host |= bool(self._lost_host) and self._lost_host in data
+            self._look(data)
             if not data:
                 self.open = []
             elif self._filter:
                 self._filter.feed(data)
             else:
                 _write_stderr(data)
+
+    def _look(self, data: bytes) -> None:
+        seen, told = self._end + data, SPOKEN.encode()
+        self.has_told |= told in seen
+        self.has_lost_host |= bool(self._lost_host) and self._lost_host in seen
+        self._end = seen[-max(len(told), len(self._lost_host)) :]
 
     def close(self) -> None:
         """Pass on what is left. Not to the end of the file: a rank may still hold the pipe open."""

@@ -86,8 +86,8 @@ class Notice:
         return (ReportedLoss if has_spoken else ERRORS[self.kind])(self.message)
 
 
-def _job() -> str:
-    """Return a name that the ranks of one job on one host share, and no other job has."""
+def job_name() -> str:
+    """Return a name that the supervisors of one job on one host share, and no other job has."""
     parent = os.getppid()
     # A persistent daemon of PRRTE is the parent of several jobs, which differ in their namespace.
     namespace = os.environ.get("PMIX_NAMESPACE", "")
@@ -102,7 +102,7 @@ class Siblings:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._job = _job()
+        self._job = job_name()
         self._others = [other for other in range(ranks) if other != rank]
         with contextlib.suppress(OSError):  # without a name it hears nothing: alone
             self.socket.bind(self._address(rank))

@@ -28,6 +28,7 @@ _BYTES = _HEAD.size + _TEXT_BYTES
 
 _LOOK_S = 0.2  # a rank that waits polls: in so long it gets at least some time on a core
 _NAMED = 3
+_IS_STOPPED = "is stopped, by SIGSTOP or a debugger,"
 _STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 _ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
@@ -149,13 +150,19 @@ def has_stopped_ranks() -> bool:
     return any(_state(process) in _STOPPED for process in _workers().values())
 
 
+def stopped(number: int, pid: int) -> str:
+    """Say that rank `number`, process `pid` of this host, is stopped, and in what."""
+    seen = Seen(number, pid, stopped=True, progress=read(pid), idle=True)
+    return _sentence(seen, _IS_STOPPED, socket.gethostname(), time.monotonic())
+
+
 def verdict(seen: Sequence[Seen], host: str, now: float) -> str:
     """Say which of the ranks `seen` on `host` at `now` the others wait for, the surest first."""
     if len(seen) < 2:
         return ""
     most = max((each.progress.steps for each in seen if each.progress), default=0)
     for how, late in (
-        ("is stopped, by SIGSTOP or a debugger,", [each for each in seen if each.stopped]),
+        (_IS_STOPPED, [each for each in seen if each.stopped]),
         ("has not come to MPI start-up", [each for each in seen if not each.progress]),
         ("is late", [each for each in seen if each.progress and each.progress.steps < most]),
         ("sleeps", _sleepers(seen)),

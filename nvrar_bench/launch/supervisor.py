@@ -26,7 +26,8 @@ import psutil
 from nvrar_bench.errors import EXIT_CODES, SPOKEN, Interrupted, LostRank
 from nvrar_bench.launch import progress
 from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
-from nvrar_bench.launch.notices import MAX_BYTES, Notice, Siblings
+from nvrar_bench.launch.meeting import meet
+from nvrar_bench.launch.notices import MAX_BYTES, Notice, Siblings, job_name
 from nvrar_bench.launch.processes import (
     STOPS,
     Signals,
@@ -51,11 +52,18 @@ _GOODBYE = b"cmd=finalize\n"  # version 1 of the PMI wire protocol
 _ANSWER_S = 1.0
 
 _channel: socket.socket | None = None
+_job: str | None = None
 
 
 def channel() -> socket.socket | None:
     """Return this rank's connection to its supervisor; None where there is none."""
     return _channel
+
+
+def meet_siblings() -> None:
+    """Wait for the other ranks of this host, where they share cores; see meeting.py."""
+    if _job is not None:
+        meet(_job, local_ranks(os.environ))
 
 
 def tell(notice: Notice) -> bool:
@@ -66,9 +74,10 @@ def tell(notice: Notice) -> bool:
         return False
 
 
-def supervise() -> None:
+def supervise(patience_s: float) -> None:
     """Fork: the child returns and goes on as the rank, the parent watches it and never returns.
 
+    Of a rank that is stopped for `patience_s`, with no other on its host to see it, it says so.
     Call it after the arguments are parsed and before mpi4py or NumPy is imported: a fork copies
     neither threads nor a network connection.
     """
@@ -79,19 +88,22 @@ def supervise() -> None:
     signals = Signals([*STOPS, signal.SIGCHLD, _PARENT_ENDED])
     supervisor = os.getpid()
     progress.open_page()
+    job = job_name()
     child = os.fork()
     if child:
         theirs.close()
         if launcher is not None:
             signal_when_parent_ends(_PARENT_ENDED)
-        os._exit(_Supervisor(child, launcher, signals, ours).run())
+        os._exit(_Supervisor(child, launcher, signals, ours, patience_s).run())
     signals.close_in_child()
     ours.close()
-    _become_rank(theirs, supervisor, own_session=launcher is not None)
+    _become_rank(theirs, supervisor, job, own_session=launcher is not None)
 
 
-def _become_rank(to_supervisor: socket.socket, supervisor: int, own_session: bool) -> None:
-    global _channel
+def _become_rank(
+    to_supervisor: socket.socket, supervisor: int, job: str, own_session: bool
+) -> None:
+    global _channel, _job
     if own_session:
         # A launcher kills the process group of the process it started. Out of that group a rank
         # outlives its supervisor long enough to write its record.
@@ -100,15 +112,16 @@ def _become_rank(to_supervisor: socket.socket, supervisor: int, own_session: boo
     if os.getppid() != supervisor:
         os._exit(LostRank.exit_code)
     to_supervisor.setblocking(False)
-    _channel = to_supervisor
+    _channel, _job = to_supervisor, job
 
 
 class _Supervisor:
     """Watches over one rank."""
 
     def __init__(
-        self, child: int, launcher: int | None, signals: Signals, to_rank: socket.socket
-    ) -> None:
+        self, child: int, launcher: int | None, signals: Signals, to_rank: socket.socket,
+        patience_s: float,
+    ) -> None:  # fmt: skip
         self._child = child
         self._launcher = launcher
         self._signals = signals
@@ -127,6 +140,8 @@ class _Supervisor:
         self._gone: set[int] = set()  # ranks of this host that have ended
         self._late: tuple[float, Notice] | None = None  # to be told to the rank at this time
         self._kill_at: float | None = None
+        self._patience_s = patience_s
+        self._stopped_until: float | None = None  # the rank may be, before anybody hears of it
 
     def run(self) -> int:
         """Watch the rank to its end; return the exit code for the launcher."""
@@ -153,6 +168,7 @@ class _Supervisor:
                 self._on_rank_notice()
             if self._siblings.socket in ready:
                 self._on_sibling_notices()
+            self._look_whether_stopped()
             self._on_time()
             if os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 return self._reap()
@@ -169,7 +185,7 @@ class _Supervisor:
         return [each for each in (self._to_rank, self._siblings.socket) if each.fileno() >= 0]
 
     def _timeout(self) -> float | None:
-        times = [self._kill_at] if self._kill_at is not None else []
+        times = [at for at in (self._kill_at, self._stopped_until) if at is not None]
         if self._late is not None:
             times.append(self._late[0])
         return max(0.0, min(times) - time.monotonic()) if times else None
@@ -186,6 +202,15 @@ class _Supervisor:
         self._stopped = True
         os.kill(self._child, number)
         self._kill_soon()
+
+    def _look_whether_stopped(self) -> None:
+        """Another rank of the host says more of it; those of other hosts see nothing of it."""
+        if self._local_ranks != 1 or self._ranks == 1:
+            return
+        changed = os.waitid(os.P_PID, self._child, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
+        if changed is not None:
+            is_stopped = changed.si_code != os.CLD_CONTINUED
+            self._stopped_until = time.monotonic() + self._patience_s if is_stopped else None
 
     def _on_rank_notice(self) -> None:
         try:
@@ -241,6 +266,9 @@ class _Supervisor:
         if self._kill_at is not None and now >= self._kill_at:
             os.kill(self._child, signal.SIGKILL)
             self._kill_at = None
+        if self._stopped_until is not None and now >= self._stopped_until:
+            _print(progress.stopped(self._rank, self._child))
+            self._stopped_until = None
 
     # ---- after its end -------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ _RESULT: dict[str, _OfResult] = {
     ),
     "late_count": lambda result: len(result.late),
     **_columns(
-        *("warmup", "stop_reason", "precision.target", "precision.reached"),
+        *("batch", "warmup", "stop_reason", "precision.target", "precision.reached"),
         *("independence.effective_samples", "independence.lag1", "independence.drift"),
         *("launches.count", "launches.within_us", "launches.between_us"),
         *("state.flag_us", "state.copy_us", "state.work_us", "state.left_out"),

@@ -163,6 +163,7 @@ OF_RESULT = (
     Metric("busbw", _RATE, "algbw x 2(n-1)/n for n ranks.",
            lambda result: result.busbw_gb_per_s * _GIGA),
     Metric("samples", "", "Samples taken.", lambda result: result.samples),
+    Metric("batch", "", "Calls of a sample.", lambda result: result.batch),
     Metric("effective_samples", "", "Independent samples that would tell as much of the median.",
            lambda result: result.independence.effective_samples),
     Metric("launches", "", "Launches of mpirun.", lambda result: result.launches.count),

@@ -18,19 +18,6 @@ from rich.progress import (
 _LINE_EVERY_S = 2.0
 
 
-class NoProgress:
-    """Says nothing: the ranks that do not speak for all."""
-
-    def begin(self, what: str, cases: int = 1) -> None:
-        """So many cases begin."""
-
-    def note(self, activity: str) -> None:
-        """Something else goes on."""
-
-    def announce(self, activity: str) -> None:
-        """Something begins that may take long."""
-
-
 class CaseProgress:
     """Counts the cases of a run."""
 

@@ -1,4 +1,8 @@
-"""Being one rank of a run, from the first barrier to the last word."""
+"""Being one rank of a run, from the first barrier to the last word.
+
+What only rank 0 needs, to show progress and results, is imported where that is done: a machine may
+start hundreds of ranks.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,12 @@ from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.run_file import Writer
 from nvrar_bench.errors import SPOKEN, NotOneJob, NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
-from nvrar_bench.launch.console import console
 from nvrar_bench.launch.initialize import initialize_mpi
-from nvrar_bench.launch.repeat import reports_elsewhere
+from nvrar_bench.launch.supervisor import meet_siblings
 from nvrar_bench.report import Shown
-from nvrar_bench.report.progress import CaseProgress, NoProgress
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.session import Session
+from nvrar_bench.run.stage_runner import NoProgress, RunProgress
 from nvrar_bench.run.stages import case_count
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.world import World, join, library_version
@@ -44,8 +47,12 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
     guard = Guard(ending.end)
     guard.start()
     try:
-        _run(settings, journal, guard)
-        ending.close(None)
+        world = _run(settings, journal, guard)
+        try:
+            ending.close(None)
+        finally:
+            with guard.watch("the table of rank 0", settings.timeout):
+                world.after_rank_0()
         with guard.watch("MPI_Finalize", settings.timeout):
             launch.finalize_mpi()
     except TimedOut as error:
@@ -70,6 +77,7 @@ def join_world() -> World:
         NotOneJob: the launcher started more ranks than MPI sees.
         UsageError: the machines run different numbers of ranks.
     """
+    meet_siblings()
     initialize_mpi()
     world = join()
     try:
@@ -93,6 +101,8 @@ class _Ending:
     def end(self, error: NvrarBenchError) -> None:
         """Close the record after `error`, and print that."""
         if launch.rank(os.environ) == 0:
+            from nvrar_bench.launch.console import console
+
             console("stderr").show_cursor(True)  # the progress bar hid it and will not end itself
         self.close(error)
         if not isinstance(error, ReportedLoss):
@@ -114,8 +124,8 @@ class _Ending:
         """Close the record, and show it also where it could not be written."""
         problems = [problem] if (problem := _failure(lambda: self._journal.close(error))) else []
         record = self._journal.record
-        if record is not None and (problems or not reports_elsewhere(os.environ)):
-            unshown = _failure(lambda: self._show(record, error))
+        if record is not None:
+            unshown = _failure(lambda: self._show(record, error, anyhow=bool(problems)))
             problems += [unshown] if unshown else []
         if error is None and problems:
             raise problems[0]
@@ -123,8 +133,13 @@ class _Ending:
             if str(problem) != str(error):
                 print_error(problem)
 
-    def _show(self, record: RunRecord, error: NvrarBenchError | None) -> None:
-        if self._shown is not None and (record.results or error is None):
+    def _show(self, record: RunRecord, error: NvrarBenchError | None, *, anyhow: bool) -> None:
+        """Show the record, unless it is one of several launches and `anyhow` is false."""
+        from nvrar_bench.launch.console import console
+        from nvrar_bench.launch.repeat import reports_elsewhere
+
+        is_ours = anyhow or not reports_elsewhere(os.environ)
+        if is_ours and self._shown is not None and (record.results or error is None):
             self._shown.write(record, console("stdout"))
 
 
@@ -146,7 +161,7 @@ def print_error(error: NvrarBenchError) -> None:
         sys.stderr.write(f"{SPOKEN}{error}\n")
 
 
-def _run(settings: Settings, journal: Journal, guard: Guard) -> None:
+def _run(settings: Settings, journal: Journal, guard: Guard) -> World:
     with guard.watch("MPI start-up", settings.timeout):
         world = join_world()
         if settings.virtual_ranks:
@@ -157,7 +172,13 @@ def _run(settings: Settings, journal: Journal, guard: Guard) -> None:
         Session(settings, world, journal, guard, progress, index).run(sys.argv)
         with guard.watch("the end of the run", settings.timeout):
             world.comm.Barrier()
+    return world
 
 
-def _progress(cases: int) -> AbstractContextManager[CaseProgress | NoProgress]:
-    return CaseProgress(cases, console("stderr")) if cases else nullcontext(NoProgress())
+def _progress(cases: int) -> AbstractContextManager[RunProgress]:
+    if not cases:
+        return nullcontext(NoProgress())
+    from nvrar_bench.launch.console import console
+    from nvrar_bench.report.progress import CaseProgress
+
+    return CaseProgress(cases, console("stderr"))

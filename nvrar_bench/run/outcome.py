@@ -29,47 +29,39 @@ _UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)
 
 def combined_check(world: World, point: Point) -> Check:
     """All checks of all ranks as one; collective, the same on every rank."""
-    case, mine = point.case, (point.checks, point.canary_broken)
-    everyone = world.comm.allgather(mine)
-    checks = [check for of_rank, _ in everyone for check in of_rank]
-    if not checks:
-        return _UNCHECKED
-    broken = [rank for rank, (_, canary_broken) in enumerate(everyone) if canary_broken]
-    wrong = [check for check in checks if check.wrong]
-    first = _first_wrong(wrong, broken, case.count)
-    elements = sum(check.elements for check in checks)
-    total = sum(check.wrong for check in wrong) + len(broken)
-    status: CheckStatus = "failed" if first else "passed"
-    return Check(status, checks[0].mode, elements, total, first, point.checks_what_is_timed)
+    everyone, count = world.comm.allgather(own_check(point)), point.case.count
+    places = [_place(rank, check, count) for rank, check in enumerate(everyone) if check.wrong]
+    first = min(places, key=lambda place: (place.index, place.rank), default=None)
+    return Check(
+        "failed" if first else everyone[0].status, everyone[0].mode,
+        sum(check.elements for check in everyone), sum(check.wrong for check in everyone),
+        first, everyone[0].timed,
+    )  # fmt: skip
 
 
-def _first_wrong(wrong: list[CheckResult], broken: list[int], count: int) -> FirstWrong | None:
-    places = [check.first_wrong for check in wrong if check.first_wrong]
-    if places:
-        first = min(places, key=lambda place: (place["index"], place["rank"]))
-        return FirstWrong(
-            int(first["rank"]), int(first["index"]), _number(first["expected"]),
-            _number(first["seen"]),
-        )  # fmt: skip
-    if broken:
-        return FirstWrong(broken[0], count, "untouched memory", "overwritten memory")
-    return None
-
-
-def _number(value: int | float | str) -> float | str:
-    return value
+def _place(rank: int, check: Check, count: int) -> FirstWrong:
+    """Where a rank's check saw something wrong; no element: then it is behind the output."""
+    return check.first_wrong or FirstWrong(rank, count, "untouched memory", "overwritten memory")
 
 
 def provisional_check(point: Point) -> Check:
     """What is known of an unfinished point: what this rank saw is no word about the others."""
-    return _own_check(point) if point.wrong() else _UNCHECKED
+    return own_check(point) if point.wrong() else _UNCHECKED
 
 
-def _own_check(point: Point) -> Check:
-    first = _first_wrong([check for check in point.checks if check.wrong], [], point.case.count)
+def own_check(point: Point) -> Check:
+    """All checks of this rank as one: what ranks gather must not grow with the calls."""
+    if not point.checks:
+        return _UNCHECKED
+    status: CheckStatus = "failed" if point.wrong() else "passed"
     elements = sum(check.elements for check in point.checks)
-    mode, timed = point.checks[0].mode, point.checks_what_is_timed
-    return Check("failed", mode, elements, point.wrong(), first, timed)
+    first, mode = _first_wrong(point.checks), point.checks[0].mode
+    return Check(status, mode, elements, point.wrong(), first, point.checks_what_is_timed)
+
+
+def _first_wrong(checks: list[CheckResult]) -> FirstWrong | None:
+    found = [FirstWrong(**check.first_wrong) for check in checks if check.first_wrong]
+    return min(found, key=lambda place: (place.index, place.rank), default=None)
 
 
 def require_right(point: Point, check: Check) -> None:

@@ -61,6 +61,10 @@ class RunProgress(Protocol):
         """Something begins that may take long."""
 
 
+class NoProgress(RunProgress):
+    """Shows nothing: one rank speaks for all."""
+
+
 class StageRunner:
     """Runs stages on an open device; every rank does the same, rank 0 keeps the journal.
 
@@ -263,6 +267,8 @@ class StageRunner:
         for point, check, arrivals in results:
             if self._world.rank == 0:
                 self._journal.add(self._result(stage, point, check, arrivals))
+        with self._watch("the record of rank 0"):
+            self._world.after_rank_0()
         for point, check, _ in results:
             self._judge(point, check)
 

@@ -33,7 +33,6 @@ from nvrar_bench.launch import flavours
 
 _LOCK = Path("/run/nvrar-bench-hosts.lock")
 _OTHERS_S = 300.0  # for another session's tests on hosts
-_MPIS = {"Open MPI": "openmpi", "MPICH": "mpich"}  # which ci/hosts.py can start
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,9 +101,7 @@ def run_between(run_words: Any) -> Iterator[Callable[..., Any]]:
 def _launcher(ranks: int, slots: Sequence[int]) -> list[str]:
     """What starts them: mpirun or mpiexec of the MPI that these tests run on."""
     flavour, program = flavours.find()
-    if flavour.name not in _MPIS:
-        pytest.skip(f"ci/hosts.py has no launch agent for {flavour.name}")
-    return [program, *hosts.launcher(ranks, _MPIS[flavour.name], slots)[1:]]
+    return [program, *hosts.launcher(ranks, flavour.package, slots)[1:]]
 
 
 def _alive() -> list[hosts.Host]:

@@ -33,7 +33,7 @@ def on_end(error: NvrarBenchError) -> None:
 
 
 def main() -> None:
-    supervise()
+    supervise(patience_s=60)
     act("early")
     guard = Guard(on_end)
     guard.start()

@@ -22,6 +22,7 @@ from nvrar_bench.errors import WrongResult
 from nvrar_bench.run.outcome import (
     arrivals_of,
     combined_check,
+    own_check,
     provisional_check,
     require_right,
     result_of,
@@ -77,34 +78,39 @@ def wrong(rank: int, index: int, count: int = 1) -> CheckResult:
     return CheckResult("failed", "exact", 1024, count, first)
 
 
+def of_rank(*checks: CheckResult, canary_broken: bool = False) -> Check:
+    """What another rank says of its checks."""
+    return own_check(measured(*checks, canary_broken=canary_broken))
+
+
 def test_checks_of_all_ranks_are_added_up(alone):
-    world = replace(alone, comm=Ranks(([RIGHT, RIGHT], False)))
+    world = replace(alone, comm=Ranks(of_rank(RIGHT, RIGHT)))
     check = combined_check(world, measured(RIGHT, RIGHT))
     assert check == Check("passed", "exact", 4096, 0, None, timed=True)
 
 
 def test_the_first_wrong_element_is_the_lowest_index_on_the_lowest_rank(alone):
-    others = ([wrong(1, 5, 3), wrong(1, 900)], False), ([RIGHT, wrong(2, 5)], False)
+    others = of_rank(wrong(1, 900), wrong(1, 5, 3)), of_rank(RIGHT, wrong(2, 5))
     world = replace(alone, comm=Ranks(*others))
     check = combined_check(world, measured(wrong(0, 17), RIGHT))
     assert check == Check("failed", "exact", 6 * 1024, 6, FirstWrong(1, 5, 2.0, "nan"), timed=True)
 
 
 def test_memory_around_the_output_counts_as_wrong(alone):
-    world = replace(alone, comm=Ranks(([RIGHT], True), ([RIGHT], True)))
+    world = replace(alone, comm=Ranks(*2 * [of_rank(RIGHT, canary_broken=True)]))
     check = combined_check(world, measured(RIGHT))
     first = FirstWrong(1, 1024, "untouched memory", "overwritten memory")
     assert check == Check("failed", "exact", 3 * 1024, 2, first, timed=True)
 
 
 def test_a_wrong_element_is_told_before_broken_memory(alone):
-    world = replace(alone, comm=Ranks(([wrong(1, 7)], False)))
+    world = replace(alone, comm=Ranks(of_rank(wrong(1, 7))))
     check = combined_check(world, measured(RIGHT, canary_broken=True))
     assert check == Check("failed", "exact", 2048, 2, FirstWrong(1, 7, 2.0, "nan"), timed=True)
 
 
 def test_without_checks_it_is_skipped(alone):
-    check = combined_check(replace(alone, comm=Ranks(([], False))), measured())
+    check = combined_check(replace(alone, comm=Ranks(of_rank())), measured())
     assert check == UNCHECKED
 
 

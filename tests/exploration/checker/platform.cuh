@@ -19,7 +19,7 @@ NVRAR_DEVICE void block_sync() { checking::meet_block(true); }
 NVRAR_DEVICE void order_calls() { checking::fence(); }
 NVRAR_DEVICE void relax() { checking::poll_again(); }
 NVRAR_DEVICE void yield() { checking::poll_again(); }
-NVRAR_DEVICE void doze() { yield(); }
+NVRAR_DEVICE void doze(cuda::std::uint64_t) { yield(); }
 NVRAR_DEVICE cuda::std::uint64_t now_ns() { return checking::clock_ns(); }
 NVRAR_DEVICE void load_cells(const cuda::std::uint64_t* cells, cuda::std::uint64_t* seen) {
     checking::load_cells(cells, seen);

@@ -1,0 +1,55 @@
+"""Ranks that share cores wait for each other before MPI_Init, asleep.
+
+MPI_Init polls for ranks that are still starting, on the cores that those start on. So the first
+rank of a host to come opens a socket in the abstract namespace (unix(7)), which leaves no file
+behind; the others connect, and all sleep until it closes that. Nothing depends on it: where ranks
+do not find each other, they wait in MPI_Init.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import time
+
+_GAP_S = 3.0  # without anybody coming: the others do not meet here
+_TRIES, _RETRY_S = 5, 0.01  # between bind and listen the first rank hears nobody
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+
+def meet(job: str, ranks: int | None) -> None:
+    """Wait for all `ranks` of `job` on this host; not at all where each has a core."""
+    if ranks is None or ranks <= len(os.sched_getaffinity(0)):
+        return
+    for _ in range(_TRIES):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as meeting:
+            if _has_met(meeting, f"\0nvrar-bench-{job}-meeting", ranks):
+                return
+        time.sleep(_RETRY_S)
+
+
+def _has_met(meeting: socket.socket, name: str, ranks: int) -> bool:
+    try:
+        meeting.bind(name)
+    except OSError:  # another rank was first
+        return _has_attended(meeting, name)
+    meeting.listen(ranks)
+    meeting.settimeout(_GAP_S)
+    with contextlib.ExitStack() as guests, contextlib.suppress(TimeoutError):
+        for _ in range(ranks - 1):
+            guests.enter_context(meeting.accept()[0])
+    return True
+
+
+def _has_attended(meeting: socket.socket, name: str) -> bool:
+    try:
+        meeting.connect(name)
+    except OSError:
+        return False
+    credentials = meeting.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    if _CREDENTIALS.unpack(credentials)[1] == os.getuid():  # abstract names are open to all users
+        with contextlib.suppress(OSError):
+            meeting.recv(1)  # it ends when the first rank closes, however that ends
+    return True

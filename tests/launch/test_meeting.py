@@ -1,0 +1,70 @@
+"""Ranks of a host that wait for each other, asleep, before MPI_Init: here threads of a test."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from nvrar_bench.launch import meeting
+from nvrar_bench.launch.meeting import meet
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    monkeypatch.setattr(meeting.os, "sched_getaffinity", lambda _: {0})
+
+
+@pytest.fixture
+def job():
+    return uuid.uuid4().hex
+
+
+def attend(job: str, ranks: int, after: float = 0.0) -> float:
+    """Come `after` so long; return when this one has met the others."""
+    time.sleep(after)
+    meet(job, ranks)
+    return time.monotonic()
+
+
+def test_all_wait_for_the_last(job):
+    begin = time.monotonic()
+    with ThreadPoolExecutor(4) as ranks:
+        met = list(ranks.map(lambda after: attend(job, 4, after), (0.0, 0.0, 0.1, 0.4)))
+    assert all(begin + 0.4 <= at < begin + 0.4 + meeting._GAP_S for at in met)
+
+
+def test_nobody_waits_for_good_for_one_who_does_not_come(job, monkeypatch):
+    monkeypatch.setattr(meeting, "_GAP_S", 0.2)
+    with ThreadPoolExecutor(2) as ranks:
+        list(ranks.map(lambda _: attend(job, 3), range(2)))
+
+
+def test_the_others_go_on_when_the_first_has_ended(job):
+    name = f"\0nvrar-bench-{job}-meeting"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first, ThreadPoolExecutor(1) as other:
+        first.bind(name)
+        first.listen(1)
+        waiting = other.submit(attend, job, 2)
+        first.accept()[0].close()
+        waiting.result()
+
+
+def test_another_user_holds_nobody_up(job, monkeypatch):
+    monkeypatch.setattr(meeting.os, "getuid", lambda: os.geteuid() + 1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+        stranger.bind(f"\0nvrar-bench-{job}-meeting")
+        stranger.listen(1)
+        meet(job, 2)
+
+
+@pytest.mark.parametrize("ranks", [None, 1])
+def test_who_has_a_core_does_not_wait(job, ranks):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as taken:
+        taken.bind(f"\0nvrar-bench-{job}-meeting")
+        taken.listen(1)
+        meet(job, ranks)  # else it would wait for the one who listens
