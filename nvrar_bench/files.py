@@ -1,14 +1,16 @@
-"""Files: those that ship with the package but are not Python, and TOML files from outside."""
+"""Files: those that ship with the package but are not Python, TOML from outside, in memory."""
 
 from __future__ import annotations
 
 import codecs
+import errno
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable, UsageError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -35,6 +37,25 @@ def data_dir(name: str) -> Path:
             return candidate
     looked_at = " or ".join(str(candidate) for candidate in candidates)
     raise NvrarBenchError(f"this installation lacks its {name} folder; looked for {looked_at}")
+
+
+def memory_file(name: str, nbytes: int) -> int:
+    """Open an anonymous file in memory, of `nbytes` zeroed bytes; return its descriptor.
+
+    Raises:
+        Unavailable: the limit on the size of files, which holds for these too, is too low.
+    """
+    descriptor = os.memfd_create(name)
+    try:
+        os.ftruncate(descriptor, nbytes)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno != errno.EFBIG:
+            raise
+        what = f"a file of {nbytes} bytes in memory is larger than `ulimit -f` allows"
+        fix = "type `ulimit -f unlimited` before, on every host"
+        raise Unavailable(Problem(what, fix)) from None
+    return descriptor
 
 
 def load_toml(path: Path, refused: type[UsageError] = UsageError) -> dict[str, Any]:

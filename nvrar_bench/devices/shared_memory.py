@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.errors import Unavailable
+from nvrar_bench.files import memory_file
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -49,11 +50,11 @@ def allocate(comm: MPI.Comm, nbytes: int) -> SharedMemory:
     """Allocate `nbytes` zeroed bytes on every rank of `comm` (one machine); collective.
 
     Raises:
-        Unavailable: a peer's memory could not be mapped; raised on every rank.
+        Unavailable: a peer's memory could not be mapped; raised on every rank. Or a limit on the
+            size of files, which holds for all of them, is too low.
     """
-    descriptor = os.memfd_create("nvrar-bench")
+    descriptor = memory_file("nvrar-bench", nbytes)
     try:
-        os.ftruncate(descriptor, nbytes)
         owners = comm.allgather((os.getpid(), descriptor))
         maps, problem = _map_all(owners, nbytes)
         problems = [p for p in comm.allgather(problem) if p]  # nobody closes before all have opened

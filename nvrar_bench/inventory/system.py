@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import platform
@@ -84,6 +85,29 @@ def _shm() -> Finding:
     return Finding(version=version, path=machine.SHM, problem=problem)
 
 
+class _Place(ctypes.Structure):
+    """struct iovec: bytes in memory."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("nbytes", ctypes.c_size_t))
+
+
+def _attach() -> Finding:
+    """Whether ranks may read each other's memory, as MPI does with large messages; NVRAR does not.
+
+    A filter of system calls refuses a process its own memory as well.
+    """
+    library, byte = ctypes.CDLL(None, use_errno=True), ctypes.c_char()
+    place = ctypes.byref(_Place(ctypes.addressof(byte), 1))
+    if library.process_vm_readv(os.getpid(), place, 1, place, 1, 0) == 1:
+        return Finding(detail="process_vm_readv is allowed")
+    what = (
+        f"process_vm_readv is refused ({os.strerror(ctypes.get_errno())}): MPI copies large "
+        "messages twice, which makes it slower beside NVRAR"
+    )
+    fix = "in a container, start it with --cap-add=SYS_PTRACE"
+    return Finding(problem=Problem(what, fix))
+
+
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Finding(
@@ -136,6 +160,7 @@ PROBES = (
     Probe("cpu device", "CPU quota", _CPU, _quota),
     Probe("cpu device", "memory", _CPU, _memory),
     Probe("cpu device", machine.SHM, _CPU, _shm),
+    Probe("cpu device", "cross-memory attach", _CPU, _attach),
     Probe("cpu device", "C++ compiler", _CPU, _compiler, refused="missing"),
     Probe("cpu device", "header wheels", _CPU, _headers, refused="missing"),
     Probe("cpu device", "kernel cache", _ALL, _cache),

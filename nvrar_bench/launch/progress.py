@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from nvrar_bench.files import memory_file
 from nvrar_bench.launch.environment import launcher, rank
 
 _NAME = "nvrar-bench-progress"
@@ -50,8 +51,7 @@ class Page:
     """This rank's progress; writing to it takes well under a microsecond."""
 
     def __init__(self) -> None:
-        self._file = os.memfd_create(_NAME)  # left open: that is how others find it
-        os.ftruncate(self._file, _BYTES)
+        self._file = memory_file(_NAME, _BYTES)  # left open: that is how others find it
         self._memory = mmap.mmap(self._file, _BYTES)
         self._steps = 0
 

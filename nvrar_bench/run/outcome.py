@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from msgspec import convert
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.operation import Operation
@@ -60,7 +61,7 @@ def own_check(point: Point) -> Check:
 
 
 def _first_wrong(checks: list[CheckResult]) -> FirstWrong | None:
-    found = [FirstWrong(**check.first_wrong) for check in checks if check.first_wrong]
+    found = [convert(check.first_wrong, FirstWrong) for check in checks if check.first_wrong]
     return min(found, key=lambda place: (place.index, place.rank), default=None)
 
 

@@ -61,8 +61,17 @@ class RunProgress(Protocol):
         """Something begins that may take long."""
 
 
-class NoProgress(RunProgress):
-    """Shows nothing: one rank speaks for all."""
+class NoProgress:
+    """Says nothing: the ranks that do not speak for all."""
+
+    def begin(self, what: str, cases: int = 1) -> None:
+        """So many cases begin."""
+
+    def note(self, activity: str) -> None:
+        """Something else goes on."""
+
+    def announce(self, activity: str) -> None:
+        """Something begins that may take long."""
 
 
 class StageRunner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,3 +106,10 @@ def test_a_cache_and_one_that_cannot_be_written(monkeypatch, tmp_path):
     found = system._cache()
     assert (found.status, found.path) == ("wrong", "/dev/null/x")
     assert found.problem.fix == "set NVRAR_BENCH_CACHE to a folder that can"
+
+
+@pytest.mark.parametrize(("copied", "problem"), [(1, None), (-1, "--cap-add=SYS_PTRACE")])
+def test_whether_ranks_may_read_each_others_memory(monkeypatch, copied, problem):
+    libc = SimpleNamespace(process_vm_readv=lambda *_: copied)
+    monkeypatch.setattr(system.ctypes, "CDLL", lambda *_, **__: libc)
+    assert getattr(system._attach().problem, "fix", "None").endswith(str(problem))
