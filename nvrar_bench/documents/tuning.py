@@ -51,6 +51,10 @@ class MadeOn(JsonObject, frozen=True):
     hosts: tuple[str, ...]
     kernels_sha256: Annotated[str, says("of the kernel sources, names and contents")]
     libraries: Annotated[dict[str, Any], says("versions by name")]
+    between_machines: Annotated[
+        str | None,
+        says("adapters and interfaces in use; null on one machine, or where none is seen"),
+    ] = None
 
 
 class TunedMedian(JsonObject, frozen=True):

@@ -68,7 +68,8 @@ def made_on(world: World, device: Device) -> MadeOn:
         "mpi_library": library_version(), "compiler": _compiler(), **_installed(_CUDA_PACKAGES)
     }  # fmt: skip
     hosts = tuple(dict.fromkeys(world.hosts))
-    return MadeOn(model, hosts, sources_digest(kernels_dir()), libraries)
+    path = crossing() if world.machines > 1 else None
+    return MadeOn(model, hosts, sources_digest(kernels_dir()), libraries, path)
 
 
 def _installed(names: Iterable[str]) -> dict[str, str]:

@@ -93,12 +93,20 @@ class Session:
             start = Start.open(device, self._settings.start)
             self._journal.learn(start.facts())
             if self._world.machines > 1:
-                self._journal.learn({"between_machines": facts.crossing()})
+                self._learn_path()
         with self._watch("the look at the machine"):
             device.examine()
         return StageRunner(
             self._settings, device, start, self._journal, self._guard, self._progress, self._launch
         )
+
+    def _learn_path(self) -> None:
+        """What carries messages between machines, as rank 0 sees it; a table may be of another."""
+        path = self._world.comm.bcast(facts.crossing())
+        self._journal.learn({"between_machines": path})
+        table = self._settings.tuning.table
+        if table is not None:
+            table.require_same_path(path)
 
     def _watch(self, what: str) -> Watch:
         return self._guard.watch(what, self._settings.timeout + GUARD_EXTRA_S)

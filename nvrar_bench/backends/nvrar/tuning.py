@@ -57,6 +57,7 @@ class TuningTable:
     made_for: MadeFor
     maker: Maker
     rows: tuple[TunedLaunch, ...]
+    between_machines: str | None = None  # as the record has it
 
     def require_made_for(self, here: MadeFor) -> None:
         """Refuse another topology, device or fabric.
@@ -69,6 +70,19 @@ class TuningTable:
             raise UsageError(
                 f"{self.source} was made for something else: {'; '.join(found)}; allowed: a table "
                 "that `nvrar-bench tune` makes here"
+            )
+
+    def require_same_path(self, here: str | None) -> None:
+        """Refuse another way between machines, as far as both are known: TCP, verbs, Slingshot.
+
+        Raises:
+            UsageError: naming the table and both.
+        """
+        there = self.between_machines
+        if there and here and _kinds(there) != _kinds(here):
+            raise UsageError(
+                f"{self.source} was made for something else: between machines {there} there, "
+                f"{here} here; allowed: a table that `nvrar-bench tune` makes here"
             )
 
     def row(self, case: Case) -> TunedLaunch | None:
@@ -92,6 +106,11 @@ class TuningTable:
         best = max((_kinship(row, case) for row in rows), default=None)
         kin = [row for row in rows if _kinship(row, case) == best]
         return [row for row in kin if (row.dtype, row.op) == (kin[0].dtype, kin[0].op)]
+
+
+def _kinds(path: str) -> set[str]:
+    """What a path is made of, whatever the numbers of its adapters and interfaces."""
+    return {part.partition(" ")[0] for part in path.split(", ")}
 
 
 def _kinship(row: TunedLaunch, case: Case) -> tuple[bool, bool]:
@@ -136,7 +155,9 @@ def read_table(path: Path, source: str) -> TuningTable:
     maker = Maker(made_on.processor, made_on.kernels_sha256)
     digest = hashlib.sha256(content).hexdigest()
     rows = tuple(map(_row, document.choices))
-    return TuningTable(source, str(path), digest, document.made_for, maker, rows)
+    return TuningTable(
+        source, str(path), digest, document.made_for, maker, rows, made_on.between_machines
+    )
 
 
 def _row(choice: Choice) -> TunedLaunch:

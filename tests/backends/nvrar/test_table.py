@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from msgspec.structs import replace
 from test_chooser import HERE, MAKER, a_case, a_row, a_table
@@ -84,3 +86,17 @@ def test_another_model_and_other_kernels_are_doubts():
     assert list(MAKER.doubts(Maker(MAKER.processor, "def"))) == [
         "tuning: the kernels are not those that the table was made with: tune again"
     ]
+
+
+TCP = "TCP over eth0 10000 Mbit/s"
+
+
+@pytest.mark.parametrize("here", [None, TCP, "TCP over ens1 25000 Mbit/s"])
+def test_a_table_holds_wherever_messages_go_the_same_way(here):
+    dataclasses.replace(a_table(), between_machines=TCP).require_same_path(here)
+    a_table().require_same_path(here)
+
+
+def test_a_table_of_another_path_between_machines_is_refused():
+    with pytest.raises(UsageError, match=f"between machines {TCP} there, verbs of mlx5_0 here"):
+        dataclasses.replace(a_table(), between_machines=TCP).require_same_path("verbs of mlx5_0")
