@@ -28,7 +28,6 @@ enum Phase : u64 { kReduceScatter = 1, kExchange = 2, kAllGather = 3 };
 //                    | outgoing ]
 //     flags: entry, exit, and one arrival flag per parity, slot and chunk
 struct Layout {
-    u64 region_bytes;   // one slice of a full window (in packets twice that, and an empty unit per block)
     u64 parity_bytes;   // all regions of one parity
     u64 inbox;          // ranks_per_node regions
     u64 outbox;         // ranks_per_node regions in packets, one in signal
@@ -40,7 +39,8 @@ struct Layout {
     u64 entry_flags;    // blocks x ranks_per_node, 64 bytes apart
     u64 exit_flags;     // likewise
     u64 arrival_flags;  // 2 parities x (slots + 2) x chunks_per_region, 8 bytes apart
-    u64 chunks_per_region;
+    u32 region_bytes;   // one slice of a full window (in packets twice that, and an empty unit per block)
+    u32 chunks_per_region;
 };
 
 // One step of the exchange between nodes, as this rank's node takes part in it.
@@ -51,38 +51,39 @@ struct Step {
     u32 first_slot;  // slots of all steps before
 };
 
-// The host has divided what would be divided alike by every thread: GPUs are slow at that.
+// The host has divided what would be divided alike by every thread: GPUs are slow at that. They count in
+// 64 bits at twice the cost, so only offsets in messages and in memory have as many.
 struct Arguments {
     const void* send;
     void* recv;
     u64 count;
 
     u64* epochs;       // [epoch_slots] each block reads its own: the epoch of its first window
-    u64 epoch_slots;   // at least blocks
     u64 epochs_taken;  // by this call: a window takes one, and what is left over is skipped
+    u32 epoch_slots;   // at least blocks
 
-    u64 blocks;  // of this rank
-    u64 rank;    // node * ranks_per_node + local
-    u64 node;
-    u64 local;   // rank in the node, and number of the rail
-    u64 ranks_per_node;
-    u64 nodes;
+    u32 blocks;  // of this rank
+    u32 rank;    // node * ranks_per_node + local
+    u32 node;
+    u32 local;   // rank in the node, and number of the rail
+    u32 ranks_per_node;
+    u32 nodes;
 
-    u64 core_nodes;  // the first nodes, which run the steps; the others are folded in
-    u64 steps;
-    u64 slots;  // of all steps
+    u32 core_nodes;  // the first nodes, which run the steps; the others are folded in
+    u32 steps;
+    u32 slots;  // of all steps
     Step step[kMaxSteps];
 
-    u64 staged;  // 1: send and recv are private, the node meets in staging memory
-    u64 windows;
-    u64 window_bytes;      // of all but the last
-    u64 slice_bytes;       // of a full slice of a window: a multiple of 16
-    u64 last_slice_bytes;  // likewise in the last window
-    u64 full_slices;       // of a window: the ones behind are short or empty
-    u64 last_full_slices;
-    u64 chunk_bytes;
-    u64 spin;  // polls before a waiter gives up its core
+    u32 staged;  // 1: send and recv are private, the node meets in staging memory
+    u32 windows;
+    u32 window_bytes;      // of all but the last
+    u32 slice_bytes;       // of a full slice of a window: a multiple of 16
+    u32 last_slice_bytes;  // likewise in the last window
+    u32 full_slices;       // of a window: the ones behind are short or empty
+    u32 last_full_slices;
+    u32 chunk_bytes;
     u64 timeout_ns;
+    u32 spin;  // polls before a waiter gives up its core
 
     Layout layout;
 

@@ -6,10 +6,10 @@
 
 namespace nvrar {
 
-constexpr u64 kUnitBytes = 8;                // payload handled at a time: two cells
-constexpr u64 kCellBytes = 8;                // one packet
-constexpr u64 kExpansion = 2;                // bytes on the wire per byte of payload
-constexpr u64 kCellsPerUnit = kUnitBytes * kExpansion / kCellBytes;
+constexpr u32 kUnitBytes = 8;                // payload handled at a time: two cells
+constexpr u32 kCellBytes = 8;                // one packet
+constexpr u32 kExpansion = 2;                // bytes on the wire per byte of payload
+constexpr u32 kCellsPerUnit = kUnitBytes * kExpansion / kCellBytes;
 
 struct Words {
     u32 word[kCellsPerUnit];
@@ -60,7 +60,7 @@ struct Cells : Standing {
     static NVRAR_DEVICE bool has_come(const Packets& seen, u64 flag) {
         bool all = true;
         NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c) all &= seen.cell[c] >> 32 == flag;
+        for (u32 c = 0; c < kCellsPerUnit; ++c) all &= seen.cell[c] >> 32 == flag;
         return all;
     }
 
@@ -73,7 +73,7 @@ struct Cells : Standing {
         if (!has_come(packets, flag) && !await(at, flag, place, packets)) return false;
         Words words;
         NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c) words.word[c] = static_cast<u32>(packets.cell[c]);
+        for (u32 c = 0; c < kCellsPerUnit; ++c) words.word[c] = static_cast<u32>(packets.cell[c]);
         unit = same_bytes<Unit>(words);
         return true;
     }
@@ -81,7 +81,7 @@ struct Cells : Standing {
     NVRAR_DEVICE bool await(const u64* at, u64 flag, const Place& place, Packets& packets) const {
         bool all = true;
         NVRAR_UNROLL
-        for (u64 c = 0; c < kCellsPerUnit; ++c) {
+        for (u32 c = 0; c < kCellsPerUnit; ++c) {
             const u64 packet = Waiter::wait<kOrder, 32>(arguments, at + c, flag, place);
             all &= packet >> 32 == flag;
             packets.cell[c] = packet;
@@ -92,7 +92,7 @@ struct Cells : Standing {
     // Data and flag are one access, so nothing needs to be ordered around it.
     static constexpr auto kOrder = cuda::memory_order_relaxed;
 
-    static NVRAR_DEVICE const u64* cell(const u64* cells, const Piece& piece, u64 c) {
+    static NVRAR_DEVICE const u64* cell(const u64* cells, const Piece& piece, u32 c) {
         return cells + piece.index * kCellsPerUnit + c;
     }
 
@@ -100,35 +100,35 @@ struct Cells : Standing {
 
     // Unit u of a slice is always the same thread's. False if `body` was, for a unit of this thread.
     template <typename Body>
-    NVRAR_DEVICE bool for_own_pieces(u64 slice_bytes, Body body) const {
+    NVRAR_DEVICE bool for_own_pieces(u32 slice_bytes, Body body) const {
         return for_own_chunks(arguments, slice_bytes, [&](const Chunk& chunk) {
             NVRAR_ROLLED
-            for (u64 u = thread_index(); u < units_of(chunk); u += thread_count())
+            for (u32 u = thread_index(); u < units_of(chunk); u += thread_count())
                 if (!body(piece_at(slice_bytes, chunk, u))) return false;
             return true;
         });
     }
 
-    NVRAR_DEVICE Piece piece_at(u64 slice_bytes, const Chunk& chunk, u64 u) const {
-        const u64 offset = chunk.begin + u * kUnitBytes;
-        const u64 bytes = chunk.bytes ? smaller(kUnitBytes, slice_bytes - offset) : 0;
+    NVRAR_DEVICE Piece piece_at(u32 slice_bytes, const Chunk& chunk, u32 u) const {
+        const u32 offset = chunk.begin + u * kUnitBytes;
+        const u32 bytes = chunk.bytes ? smaller(kUnitBytes, slice_bytes - offset) : 0;
         return {static_cast<u32>(chunk.index), static_cast<u32>(first_unit(chunk) + u),
                 static_cast<u32>(offset), static_cast<int>(bytes)};
     }
 
-    NVRAR_DEVICE u64 peer_at(u64 i) const { return around(local + i, group_size); }
+    NVRAR_DEVICE u32 peer_at(u32 i) const { return around(local + i, group_size); }
 
     // The piece of the longest slice, in the slice of the i-th peer from here.
-    NVRAR_DEVICE Piece in_slice_of(const Window& window, u64 i, const Piece& longest) const {
+    NVRAR_DEVICE Piece in_slice_of(const Window& window, u32 i, const Piece& longest) const {
         if (i >= group_size) return {0, 0, 0, kNoPiece};
-        const u64 peer = peer_at(i);
+        const u32 peer = peer_at(i);
         if (peer < window.full_slices) return longest;
         return in_short_slice(window.slice_bytes(peer), longest, arguments.chunk_bytes,
                               static_cast<u32>(block), empty_unit());
     }
 
     // There it may be a part, the empty unit of this block, or nothing. Out of line: few slices are short.
-    static NVRAR_NOINLINE Piece in_short_slice(u64 slice_bytes, Piece piece, u64 chunk_bytes, u32 block,
+    static NVRAR_NOINLINE Piece in_short_slice(u32 slice_bytes, Piece piece, u32 chunk_bytes, u32 block,
                                                u32 empty_unit) {
         if (piece.offset < slice_bytes) {
             piece.bytes = static_cast<int>(smaller(kUnitBytes, slice_bytes - piece.offset));
@@ -138,15 +138,15 @@ struct Cells : Standing {
         return {piece.chunk, empty_unit, 0, piece.chunk == block && is_first ? 0 : kNoPiece};
     }
 
-    NVRAR_DEVICE u64 units_of(const Chunk& chunk) const {
+    NVRAR_DEVICE u32 units_of(const Chunk& chunk) const {
         return chunk.bytes ? (chunk.bytes + kUnitBytes - 1) / kUnitBytes : 1;
     }
-    NVRAR_DEVICE u64 first_unit(const Chunk& chunk) const {
+    NVRAR_DEVICE u32 first_unit(const Chunk& chunk) const {
         return chunk.bytes ? chunk.begin / kUnitBytes : empty_unit();
     }
     // A region ends with one for each block of the largest launch.
     NVRAR_DEVICE u32 empty_unit() const {
-        const u64 after_region = layout.region_bytes / (kUnitBytes * kExpansion);
+        const u32 after_region = layout.region_bytes / (kUnitBytes * kExpansion);
         return static_cast<u32>(after_region - 1 - block);
     }
 
@@ -157,10 +157,10 @@ struct Cells : Standing {
     }
     static NVRAR_DEVICE u64* cells_at(u8* memory) { return reinterpret_cast<u64*>(memory); }
 
-    NVRAR_DEVICE u64* node_region(const Window& window, u64 peer, u64 kind, u64 index) const {
+    NVRAR_DEVICE u64* node_region(const Window& window, u32 peer, u64 kind, u32 index) const {
         return cells_at(fabric.staging(node * group_size + peer) + region(window, kind, index));
     }
-    NVRAR_DEVICE u64* own_region(const Window& window, u64 kind, u64 index) const {
+    NVRAR_DEVICE u64* own_region(const Window& window, u64 kind, u32 index) const {
         return cells_at(fabric.own_staging() + region(window, kind, index));
     }
 };

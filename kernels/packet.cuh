@@ -17,16 +17,16 @@ struct alignas(kVectorAlignment < 8 ? static_cast<int>(alignof(T)) : 8) Unit {
 };
 
 // Less than a unit, out of line: it is rare.
-NVRAR_NOINLINE u64 load_bytes(const void* source, u64 bytes) {
+NVRAR_NOINLINE u64 load_bytes(const void* source, u32 bytes) {
     u64 whole = 0;
     NVRAR_ROLLED
-    for (u64 b = 0; b < bytes; ++b)
+    for (u32 b = 0; b < bytes; ++b)
         whole |= static_cast<u64>(static_cast<const u8*>(source)[b]) << (8 * b);
     return whole;
 }
-NVRAR_NOINLINE void store_bytes(void* target, u64 whole, u64 bytes) {
+NVRAR_NOINLINE void store_bytes(void* target, u64 whole, u32 bytes) {
     NVRAR_ROLLED
-    for (u64 b = 0; b < bytes; ++b) static_cast<u8*>(target)[b] = static_cast<u8>(whole >> (8 * b));
+    for (u32 b = 0; b < bytes; ++b) static_cast<u8*>(target)[b] = static_cast<u8>(whole >> (8 * b));
 }
 
 template <typename T, typename Op>
@@ -64,7 +64,7 @@ struct Packet : Cells {
     NVRAR_DEVICE void scatter(const Window& window) {
         for_own_pieces(window.slice_bytes(0), [&](const Piece& longest) {
             NVRAR_ROLLED
-            for (u64 first = 1; first < group_size; first += kBatch) {
+            for (u32 first = 1; first < group_size; first += kBatch) {
                 Unit<T> units[kBatch] = {};
                 NVRAR_UNROLL
                 for (u32 i = 0; i < kBatch; ++i) {
@@ -150,7 +150,7 @@ struct Packet : Cells {
         return stage;
     }
 
-    NVRAR_DEVICE Stage step_stage(const Window& window, u64 step) const {
+    NVRAR_DEVICE Stage step_stage(const Window& window, u32 step) const {
         const Group group = schedule.group(step);
         Stage stage;
         stage.first_slot = static_cast<u32>(schedule.slot(step, group.radix, 0));
@@ -179,7 +179,7 @@ struct Packet : Cells {
         return true;
     }
 
-    NVRAR_DEVICE bool await_messages_of(const Window& window, Place place, u64 slot) const {
+    NVRAR_DEVICE bool await_messages_of(const Window& window, Place place, u32 slot) const {
         if (fabric.is_mapped(place.peer)) return true;
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             place.chunk = static_cast<u32>(chunk.index);
@@ -248,7 +248,7 @@ struct Packet : Cells {
     NVRAR_DEVICE void deliver(const Window& window, const Piece& piece, const Unit<T>& unit) {
         store(recv_at(window, local, piece), piece, unit);
         NVRAR_ROLLED
-        for (u64 i = 1; i < group_size; ++i)
+        for (u32 i = 1; i < group_size; ++i)
             write(node_region(window, peer_at(i), layout.outbox, local), window, piece, unit);
     }
 
@@ -258,14 +258,14 @@ struct Packet : Cells {
     // Calls body(rank, offset of the slot) for everybody that a stage's result goes to.
     template <typename Body>
     NVRAR_DEVICE void for_partners(const Window& window, const Stage& stage, Body body) const {
-        const auto visit = [&](u64 to_node, u64 slot) {
+        const auto visit = [&](u32 to_node, u32 slot) {
             body(to_node * group_size + local, region(window, layout.slots, slot));
         };
         if (stage.onward == kToPartners) {
             const Group group = schedule.group(stage.step);
             NVRAR_ROLLED
-            for (u64 i = 1; i < group.radix; ++i) {
-                const u64 digit = around(group.digit + i, group.radix);  // spread over the partners
+            for (u32 i = 1; i < group.radix; ++i) {
+                const u32 digit = around(group.digit + i, group.radix);  // spread over the partners
                 visit(group.node(digit), schedule.slot(stage.step, digit, group.digit));
             }
         } else if (stage.onward == kToFold) {
@@ -278,7 +278,7 @@ struct Packet : Cells {
     NVRAR_DEVICE void send_on(const Window& window, const Stage& stage, const Piece& piece,
                               const Unit<T>& unit) {
         bool is_outgoing = false;  // all partners of a stage get the same packets
-        for_partners(window, stage, [&](u64 rank, u64 slot) {
+        for_partners(window, stage, [&](u32 rank, u32 slot) {
             if (fabric.is_mapped(rank))
                 write(cells_at(fabric.staging(rank) + slot), window, piece, unit);
             else
@@ -292,16 +292,16 @@ struct Packet : Cells {
     NVRAR_DEVICE bool depart(const Window& window, const Stage& stage, bool well) {
         bool is_outgoing = false;
         for_partners(window, stage,
-                     [&](u64 rank, u64) { is_outgoing |= !fabric.is_mapped(rank); });
+                     [&](u32 rank, u64) { is_outgoing |= !fabric.is_mapped(rank); });
         if (!is_outgoing) return well;
         if (!block_all(well)) return false;
-        for_partners(window, stage, [&](u64 rank, u64 slot) {
+        for_partners(window, stage, [&](u32 rank, u32 slot) {
             if (!fabric.is_mapped(rank)) put(window, rank, slot, outgoing(window, stage));
         });
         return true;
     }
 
-    NVRAR_DEVICE void put(const Window& window, u64 rank, u64 target, u64 source) {
+    NVRAR_DEVICE void put(const Window& window, u32 rank, u64 target, u64 source) {
         for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             const Bounds cells = cells_of_chunk(chunk);
             fabric.put(rank, target + cells.begin, fabric.own_staging() + source + cells.begin,
@@ -312,7 +312,7 @@ struct Packet : Cells {
 
     // In a region, in bytes.
     NVRAR_DEVICE Bounds cells_of_chunk(const Chunk& chunk) const {
-        constexpr u64 unit = kUnitBytes * kExpansion;
+        constexpr u32 unit = kUnitBytes * kExpansion;
         return {first_unit(chunk) * unit, units_of(chunk) * unit};
     }
 
@@ -339,13 +339,13 @@ struct Packet : Cells {
     NVRAR_DEVICE bool all_gather(const Window& window) {
         return for_own_pieces(window.slice_bytes(0), [&](const Piece& longest) {
             NVRAR_ROLLED
-            for (u64 first = 1; first < group_size; first += kBatch)
+            for (u32 first = 1; first < group_size; first += kBatch)
                 if (!gather_batch(window, first, longest)) return false;
             return true;
         });
     }
 
-    NVRAR_DEVICE bool gather_batch(const Window& window, u64 first, const Piece& longest) const {
+    NVRAR_DEVICE bool gather_batch(const Window& window, u32 first, const Piece& longest) const {
         Arrivals arrivals;
         NVRAR_UNROLL
         for (u32 i = 0; i < kBatch; ++i) {
@@ -359,7 +359,7 @@ struct Packet : Cells {
         NVRAR_UNROLL
         for (u32 i = 0; i < kBatch; ++i) {
             if (!arrivals.at[i]) continue;
-            const u64 peer = peer_at(first + i);
+            const u32 peer = peer_at(first + i);
             const Piece piece = in_slice_of(window, first + i, longest);
             const Place place{kAllGather, 0, node * group_size + peer, piece.chunk};
             Unit<T> unit;
@@ -387,10 +387,10 @@ struct Packet : Cells {
             if (arrivals.at[i]) arrivals.seen[i] = peek(arrivals.at[i]);
         if constexpr (kBatch == 1 || !kWaitsForBatches) return;
         const u64 flag = static_cast<u32>(window.epoch);
-        const u64 spin = arguments.spin;
+        const u32 spin = arguments.spin;
         bool is_missing = true;
         NVRAR_ROLLED
-        for (u64 turn = 0; is_missing && turn < spin; ++turn) {
+        for (u32 turn = 0; is_missing && turn < spin; ++turn) {
             is_missing = false;
             NVRAR_UNROLL
             for (u32 i = 0; i < kBatch; ++i) {
@@ -423,15 +423,15 @@ struct Packet : Cells {
 
     // Where things lie
 
-    NVRAR_DEVICE const T* send_at(const Window& window, u64 slice, const Piece& piece) const {
+    NVRAR_DEVICE const T* send_at(const Window& window, u32 slice, const Piece& piece) const {
         return reinterpret_cast<const T*>(static_cast<const u8*>(arguments.send) +
                                           in_message(window, slice, piece.offset));
     }
-    NVRAR_DEVICE T* recv_at(const Window& window, u64 slice, const Piece& piece) const {
+    NVRAR_DEVICE T* recv_at(const Window& window, u32 slice, const Piece& piece) const {
         return reinterpret_cast<T*>(static_cast<u8*>(arguments.recv) +
                                     in_message(window, slice, piece.offset));
     }
-    NVRAR_DEVICE T* partial(const Window& window, u64 level, const Piece& piece) const {
+    NVRAR_DEVICE T* partial(const Window& window, u32 level, const Piece& piece) const {
         return reinterpret_cast<T*>(fabric.own_staging() + region(window, layout.partials, level) +
                                     piece.offset);
     }

@@ -49,8 +49,11 @@ NVRAR_DEVICE To same_bytes(const From& from) {
     return to;
 }
 
-NVRAR_DEVICE u64 smaller(u64 a, u64 b) { return a < b ? a : b; }
+template <typename A>
+NVRAR_DEVICE A smaller(A a, A b) {
+    return a < b ? a : b;
+}
 // `sum` modulo `size`, where it is less than twice that: GPUs divide slowly.
-NVRAR_DEVICE u64 around(u64 sum, u64 size) { return sum < size ? sum : sum - size; }
+NVRAR_DEVICE u32 around(u32 sum, u32 size) { return sum < size ? sum : sum - size; }
 
 }  // namespace nvrar

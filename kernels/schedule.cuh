@@ -11,38 +11,38 @@
 namespace nvrar {
 
 struct Group {
-    u64 radix;
-    u64 digit;   // of this node
-    u64 first;   // node with digit 0
-    u64 stride;  // between nodes of neighbouring digits
+    u32 radix;
+    u32 digit;   // of this node
+    u32 first;   // node with digit 0
+    u32 stride;  // between nodes of neighbouring digits
 
-    NVRAR_DEVICE u64 node(u64 other_digit) const { return first + other_digit * stride; }
+    NVRAR_DEVICE u32 node(u32 other_digit) const { return first + other_digit * stride; }
 };
 
 struct Schedule {
     const Arguments& arguments;
 
-    NVRAR_DEVICE u64 steps() const { return arguments.steps; }
+    NVRAR_DEVICE u32 steps() const { return arguments.steps; }
     NVRAR_DEVICE bool is_folded() const { return arguments.node >= arguments.core_nodes; }
     NVRAR_DEVICE bool has_folded() const {
         return arguments.node + arguments.core_nodes < arguments.nodes;
     }
-    NVRAR_DEVICE u64 fold_partner() const {
+    NVRAR_DEVICE u32 fold_partner() const {
         return is_folded() ? arguments.node - arguments.core_nodes
                            : arguments.node + arguments.core_nodes;
     }
 
-    NVRAR_DEVICE Group group(u64 step) const {
+    NVRAR_DEVICE Group group(u32 step) const {
         const Step& s = arguments.step[step];
-        return {s.radix, s.digit, arguments.node - u64{s.digit} * s.stride, s.stride};
+        return {s.radix, s.digit, arguments.node - s.digit * s.stride, s.stride};
     }
 
     // The slot, counted over all steps, in which a node of `at_digit` receives from `from_digit`.
-    NVRAR_DEVICE u64 slot(u64 step, u64 at_digit, u64 from_digit) const {
+    NVRAR_DEVICE u32 slot(u32 step, u32 at_digit, u32 from_digit) const {
         return arguments.step[step].first_slot + from_digit - (from_digit > at_digit ? 1 : 0);
     }
-    NVRAR_DEVICE u64 fold_slot() const { return arguments.slots; }
-    NVRAR_DEVICE u64 unfold_slot() const { return fold_slot() + 1; }
+    NVRAR_DEVICE u32 fold_slot() const { return arguments.slots; }
+    NVRAR_DEVICE u32 unfold_slot() const { return fold_slot() + 1; }
 };
 
 }  // namespace nvrar

@@ -16,14 +16,14 @@ namespace nvrar {
 template <typename T>
 struct Arrived {
     const u8* slots;  // of digit 0, or 1 where this node is digit 0
-    u64 region_bytes;
-    u64 count;
+    u32 region_bytes;
+    u32 count;
     const T* own;
-    u64 own_index;
+    u32 own_index;
 
-    NVRAR_DEVICE const T* operator[](u64 digit) const {
+    NVRAR_DEVICE const T* operator[](u32 digit) const {
         if (digit == own_index) return own;
-        return reinterpret_cast<const T*>(slots + (digit - (digit > own_index)) * region_bytes);
+        return reinterpret_cast<const T*>(slots + u64{digit - (digit > own_index)} * region_bytes);
     }
 };
 
@@ -53,7 +53,7 @@ struct Signal : Standing {
 
     NVRAR_DEVICE void copy_in(const Window& window) {
         NVRAR_ROLLED
-        for (u64 g = 0; g < group_size; ++g) {
+        for (u32 g = 0; g < group_size; ++g) {
             if (g == local) continue;
             for_own_chunks(arguments, window.slice_bytes(g), [&](const Chunk& chunk) {
                 copy(own_region(window, layout.inbox, g) + chunk.begin,
@@ -75,11 +75,7 @@ struct Signal : Standing {
                                  region(window, layout.inbox, local) + chunk.begin, group_size, own,
                                  local}
                     : Sources<T>{arguments.node_send, at, group_size, own, local};
-            const u64 count = chunk.bytes / sizeof(T);
-            if (is_final)
-                reduce<T, Op>(sources, result(window, chunk), count, ranks());
-            else
-                reduce<T, Op>(sources, only(partial(window, 0, chunk)), count, 0);
+            reduce_to(window, sources, chunk, is_final, 0);
             return true;
         });
     }
@@ -95,21 +91,21 @@ struct Signal : Standing {
 
     NVRAR_DEVICE bool exchange_all(const Window& window) {
         if (schedule.is_folded()) return give_to_fold(window) && take_from_fold(window);
-        u64 level = 0;
+        u32 level = 0;
         if (schedule.has_folded() && !combine_fold(window, level++)) return false;
         NVRAR_ROLLED
-        for (u64 step = 0; step < schedule.steps(); ++step, ++level)
+        for (u32 step = 0; step < schedule.steps(); ++step, ++level)
             if (!send_step(window, step, level) || !combine_step(window, step, level)) return false;
         return !schedule.has_folded() || give_back(window);
     }
 
-    NVRAR_DEVICE bool send_step(const Window& window, u64 step, u64 level) {
+    NVRAR_DEVICE bool send_step(const Window& window, u32 step, u32 level) {
         const Group group = schedule.group(step);
         block_sync();
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             NVRAR_ROLLED
-            for (u64 i = 1; i < group.radix; ++i) {
-                const u64 digit = around(group.digit + i, group.radix);  // spread over the partners
+            for (u32 i = 1; i < group.radix; ++i) {
+                const u32 digit = around(group.digit + i, group.radix);  // spread over the partners
                 put(window, group.node(digit), schedule.slot(step, digit, group.digit), chunk,
                     partial(window, level, chunk));
             }
@@ -117,13 +113,13 @@ struct Signal : Standing {
         });
     }
 
-    NVRAR_DEVICE bool combine_step(const Window& window, u64 step, u64 level) {
+    NVRAR_DEVICE bool combine_step(const Window& window, u32 step, u32 level) {
         const Group group = schedule.group(step);
         const bool is_final = step + 1 == schedule.steps();
-        const u64 first_slot = schedule.slot(step, group.radix, 0);
+        const u32 first_slot = schedule.slot(step, group.radix, 0);
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             NVRAR_ROLLED
-            for (u64 digit = 0; digit < group.radix; ++digit)
+            for (u32 digit = 0; digit < group.radix; ++digit)
                 if (digit != group.digit &&
                     !arrived(window, step, group.node(digit),
                              schedule.slot(step, group.digit, digit), chunk))
@@ -132,7 +128,7 @@ struct Signal : Standing {
             const Arrived<T> sources{own_region(window, layout.slots, first_slot) + chunk.begin,
                                      layout.region_bytes, group.radix,
                                      partial(window, level, chunk), group.digit};
-            combine(window, sources, chunk, is_final, level);
+            reduce_to(window, sources, chunk, is_final, level + 1);
             return true;
         });
     }
@@ -143,32 +139,32 @@ struct Signal : Standing {
             if (!input_is_partial() || arguments.send != arguments.recv || schedule.has_folded())
                 return true;
             const Group group = schedule.group(0);
-            const u64 partner = group.node(around(group.digit + 1, group.radix)) * group_size + local;
+            const u32 partner = group.node(around(group.digit + 1, group.radix)) * group_size + local;
             return fabric.await_puts(chunk.index * (group.radix - 1), group.radix - 1,
                                      Place{kExchange, 0, partner, chunk.index}, window.epoch);
         }
         return true;
     }
 
-    NVRAR_DEVICE bool combine_fold(const Window& window, u64 level) {
+    NVRAR_DEVICE bool combine_fold(const Window& window, u32 level) {
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             if (!arrived(window, schedule.steps(), schedule.fold_partner(), schedule.fold_slot(),
                          chunk))
                 return false;
             const Arrived<T> sources{own_region(window, layout.fold, 0) + chunk.begin, 0, 2,
                                      partial(window, level, chunk), 0};
-            combine(window, sources, chunk, false, level);
+            reduce_to(window, sources, chunk, false, level + 1);
             return true;
         });
     }
 
-    NVRAR_DEVICE void combine(const Window& window, const Arrived<T>& sources, const Chunk& chunk,
-                              bool is_final, u64 level) {
-        const u64 count = chunk.bytes / sizeof(T);
-        if (is_final)
-            reduce<T, Op>(sources, result(window, chunk), count, ranks());
-        else
-            reduce<T, Op>(sources, only(partial(window, level + 1, chunk)), count, 0);
+    // To the result, or to the partial result of `level`. One loop for both keeps the code small.
+    template <typename Operands>
+    NVRAR_DEVICE void reduce_to(const Window& window, const Operands& sources, const Chunk& chunk,
+                                bool is_final, u32 level) {
+        const Targets<T> targets =
+            is_final ? result(window, chunk) : only(partial(window, level, chunk));
+        reduce<T, Op>(sources, targets, chunk.bytes / sizeof(T), is_final ? ranks() : 0);
     }
 
     NVRAR_DEVICE bool give_to_fold(const Window& window) {
@@ -205,7 +201,7 @@ struct Signal : Standing {
                 if (!await_all_puts(window)) return false;
             const Targets<T> targets = result(window, chunk);
             NVRAR_ROLLED
-            for (u64 i = 0; i < targets.count; ++i)
+            for (u32 i = 0; i < targets.count; ++i)
                 copy(targets[i], own_region(window, layout.unfold, 0) + chunk.begin, chunk.bytes);
             return true;
         });
@@ -222,8 +218,8 @@ struct Signal : Standing {
 
     NVRAR_DEVICE void copy_out(const Window& window) {
         NVRAR_ROLLED
-        for (u64 i = 1; i < group_size; ++i) {
-            const u64 g = around(local + i, group_size);  // spread over the peers
+        for (u32 i = 1; i < group_size; ++i) {
+            const u32 g = around(local + i, group_size);  // spread over the peers
             const u8* outbox =
                 fabric.staging(node * group_size + g) + region(window, layout.outbox, 0);
             for_own_chunks(arguments, window.slice_bytes(g), [&](const Chunk& chunk) {
@@ -235,15 +231,15 @@ struct Signal : Standing {
 
     // Where things lie
 
-    NVRAR_DEVICE u8* own_region(const Window& window, u64 kind, u64 index) const {
+    NVRAR_DEVICE u8* own_region(const Window& window, u64 kind, u32 index) const {
         return fabric.own_staging() + region(window, kind, index);
     }
 
-    NVRAR_DEVICE const T* send_at(const Window& window, u64 slice, const Chunk& chunk) const {
+    NVRAR_DEVICE const T* send_at(const Window& window, u32 slice, const Chunk& chunk) const {
         return reinterpret_cast<const T*>(static_cast<const u8*>(arguments.send) +
                                           in_message(window, slice, chunk.begin));
     }
-    NVRAR_DEVICE T* recv_at(const Window& window, u64 slice, const Chunk& chunk) const {
+    NVRAR_DEVICE T* recv_at(const Window& window, u32 slice, const Chunk& chunk) const {
         return reinterpret_cast<T*>(static_cast<u8*>(arguments.recv) +
                                     in_message(window, slice, chunk.begin));
     }
@@ -254,7 +250,7 @@ struct Signal : Standing {
     }
 
     // What this node has combined so far.
-    NVRAR_DEVICE T* partial(const Window& window, u64 level, const Chunk& chunk) const {
+    NVRAR_DEVICE T* partial(const Window& window, u32 level, const Chunk& chunk) const {
         if (level == 0 && input_is_partial()) return const_cast<T*>(send_at(window, local, chunk));
         return reinterpret_cast<T*>(own_region(window, layout.partials, level) + chunk.begin);
     }
@@ -272,16 +268,16 @@ struct Signal : Standing {
 
     // Flags
 
-    NVRAR_DEVICE void put(const Window& window, u64 to_node, u64 slot, const Chunk& chunk,
+    NVRAR_DEVICE void put(const Window& window, u32 to_node, u32 slot, const Chunk& chunk,
                           const T* source) const {
         fabric.put_signal(to_node * group_size + local,
                           region(window, layout.slots, slot) + chunk.begin, source, chunk.bytes,
                           arrival_flag(window, slot, chunk.index), window.epoch);
     }
 
-    NVRAR_DEVICE bool arrived(const Window& window, u64 step, u64 from_node, u64 slot,
+    NVRAR_DEVICE bool arrived(const Window& window, u32 step, u32 from_node, u32 slot,
                               const Chunk& chunk) const {
-        const u64 from = from_node * group_size + local;
+        const u32 from = from_node * group_size + local;
         const u64 flag = arrival_flag(window, slot, chunk.index);
         const Place place{kExchange, step, from, chunk.index};
         if constexpr (Fabric::kSendsMessages)
@@ -296,17 +292,17 @@ struct Signal : Standing {
 
     // Tells all peers of the node, and waits until each has told the same.
     NVRAR_DEVICE bool meet(const Window& window, u64 flags, Phase phase) const {
-        constexpr u64 line = 64;
+        constexpr u32 line = 64;
         const u64 first = flags + block * group_size * line;
         bool seen = true;
         block_sync();
         NVRAR_ROLLED
-        for (u64 i = 1 + thread_index(); i < group_size; i += thread_count())
+        for (u32 i = 1 + thread_index(); i < group_size; i += thread_count())
             fabric.signal(node * group_size + around(local + i, group_size), first + local * line,
                           window.epoch);
         NVRAR_ROLLED
-        for (u64 i = 1 + thread_index(); seen && i < group_size; i += thread_count()) {
-            const u64 peer = around(local + i, group_size);
+        for (u32 i = 1 + thread_index(); seen && i < group_size; i += thread_count()) {
+            const u32 peer = around(local + i, group_size);
             seen = await(Place{phase, 0, node * group_size + peer, 0}, first + peer * line,
                          window.epoch);
         }

@@ -11,11 +11,11 @@ template <typename T>
 struct Sources {
     void* const* base;  // operand i starts `offset` bytes behind base[i]
     u64 offset;
-    u64 count;
+    u32 count;
     const T* own;  // takes the place of operand own_index, wherever that lies
-    u64 own_index;
+    u32 own_index;
 
-    NVRAR_DEVICE const T* operator[](u64 i) const {
+    NVRAR_DEVICE const T* operator[](u32 i) const {
         return i == own_index ? own
                               : reinterpret_cast<const T*>(static_cast<const u8*>(base[i]) + offset);
     }
@@ -26,11 +26,11 @@ template <typename T>
 struct Targets {
     void* const* base;
     u64 offset;
-    u64 count;
+    u32 count;
     T* own;
-    u64 own_index;
+    u32 own_index;
 
-    NVRAR_DEVICE T* operator[](u64 i) const {
+    NVRAR_DEVICE T* operator[](u32 i) const {
         return i == own_index ? own : reinterpret_cast<T*>(static_cast<u8*>(base[i]) + offset);
     }
 };
@@ -54,7 +54,7 @@ template <typename T, typename Places>
 struct Batch {
     T* at[kInFlight];  // null behind the last
 
-    NVRAR_DEVICE Batch(const Places& places, u64 from, u64 first) {
+    NVRAR_DEVICE Batch(const Places& places, u32 from, u32 first) {
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i)
             at[i] = from + i < places.count ? places[from + i] + first : nullptr;
@@ -67,9 +67,9 @@ struct Batch {
 // total[lane] = the operands' elements first + lane, combined in order. All loads of a batch are under
 // way before the first is waited for: on a GPU a load takes longer than all that follows it.
 template <typename T, typename Op, int Lanes, typename Operands>
-NVRAR_DEVICE void accumulate_batches(const Operands& sources, u64 first, Accumulator<T>* total) {
+NVRAR_DEVICE void accumulate_batches(const Operands& sources, u32 first, Accumulator<T>* total) {
     NVRAR_ROLLED
-    for (u64 begin = 0; begin < sources.count; begin += kInFlight) {
+    for (u32 begin = 0; begin < sources.count; begin += kInFlight) {
         const Batch<const T, Operands> batch(sources, begin, first);
         Loaded<T, Lanes> loaded[kInFlight];
         NVRAR_UNROLL
@@ -91,7 +91,7 @@ NVRAR_DEVICE void accumulate_batches(const Operands& sources, u64 first, Accumul
 }
 
 template <typename T, typename Op, int Lanes, typename Operands>
-NVRAR_DEVICE void accumulate(const Operands& sources, u64 first, Accumulator<T>* total) {
+NVRAR_DEVICE void accumulate(const Operands& sources, u32 first, Accumulator<T>* total) {
     if constexpr (kInFlight > 1) {
         accumulate_batches<T, Op, Lanes>(sources, first, total);
         return;
@@ -107,7 +107,7 @@ NVRAR_DEVICE void accumulate(const Operands& sources, u64 first, Accumulator<T>*
     for (int lane = 0; lane < Lanes; ++lane)
         total[lane] = Op::combine(widen<T>(a[lane]), widen<T>(b[lane]));
     NVRAR_ROLLED
-    for (u64 i = 2; i < sources.count; ++i) {
+    for (u32 i = 2; i < sources.count; ++i) {
         const T* next = sources[i] + first;
         NVRAR_UNROLL
         for (int lane = 0; lane < Lanes; ++lane)
@@ -116,12 +116,12 @@ NVRAR_DEVICE void accumulate(const Operands& sources, u64 first, Accumulator<T>*
 }
 
 template <typename T, int Lanes>
-NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u64 first) {
+NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u32 first) {
     Loaded<T, Lanes> vector;
     NVRAR_UNROLL
     for (int lane = 0; lane < Lanes; ++lane) vector.lane[lane] = result[lane];
     NVRAR_ROLLED
-    for (u64 begin = 0; begin < targets.count; begin += kInFlight) {
+    for (u32 begin = 0; begin < targets.count; begin += kInFlight) {
         const Batch<T, Targets<T>> batch(targets, begin, first);
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) {
@@ -134,8 +134,8 @@ NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u64 fi
 
 // targets[all][first .. first + Lanes) = finish(combine over sources), in the order of the sources.
 template <typename T, typename Op, int Lanes, typename Operands>
-NVRAR_DEVICE void reduce_lanes(const Operands& sources, const Targets<T>& targets, u64 first,
-                               u64 divisor) {
+NVRAR_DEVICE void reduce_lanes(const Operands& sources, const Targets<T>& targets, u32 first,
+                               u32 divisor) {
     Accumulator<T> total[Lanes];
     accumulate<T, Op, Lanes>(sources, first, total);
     if (divisor) {
@@ -154,15 +154,15 @@ NVRAR_DEVICE void reduce_lanes(const Operands& sources, const Targets<T>& target
 
 // The whole span: full vectors, then the tail element by element. divisor 0: not the last reduction.
 template <typename T, typename Op, typename Operands>
-NVRAR_DEVICE void reduce(const Operands& sources, const Targets<T>& targets, u64 count, u64 divisor) {
-    constexpr u64 lanes = kLanes<T>;
-    const u64 vectors = count / lanes;
+NVRAR_DEVICE void reduce(const Operands& sources, const Targets<T>& targets, u32 count, u32 divisor) {
+    constexpr u32 lanes = kLanes<T>;
+    const u32 vectors = count / lanes;
     note_span();
     NVRAR_ROLLED
-    for (u64 v = thread_index(); v < vectors; v += thread_count())
+    for (u32 v = thread_index(); v < vectors; v += thread_count())
         reduce_lanes<T, Op, kLanes<T>>(sources, targets, v * lanes, divisor);
     NVRAR_ROLLED
-    for (u64 i = vectors * lanes + thread_index(); i < count; i += thread_count())
+    for (u32 i = vectors * lanes + thread_index(); i < count; i += thread_count())
         reduce_lanes<T, Op, 1>(sources, targets, i, divisor);
 }
 

@@ -12,10 +12,10 @@ struct Standing {
     const Layout& layout;
     Fabric fabric;
     Schedule schedule;
-    u64 group_size;  // ranks per node
-    u64 node;
-    u64 local;  // rank in the node, and number of the rail
-    u64 block;  // of this rank
+    u32 group_size;  // ranks per node
+    u32 node;
+    u32 local;  // rank in the node, and number of the rail
+    u32 block;  // of this rank
     u64 first_epoch;
 
     NVRAR_DEVICE explicit Standing(const Arguments& a)
@@ -31,22 +31,22 @@ struct Standing {
         note_read(a.epochs + block, sizeof(u64));
     }
 
-    NVRAR_DEVICE u64 ranks() const { return group_size * arguments.nodes; }
+    NVRAR_DEVICE u32 ranks() const { return group_size * arguments.nodes; }
 
     // Offset in anybody's staging memory.
-    NVRAR_DEVICE u64 region(const Window& window, u64 kind, u64 index) const {
-        return window.parity * layout.parity_bytes + kind + index * layout.region_bytes;
+    NVRAR_DEVICE u64 region(const Window& window, u64 kind, u32 index) const {
+        return window.parity * layout.parity_bytes + kind + u64{index} * layout.region_bytes;
     }
 
     // Offset in the message of something that begins `begin` bytes behind a slice's start.
-    NVRAR_DEVICE u64 in_message(const Window& window, u64 slice, u64 begin) const {
+    NVRAR_DEVICE u64 in_message(const Window& window, u32 slice, u32 begin) const {
         return window.first + window.slice_begin(slice) + begin;
     }
 
-    NVRAR_DEVICE u64 arrival_flag(const Window& window, u64 slot, u64 chunk) const {
-        const u64 slots = schedule.unfold_slot() + 1;
-        const u64 index = (window.parity * slots + slot) * layout.chunks_per_region + chunk;
-        return layout.arrival_flags + index * sizeof(u64);
+    NVRAR_DEVICE u64 arrival_flag(const Window& window, u32 slot, u32 chunk) const {
+        const u32 slots = schedule.unfold_slot() + 1;
+        const u32 index = (window.parity * slots + slot) * layout.chunks_per_region + chunk;
+        return layout.arrival_flags + index * u64{sizeof(u64)};
     }
 
     // Messages, of fabrics that send them. Expected before anything is sent, they go straight to their
@@ -54,7 +54,7 @@ struct Standing {
 
     template <typename Span>
     NVRAR_DEVICE void expect_messages(const Window& window, Span span) const {
-        for_senders([&](u64 from, u64 slot) {
+        for_senders([&](u32 from, u32 slot) {
             if (fabric.is_mapped(from)) return;
             for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
                 const Bounds bounds = span(chunk);
@@ -76,7 +76,7 @@ struct Standing {
         if (first_epoch == kGaveUp) return false;
         bool went_well = true;
         NVRAR_ROLLED
-        for (u64 w = 0; went_well && w < arguments.windows; ++w)
+        for (u32 w = 0; went_well && w < arguments.windows; ++w)
             went_well = body(window_at(arguments, message_bytes, first_epoch, w));
         leave_epochs(went_well ? first_epoch + arguments.epochs_taken : kGaveUp);
         return went_well;
@@ -86,15 +86,15 @@ struct Standing {
     // Calls body(rank, slot) for everybody who puts something here in a window.
     template <typename Body>
     NVRAR_DEVICE void for_senders(Body body) const {
-        const auto visit = [&](u64 from_node, u64 slot) { body(from_node * group_size + local, slot); };
+        const auto visit = [&](u32 from_node, u32 slot) { body(from_node * group_size + local, slot); };
         if (schedule.is_folded()) {
             visit(schedule.fold_partner(), schedule.unfold_slot());
             return;
         }
         if (schedule.has_folded()) visit(schedule.fold_partner(), schedule.fold_slot());
-        for (u64 step = 0; step < schedule.steps(); ++step) {
+        for (u32 step = 0; step < schedule.steps(); ++step) {
             const Group group = schedule.group(step);
-            for (u64 digit = 0; digit < group.radix; ++digit)
+            for (u32 digit = 0; digit < group.radix; ++digit)
                 if (digit != group.digit)
                     visit(group.node(digit), schedule.slot(step, group.digit, digit));
         }
@@ -108,7 +108,7 @@ struct Standing {
     NVRAR_DEVICE void leave_epochs(u64 next) const {
         block_sync();  // all threads have read theirs
         NVRAR_ROLLED
-        for (u64 slot = block + thread_index() * arguments.blocks; slot < arguments.epoch_slots;
+        for (u32 slot = block + thread_index() * arguments.blocks; slot < arguments.epoch_slots;
              slot += arguments.blocks * thread_count()) {
             note_write(arguments.epochs + slot, sizeof(u64));
             arguments.epochs[slot] = next;

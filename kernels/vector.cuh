@@ -26,13 +26,13 @@ struct alignas(kVectorAlignment) Bytes {
 
 // Bytes, unchanged, by all threads of a block. Both start on a multiple of 16 bytes, or on the CPU of
 // the element size.
-NVRAR_DEVICE void copy(void* target, const void* source, u64 bytes) {
+NVRAR_NOINLINE void copy(void* target, const void* source, u32 bytes) {
     u8* NVRAR_RESTRICT to = static_cast<u8*>(target);
     const u8* NVRAR_RESTRICT from = static_cast<const u8*>(source);
-    constexpr u64 wide = sizeof(Bytes);
-    const u64 vectors = bytes / wide;
-    const u64 stride = thread_count();
-    u64 v = thread_index();
+    constexpr u32 wide = sizeof(Bytes);
+    const u32 vectors = bytes / wide;
+    const u32 stride = thread_count();
+    u32 v = thread_index();
     note_span();
     NVRAR_ROLLED
     for (; v + (kInFlight - 1) * stride < vectors; v += kInFlight * stride) {
@@ -55,7 +55,7 @@ NVRAR_DEVICE void copy(void* target, const void* source, u64 bytes) {
         *reinterpret_cast<Bytes*>(to + v * wide) = *reinterpret_cast<const Bytes*>(from + v * wide);
     }
     NVRAR_ROLLED
-    for (u64 i = vectors * wide + thread_index(); i < bytes; i += thread_count()) {
+    for (u32 i = vectors * wide + thread_index(); i < bytes; i += thread_count()) {
         note_read(from + i, 1);
         note_write(to + i, 1);
         to[i] = from[i];

@@ -19,11 +19,11 @@ struct Place {
     u32 chunk;
 
     Place() = default;
-    NVRAR_DEVICE Place(Phase p, u64 s, u64 r, u64 c)
+    NVRAR_DEVICE Place(Phase p, u32 s, u32 r, u32 c)
         : phase(static_cast<u32>(p)),
-          step(static_cast<u32>(s)),
-          peer(static_cast<u32>(r)),
-          chunk(static_cast<u32>(c)) {}
+          step(s),
+          peer(r),
+          chunk(c) {}
 };
 
 // Where ranks share cores, who has waited so long for another does better to sleep.
@@ -37,9 +37,9 @@ struct Waiter {
     template <cuda::memory_order Order, int Shift = 0>
     static NVRAR_NOINLINE u64 wait(const Arguments& arguments, const u64* address, u64 expected,
                                    Place place) {
-        const u64 spin = arguments.spin;  // an acquire would have it read again
+        const u32 spin = arguments.spin;  // an acquire would have it read again
         NVRAR_ROLLED
-        for (u64 i = 0; i < spin; ++i) {
+        for (u32 i = 0; i < spin; ++i) {
             const u64 seen = look<Order>(address);
             if (seen >> Shift == expected) return seen;
             relax();
@@ -57,7 +57,7 @@ struct Waiter {
     template <typename Done>
     static NVRAR_DEVICE bool until(const Arguments& arguments, const Place& place, u64 expected,
                                    Done done) {
-        for (u64 i = 0; i < arguments.spin; ++i) {
+        for (u32 i = 0; i < arguments.spin; ++i) {
             if (done()) return true;
             relax();
         }
@@ -71,7 +71,7 @@ struct Waiter {
     }
 
    private:
-    static constexpr u64 kPollsPerProgress = 64;
+    static constexpr u32 kPollsPerProgress = 64;
 
     template <cuda::memory_order Order, int Shift>
     static NVRAR_DEVICE u64 wait_yielding(const Arguments& arguments, const u64* address,

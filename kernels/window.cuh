@@ -8,31 +8,31 @@ namespace nvrar {
 
 struct Window {
     u64 first;   // byte of the message
-    u64 bytes;   // > 0
-    u64 slice;   // bytes of a full slice, a multiple of 16; the last ones may be short or empty
-    u64 full_slices;
+    u32 bytes;   // > 0
+    u32 slice;   // bytes of a full slice, a multiple of 16; the last ones may be short or empty
+    u32 full_slices;
     u64 epoch;
-    u64 parity;
+    u32 parity;
     bool is_first;
     bool is_last;
 
-    NVRAR_DEVICE u64 slice_begin(u64 local) const { return smaller(local * slice, bytes); }
-    NVRAR_DEVICE u64 slice_bytes(u64 local) const {
+    NVRAR_DEVICE u32 slice_begin(u32 local) const { return smaller(local * slice, bytes); }
+    NVRAR_DEVICE u32 slice_bytes(u32 local) const {
         return smaller(slice, bytes - slice_begin(local));
     }
 };
 
 NVRAR_DEVICE Window window_at(const Arguments& arguments, u64 message_bytes, u64 first_epoch,
-                              u64 index) {
-    const u64 first = index * arguments.window_bytes;
+                              u32 index) {
+    const u64 first = u64{index} * arguments.window_bytes;
     const u64 epoch = first_epoch + index;
     const bool is_last = index + 1 == arguments.windows;
     return {first,
-            is_last ? message_bytes - first : arguments.window_bytes,
+            is_last ? static_cast<u32>(message_bytes - first) : arguments.window_bytes,
             is_last ? arguments.last_slice_bytes : arguments.slice_bytes,
             is_last ? arguments.last_full_slices : arguments.full_slices,
             epoch,
-            epoch & 1,
+            static_cast<u32>(epoch & 1),
             index == 0,
             is_last};
 }
@@ -41,26 +41,26 @@ NVRAR_DEVICE Window window_at(const Arguments& arguments, u64 message_bytes, u64
 // one, which may be empty: each must tell and hear something in every window, or a partner that has
 // nothing to wait for runs ahead and reuses staging memory that is still read.
 struct Chunk {
-    u64 index;
-    u64 begin;  // bytes, within the slice
-    u64 bytes;
+    u32 index;
+    u32 begin;  // bytes, within the slice
+    u32 bytes;
 };
 
 struct Bounds {
-    u64 begin;
-    u64 bytes;
+    u32 begin;
+    u32 bytes;
 };
 
-NVRAR_DEVICE Chunk chunk_at(const Arguments& arguments, u64 slice_bytes, u64 index) {
-    const u64 begin = smaller(index * arguments.chunk_bytes, slice_bytes);
+NVRAR_DEVICE Chunk chunk_at(const Arguments& arguments, u32 slice_bytes, u32 index) {
+    const u32 begin = smaller(index * arguments.chunk_bytes, slice_bytes);
     return {index, begin, smaller(arguments.chunk_bytes, slice_bytes - begin)};
 }
 
 template <typename Body>
-NVRAR_DEVICE bool for_own_chunks(const Arguments& arguments, u64 slice_bytes, Body body) {
-    const u64 first = block_index();
+NVRAR_DEVICE bool for_own_chunks(const Arguments& arguments, u32 slice_bytes, Body body) {
+    const u32 first = block_index();
     NVRAR_ROLLED
-    for (u64 c = first; c == first || c * arguments.chunk_bytes < slice_bytes; c += arguments.blocks)
+    for (u32 c = first; c == first || c * arguments.chunk_bytes < slice_bytes; c += arguments.blocks)
         if (!body(chunk_at(arguments, slice_bytes, c))) return false;
     return true;
 }

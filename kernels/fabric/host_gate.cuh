@@ -9,10 +9,10 @@ namespace nvrar {
 
 struct Gate {
     u64* const* flags;  // [ranks] one line of each rank's shared memory: flag; rank 0's also the start
-    u64 ranks;
-    u64 rank;
+    u32 ranks;
+    u32 rank;
+    u32 spin;
     u64 round;
-    u64 spin;
     u64 timeout_ns;
     Failure* failure;
     u64 by_clock;
@@ -27,7 +27,7 @@ enum GateVerdict : u64 { kPeerIsMissing = 1, kStartIsFar = 2 };
 using GateFlag = cuda::atomic_ref<u64, cuda::thread_scope_system>;
 
 // Whether `peer` has come.
-inline bool await_at_gate(const Gate& gate, const Arguments& arguments, u64 peer) {
+inline bool await_at_gate(const Gate& gate, const Arguments& arguments, u32 peer) {
     const Place place{kReduceScatter, 0, peer, 0};
     return Waiter::wait<cuda::memory_order_acquire>(arguments, gate.flags[peer], gate.round,
                                                     place) == gate.round;
@@ -45,7 +45,7 @@ inline bool meet_at_gate(const Gate& gate) {
         mine.store(gate.round, cuda::memory_order_release);
         return await_at_gate(gate, arguments, 0);
     }
-    for (u64 peer = 1; peer < gate.ranks; ++peer)
+    for (u32 peer = 1; peer < gate.ranks; ++peer)
         if (!await_at_gate(gate, arguments, peer)) return false;
     if (gate.by_clock)
         GateFlag(gate.flags[0][1]).store(now_ns() + gate.lead_ns, cuda::memory_order_relaxed);

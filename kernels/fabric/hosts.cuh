@@ -46,9 +46,9 @@ struct Fabric : MappedFabric {
     static constexpr bool kPutsFromStaging = false;  // any memory will do, but until `await_puts`
     static constexpr bool kSendsMessages = true;
 
-    bool is_mapped(u64 rank) const { return arguments.rank_staging[rank] != nullptr; }
+    bool is_mapped(u32 rank) const { return arguments.rank_staging[rank] != nullptr; }
 
-    void put_signal(u64 rank, u64 offset, const void* source, u64 bytes, u64 flag_offset,
+    void put_signal(u32 rank, u64 offset, const void* source, u32 bytes, u64 flag_offset,
                     u64 value) const {
         if (is_mapped(rank))
             copy_and_signal(rank, offset, source, bytes, flag_offset, value);
@@ -56,14 +56,14 @@ struct Fabric : MappedFabric {
             put(rank, offset, source, bytes);
     }
 
-    void put(u64 rank, u64, const void* source, u64 bytes) const {
+    void put(u32 rank, u64, const void* source, u32 bytes) const {
         Transport& mpi = transport();
         using Isend = int (*)(const void*, u64, u64, u64, u64, u64, u64*);
         reinterpret_cast<Isend>(mpi.isend)(source, bytes, mpi.byte_type, rank, kTag,
                                            mpi.communicator, &mpi.sent[mpi.sent_count++]);
     }
 
-    void expect(u64 from, u64 offset, u64 bytes, u64 flag_offset) const {
+    void expect(u32 from, u64 offset, u32 bytes, u64 flag_offset) const {
         Transport& mpi = transport();
         using Irecv = int (*)(void*, u64, u64, u64, u64, u64, u64*);
         reinterpret_cast<Irecv>(mpi.irecv)(own_staging() + offset, bytes, mpi.byte_type, from, kTag,

@@ -13,25 +13,25 @@ struct MappedFabric {
 
     // Whether a put is a message that its receiver has to expect: fabric/hosts.cuh says more.
     static constexpr bool kSendsMessages = false;
-    NVRAR_DEVICE void expect(u64, u64, u64, u64) const {}
+    NVRAR_DEVICE void expect(u32, u64, u32, u64) const {}
     NVRAR_DEVICE bool await_message(const Place&, u64, u64) const { return true; }
     NVRAR_DEVICE bool await_puts(u64, u64, const Place&, u64) const { return true; }
     NVRAR_DEVICE bool await_all_puts(const Place&, u64) const { return true; }
 
-    NVRAR_DEVICE u8* staging(u64 rank) const {
+    NVRAR_DEVICE u8* staging(u32 rank) const {
         return static_cast<u8*>(arguments.rank_staging[rank]);
     }
     NVRAR_DEVICE u8* own_staging() const { return static_cast<u8*>(arguments.staging); }
 
     // By one thread. What this block has written before its last block_sync() is seen with the flag.
-    NVRAR_DEVICE void signal(u64 rank, u64 flag_offset, u64 value) const {
+    NVRAR_DEVICE void signal(u32 rank, u64 flag_offset, u64 value) const {
         Flag(*reinterpret_cast<u64*>(staging(rank) + flag_offset))
             .store(value, cuda::memory_order_release);
     }
 
     // By the whole block: bytes, then a signal that is seen no sooner than they are. The source may be
     // written again at once.
-    NVRAR_DEVICE void copy_and_signal(u64 rank, u64 offset, const void* source, u64 bytes,
+    NVRAR_DEVICE void copy_and_signal(u32 rank, u64 offset, const void* source, u32 bytes,
                                       u64 flag_offset, u64 value) const {
         copy(staging(rank) + offset, source, bytes);
         block_sync();
@@ -43,16 +43,16 @@ struct MappedFabric {
 struct LocalFabric : MappedFabric {
     static constexpr bool kPutsFromStaging = false;
 
-    NVRAR_DEVICE bool is_mapped(u64) const { return true; }
+    NVRAR_DEVICE bool is_mapped(u32) const { return true; }
 
-    NVRAR_DEVICE void put_signal(u64 rank, u64 offset, const void* source, u64 bytes,
+    NVRAR_DEVICE void put_signal(u32 rank, u64 offset, const void* source, u32 bytes,
                                  u64 flag_offset, u64 value) const {
         copy_and_signal(rank, offset, source, bytes, flag_offset, value);
     }
-    NVRAR_DEVICE void put(u64 rank, u64 offset, const void* source, u64 bytes) const {
+    NVRAR_DEVICE void put(u32 rank, u64 offset, const void* source, u32 bytes) const {
         copy(staging(rank) + offset, source, bytes);
     }
-    NVRAR_DEVICE void settle(u64, u64, u64) const {}
+    NVRAR_DEVICE void settle(u32, u64, u64) const {}
 };
 
 }  // namespace nvrar

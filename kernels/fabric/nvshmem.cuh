@@ -11,9 +11,9 @@ struct Fabric : MappedFabric {
     // The network reads a source after the put has returned, and reads registered memory alone.
     static constexpr bool kPutsFromStaging = true;
 
-    NVRAR_DEVICE bool is_mapped(u64 rank) const { return arguments.rank_staging[rank] != nullptr; }
+    NVRAR_DEVICE bool is_mapped(u32 rank) const { return arguments.rank_staging[rank] != nullptr; }
 
-    NVRAR_DEVICE void put_signal(u64 rank, u64 offset, const void* source, u64 bytes,
+    NVRAR_DEVICE void put_signal(u32 rank, u64 offset, const void* source, u32 bytes,
                                  u64 flag_offset, u64 value) const {
         if (is_mapped(rank)) {
             copy_and_signal(rank, offset, source, bytes, flag_offset, value);
@@ -23,13 +23,13 @@ struct Fabric : MappedFabric {
                          static_cast<int>(rank));
     }
 
-    NVRAR_DEVICE void put(u64 rank, u64 offset, const void* source, u64 bytes) const {
+    NVRAR_DEVICE void put(u32 rank, u64 offset, const void* source, u32 bytes) const {
         nvrar_put(here(offset), source, bytes, static_cast<int>(rank));
     }
 
     // By one thread that has seen the flag: on some machines the data of a put from the network is
     // not yet visible then, and NVSHMEM's own wait knows which.
-    NVRAR_DEVICE void settle(u64 from, u64 flag_offset, u64 value) const {
+    NVRAR_DEVICE void settle(u32 from, u64 flag_offset, u64 value) const {
         if (!is_mapped(from)) nvrar_settle(flag(flag_offset), value);
     }
 

@@ -36,6 +36,10 @@ def _words(names: str) -> list[tuple[str, type[ctypes.c_uint64]]]:
     return [(name, U64) for name in names.split()]
 
 
+def _half_words(names: str) -> list[tuple[str, type[ctypes.c_uint32]]]:
+    return [(name, U32) for name in names.split()]
+
+
 # ---- of the all-reduce: arguments.cuh, fabric/loopback.cuh, fabric/hosts.cuh ---------------------
 
 
@@ -48,16 +52,17 @@ class CFailure(ctypes.Structure):
 class CLayout(ctypes.Structure):
     """Where things lie in the staging memory of a rank, in bytes."""
 
-    _fields_ = _words(
-        "region_bytes parity_bytes inbox outbox partials slots fold unfold outgoing entry_flags "
-        "exit_flags arrival_flags chunks_per_region"
-    )
+    _fields_ = [
+        *_words("parity_bytes inbox outbox partials slots fold unfold outgoing entry_flags"),
+        *_words("exit_flags arrival_flags"),
+        *_half_words("region_bytes chunks_per_region"),
+    ]
 
 
 class CStep(ctypes.Structure):
     """One step of the exchange between nodes."""
 
-    _fields_ = [(name, U32) for name in ("radix", "stride", "digit", "first_slot")]
+    _fields_ = _half_words("radix stride digit first_slot")
 
 
 class CArguments(ctypes.Structure):
@@ -68,11 +73,14 @@ class CArguments(ctypes.Structure):
         ("recv", POINTER),
         ("count", U64),
         ("epochs", POINTER),
-        *_words("epoch_slots epochs_taken blocks rank node local ranks_per_node nodes"),
-        *_words("core_nodes steps slots"),
+        *_words("epochs_taken"),
+        *_half_words("epoch_slots blocks rank node local ranks_per_node nodes core_nodes"),
+        *_half_words("steps slots"),
         ("step", CStep * MAX_STEPS),
-        *_words("staged windows window_bytes slice_bytes last_slice_bytes"),
-        *_words("full_slices last_full_slices chunk_bytes spin timeout_ns"),
+        *_half_words("staged windows window_bytes slice_bytes last_slice_bytes full_slices"),
+        *_half_words("last_full_slices chunk_bytes"),
+        *_words("timeout_ns"),
+        *_half_words("spin"),
         ("layout", CLayout),
         ("staging", POINTER),
         ("node_send", POINTER),
@@ -108,7 +116,8 @@ class CGate(ctypes.Structure):
 
     _fields_ = [
         ("flags", POINTER),
-        *_words("ranks rank round spin timeout_ns"),
+        *_half_words("ranks rank spin"),
+        *_words("round timeout_ns"),
         ("failure", ctypes.POINTER(CFailure)),
         *_words("by_clock lead_ns ahead_ns agreed_ns left_ns"),
     ]

@@ -178,7 +178,7 @@ def network(tmp_path, monkeypatch):
     text = header.read_text()
     for old, new in {
         "kPutsFromStaging = false": "kPutsFromStaging = true",
-        "is_mapped(u64) const { return true; }": "is_mapped(u64 rank) const { return "
+        "is_mapped(u32) const { return true; }": "is_mapped(u32 rank) const { return "
         "rank / arguments.ranks_per_node == arguments.rank / arguments.ranks_per_node; }",
     }.items():
         assert text.count(old) == 1

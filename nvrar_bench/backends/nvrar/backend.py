@@ -16,6 +16,7 @@ from nvrar_bench.backends.nvrar.chooser import (
 )
 from nvrar_bench.backends.nvrar.engine import Engine, SharedWords, StagingMemory
 from nvrar_bench.backends.nvrar.layout import (
+    LARGEST_WINDOW,
     Layout,
     Schedule,
     place_fields,
@@ -248,10 +249,10 @@ class _AllReduce(Operation):
         return arguments
 
     def _window_bytes(self, case: Case, launch: LaunchConfig) -> int:
-        """Without staging between nodes nothing bounds a window: it is the message."""
+        """Without staging between nodes no memory bounds a window: it is the message."""
         is_direct = bool(self._tables) and self.variant == "signal"
         is_unbounded = is_direct and self._backend.world.nodes == 1
-        return case.size_bytes if is_unbounded else launch.window_bytes
+        return min(case.size_bytes, LARGEST_WINDOW) if is_unbounded else launch.window_bytes
 
     def launch(self) -> None:
         self.begin_native(1)

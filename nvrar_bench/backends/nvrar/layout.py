@@ -10,6 +10,7 @@ from nvrar_bench.toolchain.structs import MAX_STEPS, CLayout, CStep
 
 SLICE_ALIGNMENT = 16  # bytes: no element is split, and vectors are whole
 PARITIES = 2  # two suffice: docs/protocol.md
+LARGEST_WINDOW = 1 << 30  # bytes: the kernel counts within a window in 32 bits
 LINE_BYTES = 64
 PAGE_BYTES = 4096
 PACKET_EXPANSION = 2  # 4 bytes of data and 4 of flag
