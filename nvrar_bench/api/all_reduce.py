@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from nvrar_bench import datatypes
-from nvrar_bench.api.host import HostCalls
-from nvrar_bench.api.operand import Operand, read
+from nvrar_bench.api.calls import Calls
+from nvrar_bench.api.operand import Operand
 from nvrar_bench.backends.base import Array, Backend, Operation
-from nvrar_bench.devices.cpu import CpuDevice, HostBlock
+from nvrar_bench.backends.nccl_library import bounded
+from nvrar_bench.devices.base import Memory
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
 
-_BYTE = np.dtype(np.uint8)
-# Calls that are kept ready: more than the all-reduces of a step of the largest models.
+# Calls on private memory that are kept ready: more than a step of the largest models has.
 MOST_PREPARED = 1024
+
+_Key = tuple[Operand, Operand, str]  # send, recv, op
 
 
 class AllReduce:
@@ -29,14 +30,13 @@ class AllReduce:
     for the contents of arrays.
     """
 
-    def __init__(self, backend: Backend, device: CpuDevice, protocol: Protocol) -> None:
-        self._backend, self._device, self._protocol = backend, device, protocol
-        self._calls = HostCalls(device)
+    def __init__(self, backend: Backend, calls: Calls, memory: Memory[Any], protocol: Protocol):
+        self._backend, self._calls, self._memory = backend, calls, memory
+        self._protocol: Protocol = protocol
         self._is_open = True
-        self._blocks: list[HostBlock] = []
-        # What `empty` returned, its dtype then, and what it is. None other may get its id.
-        self._own: dict[int, tuple[Array, Any, Operand]] = {}
-        self._prepared: dict[tuple[Operand, Operand, str], Operation] = {}
+        self._prepared: dict[_Key, Operation] = {}
+        self._private: deque[_Key] = deque()  # of these on private memory, the oldest first
+        self._agreed: set[str] = set()  # what all ranks have called alike before
 
     def empty(self, shape: int | Sequence[int], dtype: str) -> Array:
         """Return an array in symmetric memory, which peers reach directly; zeros at first.
@@ -55,14 +55,8 @@ class AllReduce:
             UsageError: a dtype that does not exist, a negative number, or a closed backend.
         """
         self._require_open()
-        row = datatypes.dtype(dtype)
-        extents = _shape(shape)
-        operand = Operand(0, extents, row.name)
-        block = self._device.memory.allocate(max(operand.nbytes, 1), "symmetric")
-        self._blocks.append(block)
-        array = self._calls.array(block, operand)
-        (address,) = self._device.memory.addresses(block.view(0, 1, _BYTE))
-        self._own[id(array)] = array, array.dtype, operand._replace(address=address)
+        operand = Operand(0, _shape(shape), datatypes.dtype(dtype).name)
+        array, address = self._calls.empty(operand)
         self._forget(address, address + max(operand.nbytes, 1))
         return array
 
@@ -86,22 +80,32 @@ class AllReduce:
                 a closed backend.
             TimedOut: a peer did not answer in time; recv is undefined, and no call can follow.
         """
-        source = self._operand("send", send)
-        target = source if recv is None or recv is send else self._operand("recv", recv)
-        on = self._calls.stream(stream)
+        calls = self._calls
+        source = calls.operand("send", send)
+        target = source if recv is None or recv is send else calls.operand("recv", recv)
+        on = calls.stream(stream)
         operation = self._prepared.get((source, target, op))
         if operation is None:
-            operation = self._prepare(source, target, op)
+            operation = self._prepare(source, target, op, on)
         if operation is not None:
-            self._calls.launch(operation, on)
+            calls.launch(operation, on)
 
-    def _operand(self, name: str, array: Array) -> Operand:
-        own = self._own.get(id(array))
-        if own is not None and own[1] is array.dtype:
-            return own[2]
-        return array if type(array) is Operand else read(name, array, self._calls.home)
+    def synchronize(self, stream: Any = None) -> None:
+        """Wait until the calls on `stream` have run; on CPU ranks they have.
 
-    def _prepare(self, source: Operand, target: Operand, op: str) -> Operation | None:
+        Where a call on a GPU gave up waiting for a peer, this is where it is heard of.
+
+        Args:
+            stream: as of `all_reduce`.
+
+        Raises:
+            TimedOut: a peer did not answer one of them in time; its recv is undefined.
+        """
+        self._require_open()
+        on = self._calls.stream(stream)
+        self._calls.synchronize(next(iter(self._prepared.values()), None), on)
+
+    def _prepare(self, source: Operand, target: Operand, op: str, stream: int) -> Operation | None:
         """Make a call ready, for as long as it is kept; None where there is nothing to reduce."""
         self._require_open()
         _require_fit(source, target)
@@ -110,18 +114,48 @@ class AllReduce:
             return None
         # Of addresses alone: arrays of the caller are not kept alive, and whichever array comes to
         # lie there is the one to reduce.
-        memory, kind = self._device.memory, datatypes.DTYPES[source.dtype].numpy
-        arrays = [memory.at(one.address, source.elements, kind) for one in (source, target)]
-        is_symmetric = all(memory.peers(array) is not None for array in arrays)
-        case = self._case(source, target, combine, is_symmetric)
+        kind = datatypes.DTYPES[source.dtype].numpy
+        arrays = [self._memory.at(one.address, source.elements, kind) for one in (source, target)]
+        is_symmetric = all(self._memory.peers(array) is not None for array in arrays)
+        case, key = self._case(source, target, combine, is_symmetric), (source, target, op)
         reason = self._backend.unsupported(case)
         if reason:
             raise UsageError(f"{self._backend.name}: {reason}")
-        if len(self._prepared) == MOST_PREPARED:
-            self._prepared.pop(next(iter(self._prepared))).close()
+        return self._calls.prepare(lambda: self._prepared_as(key, case, arrays), stream)
+
+    def _prepared_as(self, key: _Key, case: Case, arrays: list[Array]) -> Operation:
+        self._agree(f"{case.op} of {case.count} x {case.dtype} in {case.buffers} memory")
         operation = self._backend.prepare(case, *arrays)
-        self._prepared[source, target, op] = operation
+        self._prepared[key] = operation
+        # Those on symmetric memory stay: a graph that was captured uses their tables of peers.
+        if case.buffers == "private":
+            self._private.append(key)
+            if len(self._private) > MOST_PREPARED:
+                self._drop(self._private[0])
         return operation
+
+    def _agree(self, words: str) -> None:
+        """Compare what ranks are about to do for the first time, while it is not too late.
+
+        Raises:
+            UsageError: on all ranks, naming two that differ.
+            TimedOut: not all ranks came.
+        """
+        if words in self._agreed:
+            return
+        world, phase = self._backend.world, "the first all_reduce of a kind, which all ranks make"
+        everyone = bounded(phase, self._backend.timeout, lambda: world.comm.allgather(words))
+        for rank, other in enumerate(everyone):
+            if other != everyone[0]:
+                raise UsageError(
+                    f"rank 0 calls all_reduce for {everyone[0]}, rank {rank} for {other}; allowed: "
+                    "the same calls in the same order on all ranks"
+                )
+        self._agreed.add(words)
+
+    def _drop(self, key: _Key) -> None:
+        self._private.remove(key)
+        self._prepared.pop(key).close()
 
     def _case(self, source: Operand, target: Operand, op: str, is_symmetric: bool) -> Case:
         return Case(
@@ -133,9 +167,9 @@ class AllReduce:
 
     def _forget(self, first: int, end: int) -> None:
         """Drop calls on private memory that once lay where symmetric memory lies now."""
-        for key in list(self._prepared):
+        for key in list(self._private):
             if any(one.address < end and first < one.address + one.nbytes for one in key[:2]):
-                self._prepared.pop(key).close()
+                self._drop(key)
 
     def _require_open(self) -> None:
         if not self._is_open:
@@ -143,18 +177,19 @@ class AllReduce:
 
     def close(self) -> None:
         """Free everything but the memory of arrays that are still in use; a second call is none."""
-        if not self._is_open:
-            return
-        self._is_open = False
+        self._close(is_orderly=True)
+
+    def _close(self, is_orderly: bool) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._calls.close(self._release, is_orderly)
+
+    def _release(self) -> None:
         for operation in self._prepared.values():
             operation.close()
         self._prepared.clear()
-        self._own.clear()
+        self._private.clear()
         self._backend.close()
-        for block in self._blocks:
-            self._device.memory.release(block)
-        self._blocks.clear()
-        self._device.close()
 
     def __enter__(self) -> AllReduce:
         return self
@@ -165,7 +200,7 @@ class AllReduce:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._close(is_orderly=error is None)
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:

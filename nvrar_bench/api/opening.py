@@ -5,20 +5,29 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from nvrar_bench.api.all_reduce import AllReduce
+from nvrar_bench.api.calls import Calls
+from nvrar_bench.api.host import HostCalls
 from nvrar_bench.backends import require_known
+from nvrar_bench.backends.nvrar.limits import MOST_BLOCKS, gpu_limits, staging_bytes
 from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
 from nvrar_bench.backends.registry import open_backends
-from nvrar_bench.devices import require_cpu
+from nvrar_bench.devices import require_known as require_known_device
+from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.errors import UsageError
+from nvrar_bench.devices.opening import GpuOptions, open_device
+from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.plan import Protocol
 from nvrar_bench.world import World, join
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+    from nvrar_bench.devices.cuda.device import CudaDevice
+
+_HEAP_BYTES = 256 << 20
 
 
 def open(  # noqa: A001 - nvrar_bench.open reads as it should
@@ -29,26 +38,35 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
     protocol: Protocol = "auto",
     timeout: float = 60.0,
     tuning: str | Path | None = None,
+    *,
+    heap_bytes: int = _HEAP_BYTES,
+    share_gpu: bool = False,
 ) -> AllReduce:
-    """Open backend `name` (`nvrar`, `mpi`, `fake`) for the ranks of `comm`; collective.
+    """Open backend `name` (`nvrar`, `nccl`, `mpi`, `fake`) for the ranks of `comm`; collective.
 
     Args:
         name: a backend.
         comm: its ranks take part; or a World of ranks that met otherwise.
-        device: `cpu`.
+        device: `cpu`; `cuda`, where each rank gets the GPU of its place among the ranks of its
+            machine; or `auto`.
         nodes: virtual nodes to split the ranks of one machine into; None for the real ones.
         protocol: NVRAR's: `auto`, `signal` or `packet`.
         timeout: seconds that a call waits for a peer.
         tuning: a table of `nvrar-bench tune`, which `auto` follows; None for the one that
             $NVRAR_BENCH_TUNING names, if it does. Python's warnings say what makes it doubtful.
+        heap_bytes: on cuda, bytes per rank for all arrays of `empty`. NVSHMEM takes them when it
+            first starts in this process; they grow later only where the driver can map memory
+            piece by piece, which is the rule on x86-64.
+        share_gpu: several ranks may have one GPU, to try things out; it is slow.
 
     Raises:
-        UsageError: a name, protocol, number of nodes or timeout that is not allowed, or a table
-            that is none, or was made for something else.
+        UsageError: an argument that is not allowed, a table that is none or was made for something
+            else, ranks that would share a GPU, or, on cuda, other ranks than those of the first
+            backend that this process opened there.
         Unavailable: the backend or device is not there.
     """
     require_known([name])
-    require_cpu(device)
+    require_known_device(device)
     if protocol not in ("auto", "signal", "packet"):
         raise UsageError(f"protocol {protocol}: allowed: auto, signal, packet")
     if nodes is not None and nodes < 1:
@@ -57,11 +75,37 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
         raise UsageError(f"tuning {tuning}: {name} has no launches to tune; allowed: with nvrar")
     if not 0 < timeout < math.inf:
         raise UsageError(f"timeout {timeout}: allowed: a number of seconds above 0")
-    table = table_for(tuning, "tuning") if name == "nvrar" else None
+    if heap_bytes < 0:
+        raise UsageError(f"heap_bytes {heap_bytes}: allowed: 0 and more")
+    chosen = Tuning(table=table_for(tuning, "tuning") if name == "nvrar" else None)
     world = comm if isinstance(comm, World) else join(comm)
     world = world.with_nodes(nodes) if nodes else world
-    cpu = CpuDevice(world, timeout)
-    (backend,), _ = open_backends([name], world, cpu, timeout, Tuning(table=table))
+    options = GpuOptions(
+        share=share_gpu, heap_bytes=heap_bytes + _staging_bytes(world, chosen),
+        heap_required=name == "nvrar", nvshmem_stays=True,
+    )  # fmt: skip
+    opened = open_device(world, device, timeout, options)
+    try:
+        (backend,), _ = open_backends([name], world, opened, timeout, chosen)
+    except NvrarBenchError:
+        opened.close()
+        raise
     for text in backend.doubts:
         warnings.warn(text, stacklevel=2)
-    return AllReduce(backend, cpu, protocol)
+    return AllReduce(backend, _calls_on(opened), opened.memory, protocol)
+
+
+def _staging_bytes(world: World, tuning: Tuning) -> int:
+    """What NVRAR's kernels need of the heap on GPUs."""
+    limits = gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90")
+    return staging_bytes(
+        world.nodes, world.ranks_per_node, tuning.radices, limits, all_mapped=False
+    )
+
+
+def _calls_on(device: Device) -> Calls:
+    if isinstance(device, CpuDevice):
+        return HostCalls(device)
+    from nvrar_bench.api.gpu import GpuCalls
+
+    return GpuCalls(cast("CudaDevice", device))

@@ -47,18 +47,31 @@ def read(name: str, array: Any, home: dlpack.Device) -> Operand:
         return _of_numpy(name, array, home)
     try:
         if hasattr(array, "__dlpack__"):
-            _require_home(name, dlpack.device_of(array), home)
+            require_home(name, dlpack.device_of(array), home)
             return _checked(name, dlpack.read(array))
         if hasattr(array, "__cuda_array_interface__"):
-            _require_home(name, (dlpack.CUDA, home[1]), home)
+            require_home(name, (dlpack.CUDA, home[1]), home)
             return _checked(name, _of_cuda(array.__cuda_array_interface__, home))
     except (BufferError, RuntimeError) as error:  # as of a PyTorch tensor that needs its gradient
         raise UsageError(f"{name} cannot be read: {error}") from error
     raise UsageError(f"{name} is a {type(array).__name__}; allowed: {_SPEAKERS}")
 
 
+def require_home(name: str, device: dlpack.Device, home: dlpack.Device) -> None:
+    """Refuse an array that lies on another device than `home`.
+
+    Raises:
+        UsageError: saying where it lies.
+    """
+    if device != home:
+        raise UsageError(
+            f"{name} lies in {dlpack.in_words(device)}; allowed with this open: "
+            f"{dlpack.in_words(home)}"
+        )
+
+
 def _of_numpy(name: str, array: np.ndarray[Any, Any], home: dlpack.Device) -> Operand:
-    _require_home(name, dlpack.HOST, home)
+    require_home(name, dlpack.HOST, home)
     dtype = _NAMES.get(array.dtype)
     if dtype is None or not array.flags.c_contiguous:
         raise _no_operand(name, str(array.dtype), array.shape)
@@ -96,14 +109,6 @@ def _is_contiguous(shape: Sequence[int], strides: Sequence[int] | None) -> bool:
             return False
         expected *= extent
     return True
-
-
-def _require_home(name: str, device: dlpack.Device, home: dlpack.Device) -> None:
-    if device != home:
-        raise UsageError(
-            f"{name} lies in {dlpack.in_words(device)}; allowed with this open: "
-            f"{dlpack.in_words(home)}"
-        )
 
 
 def _no_operand(name: str, dtype: str, shape: tuple[int, ...]) -> UsageError:

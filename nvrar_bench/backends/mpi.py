@@ -215,14 +215,14 @@ class _Staged(Operation):
     ) -> None:
         self._context, self._inner, self._host = context, inner, host
         self._send, self._recv = send, recv
-        self._stream = context.stream_handle
 
     def launch(self) -> None:
         calls, host, nbytes = self._context.calls, self._host, self._send.nbytes
-        calls.cuMemcpyDtoHAsync(host, self._send.address, nbytes, self._stream)
+        stream = self._context.stream_handle
+        calls.cuMemcpyDtoHAsync(host, self._send.address, nbytes, stream)
         self._context.drain("the copy to the host")
         self._inner.launch()
-        calls.cuMemcpyHtoDAsync(self._recv.address, host, nbytes, self._stream)
+        calls.cuMemcpyHtoDAsync(self._recv.address, host, nbytes, stream)
         self._context.drain("the copy from the host")
 
     def close(self) -> None:

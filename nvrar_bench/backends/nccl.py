@@ -37,6 +37,7 @@ from nvrar_bench.plan import Case
 from nvrar_bench.world import World
 
 if TYPE_CHECKING:
+    from nvrar_bench.devices.cuda.context import GpuContext
     from nvrar_bench.devices.cuda.device import CudaDevice
 
 _FLOAT8 = ("float8_e4m3", "float8_e5m2")
@@ -115,10 +116,11 @@ class NcclBackend(Backend):
         """Bind the buffers, DeviceArrays of shape (count,); registers their blocks. Collective."""
         reason = self._window_problem(send, recv) if case.buffers == "symmetric" else ""
         arguments = (send.address, recv.address, case.count, TYPES[case.dtype], OPS[case.op])
-        stream = self._cuda.context.stream_handle
         warnings = (f"NCCL ran without symmetric windows: {reason}",) if reason else ()
         variant = "window" if reason is None else "plain"
-        return NcclAllReduce(self._library, self._link, arguments, stream, variant, warnings)
+        return NcclAllReduce(
+            self._library, self._link, arguments, self._cuda.context, variant, warnings
+        )
 
     def facts(self) -> dict[str, Any]:
         """What a reader of the record needs to know of this NCCL."""
@@ -244,17 +246,17 @@ class NcclAllReduce(Operation):
     stream_ordered = True
 
     def __init__(
-        self, library: NcclLibrary, link: Link, arguments: tuple[int, ...], stream: int,
+        self, library: NcclLibrary, link: Link, arguments: tuple[int, ...], context: GpuContext,
         variant: str, warnings: tuple[str, ...],
     ) -> None:  # fmt: skip
         self._library, self._link = library, link
         self._enqueue: Callable[..., None] = library.all_reduce
-        self._arguments, self._stream = arguments, stream
+        self._arguments, self._context = arguments, context
         self.variant, self.warnings = variant, warnings
 
     def launch(self) -> None:
         """Enqueue it; it has run when the stream has."""
-        self._enqueue(*self._arguments, self._link.comm, self._stream)
+        self._enqueue(*self._arguments, self._link.comm, self._context.stream_handle)
 
     def confirm(self) -> None:
         """Raise what NCCL found out while the call ran."""

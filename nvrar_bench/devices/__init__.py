@@ -1,4 +1,4 @@
-"""The names that --device takes, and whom the CPU alone serves."""
+"""The names that --device takes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,3 @@ def unavailable(name: str, reason: str) -> Unavailable:
     """The error of a device that was asked for by name."""
     other = "; or measure CPU ranks: --device cpu" if name == "cuda" else ""
     return Unavailable(f"--device {name} is not available: {reason}{other}")
-
-
-def require_cpu(name: str) -> None:
-    """Refuse every device but the CPU.
-
-    Raises:
-        UsageError: it is no device at all.
-        Unavailable: it is another one.
-    """
-    require_known(name)
-    if name == "cuda":
-        raise Unavailable(
-            "--device cuda is not available: the Python interface works on CPU ranks; the command "
-            "line measures GPUs; use --device cpu or auto"
-        )

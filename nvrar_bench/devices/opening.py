@@ -25,6 +25,7 @@ class GpuOptions:
         heap_required: a backend that needs it was asked for by name.
         symmetric: buffers are to lie in it, whatever the backends.
         mapped_nodes: NVRAR reaches other virtual nodes by loads and stores.
+        nvshmem_stays: it does not end with the device: it starts once in a process.
     """
 
     share: bool = False
@@ -34,6 +35,7 @@ class GpuOptions:
     heap_required: bool = False
     symmetric: bool = False
     mapped_nodes: bool = False
+    nvshmem_stays: bool = False
 
     def require_none(self) -> None:
         """Refuse, on CPU ranks, what only GPUs have.
@@ -100,7 +102,9 @@ def _open_cuda(world: World, timeout: float, options: GpuOptions) -> Device:
     heap, problem = None, None
     if options.heap_bytes is not None and not world.virtual_ranks:
         try:
-            heap = SymmetricHeap(world, placement.gpu.ordinal, options.heap_bytes)
+            heap = SymmetricHeap(
+                world, placement.gpu.ordinal, options.heap_bytes, stays=options.nvshmem_stays
+            )
         except Unavailable as error:
             if options.heap_required:
                 raise

@@ -19,7 +19,9 @@ class Speaker:
         return self.device
 
     def __dlpack__(self, **how):
-        self.asked.append(how)
+        self.asked.append(dict(how))
+        stream = how.pop("stream", None)
+        assert (stream == -1) == (self.device[0] in (dlpack.CUDA, dlpack.CUDA_MANAGED))
         if self.refusal is not None:
             raise self.refusal
         name = next((name for name, row in DTYPES.items() if row.numpy == self.array.dtype), None)

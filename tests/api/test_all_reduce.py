@@ -9,10 +9,7 @@ import pytest
 
 import nvrar_bench
 from nvrar_bench.api.all_reduce import MOST_PREPARED, AllReduce
-from nvrar_bench.backends.nvrar.backend import NvrarBackend
-from nvrar_bench.backends.nvrar.cpu import HostEngine
-from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.errors import Unavailable, UsageError
+from nvrar_bench.errors import UsageError
 
 WORKER = Path(__file__).parent / "worker_all_reduce.py"
 
@@ -47,6 +44,10 @@ def test_what_is_not_there_is_refused_on_every_rank(run_ranks):
         "Unavailable: --device cuda is not available: ",
         "UsageError: mpi: MPI has no datatype for float16",
         "UsageError: mpi: MPI has no avg operation",
+        "UsageError: rank 0 calls all_reduce for sum of 3 x float32 in private memory, rank 1 for "
+        "sum of 4 x float32 in private memory; allowed: the same calls in the same order",
+        "UsageError: rank 0 calls all_reduce for sum of 3 x float32 in private memory, rank 1 for "
+        "sum of 3 x float32 in symmetric memory; allowed: ",
     )
     for seen, start in zip(first, starts, strict=True):
         assert seen.startswith(start)
@@ -86,20 +87,13 @@ def test_a_rank_that_does_not_call_is_named(run_ranks):
 # ---- on one rank, without MPI ------------------------------------------------------------------
 
 
-@pytest.fixture
-def backend(alone):
-    device = CpuDevice(alone, 5.0)
-    with AllReduce(NvrarBackend(alone, HostEngine(alone, device), 5.0), device, "auto") as backend:
-        yield backend
-
-
 @pytest.mark.parametrize(
     ("dtype", "count", "nbytes"), [("float32", 1000, 4000), ("int8", 1, 1), ("float64", 0, 0)]
 )
 def test_empty_gives_symmetric_memory(backend, dtype, count, nbytes):
     array = backend.empty(count, dtype)
     assert (array.shape, array.dtype, array.nbytes) == ((count,), np.dtype(dtype), nbytes)
-    assert backend._device.memory.peers(array) == (array.ctypes.data,)
+    assert backend._memory.peers(array) == (array.ctypes.data,)
 
 
 @pytest.mark.parametrize(
@@ -175,27 +169,32 @@ def test_prepared_calls_are_used_again_and_do_not_pile_up(backend):
     for array in arrays:
         backend.all_reduce(array)
     assert len(backend._prepared) == MOST_PREPARED
+    assert len(backend._private) == MOST_PREPARED
     last = list(backend._prepared.values())[-1]
     backend.all_reduce(arrays[-1], arrays[-1])
     assert list(backend._prepared.values())[-1] is last
     assert len(backend._prepared) == MOST_PREPARED
 
 
-def test_closing_gives_all_memory_back(alone):
-    device = CpuDevice(alone, 5.0)
+def test_a_stream_means_nothing_on_a_cpu(backend):
+    with pytest.raises(UsageError, match=r"^stream 0: allowed on the cpu device: None$"):
+        backend.all_reduce(np.zeros(3, F4), stream=0)
+    backend.synchronize()
+
+
+def test_closing_gives_all_memory_back(open_alone):
+    backend = open_alone()
 
     def fail() -> None:
-        with AllReduce(
-            NvrarBackend(alone, HostEngine(alone, device), 5.0), device, "packet"
-        ) as backend:
+        with backend:
             array = backend.empty(100, "float32")
             backend.all_reduce(array, array)
-            assert len(device.memory._blocks) == 2
+            assert len(backend._memory._blocks) == 2
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert device.memory._blocks == []
+    assert backend._memory._blocks == []
 
 
 @pytest.mark.parametrize(
@@ -203,7 +202,7 @@ def test_closing_gives_all_memory_back(alone):
     [
         ({"name": "rccl"}, UsageError, "--backend rccl: no such backend; allowed: nccl, mpi, "),
         ({"device": "tpu"}, UsageError, "--device tpu: no such device; allowed: auto, cpu, cuda"),
-        ({"device": "cuda"}, Unavailable, "--device cuda is not available: "),
+        ({"heap_bytes": -1}, UsageError, "heap_bytes -1: allowed: 0 and more"),
         ({"protocol": "ll"}, UsageError, "protocol ll: allowed: auto, signal, packet"),
         ({"name": "mpi", "tuning": "t.json"}, UsageError, "tuning t.json: mpi has no launches to"),
     ],

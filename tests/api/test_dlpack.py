@@ -10,20 +10,9 @@ import pytest
 from speaker import Speaker
 
 from nvrar_bench.api import dlpack
-from nvrar_bench.api.all_reduce import AllReduce
 from nvrar_bench.api.operand import Operand, read
-from nvrar_bench.backends.nvrar.backend import NvrarBackend
-from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import UsageError
-
-
-@pytest.fixture
-def backend(alone):
-    device = CpuDevice(alone, 5.0)
-    with AllReduce(NvrarBackend(alone, HostEngine(alone, device), 5.0), device, "auto") as backend:
-        yield backend
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -117,9 +106,8 @@ def test_arrays_of_callers_are_not_kept_alive(backend):
     assert gone() is None
 
 
-def test_arrays_outlive_close_as_plain_memory(alone):
-    device = CpuDevice(alone, 5.0)
-    with AllReduce(NvrarBackend(alone, HostEngine(alone, device), 5.0), device, "auto") as backend:
+def test_arrays_outlive_close_as_plain_memory(open_alone):
+    with open_alone() as backend:
         kept, exported = backend.empty(1000, "float32"), np.from_dlpack(backend.empty(9, "int8"))
         capsule = backend.empty(1000, "bfloat16").__dlpack__()
         backend.all_reduce(kept)
@@ -135,7 +123,7 @@ def test_arrays_outlive_close_as_plain_memory(alone):
 
 def test_an_address_that_comes_back_as_symmetric_memory_is_prepared_anew(backend, monkeypatch):
     """Prepared as private memory, a rank would be the only one to copy."""
-    memory = backend._device.memory
+    memory = backend._memory
     block = memory.allocate(4096, "symmetric")
     memory._blocks.remove(block)
     backend.all_reduce(block.view(0, 400, np.dtype(np.float32)))

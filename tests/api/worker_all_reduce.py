@@ -231,6 +231,10 @@ def refused() -> list[str]:
         seen.append(error_of(lambda: backend.all_reduce(a, a)))
         b = np.zeros(4, np.float32)
         seen.append(error_of(lambda: backend.all_reduce(b, b, op="avg")))
+        c = np.zeros(3 + RANK, np.float32)
+        seen.append(error_of(lambda: backend.all_reduce(c)))
+        d = backend.empty(3, "float32")
+        seen.append(error_of(lambda: backend.all_reduce(c if RANK == 0 else d)))
     return seen
 
 

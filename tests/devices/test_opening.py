@@ -112,7 +112,7 @@ def without_nvshmem(monkeypatch):
     """A GPU on a machine where NVSHMEM does not start."""
     from nvrar_bench.devices.cuda import device, heap, placement
 
-    def broken(*_):
+    def broken(*_, **__):
         raise Unavailable("NVSHMEM did not start")
 
     place = SimpleNamespace(gpu=SimpleNamespace(ordinal=0))

@@ -7,12 +7,13 @@ import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from nvrar_bench.devices.cuda.calls import Calls, CudaError
 from nvrar_bench.devices.cuda.driver import Gpu
 from nvrar_bench.errors import TimedOut, UsageError
 
+_T = TypeVar("_T")
 _POLLS_AT_FULL_SPEED = 5000
 _NAP_S = 20e-6
 _KERNELS_FIRST_S = 1.0  # a kernel that gives up knows whom it waited for
@@ -48,6 +49,14 @@ class GpuContext:
     def stream_handle(self) -> int:
         """The stream as an address (cudaStream_t)."""
         return int(self._stream)
+
+    def run_on(self, stream: int, action: Callable[[], _T]) -> _T:
+        """Run `action`, whose work goes to `stream`, which is somebody else's."""
+        own, self._stream = self._stream, stream
+        try:
+            return action()
+        finally:
+            self._stream = own
 
     def drain(self, what: str) -> None:
         """Wait until all that was enqueued has run; `what` says what that is.

@@ -6,7 +6,8 @@ NVSHMEM starts from a unique id that MPI broadcasts, so that any MPI will do.
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import cache
 from typing import Any
 
 from nvrar_bench import variables
@@ -33,8 +34,12 @@ class SymmetricHeap:
     All methods but `peers`, `barrier`, `register_module` and `facts` are collective. `nbytes` is
     what a rank will allocate in all; it counts where NVSHMEM takes its memory in one piece.
 
+    NVSHMEM starts once in a process, for one set of ranks, whatever ends it. Where it `stays`, the
+    heap of whoever comes next is the same one, of the same size.
+
     Raises:
         Unavailable: NVSHMEM is not there, or does not start; raised on every rank.
+        UsageError: NVSHMEM was started for other ranks; raised on every rank.
     """
 
     def __init__(
@@ -44,15 +49,17 @@ class SymmetricHeap:
         nbytes: int,
         calls: Calls | None = None,
         library: NvshmemLibrary | None = None,
+        *,
+        stays: bool = False,
     ) -> None:
-        self._world = world
+        self._world, self._stays = world, stays
         self._calls = calls or load_calls()
         self._library = library or _load()
         self._allocated: dict[int, int] = {}  # what NVSHMEM returned, by our address
         self._modules: list[int] = []
         prepare_environment(nbytes, os.environ)
         self._make_current(ordinal)
-        self._start()
+        self._start_once()
 
     def allocate(self, nbytes: int) -> int:
         """Device pointer to at least `nbytes` zeroed bytes, aligned to ALIGNMENT.
@@ -76,6 +83,10 @@ class SymmetricHeap:
     def free(self, address: int) -> None:
         """Give back what `allocate` returned."""
         self._library.free(self._allocated.pop(address))
+
+    def leave(self, address: int, is_used: Callable[[], bool]) -> None:
+        """Leave what `allocate` returned to those who use it; a later heap frees it."""
+        self._library.left.append((self._allocated.pop(address), is_used))
 
     def peers(self, address: int) -> tuple[int, ...]:
         """Where every rank's copy of `address` is mapped here, 0 where it is not; by rank."""
@@ -113,13 +124,17 @@ class SymmetricHeap:
         }
 
     def close(self) -> None:
-        """End NVSHMEM; the GPU must be idle. Not after a failure: it waits for all ranks."""
+        """Free everything; the GPU must be idle. Not after a failure: it waits for all ranks.
+
+        NVSHMEM ends, unless it `stays`.
+        """
         for library in self._modules:
             self._library.unregister(library)
         for address in list(self._allocated):
             self.free(address)
-        self._library.finalize()
-        self._calls.cuDevicePrimaryCtxRelease(self._device)
+        if not self._stays:
+            self._library.finalize()
+            self._calls.cuDevicePrimaryCtxRelease(self._device)
 
     def _make_current(self, ordinal: int) -> None:
         """NVSHMEM takes the GPU whose context is current; it is the one that all else uses too."""
@@ -127,6 +142,36 @@ class SymmetricHeap:
         cu.cuInit(0)
         self._device = cu.cuDeviceGet(ordinal)
         cu.cuCtxSetCurrent(cu.cuDevicePrimaryCtxRetain(self._device))
+
+    def _start_once(self) -> None:
+        """Start NVSHMEM, unless it runs for these ranks."""
+        comm, library = self._world.comm, self._library
+        ranks = tuple(comm.allgather((self._world.host, os.getpid())))
+        others = next((n for n in comm.allgather(self._others(ranks)) if n), 0)
+        if others:
+            raise UsageError(
+                f"NVSHMEM was started in this process for {others} ranks, and cannot start again "
+                f"for these {len(ranks)}; allowed on cuda: the same ranks at every open"
+            )
+        if not library.ranks:
+            self._start()
+            library.ranks = ranks
+        self._reclaim()
+
+    def _others(self, ranks: tuple[tuple[str, int], ...]) -> int:
+        """How many ranks NVSHMEM was started for, if they are not these."""
+        started = self._library.ranks
+        return 0 if started in ((), ranks) else len(started)
+
+    def _reclaim(self) -> None:
+        """Free what earlier heaps left and no rank uses any more."""
+        left = self._library.left
+        everyone = self._world.comm.allgather([is_used() for _, is_used in left])
+        kept = [any(used) for used in zip(*everyone, strict=True)]
+        for (found, _), is_kept in zip(left, kept, strict=True):
+            if not is_kept:
+                self._library.free(found)
+        left[:] = [one for one, is_kept in zip(left, kept, strict=True) if is_kept]
 
     def _start(self) -> None:
         world = self._world
@@ -175,6 +220,12 @@ def _load() -> NvshmemLibrary:
     problem = missing()
     if problem:
         raise Unavailable(problem)
+    return _library()
+
+
+@cache
+def _library() -> NvshmemLibrary:
+    """The one of this process, with what it remembers."""
     return NvshmemLibrary()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 from nvrar_bench.devices.cuda import driver
@@ -36,11 +37,16 @@ def missing() -> str | None:
 class NvshmemLibrary:
     """NVSHMEM as the suite uses it: one method per call.
 
+    `ranks` are those that it was started for, host and process of each; `left` is memory that
+    somebody uses still, and whether he does.
+
     Raises:
         ImportError, OSError, RuntimeError: the library or its bindings cannot be loaded.
     """
 
     def __init__(self) -> None:
+        self.ranks: tuple[tuple[str, int], ...] = ()
+        self.left: list[tuple[int, Callable[[], bool]]] = []
         loader = importlib.import_module("cuda.pathfinder")
         path = loader.load_nvidia_dynamic_lib("nvshmem_host").abs_path
         self._bindings: Any = importlib.import_module("nvshmem.bindings")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,7 @@ class GpuMemory(Memory[GpuBlock]):
         self.context, self._rows, self._heap, self._gpus = context, rows, heap, gpus
         self._blocks: list[GpuBlock] = []
         self._spare: list[tuple[int, int]] = []  # addresses and bytes of arrays that have gone
+        self._owned: dict[int, weakref.finalize[..., Any]] = {}  # arrays' own memory, by address
         self._staging = Staging(context.calls)
 
     def allocate(self, nbytes: int, kind: str) -> GpuBlock:
@@ -93,6 +95,12 @@ class GpuMemory(Memory[GpuBlock]):
             self._heap.free(block.address)
         else:
             self.free_bytes(block.address)
+
+    def leave(self, block: GpuBlock, is_used: Callable[[], bool]) -> None:
+        """Forget a block of the heap whose memory is still used: the next heap asks again."""
+        self._blocks.remove(block)
+        if self._heap is not None:
+            self._heap.leave(block.address, is_used)
 
     def peers(self, array: DeviceArray) -> tuple[int, ...] | None:
         """Where `array` of every rank is mapped here, 0 where it is not; None if it is private."""
@@ -153,8 +161,12 @@ class GpuMemory(Memory[GpuBlock]):
         address, room = self._take_spare(nbytes) or (self.allocate_bytes(nbytes), nbytes)
         owner = _Owner()
         # An array may go while the stream is held: its memory goes at the next allocation.
-        weakref.finalize(owner, self._spare.append, (address, room))
+        self._owned[address] = weakref.finalize(owner, self._retire, address, room)
         return DeviceArray(address, count, kind, rows, pitch, owner)
+
+    def _retire(self, address: int, room: int) -> None:
+        del self._owned[address]
+        self._spare.append((address, room))
 
     def keep(self, values: npt.NDArray[Any]) -> DeviceArray:
         """Copy host values, shape (count,) or (rows, count), to memory that the array owns."""
@@ -220,10 +232,12 @@ class GpuMemory(Memory[GpuBlock]):
         cu.cuMemcpy2DAsync(how, self.context.stream_handle)
 
     def close(self) -> None:
-        """Give back everything, blocks that were not released too. Collective."""
+        """Give back everything, that of blocks and arrays that are still there too. Collective."""
         for block in list(self._blocks):
             self.release(block)
         self.context.drain("what runs before memory is freed")
+        for retire in list(self._owned.values()):
+            retire()
         self._free_spare()
         self._staging.close()
 

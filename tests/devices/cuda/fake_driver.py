@@ -73,6 +73,7 @@ class FakeDriver:
     CU_MEMHOSTALLOC_DEVICEMAP = 2
     CUmemorytype = SimpleNamespace(CU_MEMORYTYPE_DEVICE=2)
     CUDA_MEMCPY2D = SimpleNamespace
+    CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=9)
 
     def __init__(self, gpus: int = 1, memory: int = 1 << 24, version: int = 13000) -> None:
         self.gpus, self.memory, self.version = gpus, memory, version
@@ -87,6 +88,7 @@ class FakeDriver:
         self.capabilities: dict[int, tuple[int, int]] = {}  # of GPUs that are not sm_90
         self.uuids = [bytes([number] * 16) for number in range(gpus)]
         self.held: dict[int, Any] = {}
+        self.elsewhere: dict[int, int] = {}  # GPUs of memory that is not on the first one
         self._queue: deque[Callable[[], bool]] = deque()
         self._captured: list[Callable[[], bool]] | None = None
         self._done: dict[int, int] = {}  # when each event was passed, on the GPU's clock
@@ -151,6 +153,10 @@ class FakeDriver:
     def cuCtxSetCurrent(self, context):  # noqa: N802
         return (CUresult.CUDA_SUCCESS,)
 
+    def cuCtxSynchronize(self):  # noqa: N802
+        self.cuEventQuery(None)
+        return (CUresult.CUDA_SUCCESS,)
+
     # ---- memory
 
     def cuMemAlloc(self, nbytes):  # noqa: N802
@@ -175,6 +181,9 @@ class FakeDriver:
     def cuMemGetInfo(self):  # noqa: N802
         free = self.memory - sum(array.nbytes for array in self.held.values())
         return (CUresult.CUDA_SUCCESS, free, self.memory)
+
+    def cuPointerGetAttribute(self, attribute, address):  # noqa: N802
+        return self.elsewhere.get(address, 0)
 
     def cuMemsetD8Async(self, address, value, nbytes, stream):  # noqa: N802
         return self._enqueue(lambda: ctypes.memset(address, value, nbytes))
@@ -220,6 +229,9 @@ class FakeDriver:
     def cuStreamBeginCapture(self, stream, mode):  # noqa: N802
         self._captured = []
         return (CUresult.CUDA_SUCCESS,)
+
+    def cuStreamIsCapturing(self, stream):  # noqa: N802
+        return int(self._captured is not None)
 
     def cuStreamEndCapture(self, stream):  # noqa: N802
         captured, self._captured = self._captured, None

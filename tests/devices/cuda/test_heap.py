@@ -21,6 +21,7 @@ class Recorder:
         self.place = (0, 1, 2)
         self.next = 0x10000 + 512
         self.status = 0
+        self.ranks, self.left = (), []
 
     def _did(self, name: str, *arguments: Any) -> None:
         self.did.append((name, *arguments))
@@ -98,6 +99,10 @@ class Gathering:
         return both if self.rank == 0 else both[::-1]
 
 
+OTHER = ("there", 1)  # host and process
+FINE: tuple[Any, ...] = (OTHER, 0)  # what the other says before NVSHMEM starts
+
+
 def two(alone: Any, rank: int, *others: Any) -> Any:
     return replace(alone, comm=Gathering(rank, *others), hosts=("here", "there"), machine_of=(0, 1))
 
@@ -136,7 +141,7 @@ def test_the_gpu_is_current_before_nvshmem_starts(alone, library):
 
 def test_one_rank_makes_the_identity_for_all(alone, library):
     library.place = (1, 2, 2)
-    opened(two(alone, 1, b"from rank 0"), library)
+    opened(two(alone, 1, *FINE, b"from rank 0"), library)
     assert "unique_id" not in library.names()
     assert library.did[-1] == ("initialize", 1, 2, b"from rank 0")
 
@@ -151,7 +156,7 @@ def test_what_fails_is_unavailable(alone, library, name):
 def test_what_failed_on_another_rank_fails_here_too(alone, library):
     library.place = (0, 2, 2)
     with pytest.raises(Unavailable, match=r"^rank 1 on there: broke$"):
-        opened(two(alone, 0, "rank 1 on there: broke"), library)
+        opened(two(alone, 0, *FINE, "rank 1 on there: broke"), library)
 
 
 @pytest.mark.parametrize("status", [0, 1, 255])
@@ -202,7 +207,8 @@ def test_no_room_on_any_rank_is_no_room_on_all(alone, library):
     with pytest.raises(UsageError, match="has no room for 5000 bytes more"):
         heap.allocate(5000)
     library.place = (0, 2, 2)
-    heap = opened(two(alone, 0, None, (False, 0)), library)
+    library.ranks = ()
+    heap = opened(two(alone, 0, *FINE, None, [], (False, 0)), library)
     library.next = 8192
     with pytest.raises(UsageError, match="has no room"):
         heap.allocate(5000)
@@ -210,7 +216,7 @@ def test_no_room_on_any_rank_is_no_room_on_all(alone, library):
 
 def test_heaps_that_are_not_alike_are_refused(alone, library):
     library.place = (0, 2, 2)
-    heap = opened(two(alone, 0, None, (True, 16)), library)
+    heap = opened(two(alone, 0, *FINE, None, [], (True, 16)), library)
     with pytest.raises(NvrarBenchError, match="differ in alignment"):
         heap.allocate(5000)
 
@@ -247,6 +253,46 @@ def test_the_end_gives_everything_back_in_order(alone, library):
     ]
 
 
+# ---- again ---------------------------------------------------------------------------------------
+
+
+def stays(world: Any, library: Recorder) -> SymmetricHeap:
+    return SymmetricHeap(world, 3, 1 << 30, calls=library, library=library, stays=True)
+
+
+def test_nvshmem_that_stays_is_not_started_again(alone, library):
+    first = stays(alone, library)
+    second = stays(alone, library)
+    first.close()
+    second.close()
+    stays(alone, library).allocate(100)
+    assert library.names().count("initialize") == 1
+    assert "finalize" not in library.names()
+
+
+def test_other_ranks_are_refused_on_every_rank(alone, library):
+    stays(alone, library)
+    with pytest.raises(UsageError, match="started in this process for 1 ranks, and cannot start"):
+        stays(two(alone, 0, *FINE), library)
+    fresh = Recorder()
+    with pytest.raises(UsageError, match="for 4 ranks, and cannot start again for these 2"):
+        stays(two(alone, 0, OTHER, 4), fresh)
+    assert "initialize" not in fresh.names()
+
+
+def test_memory_that_is_used_after_the_end_is_freed_when_a_later_heap_opens(alone, library):
+    heap = stays(alone, library)
+    used = [True]
+    heap.leave(heap.allocate(100), lambda: used[0])
+    heap.close()
+    stays(alone, library)
+    assert "free" not in library.names()
+    used[0] = False
+    stays(alone, library)
+    assert library.did[-1] == ("free", 0x10000 + 512)
+    assert library.left == []
+
+
 def test_facts_tell_whether_ranks_share_a_gpu(alone, library):
     heap = opened(alone, library)
     assert heap.facts()["nvshmem"] == "3.8.0"
@@ -260,5 +306,5 @@ def test_it_says_what_is_missing(alone, monkeypatch):
     with pytest.raises(Unavailable, match="nvshmem4py is not installed"):
         SymmetricHeap(alone, 0, 1, calls=Recorder())
     monkeypatch.setattr(heaps, "missing", lambda: None)
-    monkeypatch.setattr(heaps, "NvshmemLibrary", Recorder)
+    monkeypatch.setattr(heaps, "_library", Recorder)
     SymmetricHeap(alone, 0, 1, calls=Recorder())
