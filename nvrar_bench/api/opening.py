@@ -82,7 +82,7 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
     world = world.with_nodes(nodes) if nodes else world
     options = GpuOptions(
         share=share_gpu, heap_bytes=heap_bytes + _staging_bytes(world, chosen),
-        heap_required=name == "nvrar", nvshmem_stays=True,
+        heap_required=name == "nvrar", nvshmem_stays=True, timed=False,
     )  # fmt: skip
     opened = open_device(world, device, timeout, options)
     try:

@@ -26,6 +26,7 @@ class GpuOptions:
         symmetric: buffers are to lie in it, whatever the backends.
         mapped_nodes: NVRAR reaches other virtual nodes by loads and stores.
         nvshmem_stays: it does not end with the device: it starts once in a process.
+        timed: calls are timed.
     """
 
     share: bool = False
@@ -36,6 +37,7 @@ class GpuOptions:
     symmetric: bool = False
     mapped_nodes: bool = False
     nvshmem_stays: bool = False
+    timed: bool = True
 
     def require_none(self) -> None:
         """Refuse, on CPU ranks, what only GPUs have.
@@ -116,5 +118,5 @@ def _open_cuda(world: World, timeout: float, options: GpuOptions) -> Device:
             problem = str(error)
     return CudaDevice(
         world, timeout, placement, heap=heap, heap_problem=problem, graph=options.graph,
-        cold_cache=options.cold_cache,
+        cold_cache=options.cold_cache, timed=options.timed,
     )  # fmt: skip

@@ -22,7 +22,7 @@ def test_what_users_do(run_ranks):
     assert done.code == 0, done.stderr[-4000:]
     everyone = done.record()
     assert len(everyone) == 4
-    assert len(everyone[0]) == 11
+    assert len(everyone[0]) == 12
     for found in everyone:
         assert {what: wrong for what, wrong in found.items() if wrong} == {}
 

@@ -90,7 +90,7 @@ def device(alone, driver, heap, kernel_cache):
     calls = Calls(driver)
     placement = GpuPlacement(describe(calls, 0), (), 1)
     build = lambda kernel, arch: str(host.build(kernel)).encode()  # noqa: E731
-    return CudaDevice(alone, 0.5, placement, heap=heap, calls=calls, build=build)
+    return CudaDevice(alone, 0.5, placement, heap=heap, calls=calls, build=build, timed=False)
 
 
 @pytest.fixture

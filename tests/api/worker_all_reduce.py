@@ -133,6 +133,15 @@ def two_at_once() -> list[str]:
     return wrong
 
 
+def closed_and_opened_again() -> list[str]:
+    wrong, kept = [], []
+    for seed in range(3):
+        with nvrar_bench.open("nvrar", COMM) as backend:
+            kept.append(backend.empty(50, "float32"))
+            wrong += reduce(backend, kept[-1], kept[0], seed=seed)  # from an open that has ended
+    return wrong
+
+
 def parts_of_the_world() -> list[str]:
     part = COMM.Split(RANK % 2, RANK)
     with nvrar_bench.open("nvrar", part) as backend:
@@ -160,7 +169,12 @@ WITH_BACKEND: tuple[Callable[[Any], list[str]], ...] = (
     no_elements_are_no_call,
     arrays_are_free_when_a_call_returns,
 )
-ALONE: tuple[Callable[[], list[str]], ...] = (two_at_once, parts_of_the_world, other_backends)
+ALONE: tuple[Callable[[], list[str]], ...] = (
+    two_at_once,
+    closed_and_opened_again,
+    parts_of_the_world,
+    other_backends,
+)
 
 
 def reduce(

@@ -47,6 +47,7 @@ class CudaDevice(Device):
 
     Constructing it is collective. Every wait is bounded by `timeout` seconds. `heap` is NVSHMEM's,
     None where nobody needs it, or where it does not start: then `heap_problem` says why.
+    `timer` and `works` are made only where calls are `timed`.
 
     Raises:
         Unavailable: the kernels of the device cannot be built.
@@ -69,6 +70,7 @@ class CudaDevice(Device):
         heap_problem: str | None = None,
         graph: int = 1,
         cold_cache: bool = False,
+        timed: bool = True,
         calls: Calls | None = None,
         build: BuildCubin = build_cubin,
         build_missing: BuildMissing = build_missing,
@@ -82,9 +84,11 @@ class CudaDevice(Device):
         self.context = GpuContext(calls or load_calls(), self.gpu, who, timeout)
         self.memory = GpuMemory(self.context, len(world.seats), heap, placement.gpus_here)
         self.verifier = GpuVerifier(self.memory, self.build, world.seats)
-        cubin = self.build(CudaGate())
-        self.timer = GpuTimer(self.context, self.memory, cubin, graph, cold_cache)
-        self.works = GpuWorks(world, self.memory, cubin, open_cublas)
+        self._timed = timed
+        if timed:
+            cubin = self.build(CudaGate())
+            self.timer = GpuTimer(self.context, self.memory, cubin, graph, cold_cache)
+            self.works = GpuWorks(world, self.memory, cubin, open_cublas)
 
     def build(self, kernel: Source) -> bytes:
         """The cubin of `kernel` for this GPU, compiled once per machine. Collective."""
@@ -146,8 +150,9 @@ class CudaDevice(Device):
 
     def close(self) -> None:
         """Give everything back, the heap too, at the end of a run that went well. Collective."""
-        self.timer.close()
-        self.works.close()
+        if self._timed:
+            self.timer.close()
+            self.works.close()
         self.verifier.close()
         self.memory.close()
         if self.heap is not None:

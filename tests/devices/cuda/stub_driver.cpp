@@ -102,6 +102,9 @@ STUB cuMemFree_v2(void* address) {
 STUB cuMemGetInfo_v2(size_t* available, size_t* total) {
     return *available = memory() - used, *total = memory(), kSuccess;
 }
+STUB cuPointerGetAttribute(int* value, int attribute, void*) {
+    return attribute == 9 ? (*value = 1, kSuccess) : kInvalid;  // the number of a GPU
+}
 STUB cuMemHostAlloc(void** address, size_t bytes, unsigned flags) {
     return flags == 2 ? (*address = calloc(1, bytes), kSuccess) : kInvalid;
 }
@@ -170,6 +173,9 @@ STUB cuEventElapsedTime(float* ms, Event* start, Event* stop) {
 
 STUB cuStreamBeginCapture_v2(void* stream, int mode) {
     return stream == kStream && mode == 2 ? (captured = new Graph, kSuccess) : kInvalid;
+}
+STUB cuStreamIsCapturing(void* stream, int* status) {
+    return stream == kStream ? (*status = captured != nullptr, kSuccess) : kInvalid;
 }
 STUB cuStreamEndCapture(void*, Graph** graph) {
     return *graph = captured, captured = nullptr, kSuccess;

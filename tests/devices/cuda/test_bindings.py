@@ -55,6 +55,9 @@ def test_every_call_reaches_the_driver_as_it_is_meant(report, ranks, graph):
     facts = found["facts"]
     assert (facts["gpu"], facts["gpu_arch"], facts["gpu_sms"]) == ("Stub GPU", "sm_90", 132)
     assert facts["gpu_uuid"] == "GPU-a0a0a0a0-a0a0-a0a0-a0a0-a0a0a0a0a0a0"
+    captured, far = found["user"]
+    assert "its calls cannot be captured" in captured
+    assert far == "send lies in GPU 1; allowed with this open: GPU 0"
     blocks, memory, image = found["refusals"]
     assert "265 blocks of 1024 threads wait for each other, and Stub GPU runs 264" in blocks
     assert "no room for" in memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mpi4py
 
@@ -12,6 +13,7 @@ mpi4py.rc.initialize = False
 
 import numpy as np  # noqa: E402
 
+from nvrar_bench.api.gpu import GpuCalls  # noqa: E402
 from nvrar_bench.backends.base import Operation  # noqa: E402
 from nvrar_bench.datatypes import DTYPES  # noqa: E402
 from nvrar_bench.devices.cuda import driver  # noqa: E402
@@ -75,17 +77,12 @@ def checks(device, name, mode):
 
 def refusals(device, operation):
     """What is said when too much is asked for."""
-    said = []
-    for action in (
+    actions = (
         lambda: device.context.require_resident(operation.kernel, 265, 1024),
         lambda: device.memory.allocate(1 << 37, "private"),
         lambda: device.context.load(b"/nowhere\0", "nothing"),
-    ):
-        try:
-            action()
-        except NvrarBenchError as error:
-            said.append(str(error))
-    return said
+    )
+    return [refusal(action) for action in actions]
 
 
 def step(device, operation):
@@ -104,6 +101,27 @@ def step(device, operation):
     )
     sequence.close()
     return memory.next, timings.durations.tolist()
+
+
+def calls_of_a_user(device, operation):
+    """What is said when he captures what cannot be, and gives memory of another GPU."""
+    calls, stream = GpuCalls(device), device.context.stream_handle
+    calls.launch(operation, stream)
+    calls.synchronize(operation, stream)
+    operation.stream_ordered, cu = False, device.context.calls
+    cu.cuStreamBeginCapture(stream, cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED)
+    refused = [refusal(lambda: calls.launch(operation, stream))]
+    cu.cuGraphDestroy(cu.cuStreamEndCapture(stream))
+    operation.stream_ordered = True
+    far = SimpleNamespace(__cuda_array_interface__=np.zeros(4).__array_interface__)
+    return [*refused, refusal(lambda: calls.operand("send", far))]
+
+
+def refusal(action):
+    try:
+        action()
+    except NvrarBenchError as error:
+        return str(error)
 
 
 def main(ranks: int, graph: int) -> None:
@@ -125,6 +143,7 @@ def main(ranks: int, graph: int) -> None:
         "step": step(device, operation),
         "facts": device.facts(),
         "refusals": refusals(device, operation),
+        "user": calls_of_a_user(device, operation),
     }
     device.close()
     json.dump(report, sys.stdout)
