@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from itertools import count
 from types import TracebackType
@@ -60,6 +62,8 @@ class Group:
         self._backend = open_backend(backend, ranks, device, **options)
         index = torch.cuda.current_device() if device == "cuda" else None
         self.device = torch.device(device, index)
+        self._own: list[tuple[int, float]] = []  # where tensors from `allocate` start and end
+        self._bytes = torch.empty(0, dtype=torch.uint8)
         self.name = f"nvrar_bench:{next(_numbers)}"
         _groups[self.name] = self
 
@@ -69,12 +73,44 @@ class Group:
         Raises:
             UsageError: a dtype that no group takes.
         """
-        return torch.from_dlpack(self._backend.empty(shape, name_of(dtype)))
+        return self._allocate(shape, name_of(dtype))
+
+    def _allocate(self, shape: Sequence[int], dtype: str) -> torch.Tensor:
+        with torch.inference_mode(False):  # else it could not be written outside that mode
+            tensor = torch.from_dlpack(self._backend.empty(shape, dtype))
+        insort(self._own, (tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes))
+        return tensor
 
     def reduce(self, tensor: torch.Tensor, result: torch.Tensor, op: str) -> None:
-        """Store in `result` the op over all ranks of `tensor`, which `require` has seen."""
-        stream = torch.cuda.current_stream() if tensor.is_cuda else None
-        self._backend.all_reduce(_operand(tensor), _operand(result), op, stream)
+        """Store in `result` the op over all ranks of `tensor`, which `require` has seen.
+
+        Private tensors pass through one symmetric tensor: a CUDA graph is captured with addresses
+        that no call had before, and a call on new addresses cannot be prepared then.
+        """
+        if not tensor.numel():
+            return
+        is_symmetric = self._is_symmetric(tensor)
+        if tensor is result and is_symmetric:
+            self._call(tensor, tensor, op)
+        else:
+            passage = self._passage(tensor.nbytes).view(tensor.dtype).view(tensor.shape)
+            self._call(tensor if is_symmetric else passage.copy_(tensor), passage, op)
+            result.copy_(passage)
+
+    def _is_symmetric(self, tensor: torch.Tensor) -> bool:
+        address = tensor.data_ptr()
+        place = bisect_right(self._own, (address, math.inf))
+        return place > 0 and address + tensor.nbytes <= self._own[place - 1][1]
+
+    def _passage(self, nbytes: int) -> torch.Tensor:
+        """Its first bytes. It grows alike on all ranks; what it was stays, as graphs may use it."""
+        if nbytes > len(self._bytes):
+            self._bytes = self._allocate((1 << (nbytes - 1).bit_length(),), "uint8")
+        return self._bytes[:nbytes]
+
+    def _call(self, send: torch.Tensor, recv: torch.Tensor, op: str) -> None:
+        stream = torch.cuda.current_stream() if send.is_cuda else None
+        self._backend.all_reduce(_operand(send), _operand(recv), op, stream)
 
     def require(self, tensor: torch.Tensor) -> None:
         """Refuse a tensor that cannot be reduced.
@@ -136,5 +172,5 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def _operand(tensor: torch.Tensor) -> Operand:
-    """What a call needs of a tensor; one that needs a gradient does not speak DLPack."""
-    return Operand(tensor.data_ptr(), tuple(tensor.shape), name_of(tensor.dtype))
+    """What a call needs of a tensor, whatever its shape; to ask DLPack takes longer than a call."""
+    return Operand(tensor.data_ptr(), (tensor.numel(),), name_of(tensor.dtype))

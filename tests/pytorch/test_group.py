@@ -43,6 +43,26 @@ def test_a_tensor_outlives_its_group(process_group):
     assert tensor.sum() == 3000
 
 
+def test_private_tensors_pass_through_one_that_grows(group):
+    """So their addresses may change from call to call, and no call is prepared again."""
+    for rows in (1, 8, 3):
+        for _ in range(3):
+            mine = torch.ones(rows, 5)
+            assert nvrar.all_reduce_(mine, group) is mine
+            assert torch.equal(nvrar.all_reduce(mine[:1], group), torch.ones(1, 5))
+            assert torch.equal(mine, torch.ones(rows, 5))
+    assert [end - start for start, end in sorted(group._own)] in ([32, 256], [256, 32])
+    assert len(group._backend._prepared) == 4
+
+
+def test_memory_that_inference_mode_made_is_written_outside_it(group):
+    with torch.inference_mode():
+        symmetric = group.allocate((4,))
+        nvrar.all_reduce(torch.ones(4), group)
+    assert nvrar.all_reduce_(symmetric.fill_(2), group).tolist() == [2, 2, 2, 2]
+    assert nvrar.all_reduce_(torch.ones(4), group).tolist() == [1, 1, 1, 1]
+
+
 BAD = {
     "gaps": (torch.zeros(4, 4)[:, 1:], "the tensor has shape (4, 3) and strides (4, 1); allowed"),
     "bool": (torch.zeros(4, dtype=torch.bool), "dtype torch.bool: allowed: torch.float32, torch."),
