@@ -48,13 +48,15 @@ class Group:
                 communicator.
             backend: `nvrar` or `nccl`; with an MPI communicator also `mpi`.
             device: `cpu` or `cuda`.
-            options: `nodes`, `protocol`, `timeout`, `tuning`, as of `nvrar_bench.open`.
+            options: others of `nvrar_bench.open`, such as `nodes` and `timeout`.
 
         Raises:
             UsageError: there is no process group, or an option that is not allowed.
             Unavailable: the backend or device is not there.
             LostRank: not all ranks came.
         """
+        if device not in ("cpu", "cuda"):
+            raise UsageError(f"device {device}: allowed: cpu, cuda")
         self._meeting = None
         if ranks is None or isinstance(ranks, dist.ProcessGroup):
             self._meeting = Meeting(ranks, backend, device)
@@ -109,8 +111,10 @@ class Group:
         return self._bytes[:nbytes]
 
     def _call(self, send: torch.Tensor, recv: torch.Tensor, op: str) -> None:
-        stream = torch.cuda.current_stream() if send.is_cuda else None
-        self._backend.all_reduce(_operand(send), _operand(recv), op, stream)
+        self._backend.all_reduce(_operand(send), _operand(recv), op, self._stream())
+
+    def _stream(self) -> torch.cuda.Stream | None:
+        return torch.cuda.current_stream() if self.device.type == "cuda" else None
 
     def require(self, tensor: torch.Tensor) -> None:
         """Refuse a tensor that cannot be reduced.
@@ -130,12 +134,17 @@ class Group:
                 "allowed: a contiguous one, as tensor.contiguous() returns"
             )
 
+    def synchronize(self) -> None:
+        """Wait until the calls on the current stream have run; on CPU ranks they have.
+
+        Raises:
+            TimedOut: in one of them a peer did not answer in time.
+        """
+        self._backend.synchronize(self._stream())
+
     def close(self) -> None:
-        """Free everything; tensors from `allocate` must not be used afterwards."""
-        del _groups[self.name]
-        self._backend.close()
-        if self._meeting:
-            self._meeting.close()
+        """Free everything; a second call is none."""
+        self.__exit__(None, None, None)
 
     def __enter__(self) -> Group:
         return self
@@ -146,7 +155,11 @@ class Group:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if _groups.pop(self.name, None) is None:
+            return
+        self._backend.__exit__(kind, error, trace)
+        if self._meeting:
+            self._meeting.close()
 
 
 def open_group(name: str) -> Group:

@@ -15,7 +15,7 @@ import nvrar_bench.torch as nvrar
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.torch import meeting
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "pytorch.md"
 DTYPES = (
     torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.int64,
 )  # fmt: skip
@@ -79,21 +79,6 @@ def gradients(group: nvrar.Group) -> list[str]:
     return [] if (mine.grad == n * (n - 1) / 2).all() else [str(mine.grad)]
 
 
-def compiled(group: nvrar.Group) -> list[str]:
-    """Of several shapes, which makes the compiler trace again."""
-
-    def layer(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return nvrar.all_reduce(torch.relu(hidden @ weight), group) + hidden
-
-    fast = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    wrong = []
-    for rows in (1, 3, 8):
-        hidden, weight = torch.ones(rows, 6), torch.full((6, 6), float(dist.get_rank()))
-        if not torch.equal(fast(hidden, weight), layer(hidden, weight)):
-            wrong.append(f"{rows} rows")
-    return wrong
-
-
 def the_layer_of_the_documentation(group: nvrar.Group) -> list[str]:
     (program,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}
@@ -130,7 +115,7 @@ def several_machines() -> list[str]:
     return ["not refused"]
 
 
-WITH_GROUP = (sums, rows_of_a_symmetric_tensor, gradients, compiled, the_layer_of_the_documentation)
+WITH_GROUP = (sums, rows_of_a_symmetric_tensor, gradients, the_layer_of_the_documentation)
 ALONE = (halves, several_machines)
 
 if __name__ == "__main__":
