@@ -48,7 +48,8 @@ def read(name: str, array: Any, home: dlpack.Device) -> Operand:
     try:
         if hasattr(array, "__dlpack__"):
             require_home(name, dlpack.device_of(array), home)
-            return _checked(name, dlpack.read(array))
+            found = _checked(name, dlpack.read(array))
+            return found._replace(read_only=found.read_only or _is_immutable(array))
         if hasattr(array, "__cuda_array_interface__"):
             require_home(name, (dlpack.CUDA, home[1]), home)
             return _checked(name, _of_cuda(array.__cuda_array_interface__, home))
@@ -77,6 +78,11 @@ def _of_numpy(name: str, array: np.ndarray[Any, Any], home: dlpack.Device) -> Op
         raise _no_operand(name, str(array.dtype), array.shape)
     address, read_only = array.__array_interface__["data"]
     return Operand(address, array.shape, dtype, read_only)
+
+
+def _is_immutable(array: Any) -> bool:
+    """Whether it is JAX's: they must not be written, and not all versions say so in DLPack."""
+    return type(array).__module__.partition(".")[0] in ("jax", "jaxlib")
 
 
 def _of_cuda(interface: dict[str, Any], home: dlpack.Device) -> dlpack.Described:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 
 import numpy as np
@@ -47,6 +48,17 @@ def test_what_is_computed_of_such_arrays_is_numpys(backend):
     assert np.from_dlpack(array).dtype == np.float32
 
 
+def test_an_array_of_ours_that_got_another_dtype_is_read_again(backend):
+    array = backend.empty(2, "float32")
+    array[:] = 1, 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy discourages it
+        array.dtype = np.int32
+    backend.all_reduce(array)
+    (key,) = backend._prepared
+    assert key[0].dtype == "int32"
+
+
 def test_part_of_an_array_has_its_strides(backend):
     found = dlpack.read(backend.empty((4, 6), "bfloat16")[::2, 1:3])
     assert (found.shape, found.strides) == ((2, 2), (12, 1))
@@ -68,6 +80,7 @@ def test_makers_from_before_versions(backend):
     backend.all_reduce(Old(np.zeros(3, np.float32)))
 
 
+Jax = type("ArrayImpl", (Speaker,), {"__module__": "jaxlib._jax"})
 READ_ONLY = np.zeros(4, np.float32)
 READ_ONLY.flags.writeable = False
 GRADIENT = BufferError("use tensor.detach()")
@@ -77,6 +90,7 @@ REFUSED = {
     "with gaps": (Speaker(np.zeros(8, np.float32)[::2]), "recv is float32 of shape (4,); allowed"),
     "another type": (Speaker(np.zeros(4, "c8")), "recv is DLPack's type 5 of 64 bits x 1 of shap"),
     "refused": (Speaker(np.zeros(4), refusal=GRADIENT), "recv cannot be read: use tensor.detach()"),
+    "of JAX": (Jax(np.zeros(4, np.float32)), "recv is read-only; the result is written there"),
     "read-only": (Speaker(READ_ONLY), "recv is read-only; the result is written there"),
 }
 
