@@ -57,6 +57,8 @@ class Group:
         """
         if device not in ("cpu", "cuda"):
             raise UsageError(f"device {device}: allowed: cpu, cuda")
+        if ranks is dist.GroupMember.NON_GROUP_MEMBER:
+            raise UsageError("this rank is not in the process group; only those in it open a Group")
         self._meeting = None
         if ranks is None or isinstance(ranks, dist.ProcessGroup):
             self._meeting = Meeting(ranks, backend, device)

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import nvrar_bench.torch as nvrar  # noqa: E402 - PyTorch may be missing
-from nvrar_bench.errors import Unavailable, UsageError  # noqa: E402
+from nvrar_bench.errors import LostRank, Unavailable, UsageError  # noqa: E402
 
 WORKER = Path(__file__).parent / "worker_group.py"
 torch.set_num_threads(1)
@@ -114,6 +114,22 @@ def test_a_closed_group_is_refused(process_group):
 def test_without_a_process_group():
     with pytest.raises(UsageError, match=r"^there is no process group: start the ranks with torch"):
         nvrar.Group()
+
+
+def test_a_rank_outside_of_the_process_group(process_group):
+    with pytest.raises(UsageError, match=r"^this rank is not in the process group; only those in"):
+        nvrar.Group(torch.distributed.GroupMember.NON_GROUP_MEMBER)
+
+
+def test_a_lost_rank(process_group, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", fail)
+    with pytest.raises(LostRank) as caught:
+        nvrar.Group()
+    start = "a rank of the group did not answer torch.distributed: Connection closed by peer"
+    assert str(caught.value) == start
 
 
 def test_without_pytorch():

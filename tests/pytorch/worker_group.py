@@ -102,17 +102,28 @@ def halves() -> list[str]:
 
 
 def several_machines() -> list[str]:
-    """Ranks whose machines have other names, as far as one machine can show that."""
-    real = meeting._machine
-    meeting._machine = lambda: (f"host{dist.get_rank() % 2}", "")
+    """Two of them with two ranks each, as far as one machine can show that."""
+    real, rank = meeting._machine, dist.get_rank()
+    meeting._machine = lambda: (f"host{rank // 2}", "")
     try:
-        nvrar.Group()
-    except NvrarBenchError as error:
-        expected = "these ranks are on 2 machines, and between machines CPU ranks use MPI: start "
-        return [] if str(error).startswith(expected) else [str(error)]
+        met = meeting.Meeting(None, "nvrar", "cuda")
+        world, refused = met.world, refusal(nvrar.Group)
     finally:
         meeting._machine = real
-    return ["not refused"]
+    seen = [world.machines, world.node_of, world.local_rank, world.on_host_leader(lambda: rank)]
+    met.close()
+    if seen != [2, (0, 0, 1, 1), rank % 2, rank // 2 * 2]:
+        return [str(seen)]
+    expected = "these ranks are on 2 machines, and between machines CPU ranks use MPI: start them "
+    return [] if refused.startswith(expected) else [refused]
+
+
+def refusal(action: Any) -> str:
+    try:
+        action()
+    except NvrarBenchError as error:
+        return str(error)
+    return "not refused"
 
 
 WITH_GROUP = (sums, rows_of_a_symmetric_tensor, gradients, the_layer_of_the_documentation)
