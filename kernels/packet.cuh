@@ -409,13 +409,13 @@ struct Packet : Cells {
     }
     NVRAR_DEVICE Unit<T> load(const T* source, const Piece& piece) const {
         note_read(source, piece.bytes);
-        if (is_whole(piece)) return *reinterpret_cast<const Unit<T>*>(source);
+        if (is_whole(piece)) return *reinterpret_cast<const Unit<T>*>(global(source));
         return same_bytes<Unit<T>>(load_bytes(source, piece.bytes));
     }
     NVRAR_DEVICE void store(T* target, const Piece& piece, const Unit<T>& unit) const {
         note_write(target, piece.bytes);
         if (is_whole(piece)) {
-            *reinterpret_cast<Unit<T>*>(target) = unit;
+            *reinterpret_cast<Unit<T>*>(global(target)) = unit;
             return;
         }
         store_bytes(target, same_bytes<u64>(unit), piece.bytes);

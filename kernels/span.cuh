@@ -17,7 +17,7 @@ struct Sources {
 
     NVRAR_DEVICE const T* operator[](u32 i) const {
         return i == own_index ? own
-                              : reinterpret_cast<const T*>(static_cast<const u8*>(base[i]) + offset);
+                              : reinterpret_cast<const T*>(static_cast<const u8*>(global(base)[i]) + offset);
     }
 };
 
@@ -31,7 +31,7 @@ struct Targets {
     u32 own_index;
 
     NVRAR_DEVICE T* operator[](u32 i) const {
-        return i == own_index ? own : reinterpret_cast<T*>(static_cast<u8*>(base[i]) + offset);
+        return i == own_index ? own : reinterpret_cast<T*>(static_cast<u8*>(global(base)[i]) + offset);
     }
 };
 
@@ -76,7 +76,7 @@ NVRAR_DEVICE void accumulate_batches(const Operands& sources, u32 first, Accumul
         for (int i = 0; i < kInFlight; ++i) {
             if (!batch.has(i)) continue;
             note_read(batch.at[i], sizeof(T) * Lanes);
-            loaded[i] = *reinterpret_cast<const Loaded<T, Lanes>*>(batch.at[i]);
+            loaded[i] = *reinterpret_cast<const Loaded<T, Lanes>*>(global(batch.at[i]));
         }
         NVRAR_UNROLL
         for (int i = 0; i < kInFlight; ++i) {
@@ -127,7 +127,7 @@ NVRAR_DEVICE void store_lanes(const T* result, const Targets<T>& targets, u32 fi
         for (int i = 0; i < kInFlight; ++i) {
             if (!batch.has(i)) continue;
             note_write(batch.at[i], sizeof(T) * Lanes);
-            *reinterpret_cast<Loaded<T, Lanes>*>(batch.at[i]) = vector;
+            *reinterpret_cast<Loaded<T, Lanes>*>(global(batch.at[i])) = vector;
         }
     }
 }

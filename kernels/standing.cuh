@@ -27,7 +27,7 @@ struct Standing {
           node(a.node),
           local(a.local),
           block(block_index()),
-          first_epoch(a.epochs[block]) {
+          first_epoch(global(a.epochs)[block]) {
         note_read(a.epochs + block, sizeof(u64));
     }
 
@@ -111,7 +111,7 @@ struct Standing {
         for (u32 slot = block + thread_index() * arguments.blocks; slot < arguments.epoch_slots;
              slot += arguments.blocks * thread_count()) {
             note_write(arguments.epochs + slot, sizeof(u64));
-            arguments.epochs[slot] = next;
+            global(arguments.epochs)[slot] = next;
         }
     }
 };

@@ -27,8 +27,8 @@ struct alignas(kVectorAlignment) Bytes {
 // Bytes, unchanged, by all threads of a block. Both start on a multiple of 16 bytes, or on the CPU of
 // the element size.
 NVRAR_NOINLINE void copy(void* target, const void* source, u32 bytes) {
-    u8* NVRAR_RESTRICT to = static_cast<u8*>(target);
-    const u8* NVRAR_RESTRICT from = static_cast<const u8*>(source);
+    u8* NVRAR_RESTRICT to = global(static_cast<u8*>(target));
+    const u8* NVRAR_RESTRICT from = global(static_cast<const u8*>(source));
     constexpr u32 wide = sizeof(Bytes);
     const u32 vectors = bytes / wide;
     const u32 stride = thread_count();

@@ -50,7 +50,7 @@ struct Waiter {
 
     template <cuda::memory_order Order>
     static NVRAR_DEVICE u64 look(const u64* address) {
-        return cuda::atomic_ref<u64, cuda::thread_scope_system>(*const_cast<u64*>(address)).load(Order);
+        return cuda::atomic_ref<u64, cuda::thread_scope_system>(*global(const_cast<u64*>(address))).load(Order);
     }
 
     // Polls `done` until it holds. False if the wait was in vain.
@@ -113,7 +113,7 @@ struct Waiter {
 
     static NVRAR_DEVICE cuda::atomic_ref<u64, cuda::thread_scope_device> code(
         const Arguments& arguments) {
-        return cuda::atomic_ref<u64, cuda::thread_scope_device>(arguments.failure->code);
+        return cuda::atomic_ref<u64, cuda::thread_scope_device>(*global(&arguments.failure->code));
     }
 };
 

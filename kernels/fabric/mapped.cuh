@@ -19,13 +19,13 @@ struct MappedFabric {
     NVRAR_DEVICE bool await_all_puts(const Place&, u64) const { return true; }
 
     NVRAR_DEVICE u8* staging(u32 rank) const {
-        return static_cast<u8*>(arguments.rank_staging[rank]);
+        return static_cast<u8*>(global(arguments.rank_staging)[rank]);
     }
     NVRAR_DEVICE u8* own_staging() const { return static_cast<u8*>(arguments.staging); }
 
     // By one thread. What this block has written before its last block_sync() is seen with the flag.
     NVRAR_DEVICE void signal(u32 rank, u64 flag_offset, u64 value) const {
-        Flag(*reinterpret_cast<u64*>(staging(rank) + flag_offset))
+        Flag(*global(reinterpret_cast<u64*>(staging(rank) + flag_offset)))
             .store(value, cuda::memory_order_release);
     }
 

@@ -93,6 +93,11 @@ NVRAR_DEVICE void store_cells(cuda::std::uint64_t* cells, const cuda::std::uint6
     for (int c = 0; c < 2; ++c) Cell(cells[c]).store(packets[c], cuda::memory_order_relaxed);
 }
 
+template <typename T>
+NVRAR_DEVICE T* global(T* address) {
+    return address;
+}
+
 NVRAR_DEVICE cuda::std::uint64_t now_ns() {
     timespec time{};
     clock_gettime(CLOCK_MONOTONIC, &time);

@@ -20,6 +20,11 @@ NVRAR_DEVICE void order_calls() { checking::fence(); }
 NVRAR_DEVICE void relax() { checking::poll_again(); }
 NVRAR_DEVICE void yield() { checking::poll_again(); }
 NVRAR_DEVICE void doze(cuda::std::uint64_t) { yield(); }
+template <typename T>
+NVRAR_DEVICE T* global(T* address) {
+    return address;
+}
+
 NVRAR_DEVICE cuda::std::uint64_t now_ns() { return checking::clock_ns(); }
 NVRAR_DEVICE void load_cells(const cuda::std::uint64_t* cells, cuda::std::uint64_t* seen) {
     checking::load_cells(cells, seen);
