@@ -14,7 +14,9 @@ import socket
 import struct
 import time
 
-_GAP_S = 3.0  # without anybody coming: the others do not meet here
+import psutil
+
+_GAP_S = 3.0  # without anybody coming, at least: the others do not meet here
 _TRIES, _RETRY_S = 5, 0.01  # between bind and listen the first rank hears nobody
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -36,11 +38,16 @@ def _has_met(meeting: socket.socket, name: str, ranks: int) -> bool:
     except OSError:  # another rank was first
         return _has_attended(meeting, name)
     meeting.listen(ranks)
-    meeting.settimeout(_GAP_S)
+    meeting.settimeout(max(_GAP_S, _start_took_s()))
     with contextlib.ExitStack() as guests, contextlib.suppress(TimeoutError):
         for _ in range(ranks - 1):
             guests.enter_context(meeting.accept()[0])
     return True
+
+
+def _start_took_s() -> float:
+    """How long this rank took to come, which says how long others may take; by its supervisor."""
+    return time.time() - psutil.Process(os.getppid()).create_time()
 
 
 def _has_attended(meeting: socket.socket, name: str) -> bool:

@@ -12,6 +12,7 @@ that rank 0 can write its record and every rank ends by itself before the launch
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -89,6 +90,7 @@ def supervise(patience_s: float) -> None:
     supervisor = os.getpid()
     progress.open_page()
     job = job_name()
+    gc.freeze()  # a collection would write to every object, and so copy what both processes share
     child = os.fork()
     if child:
         theirs.close()
