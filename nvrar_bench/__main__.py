@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -43,6 +44,7 @@ def main() -> None:
     provide_home(os.environ)
     # NumPy's library of linear algebra, of which nothing is used, starts a thread for each core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(100_000)  # what starting makes is there to stay
     code = _run()
     if code == 1 and "mpi4py.MPI" in sys.modules:
         # MPI_Finalize, at exit, waits for ranks that wait for this one.
