@@ -209,7 +209,11 @@ class _Supervisor:
         """Another rank of the host says more of it; those of other hosts see nothing of it."""
         if self._local_ranks != 1 or self._ranks == 1:
             return
-        changed = os.waitid(os.P_PID, self._child, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
+        how = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
+        try:
+            changed = os.waitid(os.P_PID, self._child, how)
+        except ChildProcessError:  # it has ended
+            return
         if changed is not None:
             is_stopped = changed.si_code != os.CLD_CONTINUED
             self._stopped_until = time.monotonic() + self._patience_s if is_stopped else None
