@@ -47,7 +47,8 @@ def _has_met(meeting: socket.socket, name: str, ranks: int) -> bool:
 
 def _start_took_s() -> float:
     """How long this rank took to come, which says how long others may take; by its supervisor."""
-    return time.time() - psutil.Process(os.getppid()).create_time()
+    began: float = psutil.Process(os.getppid()).create_time()
+    return time.time() - began
 
 
 def _has_attended(meeting: socket.socket, name: str) -> bool:

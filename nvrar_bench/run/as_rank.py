@@ -51,7 +51,7 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
         try:
             ending.close(None)
         finally:
-            with guard.watch("the table of rank 0", settings.timeout):
+            with guard.watch("the writing of the table", settings.timeout):
                 world.after_rank_0()
         with guard.watch("MPI_Finalize", settings.timeout):
             launch.finalize_mpi()

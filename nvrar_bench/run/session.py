@@ -44,7 +44,7 @@ class Session:
         buffers.require_enough([stage.sweep.plan for stage in todo], device)
         if self._world.rank == 0:
             self._journal.begin(self._empty_record(command, todo, device))
-        with self._watch("the facts of rank 0"):
+        with self._watch("the start of the record"):
             self._world.after_rank_0()
         for reason in left_out(self._settings, self._world):
             self._journal.skip("all", reason)

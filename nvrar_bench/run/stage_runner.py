@@ -276,7 +276,7 @@ class StageRunner:
         for point, check, arrivals in results:
             if self._world.rank == 0:
                 self._journal.add(self._result(stage, point, check, arrivals))
-        with self._watch("the record of rank 0"):
+        with self._watch("the writing of results"):
             self._world.after_rank_0()
         for point, check, _ in results:
             self._judge(point, check)

@@ -32,7 +32,7 @@ WAITED = {
     "opening": "in opening the backends",
     "kernel": "phase all-gather, step 0, waiting for rank {}, chunk 0, expected flag ",
     "timed": "phase reduce-scatter, step 0, waiting for rank {}, chunk 0, expected flag ",
-    "last": "in the exchange of results",
+    "last": "in the writing of results",
     "finalize": "in MPI_Finalize",
 }
 
