@@ -26,7 +26,7 @@ enum Phase : u64 { kReduceScatter = 1, kExchange = 2, kAllGather = 3 };
 //
 //     2 parities x [ inbox: one region per rank of the node | outbox | partials | slots | fold | unfold
 //                    | outgoing ]
-//     flags: entry, exit, and one arrival flag per parity, slot and chunk
+//     flags: entry, exit, and one arrival flag per parity, arrival and chunk
 struct Layout {
     u64 parity_bytes;   // all regions of one parity
     u64 inbox;          // ranks_per_node regions
@@ -34,11 +34,11 @@ struct Layout {
     u64 partials;       // one region per result that is combined further
     u64 slots;          // one region per partner of every step
     u64 fold;           // from the node that is folded in
-    u64 unfold;         // the result, back to it
+    u64 unfold;         // the result, back to it; in halving also the finished parts, of all
     u64 outgoing;       // packets on their way to a rank whose memory is not mapped, one per level
     u64 entry_flags;    // blocks x ranks_per_node, 64 bytes apart
     u64 exit_flags;     // likewise
-    u64 arrival_flags;  // 2 parities x (slots + 2) x chunks_per_region, 8 bytes apart
+    u64 arrival_flags;  // 2 parities x arrivals x chunks_per_region, 8 bytes apart
     u32 region_bytes;   // one slice of a full window (in packets twice that, and an empty unit per block)
     u32 chunks_per_region;
 };
@@ -49,6 +49,8 @@ struct Step {
     u32 stride;      // between nodes of neighbouring digits
     u32 digit;       // of this node
     u32 first_slot;  // slots of all steps before
+    u32 first_part;   // in halving: parts of a chunk that this node holds before the step are those from here,
+    u32 digit_parts;  // so many for each digit
 };
 
 // The host has divided what would be divided alike by every thread: GPUs are slow at that. They count in
@@ -72,6 +74,8 @@ struct Arguments {
     u32 core_nodes;  // the first nodes, which run the steps; the others are folded in
     u32 steps;
     u32 slots;  // of all steps
+    u32 arrivals;  // slots, and what else arrives: of folds, and in halving finished parts
+    u32 parts;  // of a chunk: core_nodes in halving, 1 in doubling
     Step step[kMaxSteps];
 
     u32 staged;  // 1: send and recv are private, the node meets in staging memory

@@ -101,7 +101,14 @@ struct Cells : Standing {
     // Unit u of a slice is always the same thread's. False if `body` was, for a unit of this thread.
     template <typename Body>
     NVRAR_DEVICE bool for_own_pieces(u32 slice_bytes, Body body) const {
-        return for_own_chunks(arguments, slice_bytes, [&](const Chunk& chunk) {
+        return for_own_pieces(slice_bytes, [](const Chunk& chunk) { return chunk; }, body);
+    }
+
+    // Of a part of each chunk alone: then a unit may be another thread's than in another part.
+    template <typename Part, typename Body>
+    NVRAR_DEVICE bool for_own_pieces(u32 slice_bytes, Part part, Body body) const {
+        return for_own_chunks(arguments, slice_bytes, [&](const Chunk& whole) {
+            const Chunk chunk = part(whole);
             NVRAR_ROLLED
             for (u32 u = thread_index(); u < units_of(chunk); u += thread_count())
                 if (!body(piece_at(slice_bytes, chunk, u))) return false;
@@ -139,7 +146,7 @@ struct Cells : Standing {
     }
 
     NVRAR_DEVICE u32 units_of(const Chunk& chunk) const {
-        return chunk.bytes ? (chunk.bytes + kUnitBytes - 1) / kUnitBytes : 1;
+        return chunk.bytes ? (chunk.bytes + kUnitBytes - 1) / kUnitBytes : !chunk.is_absent;
     }
     NVRAR_DEVICE u32 first_unit(const Chunk& chunk) const {
         return chunk.bytes ? chunk.begin / kUnitBytes : empty_unit();
@@ -153,7 +160,7 @@ struct Cells : Standing {
     // Where they lie
 
     NVRAR_DEVICE Place fold_place() const {
-        return {kExchange, schedule.steps(), schedule.fold_partner() * group_size + local, 0};
+        return {kExchange, schedule.turns(), schedule.fold_partner() * group_size + local, 0};
     }
     static NVRAR_DEVICE u64* cells_at(u8* memory) { return reinterpret_cast<u64*>(memory); }
 

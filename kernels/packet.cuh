@@ -51,9 +51,9 @@ struct Packet : Cells {
             const Stage stage = stage_at(window, s, s + 1 == stages);
             if constexpr (Fabric::kSendsMessages) well = well && await_messages(window, stage);
             well = well && combine(window, stage);
-            well = depart(window, stage, well);
+            well = depart(window, stage.turn, outgoing(window, stage), well);
         }
-        if (schedule.is_folded()) well = well && take_from_fold(window);
+        well = gather(window, well);
         if constexpr (Fabric::kSendsMessages)
             well = well && (arguments.nodes == 1 || await_all_puts(window));
         return block_all(well && all_gather(window));
@@ -87,7 +87,7 @@ struct Packet : Cells {
     // Phases 1 and 2 are stages: each combines one's own operand with what arrives, and sends the result
     // on. They are the node's inputs, what a folded node gave, and the steps between nodes.
 
-    enum Onward { kKept, kToPartners, kToFold, kDelivered };
+    static constexpr u32 kAll = ~u32{0};  // digits
 
     // Operands arrive in order, in regions that lie one behind the other, from peers that stand
     // `peer_stride` apart.
@@ -100,14 +100,14 @@ struct Packet : Cells {
         u32 first_slot;  // of those that lie one behind the other
         Place first;    // the peer of operand 0
         u32 peer_stride;
-        Onward onward;
-        u32 step;  // of kToPartners
+        bool is_final;
+        u32 turn;  // in which the result leaves; above all, where it does not
 
         NVRAR_DEVICE bool arrives(u32 i) const { return i < operands && i != own_index; }
     };
 
     NVRAR_DEVICE u32 count_stages() const {
-        return schedule.is_folded() ? 1 : 1 + schedule.has_folded() + static_cast<u32>(schedule.steps());
+        return schedule.is_folded() ? 1 : 1 + schedule.has_folded() + arguments.steps;
     }
 
     NVRAR_DEVICE Stage stage_at(const Window& window, u32 s, bool is_last) const {
@@ -116,13 +116,9 @@ struct Packet : Cells {
                       : s == 0          ? first_stage(window)
                                         : fold_stage(window);
         stage.level = s;
-        stage.step = s + 1 - before_steps;
-        if (is_last)
-            stage.onward = schedule.is_folded() ? kToFold : kDelivered;
-        else if (s + 1 >= before_steps)
-            stage.onward = kToPartners;
-        else
-            stage.onward = kKept;
+        stage.is_final = is_last && !schedule.is_folded();
+        const bool leaves = s + 1 >= before_steps;
+        stage.turn = leaves ? s + 1 - before_steps : schedule.turns() + 1;
         return stage;
     }
 
@@ -187,10 +183,24 @@ struct Packet : Cells {
         });
     }
 
-    // One's own combined with what arrives.
+    // One's own combined with what arrives. In halving the parts for one partner come after those for
+    // another, and those for oneself last.
     NVRAR_DEVICE bool combine(const Window& window, const Stage& stage) {
-        const bool is_final = stage.onward == kDelivered;
-        return for_own_pieces(window.slice_bytes(local), [&](const Piece& piece) {
+        const bool is_cut =
+            schedule.is_halving() && !schedule.is_folded() && stage.turn < arguments.steps;
+        const Group group = is_cut ? schedule.group(stage.turn) : Group{1, 0, 0, 0};
+        NVRAR_ROLLED
+        for (u32 i = 1; i <= group.radix; ++i) {
+            const u32 digit = is_cut ? around(group.digit + i, group.radix) : kAll;
+            if (!combine_parts(window, stage, digit, i == group.radix)) return false;
+        }
+        return true;
+    }
+
+    NVRAR_DEVICE bool combine_parts(const Window& window, const Stage& stage, u32 digit, bool is_kept) {
+        const bool is_final = stage.is_final;
+        const auto part = [&](const Chunk& chunk) { return schedule.sent(chunk, stage.turn, digit); };
+        return for_own_pieces(window.slice_bytes(local), part, [&](const Piece& piece) {
             Accumulator<T> total[Unit<T>::kElements] = {};
             if (!accumulate(window, stage, piece, load(own_operand(window, stage, piece), piece),
                             total))
@@ -201,9 +211,11 @@ struct Packet : Cells {
                 result.lane[e] = narrow<T>(is_final ? Op::finish(total[e], ranks()) : total[e]);
             if (is_final)
                 deliver(window, piece, result);
-            else if (stage.onward != kToFold && !(stage.level == 0 && group_size == 1))
+            else if (is_kept && !(stage.level == 0 && group_size == 1))
                 store(partial(window, stage.level, piece), piece, result);
-            send_on(window, stage, piece, result);
+            const u32 last = schedule.is_halving() && is_final ? schedule.turns() : stage.turn;
+            if (pass_on(window, stage.turn, last, digit, piece, result))
+                write(cells_at(fabric.own_staging() + outgoing(window, stage)), window, piece, result);
             return true;
         });
     }
@@ -255,59 +267,63 @@ struct Packet : Cells {
     // Phase 2: what goes to other nodes. A result goes straight to ranks whose memory is mapped, by the
     // thread that made it, and to others by way of `outgoing`, when the whole block has written it.
 
-    // Calls body(rank, offset of the slot) for everybody that a stage's result goes to.
+    // Calls body(rank, slot, digit) for everybody that gets something from here in a turn: behind the last
+    // one it is the folded node.
     template <typename Body>
-    NVRAR_DEVICE void for_partners(const Window& window, const Stage& stage, Body body) const {
-        const auto visit = [&](u32 to_node, u32 slot) {
-            body(to_node * group_size + local, region(window, layout.slots, slot));
+    NVRAR_DEVICE void for_takers(u32 turn, Body body) const {
+        const auto visit = [&](u32 to_node, u32 slot, u32 digit) {
+            body(to_node * group_size + local, slot, digit);
         };
-        if (stage.onward == kToPartners) {
-            const Group group = schedule.group(stage.step);
+        if (turn >= schedule.turns()) {
+            if (turn == schedule.turns() && schedule.has_folded())
+                visit(schedule.fold_partner(), schedule.unfold_slot(), kAll);
+        } else if (schedule.is_folded()) {
+            visit(schedule.fold_partner(), schedule.fold_slot(), kAll);
+        } else {
+            const Group group = schedule.group(turn);
             NVRAR_ROLLED
             for (u32 i = 1; i < group.radix; ++i) {
                 const u32 digit = around(group.digit + i, group.radix);  // spread over the partners
-                visit(group.node(digit), schedule.slot(stage.step, digit, group.digit));
+                visit(group.node(digit), schedule.slot(turn, digit, group.digit), digit);
             }
-        } else if (stage.onward == kToFold) {
-            visit(schedule.fold_partner(), schedule.fold_slot());
-        } else if (stage.onward == kDelivered && schedule.has_folded()) {
-            visit(schedule.fold_partner(), schedule.unfold_slot());
         }
     }
 
-    NVRAR_DEVICE void send_on(const Window& window, const Stage& stage, const Piece& piece,
+    // A unit, to those that are mapped of all that get it in the turns `first` to `last`. True if there
+    // are others.
+    NVRAR_DEVICE bool pass_on(const Window& window, u32 first, u32 last, u32 digit, const Piece& piece,
                               const Unit<T>& unit) {
-        bool is_outgoing = false;  // all partners of a stage get the same packets
-        for_partners(window, stage, [&](u32 rank, u32 slot) {
-            if (fabric.is_mapped(rank))
-                write(cells_at(fabric.staging(rank) + slot), window, piece, unit);
-            else
-                is_outgoing = true;
-        });
-        if (is_outgoing)
-            write(cells_at(fabric.own_staging() + outgoing(window, stage)), window, piece, unit);
+        bool is_outgoing = false;  // all that get it get the same packets
+        NVRAR_ROLLED
+        for (u32 turn = first; turn <= last; ++turn)
+            for_takers(turn, [&](u32 rank, u32 slot, u32 taker) {
+                if (digit != kAll && taker != digit) return;
+                if (fabric.is_mapped(rank))
+                    write(cells_at(fabric.staging(rank) + slot_region(window, slot)), window, piece,
+                          unit);
+                else
+                    is_outgoing = true;
+            });
+        return is_outgoing;
     }
 
-    // By the whole block, and so only if nothing has failed for any of its threads.
-    NVRAR_DEVICE bool depart(const Window& window, const Stage& stage, bool well) {
+    // By the whole block, and so only if nothing has failed for any of its threads. In halving other threads
+    // go on with what these have made.
+    NVRAR_DEVICE bool depart(const Window& window, u32 turn, u64 source, bool well) {
         bool is_outgoing = false;
-        for_partners(window, stage,
-                     [&](u32 rank, u64) { is_outgoing |= !fabric.is_mapped(rank); });
-        if (!is_outgoing) return well;
+        for_takers(turn, [&](u32 rank, u32, u32) { is_outgoing |= !fabric.is_mapped(rank); });
+        if (!is_outgoing && !schedule.is_halving()) return well;
         if (!block_all(well)) return false;
-        for_partners(window, stage, [&](u32 rank, u32 slot) {
-            if (!fabric.is_mapped(rank)) put(window, rank, slot, outgoing(window, stage));
+        for_takers(turn, [&](u32 rank, u32 slot, u32 digit) {
+            if (fabric.is_mapped(rank)) return;
+            for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+                const Bounds cells = cells_of_chunk(schedule.sent(chunk, turn, digit));
+                fabric.put(rank, slot_region(window, slot) + cells.begin,
+                           fabric.own_staging() + source + cells.begin, cells.bytes);
+                return true;
+            });
         });
         return true;
-    }
-
-    NVRAR_DEVICE void put(const Window& window, u32 rank, u64 target, u64 source) {
-        for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            const Bounds cells = cells_of_chunk(chunk);
-            fabric.put(rank, target + cells.begin, fabric.own_staging() + source + cells.begin,
-                       cells.bytes);
-            return true;
-        });
     }
 
     // In a region, in bytes.
@@ -316,20 +332,45 @@ struct Packet : Cells {
         return {first_unit(chunk) * unit, units_of(chunk) * unit};
     }
 
+    // Packets to ranks that are not mapped: of finished units they lie where others' come.
     NVRAR_DEVICE u64 outgoing(const Window& window, const Stage& stage) const {
-        return region(window, layout.outgoing, stage.level);
+        return stage.is_final ? region(window, layout.unfold, 0)
+                              : region(window, layout.outgoing, stage.level);
     }
 
-    NVRAR_DEVICE bool take_from_fold(const Window& window) {
-        if constexpr (Fabric::kSendsMessages)
-            if (!await_messages_of(window, fold_place(), schedule.unfold_slot())) return false;
-        return for_own_pieces(window.slice_bytes(local), [&](const Piece& piece) {
-            Place place = fold_place();
+    // What is finished elsewhere: the parts of others in halving, all of it for a folded node.
+    NVRAR_DEVICE bool gather(const Window& window, bool well) {
+        const bool is_folded = schedule.is_folded();
+        const u32 end = schedule.turns() + is_folded;
+        NVRAR_ROLLED
+        for (u32 turn = is_folded ? schedule.turns() : arguments.steps; turn < end; ++turn) {
+            const Group group =
+                is_folded ? Group{2, 1, schedule.fold_partner(), 0} : schedule.group(turn);
+            NVRAR_ROLLED
+            for (u32 i = 1; well && i < group.radix; ++i)
+                well = collect(window, turn, group, around(group.digit + i, group.radix));
+            if (schedule.is_halving())
+                well = depart(window, turn + 1, region(window, layout.unfold, 0), well);
+        }
+        return well;
+    }
+
+    NVRAR_DEVICE bool collect(const Window& window, u32 turn, const Group& group, u32 digit) {
+        Place place{kExchange, turn, group.node(digit) * group_size + local, 0};
+        if constexpr (Fabric::kSendsMessages) {
+            const u32 slot = schedule.is_folded() ? schedule.unfold_slot()
+                                                  : schedule.slot(turn, group.digit, digit);
+            if (!await_messages_of(window, place, slot)) return false;
+        }
+        const auto part = [&](const Chunk& chunk) { return schedule.received(chunk, turn, digit); };
+        return for_own_pieces(window.slice_bytes(local), part, [&](const Piece& piece) {
             place.chunk = piece.chunk;
             Unit<T> unit;
             if (!read(own_region(window, layout.unfold, 0), window, piece, place, unit))
                 return false;
             deliver(window, piece, unit);
+            if (schedule.is_halving())
+                pass_on(window, turn + 1, schedule.turns(), kAll, piece, unit);
             return true;
         });
     }

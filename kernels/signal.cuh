@@ -94,41 +94,47 @@ struct Signal : Standing {
         u32 level = 0;
         if (schedule.has_folded() && !combine_fold(window, level++)) return false;
         NVRAR_ROLLED
-        for (u32 step = 0; step < schedule.steps(); ++step, ++level)
-            if (!send_step(window, step, level) || !combine_step(window, step, level)) return false;
+        for (u32 turn = 0; turn < schedule.turns(); ++turn, ++level)
+            if (!send_turn(window, turn, level) || !receive_turn(window, turn, level)) return false;
         return !schedule.has_folded() || give_back(window);
     }
 
-    NVRAR_DEVICE bool send_step(const Window& window, u32 step, u32 level) {
-        const Group group = schedule.group(step);
+    NVRAR_DEVICE bool send_turn(const Window& window, u32 turn, u32 level) {
+        const Group group = schedule.group(turn);
         block_sync();
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             NVRAR_ROLLED
             for (u32 i = 1; i < group.radix; ++i) {
                 const u32 digit = around(group.digit + i, group.radix);  // spread over the partners
-                put(window, group.node(digit), schedule.slot(step, digit, group.digit), chunk,
-                    partial(window, level, chunk));
+                const Chunk part = schedule.sent(chunk, turn, digit);
+                put(window, group.node(digit), schedule.slot(turn, digit, group.digit), part,
+                    schedule.is_gather(turn) ? finished(window, part) : partial(window, level, part));
             }
             return true;
         });
     }
 
-    NVRAR_DEVICE bool combine_step(const Window& window, u32 step, u32 level) {
-        const Group group = schedule.group(step);
-        const bool is_final = step + 1 == schedule.steps();
-        const u32 first_slot = schedule.slot(step, group.radix, 0);
+    NVRAR_DEVICE bool receive_turn(const Window& window, u32 turn, u32 level) {
+        const Group group = schedule.group(turn);
+        const bool is_last = turn + 1 == schedule.turns();
+        const u32 first_slot = schedule.slot(turn, group.radix, 0);
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             NVRAR_ROLLED
             for (u32 digit = 0; digit < group.radix; ++digit)
                 if (digit != group.digit &&
-                    !arrived(window, step, group.node(digit),
-                             schedule.slot(step, group.digit, digit), chunk))
+                    !arrived(window, turn, group.node(digit),
+                             schedule.slot(turn, group.digit, digit), chunk))
                     return false;
-            if (is_final && !release_input(window, chunk)) return false;
-            const Arrived<T> sources{own_region(window, layout.slots, first_slot) + chunk.begin,
+            if (is_last && !release_input(window, chunk)) return false;
+            if (schedule.is_gather(turn)) {
+                if (is_last) deliver(window, chunk);
+                return true;
+            }
+            const Chunk part = schedule.received(chunk, turn, group.digit);
+            const Arrived<T> sources{own_region(window, layout.slots, first_slot) + part.begin,
                                      layout.region_bytes, group.radix,
-                                     partial(window, level, chunk), group.digit};
-            reduce_to(window, sources, chunk, is_final, level + 1);
+                                     partial(window, level, part), group.digit};
+            reduce_to(window, sources, part, schedule.is_last_reduction(turn), level + 1);
             return true;
         });
     }
@@ -148,7 +154,7 @@ struct Signal : Standing {
 
     NVRAR_DEVICE bool combine_fold(const Window& window, u32 level) {
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            if (!arrived(window, schedule.steps(), schedule.fold_partner(), schedule.fold_slot(),
+            if (!arrived(window, schedule.turns(), schedule.fold_partner(), schedule.fold_slot(),
                          chunk))
                 return false;
             const Arrived<T> sources{own_region(window, layout.fold, 0) + chunk.begin, 0, 2,
@@ -162,9 +168,18 @@ struct Signal : Standing {
     template <typename Operands>
     NVRAR_DEVICE void reduce_to(const Window& window, const Operands& sources, const Chunk& chunk,
                                 bool is_final, u32 level) {
-        const Targets<T> targets =
-            is_final ? result(window, chunk) : only(partial(window, level, chunk));
+        const Targets<T> targets = !is_final               ? only(partial(window, level, chunk))
+                                   : schedule.is_halving() ? only(finished(window, chunk))
+                                                           : result(window, chunk);
         reduce<T, Op>(sources, targets, chunk.bytes / sizeof(T), is_final ? ranks() : 0);
+    }
+
+    // What has been finished, here or elsewhere, to where the finished slice goes.
+    NVRAR_DEVICE void deliver(const Window& window, const Chunk& chunk) const {
+        const Targets<T> targets = result(window, chunk);
+        NVRAR_ROLLED
+        for (u32 i = 0; i < targets.count; ++i)
+            copy(targets[i], finished(window, chunk), chunk.bytes);
     }
 
     NVRAR_DEVICE bool give_to_fold(const Window& window) {
@@ -177,32 +192,30 @@ struct Signal : Standing {
     }
 
     NVRAR_DEVICE bool give_back(const Window& window) {
+        const bool is_in_staging = Fabric::kPutsFromStaging || schedule.is_halving();
         block_sync();
-        if (Fabric::kPutsFromStaging) {
+        if (Fabric::kPutsFromStaging && !schedule.is_halving()) {
             for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-                copy(partial(window, 0, chunk), recv_at(window, local, chunk), chunk.bytes);
+                copy(finished(window, chunk), recv_at(window, local, chunk), chunk.bytes);
                 return true;
             });
             block_sync();
         }
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             put(window, schedule.fold_partner(), schedule.unfold_slot(), chunk,
-                Fabric::kPutsFromStaging ? partial(window, 0, chunk) : recv_at(window, local, chunk));
+                is_in_staging ? finished(window, chunk) : recv_at(window, local, chunk));
             return true;
         });
     }
 
     NVRAR_DEVICE bool take_from_fold(const Window& window) {
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            if (!arrived(window, schedule.steps(), schedule.fold_partner(), schedule.unfold_slot(),
+            if (!arrived(window, schedule.turns(), schedule.fold_partner(), schedule.unfold_slot(),
                          chunk))
                 return false;
             if constexpr (Fabric::kSendsMessages)
                 if (!await_all_puts(window)) return false;
-            const Targets<T> targets = result(window, chunk);
-            NVRAR_ROLLED
-            for (u32 i = 0; i < targets.count; ++i)
-                copy(targets[i], own_region(window, layout.unfold, 0) + chunk.begin, chunk.bytes);
+            deliver(window, chunk);
             return true;
         });
     }
@@ -255,6 +268,11 @@ struct Signal : Standing {
         return reinterpret_cast<T*>(own_region(window, layout.partials, level) + chunk.begin);
     }
 
+    // What comes back from other nodes, and in halving this node's own part of it.
+    NVRAR_DEVICE T* finished(const Window& window, const Chunk& chunk) const {
+        return reinterpret_cast<T*>(own_region(window, layout.unfold, 0) + chunk.begin);
+    }
+
     // Where the finished slice goes: to all peers, or to this rank and its outbox.
     NVRAR_DEVICE Targets<T> result(const Window& window, const Chunk& chunk) const {
         T* own = recv_at(window, local, chunk);
@@ -271,15 +289,15 @@ struct Signal : Standing {
     NVRAR_DEVICE void put(const Window& window, u32 to_node, u32 slot, const Chunk& chunk,
                           const T* source) const {
         fabric.put_signal(to_node * group_size + local,
-                          region(window, layout.slots, slot) + chunk.begin, source, chunk.bytes,
+                          slot_region(window, slot) + chunk.begin, source, chunk.bytes,
                           arrival_flag(window, slot, chunk.index), window.epoch);
     }
 
-    NVRAR_DEVICE bool arrived(const Window& window, u32 step, u32 from_node, u32 slot,
+    NVRAR_DEVICE bool arrived(const Window& window, u32 turn, u32 from_node, u32 slot,
                               const Chunk& chunk) const {
         const u32 from = from_node * group_size + local;
         const u64 flag = arrival_flag(window, slot, chunk.index);
-        const Place place{kExchange, step, from, chunk.index};
+        const Place place{kExchange, turn, from, chunk.index};
         if constexpr (Fabric::kSendsMessages)
             if (!fabric.is_mapped(from)) return fabric.await_message(place, flag, window.epoch);
         bool seen = true;

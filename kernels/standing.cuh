@@ -2,8 +2,8 @@
 // start from here.
 #pragma once
 
+#include "schedule.cuh"
 #include "wait.cuh"
-#include "window.cuh"
 
 namespace nvrar {
 
@@ -43,9 +43,13 @@ struct Standing {
         return window.first + window.slice_begin(slice) + begin;
     }
 
+    // Where what comes in a slot lies.
+    NVRAR_DEVICE u64 slot_region(const Window& window, u32 slot) const {
+        return region(window, layout.slots, schedule.region_of(slot));
+    }
+
     NVRAR_DEVICE u64 arrival_flag(const Window& window, u32 slot, u32 chunk) const {
-        const u32 slots = schedule.unfold_slot() + 1;
-        const u32 index = (window.parity * slots + slot) * layout.chunks_per_region + chunk;
+        const u32 index = (window.parity * arguments.arrivals + slot) * layout.chunks_per_region + chunk;
         return layout.arrival_flags + index * u64{sizeof(u64)};
     }
 
@@ -54,11 +58,11 @@ struct Standing {
 
     template <typename Span>
     NVRAR_DEVICE void expect_messages(const Window& window, Span span) const {
-        for_senders([&](u32 from, u32 slot) {
+        for_senders([&](u32 from, u32 slot, auto part) {
             if (fabric.is_mapped(from)) return;
             for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-                const Bounds bounds = span(chunk);
-                fabric.expect(from, region(window, layout.slots, slot) + bounds.begin, bounds.bytes,
+                const Bounds bounds = span(part(chunk));
+                fabric.expect(from, slot_region(window, slot) + bounds.begin, bounds.bytes,
                               arrival_flag(window, slot, chunk.index));
                 return true;
             });
@@ -67,7 +71,7 @@ struct Standing {
 
     // What is not yet sent when the phase ends is waited for here: its source may be written again.
     NVRAR_DEVICE bool await_all_puts(const Window& window) const {
-        return fabric.await_all_puts(Place{kExchange, schedule.steps(), arguments.rank, 0},
+        return fabric.await_all_puts(Place{kExchange, schedule.turns(), arguments.rank, 0},
                                      window.epoch);
     }
 
@@ -83,20 +87,24 @@ struct Standing {
     }
 
    private:
-    // Calls body(rank, slot) for everybody who puts something here in a window.
+    // Calls body(rank, slot, which part of a chunk) for everybody who puts something here in a window.
     template <typename Body>
     NVRAR_DEVICE void for_senders(Body body) const {
-        const auto visit = [&](u32 from_node, u32 slot) { body(from_node * group_size + local, slot); };
+        const auto all = [](const Chunk& chunk) { return chunk; };
+        const auto visit = [&](u32 from_node, u32 slot, auto part) {
+            body(from_node * group_size + local, slot, part);
+        };
         if (schedule.is_folded()) {
-            visit(schedule.fold_partner(), schedule.unfold_slot());
+            visit(schedule.fold_partner(), schedule.unfold_slot(), all);
             return;
         }
-        if (schedule.has_folded()) visit(schedule.fold_partner(), schedule.fold_slot());
-        for (u32 step = 0; step < schedule.steps(); ++step) {
-            const Group group = schedule.group(step);
+        if (schedule.has_folded()) visit(schedule.fold_partner(), schedule.fold_slot(), all);
+        for (u32 turn = 0; turn < schedule.turns(); ++turn) {
+            const Group group = schedule.group(turn);
             for (u32 digit = 0; digit < group.radix; ++digit)
                 if (digit != group.digit)
-                    visit(group.node(digit), schedule.slot(step, group.digit, digit));
+                    visit(group.node(digit), schedule.slot(turn, group.digit, digit),
+                          [&](const Chunk& chunk) { return schedule.received(chunk, turn, digit); });
         }
     }
 

@@ -2,7 +2,7 @@
 // A window is cut into one slice per rank of the node, and a slice into chunks, which blocks own.
 #pragma once
 
-#include "schedule.cuh"
+#include "arguments.cuh"
 
 namespace nvrar {
 
@@ -44,6 +44,7 @@ struct Chunk {
     u32 index;
     u32 begin;  // bytes, within the slice
     u32 bytes;
+    bool is_absent;  // a part that a short chunk does not have: it has no unit, not even an empty one
 };
 
 struct Bounds {
@@ -53,7 +54,7 @@ struct Bounds {
 
 NVRAR_DEVICE Chunk chunk_at(const Arguments& arguments, u32 slice_bytes, u32 index) {
     const u32 begin = smaller(index * arguments.chunk_bytes, slice_bytes);
-    return {index, begin, smaller(arguments.chunk_bytes, slice_bytes - begin)};
+    return {index, begin, smaller(arguments.chunk_bytes, slice_bytes - begin), false};
 }
 
 template <typename Body>

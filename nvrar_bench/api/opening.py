@@ -98,9 +98,8 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
 def _staging_bytes(world: World, tuning: Tuning) -> int:
     """What NVRAR's kernels need of the heap on GPUs."""
     limits = gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90")
-    return staging_bytes(
-        world.nodes, world.ranks_per_node, tuning.radices, limits, all_mapped=False
-    )
+    schedules = tuning.schedules(world.nodes)
+    return staging_bytes(schedules, world.ranks_per_node, limits, all_mapped=False)
 
 
 def _calls_on(device: Device) -> Calls:

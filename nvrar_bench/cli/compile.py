@@ -47,6 +47,10 @@ def compile_kernels(
             help="Launch classes: threads of a multiprocessor, 256, 512, or all. [all]",
         ),
     ] = None,
+    exchange: Annotated[
+        str | None,
+        typer.Option("--exchange", metavar="LIST", help="doubling, halving, or all. [doubling]"),
+    ] = None,
     everything: Annotated[
         bool,
         typer.Option("--all", help="All values of the options that are not given, except --arch."),
@@ -73,7 +77,14 @@ def compile_kernels(
     from nvrar_bench.report.progress import CaseProgress
     from nvrar_bench.toolchain import cuda, product
 
-    wanted = {"fabric": fabric, "protocol": protocol, "dtype": dtype, "op": op, "threads": threads}
+    wanted = {
+        "fabric": fabric,
+        "protocol": protocol,
+        "dtype": dtype,
+        "op": op,
+        "threads": threads,
+        "exchange": exchange,
+    }
     names = {option: values.names(text) for option, text in wanted.items()}
     kernels = product.choose_kernels(names, everything)
     require_places([("--json", json)])

@@ -33,7 +33,7 @@ class Shape:
     """How a call of NVRAR is launched on each rank; sizes in bytes.
 
     `chunk_bytes` is how much of a slice a block handles at a time, `radix` how many nodes exchange
-    directly in one step.
+    directly in one step, `exchange` what of it: `doubling` all, `halving` parts.
     """
 
     protocol: str
@@ -41,12 +41,14 @@ class Shape:
     threads: int
     chunk_bytes: int
     radix: int
+    exchange: str = "doubling"
 
     def __str__(self) -> str:
         """Write it in a few words."""
         return (
             f"{self.protocol}, {self.blocks} x {self.threads} threads, chunks of "
             f"{format_size(self.chunk_bytes)}, radix {self.radix}"
+            + ("" if self.exchange == "doubling" else f", {self.exchange}")
         )
 
 

@@ -20,8 +20,8 @@ from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import UsageError
 
 FORMAT: Final = "nvrar-bench.run"
-FORMAT_VERSION: Final = "1.3"
-OLDER = ("1.0", "1.1", "1.2")
+FORMAT_VERSION: Final = "1.4"
+OLDER = ("1.0", "1.1", "1.2", "1.3")
 Status = Literal["complete", "failed", "interrupted"]
 
 
@@ -74,7 +74,7 @@ class RunRecord(JsonObject, frozen=True):
     """A run: what was run, how, where, and what came of it."""
 
     format: Literal["nvrar-bench.run"]
-    format_version: Literal["1.3"]
+    format_version: Literal["1.4"]
     run: Run
     settings: Annotated[dict[str, Any], says("every option as resolved")]
     topology: Topology
@@ -154,7 +154,8 @@ def _now() -> str:
 
 
 # 1.1 added launches, late samples, independence, precision, arrivals and the yardstick; 1.2 how
-# NVRAR was launched; 1.3 how many calls a sample has, and whether timed calls were verified.
+# NVRAR was launched; 1.3 how many calls a sample has, and whether timed calls were verified;
+# 1.4 the exchange between nodes.
 _NO_STATE = {"flag_us": None, "copy_us": None, "work_us": None, "left_out": 0}
 
 # What a result without the key means: one launch of which nothing else was taken down.
@@ -206,7 +207,13 @@ def of_another_version(value: Any) -> str | None:
 def _upgraded(result: dict[str, Any]) -> dict[str, Any]:
     known = {key: item for key, item in result.items() if key not in _GONE}
     added = {key: meant(result) for key, meant in _MEANT.items() if key not in result}
-    return {**known, **added, **_checked(result)}
+    return {**known, **added, **_launched(result), **_checked(result)}
+
+
+def _launched(result: dict[str, Any]) -> dict[str, Any]:
+    """Before 1.4 the exchange between nodes was doubling."""
+    shape = result.get("shape")
+    return {"shape": {"exchange": "doubling", **shape}} if isinstance(shape, dict) else {}
 
 
 def _checked(result: dict[str, Any]) -> dict[str, Any]:

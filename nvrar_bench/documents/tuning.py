@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from nvrar_bench import __version__
 from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, checked, says
 from nvrar_bench.documents.files import encode_lines, parse_json
-from nvrar_bench.documents.result import Dtype, Op
+from nvrar_bench.documents.result import Dtype, Exchange, Op
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Buffers
 
 FORMAT: Final = "nvrar-bench.tuning"
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
+OLDER = "1.0"  # had no exchange
 TunedProtocol = Literal["signal", "packet"]
 Ending = Literal["winner", "alike", "max_samples", "max_time"]
 
@@ -77,6 +78,7 @@ class Choice(JsonObject, frozen=True):
     threads: Annotated[Positive, says("of each block")]
     chunk_bytes: Annotated[Positive, says("of a slice, that a block handles at a time")]
     radix: Annotated[int, Meta(ge=2, le=64, description="nodes that exchange in one step")]
+    exchange: Annotated[Exchange, says("all of a slice in each step, or parts; doubling in 1.0")]
     is_auto: Annotated[bool, says("it is what auto chooses without a table")]
     measured: Annotated[TunedMedian, says("of the choice")]
     auto: Annotated[
@@ -93,7 +95,7 @@ class TuningDocument(JsonObject, frozen=True):
     """A table: the choice at each size, and where it holds."""
 
     format: Literal["nvrar-bench.tuning"]
-    format_version: Literal["1.0"]
+    format_version: Literal["1.1"]
     version: Annotated[str, says("of nvrar-bench")]
     made_at: Annotated[str, says("ISO 8601, UTC")]
     status: Annotated[Literal["complete", "interrupted"], says("interrupted: sizes may be missing")]
@@ -129,19 +131,31 @@ class TuningDocument(JsonObject, frozen=True):
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{source} is not the JSON of a tuning table: {error}") from error
         _require_version(value, source)
-        document = checked(cls, value, f"{source} is not a {FORMAT} table")
+        document = checked(cls, _upgraded(value), f"{source} is not a {FORMAT} table")
         _require_one_choice_each(document, source)
         return document
 
 
 def _require_version(value: Any, source: str) -> None:
     version = value.get("format_version") if isinstance(value, dict) else None
-    if version not in (None, FORMAT_VERSION) and value.get("format") == FORMAT:
+    if version not in (None, OLDER, FORMAT_VERSION) and value.get("format") == FORMAT:
         raise UsageError(
             f"{source} is a table of format_version {version!r}, written by nvrar-bench "
-            f"{value.get('version')}; allowed: {FORMAT_VERSION}, of this nvrar-bench "
+            f"{value.get('version')}; allowed: {OLDER} and {FORMAT_VERSION}, of this nvrar-bench "
             f"{__version__}: use the one that wrote it, or tune again"
         )
+
+
+def _upgraded(value: Any) -> Any:
+    """Return a table of today's format; what is no older table, as it is."""
+    if not (isinstance(value, dict) and value.get("format_version") == OLDER):
+        return value
+    choices = value.get("choices")
+    if isinstance(choices, list):
+        choices = [
+            {"exchange": "doubling", **one} if isinstance(one, dict) else one for one in choices
+        ]
+    return {**value, "format_version": FORMAT_VERSION, "choices": choices}
 
 
 def _require_one_choice_each(document: TuningDocument, source: str) -> None:

@@ -65,7 +65,7 @@ def _cells(one: Choice) -> tuple[str, ...]:
     launch = f"{one.protocol} {one.blocks}x{one.threads} {format_size(one.chunk_bytes)} "
     return (
         format_size(one.size_bytes),
-        f"{launch}radix {one.radix}",
+        f"{launch}radix {one.radix}" + (" halving" if one.exchange == "halving" else ""),
         "auto" if one.is_auto else "search",
         str(one.tried),
         str(one.level),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nvrar_bench.backends.nvrar.layout import Schedule
 from nvrar_bench.backends.nvrar.limits import MOST_BLOCKS, gpu_limits, staging_bytes
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Array, Device, MemoryBlock
@@ -159,16 +160,18 @@ def needed(case: Case) -> int:
     return 4 * case.size_bytes + 2 * result
 
 
-def symmetric_bytes(todo: Iterable[Stage], radices_of: Callable[[int], Collection[int]]) -> int:
+def symmetric_bytes(
+    todo: Iterable[Stage], schedules_of: Callable[[int], Collection[Schedule]]
+) -> int:
     """Bytes of memory per rank that peers must reach on GPUs: send, recv and staging.
 
-    `radices_of` says which radices calls may have with so many nodes.
+    `schedules_of` says which ones calls may have between so many nodes.
     """
     needs = []
     for stage in todo:
         world = stage.world
         staging = staging_bytes(
-            world.nodes, world.ranks_per_node, radices_of(world.nodes),
+            schedules_of(world.nodes), world.ranks_per_node,
             gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90"), all_mapped=False,
         )  # fmt: skip
         largest = max(case.size_bytes for case in stage.sweep.plan)

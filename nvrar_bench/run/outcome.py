@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from msgspec import convert
@@ -13,6 +14,7 @@ from nvrar_bench.documents.result import (
     Arrival,
     Check,
     CheckStatus,
+    Exchange,
     FirstWrong,
     LaunchShape,
     Result,
@@ -131,7 +133,10 @@ def _shape(operation: Operation) -> LaunchShape | None:
     of = operation.shape
     if of is None:
         return None
-    return LaunchShape(of.blocks, of.threads, of.chunk_bytes, of.radix, operation.tuned_at)
+    return LaunchShape(
+        of.blocks, of.threads, of.chunk_bytes, of.radix, cast(Exchange, of.exchange),
+        operation.tuned_at,
+    )  # fmt: skip
 
 
 def _stretches(point: Point) -> tuple[Stretch, ...]:

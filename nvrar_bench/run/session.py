@@ -116,7 +116,7 @@ def gpu_options(settings: Settings, todo: Sequence[Stage]) -> GpuOptions:
     """How a run uses GPUs. Symmetric buffers lie in NVSHMEM's heap, whatever the backends."""
     symmetric = any(case.buffers == "symmetric" for stage in todo for case in stage.sweep.plan)
     nvrar = not settings.backends or "nvrar" in settings.backends
-    needed = buffers.symmetric_bytes(todo, settings.radices)
+    needed = buffers.symmetric_bytes(todo, settings.schedules)
     return GpuOptions(
         share=settings.share_gpu, graph=settings.graph, cold_cache=settings.cold_cache,
         heap_bytes=needed if nvrar or symmetric else None,

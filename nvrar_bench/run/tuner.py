@@ -17,6 +17,7 @@ from nvrar_bench.backends.base import Backend, Operation, Tunable
 from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.files import write_text
+from nvrar_bench.documents.result import Exchange
 from nvrar_bench.documents.tuning import (
     Choice,
     Ending,
@@ -134,7 +135,7 @@ class Heat:
         return Choice(
             case.dtype, case.op, case.buffers, case.size_bytes,
             cast(TunedProtocol, shape.protocol), shape.blocks, shape.threads,
-            shape.chunk_bytes, shape.radix,
+            shape.chunk_bytes, shape.radix, cast(Exchange, shape.exchange),
             is_auto=outcome.winner == self._race.before,
             measured=_measured(outcome.winner_figure),
             auto=None if before is None else _measured(before),

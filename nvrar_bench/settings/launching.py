@@ -7,6 +7,7 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.options import CheckOptions, RunOptions, SweepOptions
 from nvrar_bench.settings.search import chunk_bytes
 from nvrar_bench.settings.values import require
+from nvrar_bench.toolchain.kernel import EXCHANGES
 from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS
 
 FABRICS = ("auto", "host", "nvshmem", "loopback")
@@ -20,14 +21,16 @@ def tuning_of(options: SweepOptions | CheckOptions) -> Tuning:
         UsageError: naming the option, the value and what is allowed.
     """
     blocks, threads = options.blocks, options.threads
-    radix, first = options.radix, options.first_epoch
+    radix, exchange, first = options.radix, options.exchange, options.first_epoch
     for option, value in (("--blocks", blocks), ("--threads", threads)):
         require(value is None or value >= 1, option, value, "a whole number from 1 up")
     require(radix is None or 2 <= radix <= 64, "--radix", radix, "2 to 64")
+    require(exchange in ("auto", *EXCHANGES), "--exchange", exchange, "auto, doubling, halving")
     require(1 <= first < 2**62, "--first-epoch", first, "1 to 2**62 - 1")
     chunk = None if options.chunk is None else chunk_bytes(options.chunk)
     table = table_for(options.tuning, "--tuning")
-    return Tuning(blocks, threads, chunk, radix, first, table, options.mapped_nodes)
+    fixed = None if exchange == "auto" else exchange
+    return Tuning(blocks, threads, chunk, radix, fixed, first, table, options.mapped_nodes)
 
 
 def batch_of(batch: int | None, graph: int = 1) -> int | None:

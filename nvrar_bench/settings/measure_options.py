@@ -232,6 +232,12 @@ class SearchOptions:
         str | None,
         list_option("--radix", help="Radices to try, as for sweep. [2, and all nodes up to 16]"),
     ] = None
+    exchange: Annotated[
+        str | None,
+        list_option(
+            "--exchange", help="Exchanges to try. [doubling; between 3 nodes and more also halving]"
+        ),
+    ] = None
     max_time: Annotated[
         float,
         seconds_option(

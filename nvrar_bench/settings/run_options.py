@@ -58,9 +58,18 @@ class ShapeOptions:
         int | None,
         whole_option(
             "--radix",
-            help="NVRAR: nodes that exchange directly in one step; 2 is recursive doubling. [2]",
+            help="NVRAR: nodes that exchange directly in one step. [2]",
         ),
     ] = None
+    exchange: Annotated[
+        str,
+        typer.Option(
+            "--exchange",
+            metavar="auto|doubling|halving",
+            help="NVRAR between nodes: doubling sends whole slices, halving parts of them in twice "
+            "the steps. auto follows the tuning table, else doubling.",
+        ),
+    ] = "auto"
     tuning: Annotated[
         Path | None,
         typer.Option(

@@ -10,6 +10,7 @@ from nvrar_bench.backends.nvrar.space import PROTOCOLS, Space
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.settings.options import TuneOptions
 from nvrar_bench.settings.values import names, require, wholes
+from nvrar_bench.toolchain.kernel import EXCHANGES
 from nvrar_bench.units import parse_size
 
 _MOST = 1 << 20  # of blocks and threads; what a device allows is less, and says so itself
@@ -47,12 +48,16 @@ def _space(options: TuneOptions) -> Space:
     protocols = names(options.protocol)
     for name in protocols:
         require(name in PROTOCOLS, "--protocol", repr(name), ", ".join(PROTOCOLS))
+    exchanges = names(options.exchange)
+    for name in exchanges:
+        require(name in EXCHANGES, "--exchange", repr(name), ", ".join(EXCHANGES))
     return Space(
         tuple(dict.fromkeys(protocols)),
         wholes("--blocks", options.blocks, 1, _MOST),
         wholes("--threads", options.threads, 1, _MOST),
         tuple(dict.fromkeys(map(chunk_bytes, names(options.chunk)))),
         wholes("--radix", options.radix, 2, 64),
+        tuple(dict.fromkeys(exchanges)),
     )
 
 

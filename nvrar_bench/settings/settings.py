@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from nvrar_bench.backends.nvrar.layout import Schedule
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.networks.applied import Applied
 from nvrar_bench.settings.casefile import Sweep
@@ -43,9 +44,9 @@ class Settings:
     applied: Applied | None = None  # what was set for it
     launches: int = 1  # that the record holds: a run is one, and merging counts them
 
-    def radices(self, nodes: int) -> tuple[int, ...]:
-        """Which radices calls may have with so many nodes."""
-        return self.tune.space.radices_of(nodes) if self.tune else self.tuning.radices
+    def schedules(self, nodes: int) -> set[Schedule]:
+        """Which ones calls may have between so many nodes."""
+        return (self.tune.space if self.tune else self.tuning).schedules(nodes)
 
     def to_json(self) -> dict[str, Any]:
         """Every option as resolved, for the record."""
@@ -71,6 +72,7 @@ class Settings:
             "threads": self.tuning.threads,
             "chunk_bytes": self.tuning.chunk_bytes,
             "radix": self.tuning.radix,
+            "exchange": self.tuning.exchange,
             "tuning": self.tuning.table.path if self.tuning.table else None,
             "tuning_sha256": self.tuning.table.sha256 if self.tuning.table else None,
             "tune": self.tune.to_json() if self.tune else None,

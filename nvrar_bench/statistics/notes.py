@@ -118,7 +118,8 @@ def _launch(result: Result) -> str:
     if of is None:
         return "unknown"
     chunk = format_size(of.chunk_bytes)
-    return f"{of.blocks} x {of.threads} threads, chunks of {chunk}, radix {of.radix}"
+    halving = ", halving" if of.exchange == "halving" else ""
+    return f"{of.blocks} x {of.threads} threads, chunks of {chunk}, radix {of.radix}{halving}"
 
 
 def _reading(readings_us: Readings | None) -> str:

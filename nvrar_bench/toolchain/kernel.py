@@ -16,6 +16,7 @@ from nvrar_bench.toolchain.structs import layout_checks
 
 KERNELS_VARIABLE = "NVRAR_BENCH_KERNELS"
 PROTOCOLS = {"signal": "Signal", "packet": "Packet"}
+DOUBLING, HALVING = EXCHANGES = ("doubling", "halving")  # between nodes: docs/protocol.md
 
 # Launch classes of a GPU's kernels: how many threads, of one block or of several, a multiprocessor
 # is sure to hold. Its 65,536 registers leave a thread 255 of them in class 256, 128 in class 512
@@ -45,7 +46,7 @@ _OF_STARTS = (structs.CFailure, structs.CGate, *_OF_CALLS, structs.CWorkMemory)
 class Kernel:
     """One specialisation of the all-reduce: names as on the command line.
 
-    `launch_class` is one of `launch_classes`, and None for CPUs.
+    `launch_class` is one of `launch_classes`, and None for CPUs, whose kernels have both exchanges.
     """
 
     dtype: str
@@ -53,12 +54,14 @@ class Kernel:
     protocol: str
     fabric: str
     launch_class: int | None = None
+    exchange: str = DOUBLING
 
     @property
     def name(self) -> str:
         """A readable name, such as `int8-sum-signal-host` or `int8-sum-signal-nvshmem-256`."""
         bound = "" if self.launch_class is None else f"-{self.launch_class}"
-        return f"{self.dtype}-{self.op}-{self.protocol}-{self.fabric}{bound}"
+        halving = "-halving" if self.exchange == HALVING else ""
+        return f"{self.dtype}-{self.op}-{self.protocol}-{self.fabric}{bound}{halving}"
 
     @property
     def source(self) -> str:
@@ -79,6 +82,7 @@ class Kernel:
         return (
             f"#define NVRAR_LAUNCH_CLASS {self.launch_class}\n"
             f"#define NVRAR_IN_FLIGHT {self._in_flight}\n"
+            f"#define NVRAR_HALVING {int(self.exchange == HALVING)}\n"
         )
 
     @property
@@ -86,11 +90,15 @@ class Kernel:
         """Loads that a thread issues before it waits for the first: each holds registers.
 
         In 128 registers, four fit beside what float32 and integers take to accumulate; wider
-        accumulators and NVSHMEM's calls leave room for two.
+        accumulators, NVSHMEM's calls and halving leave room for two, the last two together for one.
         """
         row = DTYPES[self.dtype]
-        is_tight = self.fabric == "nvshmem" or (row.is_float and row.itemsize < 4)
-        return 2 if self.launch_class == _WIDE and is_tight else 4
+        if self.launch_class != _WIDE:
+            return 4
+        is_network, is_halving = self.fabric == "nvshmem", self.exchange == HALVING
+        if is_network and is_halving:
+            return 1
+        return 2 if is_network or is_halving or (row.is_float and row.itemsize < 4) else 4
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from nvrar_bench.toolchain import cuda, nvrtc
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import (
     CLASSES,
+    DOUBLING,
+    EXCHANGES,
     PROTOCOLS,
     CudaGate,
     Elements,
@@ -63,6 +65,7 @@ LIST_OPTIONS = {
     "dtype": ListOption("--dtype", tuple(DTYPES), ("float32", "bfloat16", "float8_e4m3", "int64")),
     "op": ListOption("--op", tuple(OPS), ("sum", "avg")),
     "threads": ListOption("--threads", _THREADS, _THREADS),
+    "exchange": ListOption("--exchange", EXCHANGES, (DOUBLING,)),
 }
 
 
@@ -97,8 +100,8 @@ def choose_kernels(wanted: Mapping[str, Sequence[str]], everything: bool) -> lis
     """
     chosen = {name: one.choose(wanted[name], everything) for name, one in LIST_OPTIONS.items()}
     return [
-        Kernel(dtype, op, protocol, fabric, int(threads))
-        for fabric, protocol, dtype, op, threads in product(*chosen.values())
+        Kernel(dtype, op, protocol, fabric, int(threads), exchange)
+        for fabric, protocol, dtype, op, threads, exchange in product(*chosen.values())
     ]
 
 

@@ -62,7 +62,7 @@ class CLayout(ctypes.Structure):
 class CStep(ctypes.Structure):
     """One step of the exchange between nodes."""
 
-    _fields_ = _half_words("radix stride digit first_slot")
+    _fields_ = _half_words("radix stride digit first_slot first_part digit_parts")
 
 
 class CArguments(ctypes.Structure):
@@ -75,7 +75,7 @@ class CArguments(ctypes.Structure):
         ("epochs", POINTER),
         *_words("epochs_taken"),
         *_half_words("epoch_slots blocks rank node local ranks_per_node nodes core_nodes"),
-        *_half_words("steps slots"),
+        *_half_words("steps slots arrivals parts"),
         ("step", CStep * MAX_STEPS),
         *_half_words("staged windows window_bytes slice_bytes last_slice_bytes full_slices"),
         *_half_words("last_full_slices chunk_bytes"),

@@ -42,7 +42,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, run in FILES.items():
         Path(name).write_text(encode(run))
     Path("damaged.json").write_text(encode(FILES["a.json"])[:-20])
-    Path("old.json").write_text(encode(FILES["a.json"]).replace('"1.3"', '"0.9"'))
+    Path("old.json").write_text(encode(FILES["a.json"]).replace('"1.4"', '"0.9"'))
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_two_ranks_are_tuned_and_a_sweep_follows(
     done = run_command("sweep", *words, "--tuning", tuned, "--json", run)
     assert (done.code, messages(done.stderr)) == (0, [])
     found = {r["size_bytes"]: (r["variant"], r["shape"]) for r in results(run)}
-    shape = {"blocks": 1, "threads": 1, "chunk_bytes": 1024, "radix": 2}
+    shape = {"blocks": 1, "threads": 1, "chunk_bytes": 1024, "radix": 2, "exchange": "doubling"}
     assert found[4096] == ("packet", {**shape, "tuned_at": 4096})
     assert found[16384] == ("packet", {**shape, "tuned_at": 32768})
     protocol, beyond = found[262144]
@@ -312,6 +312,7 @@ def test_virtual_ranks_have_blocks_threads_and_radices(
         ("--output t.json --chunk 3", ["--chunk 3", "16 bytes and more"]),
         ("--output t.json --chunk 1K,1000", ["--chunk 1000", "1024 to 65536"]),
         ("--output t.json --radix 1", ["--radix '1'", "from 2 to 64"]),
+        ("--output t.json --exchange auto", ["--exchange 'auto'", "doubling, halving"]),
         ("--output t.json --protocol auto", ["--protocol 'auto'", "signal, packet"]),
         ("--output t.json --protocol signal,", ["--protocol ''", "signal, packet"]),
         ("--output t.json --backend mpi", ["--backend mpi", "nvrar, fake"]),

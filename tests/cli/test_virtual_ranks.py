@@ -62,6 +62,7 @@ def test_a_check_of_virtual_ranks(run_command):
         ("--chunk 100", 2, ["--chunk 100", "1024 to 65536"]),
         ("--chunk 1Q", 2, ["--chunk", "1Q"]),
         ("--radix 1", 2, ["--radix 1", "2 to 64"]),
+        ("--exchange ring", 2, ["--exchange ring", "auto, doubling, halving"]),
         ("--graph 129", 2, ["--graph 129", "1 to 128"]),
         ("--graph 4 --ranks 2", 2, ["--graph 4", "cpu device", "--device cuda"]),
         ("--share-gpu --device cpu", 2, ["--share-gpu", "cpu device"]),

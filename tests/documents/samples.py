@@ -55,7 +55,7 @@ RESULT = Result(
     warnings=("a [bracket], an é",),
     stretches=(Stretch(3, 0.125, 2.0, 2.5),),
     state=State(0.125, 2.0, 2.5, 0),
-    shape=LaunchShape(2, 64, 4096, 2, 8192),
+    shape=LaunchShape(2, 64, 4096, 2, "halving", 8192),
     batch=1,
 )
 WRONG = replace(

@@ -18,7 +18,7 @@ from nvrar_bench.documents.tuning import (
 )
 
 CHOICE = Choice(
-    "bfloat16", "sum", "symmetric", 131072, "packet", 8, 128, 4096, 4,
+    "bfloat16", "sum", "symmetric", 131072, "packet", 8, 128, 4096, 4, "halving",
     is_auto=False, measured=TunedMedian(12.5, 12.25, 13.0), auto=TunedMedian(20.0, None, None),
     tried=40, level=3, refused=2, ended_by="alike",
 )  # fmt: skip
@@ -32,6 +32,16 @@ TABLE = TuningDocument(
 
 def test_what_is_written_reads_back_as_itself() -> None:
     assert TuningDocument.from_json(encode(TABLE).encode(), "t") == TABLE
+
+
+def test_a_table_of_1_0_means_doubling() -> None:
+    value = TABLE.to_json()
+    for choice in value["choices"]:
+        del choice["exchange"]
+    older = TuningDocument.from_json({**value, "format_version": "1.0"}, "t")
+    assert older.format_version == FORMAT_VERSION
+    assert [choice.exchange for choice in older.choices] == ["doubling"] * 2
+    assert [replace(choice, exchange="halving") for choice in older.choices] == list(TABLE.choices)
 
 
 def test_the_text_has_one_line_per_choice() -> None:

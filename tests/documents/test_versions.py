@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nvrar_bench.documents.record import FORMAT_VERSION, OLDER, RunRecord, upgraded
-from nvrar_bench.documents.result import State
+from nvrar_bench.documents.result import LaunchShape, State
 from nvrar_bench.errors import UsageError
 from nvrar_bench.statistics.figures import replay
 
@@ -31,7 +31,10 @@ def of_format(version: str) -> dict[str, Any]:
         for added, keys in _ADDED_BY.items():
             for key in keys if version < added else ():
                 del result[key]
-        del result["check"]["timed"]
+        if result.get("shape"):
+            del result["shape"]["exchange"]
+        if version < "1.3":
+            del result["check"]["timed"]
     return value
 
 
@@ -51,6 +54,12 @@ def test_what_a_first_record_does_not_say() -> None:
     assert (result.batch, result.check.timed) == (1, True)
     assert (result.stretches, result.state, result.shape) == ((), State(None, None, None, 0), None)
     assert (result.launches.medians_us, result.independence.effective_samples) == ((2.5,), 3.0)
+
+
+def test_before_1_4_the_exchange_was_doubling() -> None:
+    assert RunRecord.from_json(of_format("1.3")).results[0].shape == LaunchShape(
+        2, 64, 4096, 2, "doubling", 8192
+    )
 
 
 def test_the_flag_alone_of_an_early_1_1_is_left_out() -> None:

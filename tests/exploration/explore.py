@@ -5,7 +5,7 @@
     python tests/exploration/explore.py --job JOB --settings 0,0,1,1 --schedule 17:2,45:1
 
 A job is `RANKSxNODES FABRIC [OPTION=NUMBER ...] | CALL | ...`, with the options epoch, radix,
-absent (a rank), window (bytes) and lazy (1); a call is
+absent (a rank), window (bytes), lazy (1) and halving (1: of the exchange); a call is
 `PROTOCOL:COUNT:BLOCKSxTHREADS:CHUNK:direct|staged:PLACEMENT[+SHIFT][:DTYPE:OP]`. FABRIC is
 `mapped`; or `network`, where puts to other nodes are on their way for as long as the scheduler
 likes; or `messages`, where nodes are machines and a put to another one is a message of MPI, which
@@ -38,7 +38,7 @@ from nvrar_bench.backends.nvrar.layout import (
 )
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import sources_digest
+from nvrar_bench.toolchain.kernel import EXCHANGES, sources_digest
 from nvrar_bench.toolchain.structs import CArguments
 
 U64 = ctypes.c_uint64
@@ -168,6 +168,7 @@ class Job:
     absent: int = -1
     window: int = WINDOW_BYTES
     lazy: int = 0
+    halving: int = 0
 
     def windows(self, call: Call) -> int:
         """Epochs that the backend reserves for `call`."""
@@ -300,7 +301,7 @@ class Exploration:
 
 def c_job(job: Job, rows: Sequence[tuple[str, str]]) -> CJob:
     """Say what the kernel is told, if it was built for `rows`."""
-    schedule = plan_steps(job.nodes, job.radix)
+    schedule = plan_steps(job.nodes, job.radix, EXCHANGES[job.halving])
     per_node = job.ranks // job.nodes
     layouts = {
         protocol: plan_layout(schedule, per_node, protocol, job.window, CHUNK_BYTES, MAX_BLOCKS,

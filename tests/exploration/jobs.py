@@ -44,6 +44,17 @@ _SENT_TYPES = (
     " | signal:17:1x1:16:staged:back:float64:avg | packet:17:1x1:16:direct:over:float64:avg"
     " | signal:131:1x1:32:direct:over+1:int8:min"
 )
+# Chunks whose parts are 32 bytes, 16, short or none, in blocks and threads that change.
+_PARTS = (
+    "packet:31:1x2:64:direct:in | signal:29:2x1:64:direct:in | packet:1:2x1:16:direct:out"
+    " | signal:70:1x2:128:staged:out | packet:33:2x2:128:staged:in"
+)
+_PARTS_STAGED = (
+    "packet:40:2x1:64:staged:in | signal:66:1x2:64:staged:out | packet:9:1x3:32:direct:in"
+)
+_PARTS_OF_TWO = (
+    "packet:33:2x1:32:direct:in | signal:33:2x1:32:direct:out | packet:5:3x1:16:direct:in"
+)
 _SHRINKING = "packet:64:1x1:16:direct:out | packet:1:1x1:16:direct:out | packet:64:3x1:16:direct:in"
 
 _TEXTS = [
@@ -131,6 +142,30 @@ _TEXTS = [
     f"11x11 messages | {_SENT}",
     f"11x11 messages | {_SENT_PACKETS}",
     f"11x11 messages lazy=1 | {_SENT_STAGED}",
+    # Parts between nodes: cut in short chunks, gathered, folded; whatever carries them.
+    f"2x2 mapped halving=1 | {_AGAIN}",
+    f"2x2 network halving=1 | {_PARTS_OF_TWO}",
+    f"3x3 mapped halving=1 | {_TURNS}",
+    f"4x4 mapped halving=1 | {_PARTS}",
+    f"4x4 mapped halving=1 | {_AGAIN_PACKET}",
+    f"4x4 network halving=1 | {_PARTS}",
+    f"4x4 network radix=4 halving=1 | {_TURNS}",
+    f"8x4 mapped halving=1 | {_PARTS_STAGED}",
+    f"6x3 network halving=1 | {_PARTS_STAGED}",
+    f"6x6 mapped halving=1 | {_PARTS}",
+    f"8x8 network halving=1 | {_TURNS}",
+    f"11x11 mapped halving=1 | {_PARTS}",
+    f"11x11 network halving=1 | {_TURNS}",
+    f"3x3 messages halving=1 | {_SENT}",
+    f"3x3 messages halving=1 | {_SENT_PACKETS}",
+    f"4x4 messages halving=1 | {_SENT_MIXED}",
+    f"4x4 messages halving=1 | {_SENT_TYPES}",
+    f"8x4 messages lazy=1 halving=1 | {_SENT_STAGED}",
+    f"6x3 messages lazy=1 halving=1 | {_SENT_MIXED}",
+    f"11x11 messages halving=1 | {_SENT_MIXED}",
+    f"4x4 mapped epoch={FLAG_SPAN - 2} halving=1 | {_TURNS}",
+    f"4x4 mapped absent=1 halving=1 | {_PARTS}",
+    f"4x4 messages absent=2 halving=1 | {_SENT_MIXED}",
     # Alone.
     f"1x1 mapped | {_BLOCKS}",
     f"1x1 mapped | {_PACKETS}",

@@ -56,6 +56,7 @@ class Shape:
     placement: str
     mode: str = "exact"
     skew: int = 0
+    exchange: str = "doubling"
 
     def case(self) -> Case:
         nbytes = self.count * DTYPES[self.dtype].itemsize
@@ -154,7 +155,9 @@ class Ranks:
         if shape.placement == "out_of_place":
             recv, more = self._memory[shape.buffers, "recv"].view(shape)
             around = around + more
-        operation = self.backend(nodes).prepare(shape.case(), send, recv)
+        backend = self.backend(nodes)
+        backend.tuning = replace(backend.tuning, exchange=shape.exchange)
+        operation = backend.prepare(shape.case(), send, recv)
         for number in range(SEEDS):
             self.known((shape.dtype, shape.op, shape.mode), number)
         return Call(shape, operation, send, recv, around)

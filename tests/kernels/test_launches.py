@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 
 from nvrar_bench.backends.nvrar.backend import FLAG_SPAN, NvrarBackend
 from nvrar_bench.backends.nvrar.cpu import EmulatedEngine
+from nvrar_bench.backends.nvrar.layout import plan_steps
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.toolchain.kernel import kernels_dir
+from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES, HALVING, kernels_dir
 from nvrar_bench.verify import Expected, KnownReduction, canary_intact
 
 TIMEOUT_S = 30.0
@@ -115,19 +117,62 @@ def test_flags_wrap(alone):
 
 def test_options_of_a_radix(alone):
     job = Job(alone, 8, 8, Tuning(1, 1, radix=8))
-    assert job.backend.schedule(8).radices == (8,)
+    assert job.backend.tuning.schedules(8) == {plan_steps(8, 8)}
     for case in cases((1, 1000)):
         assert job.call(case) == [0] * 8, case
+
+
+@pytest.mark.parametrize(
+    ("ranks", "nodes", "tuning"),
+    [
+        (2, 2, Tuning(2, 2, 1024)),
+        (3, 3, Tuning(3, 2, 1024)),
+        (8, 4, Tuning(2, 2, 2048)),
+        (5, 5, Tuning(2, 3, 2048)),
+        (6, 6, Tuning(2, 1, 1024)),
+        (7, 7, Tuning(1, 2, 4096)),
+        (8, 8, Tuning(2, 1, 1024)),
+        (8, 8, Tuning(1, 1, 1024, radix=4)),
+        (11, 11, Tuning(1, 2, 1024)),
+    ],
+    ids=lambda value: f"{value.blocks}x{value.threads}" if isinstance(value, Tuning) else None,
+)
+def test_halving(alone, ranks, nodes, tuning):
+    job = Job(alone, ranks, nodes, replace(tuning, exchange="halving"))
+    for case in cases((1, ranks + 1, 1023, 33_000, 1)):
+        assert job.call(case) == [0] * ranks, case
+
+
+@pytest.mark.parametrize(("ranks", "nodes"), [(3, 3), (8, 4), (11, 11)])
+def test_halving_gives_the_bits_of_doubling(alone, ranks, nodes):
+    """Sums that depend on their order are the same on all ranks, in both exchanges."""
+    job = Job(alone, ranks, nodes, Tuning(2, 1, 1024))
+    axes = {"protocols": ("signal", "packet"), "dtypes": ("float32", "bfloat16"), "ops": ("avg",)}
+    seen = {}
+    for exchange, case in product(EXCHANGES, build_plan(counts=(1009,), **axes)):
+        job.backend.tuning = Tuning(2, 1, 1024, exchange=exchange)
+        problem = KnownReduction(case.dtype, case.op, ranks, "rounding", 7)
+        inputs = np.stack([problem.inputs(rank, case.count) for rank in range(ranks)])
+        send, recv = (
+            job.blocks["symmetric", end].view(64, case.size_bytes, inputs.dtype)
+            for end in ("send", "recv")
+        )
+        np.copyto(send, inputs)
+        job.backend.prepare(case, send, recv).launch()
+        bits = {of_rank.tobytes() for of_rank in recv}
+        assert len(bits) == 1, case
+        seen.setdefault(case.dtype, set()).update(bits)
+    assert {dtype: len(bits) for dtype, bits in seen.items()} == {"float32": 1, "bfloat16": 1}
 
 
 def test_radices_that_change_from_call_to_call(alone):
     """Each schedule has its own staging memory, and all share one sequence of epochs."""
     job = Job(alone, 8, 4, Tuning())
     for round_, case in product(range(4), list(cases((3, 5000)))):
-        radix = (2, 4, 4, 2)[(round_ + job.calls) % 4]
-        job.backend.tuning = Tuning(2, 1, 1024, radix)
+        radix, exchange = ((2, DOUBLING), (4, DOUBLING), (2, HALVING))[(round_ + job.calls) % 3]
+        job.backend.tuning = Tuning(2, 1, 1024, radix, exchange)
         assert job.call(case) == [0] * 8, case
-    assert len(job.backend._staging) == 4
+    assert len(job.backend._staging) == 6
     assert set(job.backend.epochs.read()) == {job.backend._epoch}
 
 
@@ -204,8 +249,14 @@ def network(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("tuning", LAUNCHES[:3], ids=lambda t: f"{t.blocks}x{t.threads}")
-@pytest.mark.parametrize(("ranks", "nodes"), [(2, 2), (4, 2), (6, 3), (11, 11), (8, 4)])
-def test_ranks_that_are_not_mapped(alone, network, ranks, nodes, tuning):
-    job = Job(alone, ranks, nodes, tuning)
+@pytest.mark.parametrize(
+    ("ranks", "nodes", "exchange"),
+    [
+        (2, 2, DOUBLING), (4, 2, DOUBLING), (6, 3, DOUBLING), (11, 11, DOUBLING), (8, 4, DOUBLING),
+        (6, 3, HALVING), (4, 4, HALVING), (11, 11, HALVING),
+    ],
+)  # fmt: skip
+def test_ranks_that_are_not_mapped(alone, network, ranks, nodes, exchange, tuning):
+    job = Job(alone, ranks, nodes, replace(tuning, exchange=exchange))
     for case in cases((1, ranks + 1, 1023, 4099, 33_000, 1)):
         assert job.call(case) == [0] * ranks, case

@@ -37,3 +37,13 @@ def test_every_count_is_reduced_right(run_ranks, compile_all, ranks, nodes):
     assert seen["problems"] == []
     assert seen["nodes"] == list(nodes)
     assert seen["calls"] == seen["planned"] > 32 * len(nodes)
+
+
+@pytest.mark.parametrize("ranks", [3, 4])
+def test_parts_are_reduced_right(run_ranks, compile_all, ranks):
+    compile_all(KERNELS)
+    done = run_ranks(ranks, WORKER, "--halving", ranks, timeout=280)
+    assert done.code == 0, done.stderr[-4000:]
+    seen = done.record()
+    assert seen["problems"] == []
+    assert seen["calls"] == seen["planned"] > 32

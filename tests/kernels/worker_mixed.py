@@ -2,8 +2,8 @@
 
 worker_mixed.py CALLS LARGEST_COUNT SEED EPOCH
 
-Everything changes from call to call: size, dtype, op, protocol, memory, and even the number of
-nodes, which each has a backend with epochs and staging memory of its own.
+Everything changes from call to call: size, dtype, op, protocol, exchange, memory, and even the
+number of nodes, which each has a backend with epochs and staging memory of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import sys
 from random import Random
 
 from harness import Ranks, Shape
+
+from nvrar_bench.toolchain.kernel import EXCHANGES
 
 KINDS = (("float32", "sum"), ("float64", "sum"), ("bfloat16", "sum"), ("int8", "max"))
 
@@ -39,6 +41,7 @@ def shape(random: Random, largest: int) -> Shape:
         buffers=random.choice(("symmetric", "private")),
         placement=random.choice(("out_of_place", "in_place")),
         skew=random.randrange(4),
+        exchange=random.choice(EXCHANGES),
     )
 
 

@@ -2,8 +2,10 @@
 
 worker_shapes.py [NODES ...]          ranks of one machine
 worker_shapes.py --machines NODES     ranks of so many machines
+worker_shapes.py --halving ...        parts between nodes
 
-Beyond eight ranks the counts are few: there it is the schedule between nodes that matters.
+Beyond eight ranks, and in halving, the counts are few: there it is the schedule between nodes that
+matters.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from nvrar_bench.datatypes import DTYPES
 PROTOCOLS = ("signal", "packet")
 OTHERS = ("float64", "bfloat16", "int8")  # a dtype of each other size
 APART = "--machines" in sys.argv
+EXCHANGE = "halving" if "--halving" in sys.argv else "doubling"
 LIMITS = (HostsEngine if APART else HostEngine).limits
 WINDOW_BYTES = LIMITS.window_bytes
 CHUNK_BYTES = LIMITS.max_chunk_bytes
@@ -33,7 +36,9 @@ def main() -> None:
     size = ranks.world.size
     wanted = wanted or list(range(1, size + 1))
     plans = {
-        nodes: list(shapes(size // nodes, size > MANY)) for nodes in wanted if size % nodes == 0
+        nodes: list(shapes(size // nodes, size > MANY or EXCHANGE == "halving"))
+        for nodes in wanted
+        if size % nodes == 0
     }
     for plan in plans.values():
         ranks.reserve(plan)
@@ -49,11 +54,14 @@ def shapes(per_node: int, few: bool) -> Iterator[Shape]:
             for dtype in counts:
                 for index, count in enumerate(counts[dtype]):
                     yield Shape(
-                        dtype, "sum", count, protocol, kind, placement, skew=(0, 0, 1, 3)[index % 4]
-                    )
+                        dtype, "sum", count, protocol, kind, placement,
+                        skew=(0, 0, 1, 3)[index % 4], exchange=EXCHANGE,
+                    )  # fmt: skip
             # Sums that depend on their order: every rank must hold the bits of every other.
             for dtype in ("float32", "bfloat16"):
-                yield Shape(dtype, "sum", 1009, protocol, kind, placement, mode="rounding")
+                yield Shape(
+                    dtype, "sum", 1009, protocol, kind, placement, "rounding", exchange=EXCHANGE
+                )
 
 
 def few_counts(protocol: str, per_node: int) -> dict[str, list[int]]:

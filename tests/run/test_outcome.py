@@ -152,7 +152,7 @@ def test_how_a_call_was_launched_is_in_the_result(alone):
     device = CpuDevice(alone, 1.0)
     point = measured(RIGHT)
     result = result_of(device, point, Check("passed", "exact", 1024, 0, None, timed=True), 0, "")
-    assert result.shape == LaunchShape(4, 128, 4096, 2, tuned_at=8192)
+    assert result.shape == LaunchShape(4, 128, 4096, 2, "doubling", tuned_at=8192)
     point.operation.shape = None
     assert result_of(device, point, result.check, 0, "").shape is None
 

@@ -48,6 +48,7 @@ def test_every_option_as_resolved():
         "threads": None,
         "chunk_bytes": None,
         "radix": None,
+        "exchange": None,
         "tuning": None,
         "tuning_sha256": None,
         "tune": None,

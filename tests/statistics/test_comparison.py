@@ -86,7 +86,7 @@ def test_one_launch_is_said_once(base: Any, new: Any, said: str | None) -> None:
 
 
 def test_another_launch_of_nvrar_is_said() -> None:
-    shape = LaunchShape(1, 1, 2048, 2, None)
+    shape = LaunchShape(1, 1, 2048, 2, "doubling", None)
     base = record(result(TWICE, shape=shape), result(TWICE, size=8192, shape=shape))
     tuned = replace(shape, chunk_bytes=4096, tuned_at=8192)
     new = record(result(TWICE, shape=shape), result(TWICE, size=8192, shape=tuned), run_id="b" * 32)

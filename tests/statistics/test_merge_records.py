@@ -27,7 +27,7 @@ from nvrar_bench.statistics.figures import DOUBT, make_result
 from nvrar_bench.statistics.merge import merge
 from nvrar_bench.statistics.merged_result import LAUNCHES
 
-TUNED = LaunchShape(2, 1, 64, 2, None)
+TUNED = LaunchShape(2, 1, 64, 2, "doubling", None)
 PASSED = Check("passed", "exact", 2048, 0, None, timed=True)
 FAILED = Check("failed", "exact", 2048, 7, FirstWrong(1, 3, 1.5, "nan"), timed=True)
 UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)

@@ -22,7 +22,7 @@ from nvrar_bench.statistics.verdicts import Terms
 from tests.statistics.records import launches, record, result
 
 STORED = Path(__file__).parents[2] / "docs" / "measurements"
-OLDER = ("1.0", "1.1", "1.2")
+OLDER = ("1.0", "1.1", "1.2", "1.3")
 
 
 def restless(count: int, generator: np.random.Generator) -> tuple[Stretch, ...]:

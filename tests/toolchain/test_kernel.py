@@ -49,10 +49,17 @@ def test_a_kernel_for_gpus_is_bounded_to_its_launch_class():
     assert kernel.name == "float32-sum-signal-loopback-512"
     code, checks = kernel.source.split("NVRAR_ENTRY(float, Sum, Signal)\n")
     assert code == (
-        "#define NVRAR_LAUNCH_CLASS 512\n#define NVRAR_IN_FLIGHT 4\n"
+        "#define NVRAR_LAUNCH_CLASS 512\n#define NVRAR_IN_FLIGHT 4\n#define NVRAR_HALVING 0\n"
         '#include "fabric/loopback.cuh"\n#include "all_reduce.cuh"\n'
     )
     assert checks == layout_checks(CFailure, CLayout, CStep, CArguments, CVirtualRanks)
+
+
+def test_a_kernel_for_gpus_has_one_exchange():
+    doubling = Kernel("float32", "sum", "signal", "loopback", 256)
+    halving = Kernel("float32", "sum", "signal", "loopback", 256, "halving")
+    assert halving.name == f"{doubling.name}-halving"
+    assert halving.source == doubling.source.replace("HALVING 0", "HALVING 1") != doubling.source
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,13 @@ NOTHING: dict[str, tuple[str, ...]] = {
     "dtype": (),
     "op": (),
     "threads": (),
+    "exchange": (),
 }
 
 
 def test_everything_is_the_full_product():
     kernels = product.choose_kernels(NOTHING, everything=True)
-    assert len(set(kernels)) == len(kernels) == 2 * 2 * 2 * len(DTYPES) * len(OPS)
+    assert len(set(kernels)) == len(kernels) == 2 * 2 * 2 * 2 * len(DTYPES) * len(OPS)
 
 
 def test_classes_that_would_spill_are_not_built():
@@ -53,6 +54,7 @@ def test_the_default_has_every_fabric_and_protocol_but_not_every_type():
     assert {kernel.fabric for kernel in kernels} == {"nvshmem", "loopback"}
     assert {kernel.protocol for kernel in kernels} == {"signal", "packet"}
     assert {kernel.launch_class for kernel in kernels} == {256, 512}
+    assert {kernel.exchange for kernel in kernels} == {"doubling"}
     assert 4 * 2 <= len(kernels) <= 64
 
 
@@ -61,7 +63,7 @@ def test_what_is_given_is_taken_once_and_all_fills_the_rest():
     kernels = product.choose_kernels(wanted, everything=True)
     assert {kernel.dtype for kernel in kernels} == {"int8"}
     assert {kernel.fabric for kernel in kernels} == {"loopback"}
-    assert len(kernels) == 2 * 2 * len(OPS)
+    assert len(kernels) == 2 * 2 * 2 * len(OPS)
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,11 @@ from nvrar_bench.backends.nvrar.layout import (
 )
 from nvrar_bench.backends.nvrar.limits import require_within
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Tuning
+from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.plan import Case
-from nvrar_bench.toolchain.kernel import Kernel, kernels_dir, sources_digest
+from nvrar_bench.toolchain.kernel import DOUBLING, Kernel, kernels_dir, sources_digest
 from nvrar_bench.toolchain.structs import CArguments, CFailure
 from nvrar_bench.world import World
 
@@ -102,7 +103,8 @@ class NvrarBackend(Tunable):
 
     def _kernel(self, chosen: Chosen, case: Case) -> Kernel:
         protocol, launch_class = chosen.shape.protocol, chosen.launch.launch_class
-        return Kernel(case.dtype, case.op, protocol, self.engine.fabric, launch_class)
+        exchange = self.schedule(chosen.shape).exchange if launch_class else DOUBLING
+        return Kernel(case.dtype, case.op, protocol, self.engine.fabric, launch_class, exchange)
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Fill in the arguments of the kernel, which is built if it was not foreseen."""
@@ -112,14 +114,14 @@ class NvrarBackend(Tunable):
         """As `prepare`, with a launch that was chosen already."""
         if self.engine.stream_ordered:
             self._catch_up()
-        kernel, schedule = self._kernel(chosen, case), self.schedule(chosen.shape.radix)
+        kernel, schedule = self._kernel(chosen, case), self.schedule(chosen.shape)
         key = kernel.protocol, schedule
         staging = self._staging.get(key) or self._allocate_staging(*key)
         return _AllReduce(self, kernel, staging, chosen, case, send, recv)
 
-    def schedule(self, radix: int) -> Schedule:
+    def schedule(self, shape: Shape) -> Schedule:
         """Return the steps between nodes."""
-        return plan_steps(self.world.nodes, radix)
+        return plan_steps(self.world.nodes, shape.radix, shape.exchange)
 
     def _allocate_staging(self, protocol: str, schedule: Schedule) -> _Staging:
         limits = self.engine.limits

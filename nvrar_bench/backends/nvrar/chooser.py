@@ -15,6 +15,7 @@ from nvrar_bench.backends.nvrar.tuning import DEFAULT_RADIX, REACH, Tuning, Tuni
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
+from nvrar_bench.toolchain.kernel import DOUBLING
 
 NOTHING_NEAR = (
     f"tuning: the table has no size within a factor of {REACH}, of a type of this width and of "
@@ -76,8 +77,10 @@ class Chooser:
 
     def _of(self, tuning: Tuning, case: Case, protocol: str) -> Chosen:
         launch = choose(tuning, self.limits, protocol, case.size_bytes, self.group)
-        radix = tuning.radix or DEFAULT_RADIX
-        shape = Shape(protocol, launch.blocks, launch.threads, launch.chunk_bytes, radix)
+        shape = Shape(
+            protocol, launch.blocks, launch.threads, launch.chunk_bytes,
+            tuning.radix or DEFAULT_RADIX, tuning.exchange or DOUBLING,
+        )  # fmt: skip
         return Chosen(shape, launch)
 
     def _protocol(self, tuning: Tuning, case: Case) -> str:
@@ -96,6 +99,7 @@ class Chooser:
 # What of a shape the user may fix, and the option that does.
 _OPTIONS = {
     "blocks": "--blocks", "threads": "--threads", "chunk_bytes": "--chunk", "radix": "--radix",
+    "exchange": "--exchange",
 }  # fmt: skip
 
 
@@ -106,6 +110,7 @@ def _filled(tuning: Tuning, shape: Shape) -> Tuning:
         tuning.threads or shape.threads,
         tuning.chunk_bytes or shape.chunk_bytes,
         tuning.radix or shape.radix,
+        tuning.exchange or shape.exchange,
     )
 
 
@@ -118,7 +123,7 @@ def _overruled(tuning: Tuning, shape: Shape) -> Iterator[str]:
 
 def fixed(shape: Shape) -> Tuning:
     """Leave nothing open."""
-    return Tuning(shape.blocks, shape.threads, shape.chunk_bytes, shape.radix)
+    return Tuning(shape.blocks, shape.threads, shape.chunk_bytes, shape.radix, shape.exchange)
 
 
 def require_table_within(table: TuningTable, limits: Limits) -> None:

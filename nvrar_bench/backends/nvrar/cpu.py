@@ -132,7 +132,7 @@ class HostsEngine(HostEngine):
 
     def _reach(self, arguments: CArguments) -> None:
         """No call is under way when one is bound: all requests are complete, and may move."""
-        wanted = PARITIES * (arguments.slots + 2) * arguments.layout.chunks_per_region
+        wanted = PARITIES * arguments.arrivals * arguments.layout.chunks_per_region
         if not self._requests or len(self._requests[0]) < wanted:
             self._requests = [(U64 * wanted)(), (U64 * wanted)()]
             self._transport.expected, self._transport.sent = map(ctypes.addressof, self._requests)

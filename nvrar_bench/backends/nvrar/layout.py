@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from nvrar_bench.toolchain.kernel import DOUBLING, HALVING
 from nvrar_bench.toolchain.structs import MAX_STEPS, CLayout, CStep
 
 SLICE_ALIGNMENT = 16  # bytes: no element is split, and vectors are whole
@@ -23,11 +24,13 @@ class Schedule:
     """Steps between nodes: `radices[s]` nodes exchange in step s.
 
     The first `core_nodes` = prod(radices) nodes run the steps; every further node is folded into
-    one of them before, and gets the result back after.
+    one of them before, and gets the result back after. In `halving` a node reduces parts of its
+    slice in the steps, and gathers the others in as many more.
     """
 
     nodes: int
     radices: tuple[int, ...]
+    exchange: str = DOUBLING
 
     @property
     def core_nodes(self) -> int:
@@ -44,16 +47,28 @@ class Schedule:
         """Receive slots of one node over all steps."""
         return sum(radix - 1 for radix in self.radices)
 
+    @property
+    def arrivals(self) -> int:
+        """What may arrive at a node: in its slots, of a fold, and finished parts in halving."""
+        return self.slots + 2 + (self.slots if self.exchange == HALVING else 0)
 
-def plan_steps(nodes: int, radix: int = 2) -> Schedule:
+    @property
+    def parts(self) -> int:
+        """Into how many a chunk is cut."""
+        return self.core_nodes if self.exchange == HALVING else 1
+
+
+def plan_steps(nodes: int, radix: int = 2, exchange: str = DOUBLING) -> Schedule:
     """Plan the steps for `nodes` nodes, each of at most max(radix, largest prime factor) nodes.
 
     radix 2 is recursive doubling wherever `nodes` is a power of two; radix >= nodes is one direct
-    exchange. 6 nodes run as 2 x 3; 11 as 10 = 2 x 5 with one node folded in.
+    exchange. 6 nodes run as 2 x 3; 11 as 10 = 2 x 5 with one node folded in. One node exchanges
+    nothing, so all schedules of it are one.
     """
     limit = max(radix, LARGEST_RADIX)
     core = next(n for n in range(nodes, 0, -1) if max(_prime_factors(n), default=1) <= limit)
-    return Schedule(nodes, _grouped(_prime_factors(core), radix))
+    radices = _grouped(_prime_factors(core), radix)
+    return Schedule(nodes, radices, exchange if radices else DOUBLING)
 
 
 def _prime_factors(number: int) -> list[int]:
@@ -80,15 +95,18 @@ def _grouped(factors: list[int], radix: int) -> tuple[int, ...]:
 def place_fields(rank: int, ranks_per_node: int, schedule: Schedule) -> dict[str, Any]:
     """Fields of CArguments: where `rank` stands, and its node's part in the steps between nodes."""
     node, local = divmod(rank, ranks_per_node)
-    steps, stride, slots = (CStep * MAX_STEPS)(), 1, 0
+    steps, stride, slots, first_part = (CStep * MAX_STEPS)(), 1, 0, 0
     for step, radix in zip(steps, schedule.radices, strict=False):
         step.radix, step.stride, step.first_slot = radix, stride, slots
         step.digit = node // stride % radix
         stride, slots = stride * radix, slots + radix - 1
+        step.first_part, step.digit_parts = first_part, schedule.core_nodes // stride
+        first_part += step.digit * step.digit_parts
     return {
         "rank": rank, "node": node, "local": local, "ranks_per_node": ranks_per_node,
         "nodes": schedule.nodes, "core_nodes": schedule.core_nodes,
-        "steps": len(schedule.radices), "slots": schedule.slots, "step": steps,
+        "steps": len(schedule.radices), "slots": schedule.slots,
+        "arrivals": schedule.arrivals, "parts": schedule.parts, "step": steps,
     }  # fmt: skip
 
 
@@ -141,7 +159,7 @@ def plan_layout(
         "slots": schedule.slots,
         "fold": 1,
         "unfold": 1,
-        "outgoing": 0 if all_mapped or not is_packet else levels + 1,
+        "outgoing": 0 if all_mapped or not is_packet else levels,
     }
     offsets, end = {}, 0
     for name, count in counts.items():
@@ -152,7 +170,7 @@ def plan_layout(
     meeting_bytes = blocks * ranks_per_node * LINE_BYTES
     entry = PARITIES * parity_bytes
     arrival = entry + 2 * meeting_bytes
-    arrival_bytes = PARITIES * (schedule.slots + 2) * chunks * 8
+    arrival_bytes = PARITIES * schedule.arrivals * chunks * 8
     return Layout(
         region_bytes=region,
         parity_bytes=parity_bytes,

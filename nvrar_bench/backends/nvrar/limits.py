@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nvrar_bench.backends.nvrar.layout import plan_layout, plan_steps
+from nvrar_bench.backends.nvrar.layout import Schedule, plan_layout
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.kernel import launch_classes
@@ -138,14 +138,14 @@ def packets_up_to(limits: Limits, fabric: str, nodes: int) -> int:
 
 
 def staging_bytes(
-    nodes: int, ranks_per_node: int, radices: Iterable[int], limits: Limits, all_mapped: bool
+    schedules: Iterable[Schedule], ranks_per_node: int, limits: Limits, all_mapped: bool
 ) -> int:
-    """Bytes per rank, over all protocols and all schedules that `radices` come to."""
+    """Bytes per rank, over all protocols and `schedules`."""
     return sum(
         plan_layout(
             schedule, ranks_per_node, protocol, window, limits.min_chunk_bytes, limits.max_blocks,
             all_mapped,
         ).nbytes
-        for schedule in {plan_steps(nodes, radix) for radix in radices}
+        for schedule in schedules
         for protocol, window in limits.window_bytes.items()
     )  # fmt: skip

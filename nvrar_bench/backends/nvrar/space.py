@@ -9,6 +9,7 @@ Left out are, with their reasons:
 - chunks larger than a block's share of a slice: they are the same launch as one chunk for it;
 - more than MOST_CHUNKS chunks for a block: each costs a flag and a put, one behind the other;
 - a direct exchange of more than MOST_DIRECT nodes: staging memory and puts grow with every node;
+- halving between two nodes: it sends as much as doubling, in twice as many turns;
 - shapes that come to the same launch: no radix changes the steps of one node.
 """
 
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
-from nvrar_bench.backends.nvrar.layout import plan_steps
+from nvrar_bench.backends.nvrar.layout import Schedule, plan_steps
 from nvrar_bench.backends.nvrar.limits import (
     BYTES_PER_THREAD,
     CHUNK_ALIGNMENT,
@@ -28,6 +30,7 @@ from nvrar_bench.backends.nvrar.limits import (
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, DEFAULT_RADIX
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.plan import Case
+from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES
 
 if TYPE_CHECKING:  # a supervisor reads settings, and may load no MPI
     from nvrar_bench.backends.nvrar.chooser import Chooser
@@ -46,13 +49,23 @@ class Space:
     threads: tuple[int, ...] = ()
     chunk_bytes: tuple[int, ...] = ()
     radices: tuple[int, ...] = ()
+    exchanges: tuple[str, ...] = ()
 
-    def radices_of(self, nodes: int) -> tuple[int, ...]:
-        """Which radices calls may have, the default one among them."""
-        if self.radices:
-            return tuple(sorted({DEFAULT_RADIX, *self.radices}))
+    def schedules(self, nodes: int) -> set[Schedule]:
+        """Which ones calls may have, the default one among them."""
+        tried = {
+            plan_steps(nodes, radix, exchange)
+            for radix in self._radices_for(nodes)
+            for exchange in self._exchanges_for(nodes)
+        }
+        return {plan_steps(nodes, DEFAULT_RADIX), *tried}
+
+    def _radices_for(self, nodes: int) -> tuple[int, ...]:
         is_direct = DEFAULT_RADIX < nodes <= MOST_DIRECT
-        return (DEFAULT_RADIX, nodes) if is_direct else (DEFAULT_RADIX,)
+        return self.radices or ((DEFAULT_RADIX, nodes) if is_direct else (DEFAULT_RADIX,))
+
+    def _exchanges_for(self, nodes: int) -> tuple[str, ...]:
+        return self.exchanges or (EXCHANGES if nodes > 2 else (DOUBLING,))
 
     def require_within(self, limits: Limits) -> None:
         """Refuse what the limits do not allow.
@@ -70,7 +83,7 @@ class Space:
         return tuple(_once((automatic, *self._shapes(chooser, nodes, case)), nodes))
 
     def _shapes(self, chooser: Chooser, nodes: int, case: Case) -> Iterator[Shape]:
-        radices = self.radices or self.radices_of(nodes)
+        schedules = list(product(self._radices_for(nodes), self._exchanges_for(nodes)))
         for protocol in self.protocols or PROTOCOLS:
             window = chooser.limits.window_bytes[protocol]
             slice_bytes = -(-min(case.size_bytes, window) // chooser.group)
@@ -78,8 +91,8 @@ class Space:
                 chooser.limits, slice_bytes, BYTES_PER_THREAD[protocol]
             ):
                 if chooser.limits.holds(protocol, blocks, threads):
-                    for radix in radices:
-                        yield Shape(protocol, blocks, threads, chunk, radix)
+                    for radix, exchange in schedules:
+                        yield Shape(protocol, blocks, threads, chunk, radix, exchange)
 
     def _launches(
         self, limits: Limits, slice_bytes: int, bytes_per_thread: int
@@ -122,7 +135,10 @@ def _powers(least: int, useful: int, most: int) -> list[int]:
 def _once(shapes: Iterable[Shape], nodes: int) -> Iterator[Shape]:
     seen = set()
     for shape in shapes:
-        steps = plan_steps(nodes, shape.radix)
-        if (replace(shape, radix=0), steps) not in seen:
-            seen.add((replace(shape, radix=0), steps))
+        launch = (
+            replace(shape, radix=0, exchange=""),
+            plan_steps(nodes, shape.radix, shape.exchange),
+        )
+        if launch not in seen:
+            seen.add(launch)
             yield shape

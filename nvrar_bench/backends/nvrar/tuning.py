@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvrar_bench.backends.nvrar.layout import Schedule, plan_steps
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.files import reason_of
 from nvrar_bench.documents.tuning import Choice, MadeFor, TuningDocument
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
+from nvrar_bench.toolchain.kernel import DOUBLING
 from nvrar_bench.variables import TUNING, named_table
 
 # A tuned size stands for sizes up to so many times larger or smaller; farther from all of them the
@@ -161,11 +163,14 @@ def read_table(path: Path, source: str) -> TuningTable:
 
 
 def _row(choice: Choice) -> TunedLaunch:
-    shape = Shape(choice.protocol, choice.blocks, choice.threads, choice.chunk_bytes, choice.radix)
+    shape = Shape(
+        choice.protocol, choice.blocks, choice.threads, choice.chunk_bytes, choice.radix,
+        choice.exchange,
+    )  # fmt: skip
     return TunedLaunch(choice.dtype, choice.op, choice.buffers, choice.size_bytes, shape)
 
 
-DEFAULT_RADIX = 2  # recursive doubling, as published
+DEFAULT_RADIX = 2  # as published
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,8 @@ class Tuning:
         blocks: of each rank.
         threads: of each block.
         chunk_bytes: how much of a slice one flag announces.
-        radix: nodes that exchange directly in one step; 2 is recursive doubling.
+        radix: nodes that exchange directly in one step.
+        exchange: what they exchange, one of layout.EXCHANGES.
         first_epoch: number of the first window; only tests have a reason to choose it.
         table: what was found to be best, by size.
         mapped_nodes: ranks of other virtual nodes are reached by loads and stores, not by puts.
@@ -186,17 +192,19 @@ class Tuning:
     threads: int | None = None
     chunk_bytes: int | None = None
     radix: int | None = None
+    exchange: str | None = None
     first_epoch: int = 1
     table: TuningTable | None = None
     mapped_nodes: bool = False
 
-    @property
-    def radices(self) -> tuple[int, ...]:
-        """All that calls may have: the one that is fixed, or the table's beside the usual one."""
-        if self.radix is not None:
-            return (self.radix,)
-        tuned = () if self.table is None else (row.shape.radix for row in self.table.rows)
-        return tuple(sorted({DEFAULT_RADIX, *tuned}))
+    def schedules(self, nodes: int) -> set[Schedule]:
+        """All that calls may have: of what is fixed, or else the table's beside the usual one."""
+        tuned = () if self.table is None else (row.shape for row in self.table.rows)
+        shapes = [(DEFAULT_RADIX, DOUBLING), *((shape.radix, shape.exchange) for shape in tuned)]
+        return {
+            plan_steps(nodes, self.radix or radix, self.exchange or exchange)
+            for radix, exchange in shapes
+        }
 
 
 AUTOMATIC = Tuning()

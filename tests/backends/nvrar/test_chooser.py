@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR, Chooser, require_table_within
+from nvrar_bench.backends.nvrar.layout import plan_steps
 from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, TunedLaunch, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
@@ -18,7 +19,7 @@ LIMITS = gpu_limits(16, "loopback", "sm_90")
 CHOOSER = Chooser(LIMITS, 4, packets_up_to=64 << 10)
 HERE = MadeFor("cuda", "sm_90", "nvshmem", 4, 4, False, 1)
 MAKER = Maker("NVIDIA H100", "abc")
-TUNED = Shape("signal", 8, 128, 4096, 4)
+TUNED = Shape("signal", 8, 128, 4096, 4, "halving")
 
 
 def a_table(*rows: TunedLaunch) -> TuningTable:
@@ -48,19 +49,23 @@ def test_the_table_comes_before_the_size():
     assert (chosen.shape, chosen.tuned_at, chosen.warnings) == (TUNED, 128 << 10, ())
     assert chosen.launch.blocks == 8
     assert chosen.launch.window_bytes == LIMITS.window_bytes["signal"]
-    assert tuning.radices == (2, 4)
-    assert AUTOMATIC.radices == (2,)
-    assert replace(tuning, radix=3).radices == (3,)
+    assert tuning.schedules(16) == {plan_steps(16), plan_steps(16, 4, "halving")}
+    assert AUTOMATIC.schedules(16) == {plan_steps(16)}
+    assert replace(tuning, radix=3, exchange="halving").schedules(16) == {
+        plan_steps(16, 3, "halving")
+    }
 
 
 def test_what_the_user_fixes_comes_before_the_table():
     table = a_table(a_row(128 << 10))
-    chosen = CHOOSER.choose(Tuning(blocks=2, threads=128, radix=2, table=table), a_case(128 << 10))
-    assert chosen.shape == replace(TUNED, blocks=2, radix=2)
+    tuning = Tuning(blocks=2, threads=128, radix=2, exchange="doubling", table=table)
+    chosen = CHOOSER.choose(tuning, a_case(128 << 10))
+    assert chosen.shape == replace(TUNED, blocks=2, radix=2, exchange="doubling")
     assert chosen.tuned_at == 128 << 10
     assert chosen.warnings == (
         "tuning: --blocks 2 stands in place of the table's 8",
         "tuning: --radix 2 stands in place of the table's 4",
+        "tuning: --exchange doubling stands in place of the table's halving",
     )
 
 
@@ -96,7 +101,7 @@ def test_a_row_that_cannot_be_launched_here_is_named():
         require_table_within(table, LIMITS)
     assert str(caught.value) == (
         "--tuning t.json: the choice at 128 bytes (signal, 64 x 128 threads, chunks of 4K, radix "
-        "4) cannot be launched here: --blocks 64: allowed here: 1 to 32"
+        "4, halving) cannot be launched here: --blocks 64: allowed here: 1 to 32"
     )
 
 

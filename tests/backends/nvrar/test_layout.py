@@ -7,14 +7,9 @@ from itertools import pairwise, product
 import pytest
 
 from nvrar_bench.backends.nvrar.cpu import HostEngine
-from nvrar_bench.backends.nvrar.layout import (
-    PARITIES,
-    Layout,
-    Schedule,
-    plan_layout,
-    plan_steps,
-)
+from nvrar_bench.backends.nvrar.layout import PARITIES, Layout, Schedule, plan_layout, plan_steps
 from nvrar_bench.backends.nvrar.limits import gpu_limits, staging_bytes
+from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES, HALVING
 
 WINDOW_BYTES = HostEngine.limits.window_bytes
 CHUNK_BYTES = HostEngine.limits.max_chunk_bytes
@@ -33,18 +28,22 @@ def slice_bytes(window: int, per_node: int) -> int:
 def test_regions_and_flags_lie_apart(protocol, window):
     window = WINDOW_BYTES[protocol] if isinstance(window, str) else window
     for nodes, per_node in product(NODES, PER_NODE):
-        check_layout(plan_steps(nodes), per_node, protocol, window)
+        for exchange in EXCHANGES:
+            check_layout(plan_steps(nodes, exchange=exchange), per_node, protocol, window)
 
 
 def test_every_schedule_has_staging_memory_of_its_own():
     limits = gpu_limits(64, "nvshmem", "sm_90")
 
-    def needed(nodes: int, *radices: int) -> int:
-        return staging_bytes(nodes, 4, radices, limits, all_mapped=False)
+    def needed(nodes: int, *schedules: tuple[int, str]) -> int:
+        planned = {plan_steps(nodes, *schedule) for schedule in schedules}
+        return staging_bytes(planned, 4, limits, all_mapped=False)
 
-    assert needed(8, 2, 8) == needed(8, 2) + needed(8, 8)
-    assert needed(1, 2, 8) == needed(1, 2)
-    assert needed(4, 4, 5, 6) == needed(4, 4)
+    two, eight, halving = (2, DOUBLING), (8, DOUBLING), (2, HALVING)
+    assert needed(8, two, eight) == needed(8, two) + needed(8, eight)
+    assert needed(8, two, halving) == needed(8, two) + needed(8, halving)
+    assert needed(1, two, eight, halving) == needed(1, two)
+    assert needed(4, (4, DOUBLING), (5, DOUBLING), (6, DOUBLING)) == needed(4, (4, DOUBLING))
 
 
 def check_layout(schedule: Schedule, per_node: int, protocol: str, window: int) -> None:
@@ -70,7 +69,7 @@ def check_spans(
     regions += [(layout.outbox, per_node if protocol == "packet" else 1), (layout.unfold, 1)]
     regions += [(layout.partials, 1 + len(schedule.radices))]
     if protocol == "packet" and not all_mapped:
-        regions += [(layout.outgoing, 2 + len(schedule.radices))]
+        regions += [(layout.outgoing, 1 + len(schedule.radices))]
     spans = [
         (parity * layout.parity_bytes + first + index * layout.region_bytes, room)
         for parity in range(PARITIES)
@@ -79,8 +78,9 @@ def check_spans(
     ]
     for flags in (layout.entry_flags, layout.exit_flags):
         spans += [(flags + line * 64, 8) for line in range(blocks * per_node)]
-    arrivals = PARITIES * (schedule.slots + 2) * layout.chunks_per_region
-    spans += [(layout.arrival_flags + index * 8, 8) for index in range(arrivals)]
+    arrivals = schedule.slots * (2 if schedule.exchange == HALVING else 1) + 2
+    flags = range(PARITIES * arrivals * layout.chunks_per_region)
+    spans += [(layout.arrival_flags + index * 8, 8) for index in flags]
 
     spans.sort()
     assert spans[0][0] >= 0

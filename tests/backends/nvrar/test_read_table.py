@@ -27,7 +27,7 @@ def test_a_table_is_what_was_written(tmp_path: Path) -> None:
     assert table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert table.made_for == TABLE.made_for
     assert table.maker == Maker("NVIDIA H100", "ab" * 32)
-    shape = Shape("packet", 8, 128, 4096, 4)
+    shape = Shape("packet", 8, 128, 4096, 4, "halving")
     assert table.rows == tuple(
         TunedLaunch("bfloat16", "sum", "symmetric", size, shape) for size in (131072, 262144)
     )
@@ -56,7 +56,7 @@ def of_choice(**keys: Any) -> str:
         ),
         (
             changed(format_version="2.0", new=1),
-            "is a table of format_version '2.0', written by nvrar-bench 0.1.0; allowed: 1.0, of",
+            "is a table of format_version '2.0', written by nvrar-bench 0.1.0; allowed: 1.0 and ",
         ),
         (changed(colour="red"), "'colour' is unknown; allowed: format, "),
         (of_choice(blocks=0), "choices[0].blocks is 0; allowed: 1 and more"),

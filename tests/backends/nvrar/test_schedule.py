@@ -81,6 +81,22 @@ def test_arguments_hold_the_schedule():
     assert steps == [(5, 1, 3, 0), (5, 5, 2, 4), (0, 0, 0, 0)]
 
 
+def test_every_part_is_finished_by_one_node():
+    """In halving, 6 nodes hold 6, 3 and 1 parts before each step and behind the last."""
+    for nodes in NODES:
+        schedule = plan_steps(nodes, exchange="halving")
+        finished = []
+        for node in range(schedule.core_nodes):
+            arguments = CArguments(**place_fields(node, 1, schedule))
+            first, held = 0, arguments.parts
+            for step in arguments.step[: arguments.steps]:
+                assert (step.first_part, step.digit_parts * step.radix) == (first, held)
+                first, held = first + step.digit * step.digit_parts, step.digit_parts
+            finished.append((first, held))
+        assert sorted(finished) == [(part, 1) for part in range(schedule.core_nodes)]
+    assert CArguments(**place_fields(4, 1, plan_steps(6))).parts == 1
+
+
 @pytest.mark.parametrize("per_node", [1, 2, 3, 8])
 @pytest.mark.parametrize("window", [64, 128, 512 << 10])
 @pytest.mark.parametrize("nbytes", [1, 15, 16, 17, 127, 128, 129, 1000, (1 << 20) + 8])

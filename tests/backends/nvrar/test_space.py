@@ -14,6 +14,7 @@ from nvrar_bench.backends.nvrar.space import MOST_CHUNKS, MOST_DIRECT, Space
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.plans import build_plan
+from nvrar_bench.toolchain.kernel import EXCHANGES
 
 GPU = gpu_limits(64, "loopback", "sm_90")
 
@@ -42,9 +43,10 @@ def test_what_is_tried_is_allowed_once_and_begins_with_what_auto_chooses(
     for shape in shapes:
         assert chooser.shaped(shape, case).shape == shape
     launches = {
-        (s.protocol, s.blocks, s.threads, s.chunk_bytes, plan_steps(nodes, s.radix)) for s in shapes
+        (s.protocol, s.blocks, s.threads, s.chunk_bytes, plan_steps(nodes, s.radix, s.exchange))
+        for s in shapes
     }
-    assert len(launches) == len(shapes) <= 1000
+    assert len(launches) == len(shapes) <= 2000  # of four schedules
     assert {shape.protocol for shape in shapes} == {"signal", "packet"}
 
 
@@ -111,11 +113,19 @@ def test_chunks_are_few():
 )
 def test_the_direct_exchange_is_tried_where_it_is_another_one(nodes, radices):
     assert {shape.radix for shape in tried(HostEngine.limits, 4096, 1, nodes)} == radices
-    assert radices <= set(Space().radices_of(nodes))
+    planned = Space().schedules(nodes)
+    assert {plan_steps(nodes, radix) for radix in radices} <= planned
+
+
+@pytest.mark.parametrize(("nodes", "exchanges"), [(1, 1), (2, 1), (3, 2), (8, 2), (32, 2)])
+def test_halving_is_tried_where_it_saves_bytes(nodes, exchanges):
+    found = {shape.exchange for shape in tried(HostEngine.limits, 4096, 1, nodes)}
+    assert found == set(EXCHANGES[:exchanges])
+    assert {schedule.exchange for schedule in Space().schedules(nodes)} == found
 
 
 def test_what_is_listed_is_searched_exactly():
-    space = Space(("packet",), (1, 64), (32,), (1024, 4096), (3, 8))
+    space = Space(("packet",), (1, 64), (32,), (1024, 4096), (3, 8), ("halving",))
     automatic, *shapes = tried(GPU, 1 << 10, 8, nodes=8, space=space)
     found = {(s.protocol, s.blocks, s.threads, s.chunk_bytes, s.radix) for s in shapes}
     steps = {plan_steps(8, radix) for radix in (3, 8)}
@@ -124,8 +134,11 @@ def test_what_is_listed_is_searched_exactly():
         ("packet", blocks, 32, chunk, radix)
         for blocks in (1, 64) for chunk in (1024, 4096) for radix in (3, 8)
     }  # fmt: skip
-    assert automatic.radix == 2
-    assert space.radices_of(8) == (2, 3, 8)
+    assert {shape.exchange for shape in shapes} == {"halving"}
+    assert (automatic.radix, automatic.exchange) == (2, "doubling")
+    assert space.schedules(8) == {
+        plan_steps(8), plan_steps(8, 3, "halving"), plan_steps(8, 8, "halving"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,13 @@ inline void seat_at(Arguments& arguments, u64 rank) {
     arguments.rank = rank;
     arguments.node = rank / arguments.ranks_per_node;
     arguments.local = rank % arguments.ranks_per_node;
-    for (Step& step : arguments.step)
-        if (step.radix) step.digit = static_cast<u32>(arguments.node / step.stride % step.radix);
+    u32 first_part = 0;
+    for (Step& step : arguments.step) {
+        if (!step.radix) break;
+        step.digit = static_cast<u32>(arguments.node / step.stride % step.radix);
+        step.first_part = first_part;
+        first_part += step.digit * step.digit_parts;
+    }
 }
 
 // A pseudo-random element. Integers have all bits, so that sums wrap; floats are exact in no partial

@@ -151,7 +151,7 @@ class Jobs {
         u64 count = 0;
         for (u64 c = 0; c < job.call_count; ++c) {
             const Arguments& arguments = job.calls[c].arguments;
-            const u64 flags = 2 * (arguments.slots + 2) * arguments.layout.chunks_per_region;
+            const u64 flags = 2 * arguments.arrivals * arguments.layout.chunks_per_region;
             count = std::max(count, flags);
         }
         return count * sizeof(u64);
