@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import hosts
 import pytest
 
 from nvrar_bench.launch import flavours
+from nvrar_bench.toolchain.kernel import kernels_dir
 
 pytestmark = pytest.mark.usefixtures("three")
 SWEEP = (
@@ -104,3 +106,13 @@ def test_no_host_that_can_compile(run_between: Any, cold: Any):
     done = run_between(2, *SWEEP, each=("env", "CXX=/gone/c++"), **cold)
     assert done.code == 5
     assert "CXX=/gone/c++: no such program; install one" in done.stderr
+
+
+def test_other_kernels_on_another_host_are_refused(run_between: Any, tmp_path: Path):
+    other = shutil.copytree(kernels_dir(), tmp_path / "kernels")
+    with (other / "wait.cuh").open("a") as file:
+        file.write("// another version\n")
+    done = run_between(2, *SWEEP, each=on_host2(f"export NVRAR_BENCH_KERNELS={other}"))
+    assert done.code == 2
+    assert "the ranks disagree on the kernel sources: rank 0 on host1 has " in done.stderr
+    assert ", rank 1 on host2 has " in done.stderr
