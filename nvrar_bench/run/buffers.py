@@ -188,14 +188,18 @@ def _gib(nbytes: int) -> str:
     return f"{nbytes / 2**30:.2f}G"
 
 
-def require_enough(plans: Iterable[Iterable[Case]], device: Device) -> None:
+def require_enough(
+    plans: Iterable[Iterable[Case]], device: Device, staging: int = STAGING_BYTES
+) -> None:
     """Refuse a plan that this machine's devices cannot hold; collective over its ranks.
+
+    `staging`: what a rank needs beside its buffers.
 
     Raises:
         UsageError: on every rank of a machine where it does not fit.
     """
     largest = max((case for plan in plans for case in plan), key=needed)
-    per_rank = needed(largest) + STAGING_BYTES
+    per_rank = needed(largest) + staging
     world = device.world
     ranks = world.local_ranks
 
@@ -203,7 +207,7 @@ def require_enough(plans: Iterable[Iterable[Case]], device: Device) -> None:
         free = int(device.memory.available() * SHARE)
         if per_rank * ranks > free:
             item = DTYPES[largest.dtype].itemsize
-            fitting = max(item, _fitting(largest, free // ranks - STAGING_BYTES) // item * item)
+            fitting = max(item, _fitting(largest, free // ranks - staging) // item * item)
             raise UsageError(
                 f"size {format_size(largest.size_bytes)} (--max or --sizes) does not fit: "
                 f"{ranks} ranks on {world.host} need {_gib(per_rank)} each and {_gib(free)} of "

@@ -41,7 +41,8 @@ class Session:
         with self._watch("the agreement of all ranks"):
             self._world.require_agreement(self._must_agree())
         device = self._opened_device(todo)
-        buffers.require_enough([stage.sweep.plan for stage in todo], device)
+        staging = buffers.STAGING_BYTES if self._has_nvrar(todo) else 0
+        buffers.require_enough([stage.sweep.plan for stage in todo], device, staging)
         if self._world.rank == 0:
             self._journal.begin(self._empty_record(command, todo, device))
         with self._watch("the start of the record"):
@@ -81,6 +82,10 @@ class Session:
                 **device.facts(),
             },
         )
+
+    def _has_nvrar(self, todo: list[Stage]) -> bool:
+        named = [self._settings.backends or stage.sweep.backends for stage in todo]
+        return any(not names or "nvrar" in names for names in named)
 
     def _batch_asked_for(self, device: Device) -> int | None:
         """Calls of every sample; None where the device takes fewer for longer messages."""

@@ -77,6 +77,11 @@ def test_the_largest_case_decides(device, free):
     assert [type(outcome) for outcome in device.world.host_comm.sent[3:]] == [UsageError] * 3
 
 
+def test_nothing_is_staged_without_nvrar(device, free):
+    free(4 * 6 * GIB)
+    require_enough([plan(GIB)], device, staging=0)
+
+
 @pytest.mark.parametrize("mode", ["exact", "rounding"])
 def test_what_the_message_suggests_does_fit(device, free, mode):
     free(20 * GIB)

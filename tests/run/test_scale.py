@@ -22,9 +22,10 @@ def test_what_rank_0_gathers_and_writes_is_linear(run_ranks, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_256_ranks_on_one_machine(run_command):
-    options = ("--backend", "fake", "--sizes", "1K", "--iters", 20, "--timeout", 120)
-    done = run_command("sweep", "--ranks", 256, *options, "--json", "-")
+    options = ("--backend", "fake", "--sizes", "1K", "--iters", 20, "--timeout", 400)
+    done = run_command("sweep", "--ranks", 256, *options, "--json", "-", timeout=800)
     assert done.code == 0, done.stderr
     record = done.record()
     assert len(record["topology"]["placement"]) == 256
