@@ -93,7 +93,7 @@ def _cell(text: str) -> str:
 
 
 def _longest(option: Any) -> str:
-    return next(name for name in option.opts if name.startswith("--"))
+    return next((name for name in option.opts if name.startswith("--")), option.opts[0])
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ def keys_of(schema: Any) -> Iterator[str]:
             yield from keys_of(part)
 
 
-@pytest.mark.parametrize("document", ["run", "comparison", "tuning", "env"])
+@pytest.mark.parametrize("document", ["run", "comparison", "tuning", "env", "decode"])
 def test_every_key_of_a_document_is_documented(document: str):
     command = [sys.executable, "-m", "nvrar_bench", "schema", document]
     schema = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)

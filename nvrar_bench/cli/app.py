@@ -61,6 +61,7 @@ app = typer.Typer(
 app.command(cls=NcclTestsHabits)(expanded(execute.sweep))
 app.command()(expanded(execute.check))
 app.command()(expanded(execute.tune))
+app.command()(expanded(execute.decode))
 app.command()(merge.merge)
 app.command("compile")(compile_kernels)
 app.command()(env.env)

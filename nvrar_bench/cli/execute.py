@@ -1,4 +1,4 @@
-"""`sweep`, `check` and `tune`: start the ranks or be one of them, and end with the exit code."""
+"""`sweep`, `check`, `tune`, `decode`: start ranks or be one of them, and end with the exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from nvrar_bench.report import Shown
-from nvrar_bench.settings.options import CheckOptions, RunOptions, SweepOptions, TuneOptions
+from nvrar_bench.settings.options import (
+    CheckOptions,
+    DecodeOptions,
+    RunOptions,
+    SweepOptions,
+    TuneOptions,
+)
 
 if TYPE_CHECKING:
     from nvrar_bench.cli.places import NamedPath
@@ -68,6 +74,25 @@ def tune(options: TuneOptions) -> None:
         Shown("tuning"),
         run_reads(None, None, options.network),
         [("--output", options.output)],
+    )
+
+
+def decode(options: DecodeOptions) -> None:
+    """Measure one decode step of a tensor-parallel transformer.
+
+    A step makes one token of each sequence: in every layer the ranks read their parts of weights
+    and KV cache, and all-reduce the hidden state twice. Shown are the time of whole steps, the part
+    that is all-reduce, tokens per second, and how many times faster NVRAR's steps are.
+    """
+    from nvrar_bench.cli.places import run_reads
+    from nvrar_bench.settings.models import model_path
+    from nvrar_bench.settings.planning import decode_settings
+
+    execute(
+        lambda: decode_settings(options),
+        options,
+        Shown("decode"),
+        [*run_reads(None, options.tuning, options.network), ("--model", model_path(options.model))],
     )
 
 

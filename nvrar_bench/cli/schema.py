@@ -13,9 +13,9 @@ def schema(
     document: Annotated[
         str,
         typer.Argument(
-            metavar="[run|comparison|tuning|env]",
+            metavar="[run|comparison|tuning|env|decode]",
             help="Which document: run, as sweep writes it, comparison, as compare does, tuning, as "
-            "tune does, or env.",
+            "tune does, env, or decode.",
         ),
     ] = "run",
 ) -> None:
@@ -24,6 +24,7 @@ def schema(
 
     from nvrar_bench.documents.base import JsonObject, schema_of
     from nvrar_bench.documents.comparison import ComparisonDocument
+    from nvrar_bench.documents.decode import DecodeRecord
     from nvrar_bench.documents.inventory import Inventory
     from nvrar_bench.documents.record import RunRecord
     from nvrar_bench.documents.tuning import TuningDocument
@@ -33,6 +34,7 @@ def schema(
         "comparison": ComparisonDocument,
         "tuning": TuningDocument,
         "env": Inventory,
+        "decode": DecodeRecord,
     }
     values.require(document in kinds, "schema", repr(document), ", ".join(kinds))
     typer.echo(json.dumps(schema_of(kinds[document]), indent=2))

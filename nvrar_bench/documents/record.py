@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from uuid import uuid4
 
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from nvrar_bench.errors import UsageError
 
 FORMAT: Final = "nvrar-bench.run"
 FORMAT_VERSION: Final = "1.4"
+DECODE_FORMAT: Final = "nvrar-bench.decode"
 OLDER = ("1.0", "1.1", "1.2", "1.3")
 Status = Literal["complete", "failed", "interrupted"]
 
@@ -70,65 +71,86 @@ class ErrorEntry(JsonObject, frozen=True):
     message: str
 
 
-class RunRecord(JsonObject, frozen=True):
-    """A run: what was run, how, where, and what came of it."""
+_Self = TypeVar("_Self", bound="Record")
 
-    format: Literal["nvrar-bench.run"]
-    format_version: Literal["1.4"]
+
+class Record(JsonObject, frozen=True):
+    """What the records of all commands that run ranks have in common.
+
+    `FORMAT` and `VERSION` are what a new one begins with.
+    """
+
+    FORMAT: ClassVar[str]
+    VERSION: ClassVar[str]
+
+    format: str
+    format_version: str
     run: Run
     settings: Annotated[dict[str, Any], says("every option as resolved")]
     topology: Topology
     environment: Annotated[dict[str, Any], says("allow-listed facts, never the whole environment")]
-    results: tuple[Result, ...]
+    results: tuple[Any, ...]
     skipped: tuple[Skipped, ...]
     errors: tuple[ErrorEntry, ...]
 
     @classmethod
     def begin(
-        cls,
+        cls: type[_Self],
         *,
         command: Sequence[str],
         version: str,
         settings: Mapping[str, Any],
         topology: Topology,
         environment: Mapping[str, Any],
-    ) -> RunRecord:
-        """Start a record, now, with a new id.
+        **more: Any,
+    ) -> _Self:
+        """Start a record, now, with a new id; `more` is what only this kind has.
 
         Its status is `interrupted` until `finished` says otherwise, so that the file that a
         killed run leaves behind is right.
         """
         run = Run(uuid4().hex, _now(), None, "interrupted", tuple(command), version)
         return cls(
-            FORMAT, FORMAT_VERSION, run, dict(settings), topology, dict(environment), (), (), ()
-        )
+            cls.FORMAT, cls.VERSION, run, dict(settings), topology, dict(environment), (), (), (),
+            **more,
+        )  # fmt: skip
+
+    def with_result(self: _Self, result: Any) -> _Self:
+        """Add a result."""
+        return replace(self, results=(*self.results, result))
+
+    def with_environment(self: _Self, facts: Mapping[str, Any]) -> _Self:
+        """Add facts about where the run ran."""
+        return replace(self, environment={**self.environment, **facts})
+
+    def with_skipped(self: _Self, backend: str, reason: str) -> _Self:
+        """Add a backend that did not run; saying the same twice adds it once."""
+        skipped = Skipped(backend, reason)
+        return self if skipped in self.skipped else replace(self, skipped=(*self.skipped, skipped))
+
+    def with_error(self: _Self, error: BaseException) -> _Self:
+        """Add an error, by the name of its class and its message."""
+        entry = ErrorEntry(type(error).__name__, str(error))
+        return replace(self, errors=(*self.errors, entry))
+
+    def finished(self: _Self, status: Status) -> _Self:
+        """Close the record, now."""
+        return replace(self, run=replace(self.run, status=status, finished_at=_now()))
+
+
+class RunRecord(Record, frozen=True):
+    """A run: what was run, how, where, and what came of it."""
+
+    FORMAT, VERSION = FORMAT, FORMAT_VERSION
+
+    format: Literal["nvrar-bench.run"]
+    format_version: Literal["1.4"]
+    results: tuple[Result, ...]
 
     @property
     def one_state(self) -> bool:
         """Whether medians are of samples that found the machine in one state; else of all."""
         return self.settings.get("one_state") is True
-
-    def with_result(self, result: Result) -> RunRecord:
-        """Add a result."""
-        return replace(self, results=(*self.results, result))
-
-    def with_environment(self, facts: Mapping[str, Any]) -> RunRecord:
-        """Add facts about where the run ran."""
-        return replace(self, environment={**self.environment, **facts})
-
-    def with_skipped(self, backend: str, reason: str) -> RunRecord:
-        """Add a backend that did not run; saying the same twice adds it once."""
-        skipped = Skipped(backend, reason)
-        return self if skipped in self.skipped else replace(self, skipped=(*self.skipped, skipped))
-
-    def with_error(self, error: BaseException) -> RunRecord:
-        """Add an error, by the name of its class and its message."""
-        entry = ErrorEntry(type(error).__name__, str(error))
-        return replace(self, errors=(*self.errors, entry))
-
-    def finished(self, status: Status) -> RunRecord:
-        """Close the record, now."""
-        return replace(self, run=replace(self.run, status=status, finished_at=_now()))
 
     @classmethod
     def from_json(cls, source: bytes | str | Mapping[str, Any]) -> RunRecord:
@@ -138,15 +160,33 @@ class RunRecord(JsonObject, frozen=True):
             UsageError: whatever is wrong with it; the message names the place.
 
         """
-        try:
-            value = upgraded(parse_json(source))
-        # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(f"this is not the JSON of a run: {error}") from error
+        return cls.of(parsed(source))
+
+    @classmethod
+    def of(cls, value: Any) -> RunRecord:
+        """Make a record of parsed JSON, of today's format or an older one.
+
+        Raises:
+            UsageError: it is none; the message names the place.
+        """
+        value = upgraded(value)
         other = of_another_version(value)
         if other is not None:
             raise UsageError(other)
         return checked(cls, value, f"this is not a {FORMAT} record")
+
+
+def parsed(source: bytes | str | Mapping[str, Any]) -> Any:
+    """Read the JSON of a record.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return parse_json(source)
+    # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"this is not the JSON of a run: {error}") from error
 
 
 def _now() -> str:
@@ -190,6 +230,8 @@ def upgraded(value: Any) -> Any:
 
 def of_another_version(value: Any) -> str | None:
     """Say who wrote parsed JSON that is a record of a format unknown here; None where it is not."""
+    if isinstance(value, dict) and value.get("format") == DECODE_FORMAT:
+        return "this is a record of decode steps; allowed: a run record, as written by sweep --json"
     if not (isinstance(value, dict) and value.get("format") == FORMAT):
         return None
     version = value.get("format_version")

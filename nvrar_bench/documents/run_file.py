@@ -7,22 +7,25 @@ step: a reader sees the old record or the new one, never half of one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
 from threading import RLock
+from typing import Any, TypeVar
 
+from nvrar_bench.documents.decode import DecodeRecord, TimedStep
 from nvrar_bench.documents.files import STDOUT, encode_lines, reason_of, replace, target_of
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.record import Record, RunRecord, parsed
 from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.streams import results
 
 STDIN = STDOUT  # both are `-`
+_Kind = TypeVar("_Kind", bound=RunRecord | DecodeRecord)
 LONGEST_US = 1e12  # eleven days: more is no sample, and squares of it are still numbers
 
 
-def encode(record: RunRecord) -> str:
+def encode(record: Record) -> str:
     """Write a record as JSON text, one line per key and one per result, to be read and diffed.
 
     Raises:
@@ -44,7 +47,7 @@ class Writer:
         self._lock = RLock()  # a signal may interrupt a write by the same thread
         self._finished = False
 
-    def write(self, record: RunRecord) -> None:
+    def write(self, record: Record) -> None:
         """Replace the file by `record`; to standard output goes a finished record, once.
 
         Raises:
@@ -81,12 +84,26 @@ class Writer:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read the record at `path`; `-` is standard input.
+    """Read the record of a sweep at `path`; `-` is standard input.
 
     Raises:
         UsageError: it cannot be read, is no record, or contradicts itself; names the file.
 
     """
+    return _read(path, RunRecord.of)
+
+
+def read_any_record(path: Path) -> RunRecord | DecodeRecord:
+    """Read a record of whichever kind the file says; as `read_record`."""
+    return _read(path, lambda value: _kind(value).of(value))
+
+
+def _kind(value: Any) -> type[RunRecord] | type[DecodeRecord]:
+    is_decode = isinstance(value, dict) and value.get("format") == DecodeRecord.FORMAT
+    return DecodeRecord if is_decode else RunRecord
+
+
+def _read(path: Path, record_of: Callable[[Any], _Kind]) -> _Kind:
     name = "standard input" if path == STDIN else str(path)
     try:
         content = _stdin() if path == STDIN else path.read_bytes()
@@ -96,12 +113,11 @@ def read_record(path: Path) -> RunRecord:
             f"sweep --json, or - for standard input"
         ) from error
     try:
-        record = RunRecord.from_json(content)
+        record = record_of(parsed(content))
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
-    for i, result in enumerate(record.results):
-        for problem in _contradictions(result):
-            raise UsageError(f"{name}: results[{i}].{problem}")
+    for problem in _contradictions(record):
+        raise UsageError(f"{name}: {problem}")
     return record
 
 
@@ -111,17 +127,34 @@ def _stdin() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _contradictions(result: Result) -> Iterator[str]:
+def _contradictions(record: RunRecord | DecodeRecord) -> Iterator[str]:
+    if isinstance(record, DecodeRecord):
+        for i, batch in enumerate(record.results):
+            timed = [("work", batch.work)] if batch.work else []
+            timed += [(f"steps[{j}].step", one.step) for j, one in enumerate(batch.steps)]
+            for name, step in timed:
+                yield from (f"results[{i}].{name}.{problem}" for problem in _of_samples(step))
+        return
+    for i, result in enumerate(record.results):
+        problems = (*_of_samples(result), *_of_launches(result))
+        yield from (f"results[{i}].{problem}" for problem in problems)
+
+
+def _of_samples(result: Result | TimedStep) -> Iterator[str]:
     count = len(result.samples_us)
     if result.samples != count:
         yield f"samples is {result.samples}; there are {count} in samples_us"
-    if sum(result.launch_samples) != count:
-        yield f"launch_samples add up to {sum(result.launch_samples)}; there are {count} samples"
     if max(result.late, default=-1) >= count:
         yield f"late holds {max(result.late)}; allowed: 0 to {count - 1}"
+    if max(result.samples_us, default=0.0) > LONGEST_US:
+        yield f"samples_us holds {max(result.samples_us):g}; allowed: at most {LONGEST_US:g}"
+
+
+def _of_launches(result: Result) -> Iterator[str]:
+    count = len(result.samples_us)
+    if sum(result.launch_samples) != count:
+        yield f"launch_samples add up to {sum(result.launch_samples)}; there are {count} samples"
     stretches = [stretch.samples for stretch in result.stretches]
     ends, wanted = list(accumulate(stretches)), set(accumulate(result.launch_samples))
     if stretches and (ends[-1] != count or not wanted <= {0, *ends}):
         yield f"stretches end at samples {ends}; launches at {sorted(wanted)}"
-    if max(result.samples_us, default=0.0) > LONGEST_US:
-        yield f"samples_us holds {max(result.samples_us):g}; allowed: at most {LONGEST_US:g}"

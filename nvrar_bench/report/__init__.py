@@ -6,30 +6,37 @@ A report reads the record alone; it never asks a backend, a device or the machin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Callable
 
-    from nvrar_bench.documents.record import RunRecord
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
 class Shown:
     """A report, and how much of it.
 
-    `name` is `table`, `summary` or `tuning`; the other two are options of the table.
+    `name` is `table`, `summary`, `tuning` or `decode`; the other two are options of the table.
     """
 
     name: str
     wide: bool = False
     verbose: bool = False
 
-    def write(self, record: RunRecord, console: Console) -> None:
-        """Write it; what writes is imported now, after the start of ranks."""
+    def write(self, record: Any, console: Console) -> None:
+        """Write it; what writes is imported now, after the start of ranks.
+
+        `record` is of the kind that the command writes.
+        """
         from nvrar_bench.report import summary, table, tuning
+        from nvrar_bench.report.decode import table as steps
 
         if self.name == "table":
             table.write(record, console, self.wide, self.verbose)
         else:
-            {"summary": summary, "tuning": tuning}[self.name].write(record, console)
+            reports: dict[str, Callable[[Any, Console], None]] = {
+                "summary": summary.write, "tuning": tuning.write, "decode": steps.write,
+            }  # fmt: skip
+            reports[self.name](record, console)

@@ -10,7 +10,7 @@ from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.report.grid import NOTHING, WRONG, Column
 from nvrar_bench.statistics.median import Estimate, ratio
-from nvrar_bench.statistics.points import point_of
+from nvrar_bench.statistics.points import SUBJECT, point_of
 from nvrar_bench.units import (
     GIGABYTE,
     MICROSECOND,
@@ -90,8 +90,6 @@ def _chose_by_size(results: Sequence[Result]) -> bool:
     return all(len(found) == 1 for found in variants.values())
 
 
-# The backend whose speed-up over the others is the question.
-SUBJECT = "nvrar"
 MOST_UNSURE = 999  # percent that are written; what is more is unsure in every digit
 
 

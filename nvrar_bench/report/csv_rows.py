@@ -20,7 +20,7 @@ from nvrar_bench.statistics.points import POINT, counted, numbered, point_of
 REPEAT = "repeat"  # counts results of a run at the same point, from 0
 _FORMULA = ("=", "+", "-", "@")
 _NUMBERS = ("-inf",)  # that the record writes as texts
-_BETWEEN_WARNINGS = " | "
+BETWEEN_WARNINGS = " | "
 
 Cells = Iterable[Any]
 _OfRun = Callable[[RunRecord], Any]
@@ -29,17 +29,17 @@ _OfResult = Callable[[Result], Any]
 
 def encode(records: Sequence[RunRecord]) -> str:
     """Return a row per result; what the record has as null is empty."""
-    titles = [*_RUN, *POINT, REPEAT, *_RESULT]
-    return _text(titles, (row for record in records for row in _rows(record)))
+    titles = [*RUN, *POINT, REPEAT, *_RESULT]
+    return text(titles, (row for record in records for row in _rows(record)))
 
 
 def encode_samples(records: Sequence[RunRecord]) -> str:
     """Return a row per sample, in the order in which they were taken."""
     titles = ["run_id", *POINT, REPEAT, "launch", "index", "latency_us", "late", "in_median"]
-    return _text(titles, (row for record in records for row in _sample_rows(record)))
+    return text(titles, (row for record in records for row in _sample_rows(record)))
 
 
-def _at(path: str) -> Callable[[Any], Any]:
+def at(path: str) -> Callable[[Any], Any]:
     """Return what reads a key of the record: None where it is part of what is null."""
 
     def value(of: Any) -> Any:
@@ -50,25 +50,26 @@ def _at(path: str) -> Callable[[Any], Any]:
     return value
 
 
-def _columns(*paths: str) -> dict[str, Callable[[Any], Any]]:
-    return {path.replace(".", "_"): _at(path) for path in paths}
+def columns(*paths: str) -> dict[str, Callable[[Any], Any]]:
+    """Return columns of keys of the record, by their titles."""
+    return {path.replace(".", "_"): at(path) for path in paths}
 
 
 def _environment(key: str) -> _OfRun:
     return lambda record: record.environment.get(key)
 
 
-_RUN: dict[str, _OfRun] = {
-    **_columns("run.id", "run.started_at", "run.finished_at", "run.status", "run.version"),
+RUN: dict[str, _OfRun] = {
+    **columns("run.id", "run.started_at", "run.finished_at", "run.status", "run.version"),
     # Without `topology_` and `environment_`, which would say nothing.
-    "ranks": _at("topology.ranks"),
-    "nodes": _at("topology.nodes"),
-    "ranks_per_node": _at("topology.ranks_per_node"),
-    "virtual_nodes": _at("topology.virtual_nodes"),
+    "ranks": at("topology.ranks"),
+    "nodes": at("topology.nodes"),
+    "ranks_per_node": at("topology.ranks_per_node"),
+    "virtual_nodes": at("topology.virtual_nodes"),
     **{key: _environment(key) for key in ("host", "cpu", "gpu", "mpi_library")},
 }
 _RESULT: dict[str, _OfResult] = {
-    **_columns(
+    **columns(
         *(f"latency_us.{key}" for key in Latency.__struct_fields__),
         *("algbw_gb_per_s", "busbw_gb_per_s"),
         *("check.status", "check.mode", "check.elements", "check.wrong"),
@@ -76,18 +77,18 @@ _RESULT: dict[str, _OfResult] = {
         "samples",
     ),
     "late_count": lambda result: len(result.late),
-    **_columns(
+    **columns(
         *("batch", "warmup", "stop_reason", "precision.target", "precision.reached"),
         *("independence.effective_samples", "independence.lag1", "independence.drift"),
         *("launches.count", "launches.within_us", "launches.between_us"),
         *("state.flag_us", "state.copy_us", "state.work_us", "state.left_out"),
     ),
-    "warnings": lambda result: _BETWEEN_WARNINGS.join(result.warnings),
+    "warnings": lambda result: BETWEEN_WARNINGS.join(result.warnings),
 }
 
 
 def _rows(record: RunRecord) -> Iterator[Cells]:
-    of_run = [value(record) for value in _RUN.values()]
+    of_run = [value(record) for value in RUN.values()]
     for repeat, result in numbered(record.results, point_of):
         figures = (value(result) for value in _RESULT.values())
         yield (*of_run, *point_of(result), repeat, *figures)
@@ -105,7 +106,8 @@ def _sample_rows(record: RunRecord) -> Iterator[Cells]:
             index += count
 
 
-def _text(titles: Sequence[str], rows: Iterable[Cells]) -> str:
+def text(titles: Sequence[str], rows: Iterable[Cells]) -> str:
+    """Write rows below their titles."""
     file = StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(titles)

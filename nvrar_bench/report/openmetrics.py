@@ -7,7 +7,7 @@ the Pushgateway refuse the type `info`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest
 
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.report.grid import printable
 from nvrar_bench.statistics.points import POINT, numbered, point_of
@@ -48,29 +48,38 @@ class Metric:
 def encode(records: Sequence[RunRecord]) -> str:
     """Return the metrics of the one record in `records`; the last line is `# EOF`."""
     (record,) = records
-    text: bytes = generate_latest(_Metrics(record))  # type: ignore[no-untyped-call]
-    return text.decode("utf-8")
+    return text(record, OF_RUN, _of_results(record))
+
+
+def text(record: Record, of_run: Sequence[Metric], of_results: Iterable[GaugeMetricFamily]) -> str:
+    """Write the metrics of a record, and of its results."""
+    found: bytes = generate_latest(  # type: ignore[no-untyped-call]
+        _Metrics(record, of_run, of_results)
+    )
+    return found.decode("utf-8")
 
 
 @dataclass(frozen=True)
 class _Metrics:
     """What prometheus_client asks for its metrics."""
 
-    record: RunRecord
+    record: Record
+    of_run: Sequence[Metric]
+    of_results: Iterable[GaugeMetricFamily]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield _run_info(self.record)
-        for metric in OF_RUN:
+        for metric in self.of_run:
             value = metric.of(self.record)
             if value is not None:
                 family = metric.family([])
                 family.add_metric([], value)
                 yield family
         yield _skipped(self.record)
-        yield from _of_results(self.record)
+        yield from self.of_results
 
 
-def _run_info(record: RunRecord) -> GaugeMetricFamily:
+def _run_info(record: Record) -> GaugeMetricFamily:
     facts = record.environment
     said = {
         "id": record.run.id,
@@ -80,21 +89,21 @@ def _run_info(record: RunRecord) -> GaugeMetricFamily:
         **{key: facts[key] for key in ("host", "mpi_library") if facts.get(key) is not None},
     }
     family = GaugeMetricFamily(f"{_PREFIX}run_info", "1, with what was run.", labels=list(said))
-    family.add_metric(_labels(said.values()), 1)
+    family.add_metric(written(said.values()), 1)
     return family
 
 
-def _skipped(record: RunRecord) -> GaugeMetricFamily:
+def _skipped(record: Record) -> GaugeMetricFamily:
     what, labelled = "1 for what did not run, with the reason.", ("backend", "reason")
     family = GaugeMetricFamily(f"{_PREFIX}skipped", what, labels=labelled)
-    for labels in dict.fromkeys(_labels((s.backend, s.reason)) for s in record.skipped):
-        family.add_metric(labels, 1)
+    for values in dict.fromkeys(written((s.backend, s.reason)) for s in record.skipped):
+        family.add_metric(values, 1)
     return family
 
 
 def _of_results(record: RunRecord) -> Iterator[GaugeMetricFamily]:
-    shape = _labels((record.topology.ranks, record.topology.nodes))
-    points = [((*_labels(point_of(result)), *shape), result) for result in record.results]
+    shape = written((record.topology.ranks, record.topology.nodes))
+    points = [((*written(point_of(result)), *shape), result) for result in record.results]
     # By what is written, so that no two series have the same labels.
     series = [
         ((*labels, str(repeat)), result)
@@ -110,7 +119,8 @@ def _of_results(record: RunRecord) -> Iterator[GaugeMetricFamily]:
             yield family
 
 
-def _labels(values: Any) -> _Labels:
+def written(values: Any) -> _Labels:
+    """Return values as labels."""
     return tuple(printable(str(value), "utf-8") for value in values)
 
 
@@ -122,13 +132,17 @@ def _time(text: str | None) -> float | None:
         return None
 
 
-def _latency(name: str, text: str) -> Metric:
+def _latency(name: str, said: str) -> Metric:
     def of(result: Result) -> float | None:
         value: float | None = getattr(result.latency_us, name)
-        # By decimals: 151.015 us is 0.000151015 s, and not 0.00015101499999999998.
-        return None if value is None else float(Decimal(repr(value)).scaleb(_MICRO))
+        return None if value is None else in_seconds(value)
 
-    return Metric(f"latency_{name}", _SECONDS, text, of)
+    return Metric(f"latency_{name}", _SECONDS, said, of)
+
+
+def in_seconds(microseconds: float) -> float:
+    """Convert by decimals: 151.015 us is 0.000151015 s, and not 0.00015101499999999998."""
+    return float(Decimal(repr(microseconds)).scaleb(_MICRO))
 
 
 def _checked(of: Callable[[Result], int]) -> Callable[[Result], int | None]:

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.report import columns
 from nvrar_bench.report.charts import figures, looks
 from nvrar_bench.report.columns import all_series, groups
@@ -32,15 +32,20 @@ _FIELDS = (columns.TIME, columns.INTERVAL, columns.ALGBW, columns.BUSBW)
 
 def encode(records: Sequence[RunRecord]) -> str:
     """Return the page on `records`, one below the other."""
+    return html([(_title(record), _article(record)) for record in records])
+
+
+def html(articles: Sequence[tuple[str, Element]]) -> str:
+    """Return a page of articles, each with its title."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", "; ".join(map(_title, records))),
-    )
+        element("title", "; ".join(title for title, _ in articles)),
+    )  # fmt: skip
     made = f"Made by nvrar-bench {__version__}; all figures computed anew from the samples."
-    body = element("body", *map(_article, records), element("footer", made))
+    body = element("body", *(article for _, article in articles), element("footer", made))
     style = files("nvrar_bench.report").joinpath("page.css").read_text(encoding="utf-8")
     return document(element("html", head, body, lang="en"), style)
 
@@ -59,20 +64,20 @@ def _article(record: RunRecord) -> Element:
         *_groups(record),
         *_notes(record),
         *_checks(record),
-        *_of_run(record),
+        *of_run(record),
     )
 
 
 def _groups(record: RunRecord) -> Iterator[Element]:
     look_of, among = looks(record), all_series(record.results)
     for title, results in groups(record):
-        table = Table(title, results, among).stacked(_FIELDS, wide=True)
+        stacked = Table(title, results, among).stacked(_FIELDS, wide=True)
         charts = element("div", *figures(title, results, look_of), class_="charts")
-        below = element("div", _table(table), class_="wide")
+        below = element("div", table(stacked), class_="wide")
         yield element("section", element("h2", title), charts, below)
 
 
-def _table(stacked: Grid) -> Element:
+def table(stacked: Grid) -> Element:
     """Make a table in which the rows of one size and count stand together."""
     heads = [
         (" ".join(filter(None, (group.label, column.title, column.unit))), column)
@@ -102,29 +107,30 @@ def _cell(tag: str, column: Column, text: str, **attributes: str) -> Element:
 def _checks(record: RunRecord) -> Iterator[Element]:
     """Say for each backend what was verified, and what came of it."""
     if record.results:
-        yield _section("Check", checked(record))
+        yield section("Check", checked(record))
 
 
 def _alarms(record: RunRecord) -> Iterator[Element]:
     for remark in REMARKS:
         texts = list(remark.of(record))
         if texts and remark.title in _ALARMING:
-            yield _section(remark.title, texts, "alarm")
+            yield section(remark.title, texts, "alarm")
 
 
 def _notes(record: RunRecord) -> Iterator[Element]:
     """Show what matters most, and fold away the rest."""
     most = [text.removeprefix(NOTE) for text in notes(record) if text.startswith(_NOTES)]
     if most:
-        yield _section("Notes", most)
+        yield section("Notes", most)
     others = (remark for remark in REMARKS if remark.title not in _ALARMING)
     folded = [(remark.title, list(remark.of(record))) for remark in others]
-    parts = [_section(title, texts) for title, texts in folded if texts]
+    parts = [section(title, texts) for title, texts in folded if texts]
     if parts:
         yield element("details", element("summary", "All remarks"), *parts)
 
 
-def _section(title: str, texts: Sequence[str], style: str | None = None) -> Element:
+def section(title: str, texts: Sequence[str], style: str | None = None) -> Element:
+    """Make a section of a title and a list, or, without a title, of paragraphs."""
     if not title:
         return element("section", *(element("p", text) for text in texts), class_=style)
     items = element("ul", *(element("li", text) for text in texts))
@@ -135,7 +141,7 @@ _LONGEST = 400  # letters of a fact: facts of each rank are lists as long as the
 _MOST_HOSTS = 64
 
 
-def _of_run(record: RunRecord) -> list[Element]:
+def of_run(record: Record) -> list[Element]:
     """Return what was run: the command, its times, its settings."""
     run, shape = record.run, record.topology
     facts = {
@@ -178,7 +184,7 @@ def _said(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … (more in the record)"
 
 
-def _ranks(record: RunRecord) -> Iterator[Element]:
+def _ranks(record: Record) -> Iterator[Element]:
     """Say which ranks were where, a row per host and node."""
     places: dict[tuple[str, int], list[int]] = {}
     devices: dict[tuple[str, int], dict[str, None]] = {}

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.report.columns import ascii_of
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
@@ -30,22 +31,22 @@ class Remark:
 
     mark: str
     title: str
-    of: Callable[[RunRecord], Iterable[str]]
+    of: Callable[[Any], Iterable[str]]
     in_results: bool
 
 
-def lines(record: RunRecord, remarks: Sequence[Remark] | None = None) -> Iterator[str]:
+def lines(record: Record, remarks: Sequence[Remark] | None = None) -> Iterator[str]:
     """Say all that there is, or of some `kinds`; the worst comes last, where it is read."""
     for remark in REMARKS if remarks is None else remarks:
         yield from (remark.mark + text for text in remark.of(record))
 
 
-def beside_results(record: RunRecord) -> Iterator[str]:
+def beside_results(record: Record) -> Iterator[str]:
     """Say what no result of the record knows."""
     yield from lines(record, [remark for remark in REMARKS if not remark.in_results])
 
 
-def empty(record: RunRecord) -> Iterator[str]:
+def empty(record: Record) -> Iterator[str]:
     """Say that there is nothing to show."""
     if not record.results:
         yield "no results"
@@ -84,7 +85,7 @@ def samples_per_point(results: Sequence[Result]) -> str:
     return f"samples: {span} per point"
 
 
-def skipped(record: RunRecord) -> Iterator[str]:
+def skipped(record: Record) -> Iterator[str]:
     """Say what did not run, and why."""
     yield from (f"{one.backend}: {one.reason}" for one in record.skipped)
 
@@ -131,18 +132,18 @@ def _wrong_result(result: Result) -> str:
     return f"{text}; first at rank {first.rank}, index {first.index}: {seen}"
 
 
-def errors(record: RunRecord) -> Iterator[str]:
+def errors(record: Record) -> Iterator[str]:
     """Say what went wrong."""
     yield from (f"{error.type}: {error.message}" for error in record.errors)
 
 
-def endings(record: RunRecord) -> Iterator[str]:
+def endings(record: Record) -> Iterator[str]:
     """Say that a run did not come to its end."""
     if record.run.status != "complete":
         yield f"the run is not complete: {record.run.status}"
 
 
-def alone(record: RunRecord) -> Iterator[str]:
+def alone(record: Record) -> Iterator[str]:
     """Say that one rank reduces nothing."""
     if record.topology.ranks == 1 and record.results:
         yield "one rank: nothing is reduced; type: nvrar-bench sweep --ranks auto"

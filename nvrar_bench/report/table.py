@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from nvrar_bench.documents.record import RunRecord, Topology
+from nvrar_bench.documents.record import Record, RunRecord, Topology
 from nvrar_bench.documents.result import Result
 from nvrar_bench.report import columns, notes
-from nvrar_bench.report.columns import SUBJECT, Field, Series, all_series, groups, series_of
+from nvrar_bench.report.columns import Field, Series, all_series, groups, series_of
 from nvrar_bench.report.grid import NOTHING, WIDE, Column, ColumnGroup, Grid, screen_width, show
 from nvrar_bench.report.remarks import lines
-from nvrar_bench.statistics.points import numbered
+from nvrar_bench.statistics.points import SUBJECT, numbered
 from nvrar_bench.units import format_size
 
 _FACTS = {
@@ -51,6 +51,12 @@ def write(record: RunRecord, console: Console, wide: bool = False, verbose: bool
 
 def heading(record: RunRecord) -> Iterator[str]:
     """Say what ran where, a line each."""
+    yield from facts(record)
+    yield from notes.samples(record.results)
+
+
+def facts(record: Record) -> Iterator[str]:
+    """Say where it ran, and with what."""
     yield f"nvrar-bench {record.run.version}"
     yield ranks(record.topology)
     if record.settings.get("launches", 1) != 1:
@@ -58,7 +64,6 @@ def heading(record: RunRecord) -> Iterator[str]:
     for key, name in _FACTS.items():
         if record.environment.get(key) is not None:
             yield f"{name}: {record.environment[key]}"
-    yield from notes.samples(record.results)
 
 
 def ranks(shape: Topology) -> str:

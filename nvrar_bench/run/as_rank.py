@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nvrar_bench import launch, streams
 from nvrar_bench.documents.files import STDOUT
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.record import Record
 from nvrar_bench.documents.run_file import Writer
 from nvrar_bench.errors import SPOKEN, NotOneJob, NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
@@ -133,7 +133,7 @@ class _Ending:
             if str(problem) != str(error):
                 print_error(problem)
 
-    def _show(self, record: RunRecord, error: NvrarBenchError | None, *, anyhow: bool) -> None:
+    def _show(self, record: Record, error: NvrarBenchError | None, *, anyhow: bool) -> None:
         """Show the record, unless it is one of several launches and `anyhow` is false."""
         from nvrar_bench.launch.console import console
         from nvrar_bench.launch.repeat import reports_elsewhere

@@ -154,10 +154,10 @@ def _key(case: Case) -> tuple[str, str, str]:
     return case.dtype, case.op, case.check_mode
 
 
-def needed(case: Case) -> int:
-    """Bytes per rank: send, recv, two sets of inputs, two of results with their tolerance."""
+def needed(case: Case, pairs: int = 1) -> int:
+    """Bytes per rank: `pairs` of send and recv, two sets of inputs, two of results (tolerance)."""
     result = 2 * 8 * case.count if case.check_mode == "rounding" else case.size_bytes
-    return 4 * case.size_bytes + 2 * result
+    return (2 * pairs + 2) * case.size_bytes + 2 * result
 
 
 def symmetric_bytes(
@@ -175,13 +175,13 @@ def symmetric_bytes(
             gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90"), all_mapped=False,
         )  # fmt: skip
         largest = max(case.size_bytes for case in stage.sweep.plan)
-        needs.append(2 * (largest + _AROUND_BYTES) + staging)
+        needs.append(2 * stage.pairs * (largest + _AROUND_BYTES) + staging)
     return max(needs)
 
 
-def _fitting(case: Case, nbytes: int) -> int:
+def _fitting(case: Case, nbytes: int, pairs: int) -> int:
     """Return the size of the message that needs `nbytes`, of the kind of `case`."""
-    return nbytes * case.size_bytes // needed(case)
+    return nbytes * case.size_bytes // needed(case, pairs)
 
 
 def _gib(nbytes: int) -> str:
@@ -189,27 +189,31 @@ def _gib(nbytes: int) -> str:
 
 
 def require_enough(
-    plans: Iterable[Iterable[Case]], device: Device, staging: int = STAGING_BYTES
+    plans: Iterable[Iterable[Case]],
+    device: Device,
+    staging: int = STAGING_BYTES,
+    pairs: int = 1,
 ) -> None:
     """Refuse a plan that this machine's devices cannot hold; collective over its ranks.
 
-    `staging`: what a rank needs beside its buffers.
+    `staging`: what a rank needs beside its buffers, of which each case has `pairs`.
 
     Raises:
         UsageError: on every rank of a machine where it does not fit.
     """
     largest = max((case for plan in plans for case in plan), key=needed)
-    per_rank = needed(largest) + staging
+    per_rank = needed(largest, pairs) + staging
     world = device.world
     ranks = world.local_ranks
+    option = "--max or --sizes" if pairs == 1 else "--batch"
 
     def look() -> None:
         free = int(device.memory.available() * SHARE)
         if per_rank * ranks > free:
             item = DTYPES[largest.dtype].itemsize
-            fitting = max(item, _fitting(largest, free // ranks - staging) // item * item)
+            fitting = max(item, _fitting(largest, free // ranks - staging, pairs) // item * item)
             raise UsageError(
-                f"size {format_size(largest.size_bytes)} (--max or --sizes) does not fit: "
+                f"size {format_size(largest.size_bytes)} ({option}) does not fit: "
                 f"{ranks} ranks on {world.host} need {_gib(per_rank)} each and {_gib(free)} of "
                 f"memory may be used; allowed: up to about {_gib(fitting)}"
             )

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nvrar_bench.documents.record import RunRecord, Status
-from nvrar_bench.documents.result import Result
+from nvrar_bench.documents.record import Record, Status
 from nvrar_bench.documents.run_file import Writer
 from nvrar_bench.errors import Interrupted, NvrarBenchError
 
@@ -23,20 +22,20 @@ class Journal:
     """Rank 0 keeps it; on the other ranks `record` stays None and nothing is written."""
 
     def __init__(self, writer: Writer) -> None:
-        self.record: RunRecord | None = None
+        self.record: Record | None = None
         self._writer = writer
-        self._unfinished: Callable[[], Sequence[Result]] = tuple
+        self._unfinished: Callable[[], Sequence[Any]] = tuple
         self._written_at = 0.0
         self._pause_s = _PAUSE_S
         self._lock = threading.RLock()
 
-    def begin(self, record: RunRecord) -> None:
+    def begin(self, record: Record) -> None:
         """Start with an empty record, and write it."""
         with self._lock:
             self.record = record
             self._write()
 
-    def expect(self, unfinished: Callable[[], Sequence[Result]] = tuple) -> None:
+    def expect(self, unfinished: Callable[[], Sequence[Any]] = tuple) -> None:
         """Say who knows the results in the making: they are written too, as far as they are."""
         with self._lock:
             self._unfinished = unfinished
@@ -47,7 +46,7 @@ class Journal:
             if self.record is not None and self._is_time():
                 self._write()
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Any) -> None:
         """Add a finished case of one backend."""
         self._change(lambda record: record.with_result(result))
 
@@ -70,7 +69,7 @@ class Journal:
             self.record = told.finished(_status(error))
             self._write()
 
-    def _change(self, change: Callable[[RunRecord], RunRecord]) -> None:
+    def _change(self, change: Callable[[Record], Record]) -> None:
         with self._lock:
             if self.record is None:
                 return
@@ -88,7 +87,7 @@ class Journal:
             self._written_at = time.monotonic()
             self._pause_s = max(_PAUSE_S, _PAUSE_PER_COST * (self._written_at - begun))
 
-    def _with_unfinished(self, record: RunRecord) -> RunRecord:
+    def _with_unfinished(self, record: Record) -> Record:
         for result in self._unfinished():
             record = record.with_result(result)
         return record

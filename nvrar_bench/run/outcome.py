@@ -77,7 +77,7 @@ def require_right(point: Point, check: Check) -> None:
         return
     first, case = check.first_wrong, point.case
     where = f"element {first.index}" + ("" if first.index < case.count else " (not of the output)")
-    how = point.operation.shape or point.operation.variant
+    how = point.all_reduce.shape or point.all_reduce.variant
     what = f"{case.dtype} {case.op}" + (" that overflows" if case.check_mode == "wrap" else "")
     raise WrongResult(
         f"{point.backend} ({how}) gave a wrong result: {what}, "
@@ -92,7 +92,7 @@ def result_of(
 ) -> Result:
     """The record's entry for one point; another thread may add turns to it meanwhile."""
     point, case = replace(point, turns=list(point.turns)), point.case
-    samples = tuple(round(ns / 1e3, 3) for ns in point.durations.tolist())
+    samples = samples_of(point)
     return make_result(
         ranks=device.world.size,
         samples_us=samples,
@@ -115,7 +115,7 @@ def result_of(
         arrivals=arrivals,
         stretches=_stretches(point),
         check=check,
-        shape=_shape(point.operation),
+        shape=shape_of(point.operation),
         batch=point.batch,
     )
 
@@ -129,7 +129,13 @@ def _of_batch(point: Point) -> tuple[str, ...]:
     )
 
 
-def _shape(operation: Operation) -> LaunchShape | None:
+def samples_of(point: Point) -> tuple[float, ...]:
+    """Return the samples as the record has them, in microseconds."""
+    return tuple(round(ns / 1e3, 3) for ns in point.durations.tolist())
+
+
+def shape_of(operation: Operation) -> LaunchShape | None:
+    """Return how it is launched, as the record has it; None where that cannot be chosen."""
     of = operation.shape
     if of is None:
         return None

@@ -13,7 +13,7 @@ from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.statistics.machine_states import YARDSTICKS, Stretches, common_state
 from nvrar_bench.timing.loop import Nanoseconds
 from nvrar_bench.timing.stopping import StoppingRule, Taken
-from nvrar_bench.verify import CheckResult
+from nvrar_bench.verify import CheckResult, Findings
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,32 @@ class Point:
     stop_reason: str = "unfinished"
     batch: int = 1
     one_state: bool = False
+
+    @property
+    def all_reduce(self) -> Operation:
+        """What is measured, or a part of it: the call whose results are checked."""
+        return self.operation
+
+    def restore(self, number: int = 0) -> None:
+        """Put the inputs of a set where the call will read them."""
+        self.buffers.restore(self.known[number].inputs)
+
+    def renew(self) -> None:
+        """Do between two calls what a program does; see CaseBuffers."""
+        self.buffers.renew(self.known[0].inputs)
+
+    def spoil(self) -> None:
+        """Poison the output, and renew the canaries around it."""
+        self.buffers.spoil()
+
+    def compare(self, number: int = 0) -> None:
+        """Check what a call on the inputs of a set has left."""
+        self.keep(self.known[number].check(self.buffers.recv, self.buffers.around))
+
+    def keep(self, found: Findings) -> None:
+        """Add a check."""
+        self.checks.extend(found.results)
+        self.canary_broken = self.canary_broken or not found.intact
 
     @property
     def durations(self) -> Nanoseconds:

@@ -131,8 +131,8 @@ class PointGroup:
     def _turn(self, point: Point, samples: int) -> bool:
         """Take a turn, and share it; whether anything was wrong on any rank."""
         start = time.monotonic()
-        point.buffers.restore(point.known[0].inputs)
-        point.buffers.spoil()  # what stands in the output is the others'
+        point.restore()
+        point.spoil()  # what stands in the output is the others'
         timings = Timings.empty(samples)
         passes = min(max(2 * samples, LEAST_PASSES), MOST_PASSES)
         states = [self._state(point, passes, self._last)]
@@ -149,9 +149,9 @@ class PointGroup:
     def _check_turn(self, point: Point) -> None:
         """Check what the last timed call has left, or else a call of its own right behind it."""
         if point.checks_what_is_timed:
-            self._compare(point, point.known[0])
+            point.compare()
         else:
-            self._checked_call(point, point.known[0])
+            self._checked_call(point)
 
     def _state(self, point: Point, passes: int, last: Nanoseconds | None = None) -> Nanoseconds:
         """Read the yardstick; `last` is what it said a moment ago.
@@ -183,13 +183,13 @@ class PointGroup:
     def _verify(self, point: Point) -> None:
         """The inputs of set 0 are in place afterwards."""
         for number in VERIFY_ORDER:
-            self._checked_call(point, point.known[number])
+            self._checked_call(point, number)
 
     def _verify_again(self, point: Point) -> None:
-        self._checked_call(point, point.known[0])
+        self._checked_call(point)
 
     def _warm_up(self, point: Point, calls: int) -> None:
-        point.buffers.restore(point.known[0].inputs)
+        point.restore()
         for _ in range(calls):
             self._untimed_call(point)
 
@@ -201,7 +201,7 @@ class PointGroup:
 
     def _renew(self, point: Point) -> None:
         self._alive()
-        point.buffers.renew(point.known[0].inputs)
+        point.renew()
 
     def _untimed_call(self, point: Point) -> None:
         self._renew(point)
@@ -212,17 +212,12 @@ class PointGroup:
         point.operation.launch()
         self._device.finish(point.operation)
 
-    def _checked_call(self, point: Point, known: KnownCall) -> None:
+    def _checked_call(self, point: Point, number: int = 0) -> None:
         self._alive()
-        point.buffers.restore(known.inputs)
-        point.buffers.spoil()
+        point.restore(number)
+        point.spoil()
         self._launch(point)
-        self._compare(point, known)
-
-    def _compare(self, point: Point, known: KnownCall) -> None:
-        found = known.check(point.buffers.recv, point.buffers.around)
-        point.checks.extend(found.results)
-        point.canary_broken = point.canary_broken or not found.intact
+        point.compare(number)
 
 
 def _stretches(samples: int, states: Nanoseconds) -> tuple[Nanoseconds, Nanoseconds]:

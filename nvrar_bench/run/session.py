@@ -8,13 +8,17 @@ from typing import Any
 import nvrar_bench
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.opening import GpuOptions, open_device
-from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.decode import DecodeRecord
+from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.run import buffers, facts
+from nvrar_bench.run.decode import record_facts
+from nvrar_bench.run.decode_runner import DecodeRunner
 from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.stage_runner import GUARD_EXTRA_S, LOCAL_WORK_LIMIT_S, RunProgress, StageRunner
 from nvrar_bench.run.stages import Stage, left_out, stages
 from nvrar_bench.run.starts import Start
+from nvrar_bench.settings.models import shard_of
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.world import World
 
@@ -34,15 +38,18 @@ class Session:
 
         Raises:
             WrongResult: after the first wrong case, or, unless `stop_at_wrong`, after the last.
+            UsageError: what does not go with the ranks of this job.
             Unavailable: a backend or device asked for by name is not there.
             TimedOut: a wait passed its deadline.
         """
         todo = stages(self._settings, self._world)
         with self._watch("the agreement of all ranks"):
             self._world.require_agreement(self._must_agree())
+        self._require_ranks()
         device = self._opened_device(todo)
         staging = buffers.STAGING_BYTES if self._has_nvrar(todo) else 0
-        buffers.require_enough([stage.sweep.plan for stage in todo], device, staging)
+        plans = [stage.sweep.plan for stage in todo]
+        buffers.require_enough(plans, device, staging, todo[0].pairs)
         if self._world.rank == 0:
             self._journal.begin(self._empty_record(command, todo, device))
         with self._watch("the start of the record"):
@@ -68,10 +75,18 @@ class Session:
             options = gpu_options(settings, todo)
             return open_device(self._world, settings.device, settings.timeout, options)
 
-    def _empty_record(self, command: Sequence[str], todo: list[Stage], device: Device) -> RunRecord:
+    def _require_ranks(self) -> None:
+        """Refuse what does not go with so many ranks."""
+        if self._settings.late:
+            self._settings.late.require_among(self._world.size)
+        if self._settings.decode:
+            shard_of(self._settings.decode.model, self._world.size)
+
+    def _empty_record(self, command: Sequence[str], todo: list[Stage], device: Device) -> Record:
         nodes = {stage.world.nodes for stage in todo}
         world = todo[0].world if len(nodes) == 1 else self._world
-        return RunRecord.begin(
+        kind, more = self._kind()
+        return kind.begin(
             command=command,
             version=nvrar_bench.__version__,
             settings={**self._settings.to_json(), "batch": self._batch_asked_for(device)},
@@ -81,11 +96,19 @@ class Session:
                 **(self._settings.applied.to_json() if self._settings.applied else {}),
                 **device.facts(),
             },
+            **more,
         )
 
     def _has_nvrar(self, todo: list[Stage]) -> bool:
         named = [self._settings.backends or stage.sweep.backends for stage in todo]
         return any(not names or "nvrar" in names for names in named)
+
+    def _kind(self) -> tuple[type[Record], dict[str, Any]]:
+        """The record of this run, and what only it has."""
+        decode = self._settings.decode
+        if decode is None:
+            return RunRecord, {}
+        return DecodeRecord, record_facts(shard_of(decode.model, self._world.size), decode)
 
     def _batch_asked_for(self, device: Device) -> int | None:
         """Calls of every sample; None where the device takes fewer for longer messages."""
@@ -95,13 +118,14 @@ class Session:
     def _runner(self, device: Device) -> StageRunner:
         """Open the start gate, and look at the machine."""
         with self._watch("opening the start gate"):
-            start = Start.open(device, self._settings.start)
+            start = Start.open(device, self._settings.start, self._settings.late)
             self._journal.learn(start.facts())
             if self._world.machines > 1:
                 self._learn_path()
         with self._watch("the look at the machine"):
             device.examine()
-        return StageRunner(
+        kind = DecodeRunner if self._settings.decode else StageRunner
+        return kind(
             self._settings, device, start, self._journal, self._guard, self._progress, self._launch
         )
 

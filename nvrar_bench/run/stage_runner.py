@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -46,6 +46,7 @@ from nvrar_bench.timing.loop import MONOTONIC
 GUARD_EXTRA_S = 2.0
 # Compiling and computing wait for no peer: --timeout is not about them, but nothing is unbounded.
 LOCAL_WORK_LIMIT_S = 1800.0
+_Point = TypeVar("_Point", bound=Point)
 
 
 class RunProgress(Protocol):
@@ -103,13 +104,7 @@ class StageRunner:
             self._sweep(stage, dtypes)
 
     def _sweep(self, stage: Stage, dtypes: Collection[str]) -> None:
-        with self._watch("opening the backends"):
-            backends = self._open(stage)
-        plan, settings = stage.sweep.plan, self._settings
-        self._build(
-            [(one, [c for c in plan if refusal(settings, one, c) is None]) for one in backends],
-            dtypes,
-        )
+        backends = self._ready(stage, dtypes)
         known, buffers = self._known(stage), dict[str, SweepBuffers]()
         together = MOST_TOGETHER if self._settings.interleave else 1
         for number, group in enumerate(stage.groups(together)):
@@ -120,6 +115,17 @@ class StageRunner:
             backend.close()
         for pair in buffers.values():
             pair.release()
+
+    def _ready(self, stage: Stage, dtypes: Collection[str]) -> list[Backend]:
+        """Open the backends, and build what the plan takes."""
+        with self._watch("opening the backends"):
+            backends = self._open(stage)
+        plan, settings = stage.sweep.plan, self._settings
+        self._build(
+            [(one, [c for c in plan if refusal(settings, one, c) is None]) for one in backends],
+            dtypes,
+        )
+        return backends
 
     def _tune(self, stage: Stage, tune: Tune) -> None:
         """At each size a race of launches; the table is written after each."""
@@ -265,13 +271,7 @@ class StageRunner:
 
     def _conclude(self, group: PointGroup, stage: Stage) -> None:
         """Add the results of a group to the record; collective."""
-        results = []
-        with self._watch("the exchange of results"):
-            for point in group.points:
-                if point.turns:
-                    check = combined_check(self._world, point)
-                    arrivals = arrivals_of(self._world, point)
-                    results.append((point, check, arrivals))
+        results = self._found(group.points)
         self._journal.expect()
         for point, check, arrivals in results:
             if self._world.rank == 0:
@@ -280,6 +280,15 @@ class StageRunner:
             self._world.after_rank_0()
         for point, check, _ in results:
             self._judge(point, check)
+
+    def _found(self, points: Sequence[_Point]) -> list[tuple[_Point, Check, Arrivals]]:
+        """Return what all ranks know of the points that have samples; collective."""
+        with self._watch("the exchange of results"):
+            return [
+                (point, combined_check(self._world, point), arrivals_of(self._world, point))
+                for point in points
+                if point.turns
+            ]
 
     def _result(self, stage: Stage, point: Point, check: Check, arrivals: Arrivals = ()) -> Result:
         found = result_of(self._device, point, check, stage.warmup, stage.suffix, arrivals)

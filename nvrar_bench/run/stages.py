@@ -17,6 +17,8 @@ from nvrar_bench.world import World
 # Points of so many cases are measured in turns; more would wait long for their next turn, and their
 # results, which are written when all of a group are done, for the end.
 MOST_TOGETHER = 32
+# Of buffers for the all-reduces of a decode step, used in turn, unless a step has fewer.
+PAIRS = 4
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Stage:
     iters: int | None  # of the case file
     warmup: int
     suffix: str  # of variants, where one run has several numbers of nodes
+    pairs: int = 1  # of buffers of each kind
 
     def groups(self, most: int = MOST_TOGETHER) -> list[tuple[Case, ...]]:
         """Split the cases into those that are measured in turns: at most so many, in their order.
@@ -95,6 +98,7 @@ def _stage(settings: Settings, sweep: Sweep, world: World, nodes: int) -> Stage:
         sweep.iters,
         settings.warmup if sweep.warmup is None else sweep.warmup,
         f"@{nodes}" if len(sweep.nodes) > 1 and not settings.nodes else "",
+        PAIRS if settings.decode else 1,
     )
 
 

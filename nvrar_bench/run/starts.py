@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,37 @@ import numpy as np
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.gate import late_tolerance_ns
+from nvrar_bench.settings.late import Late
 from nvrar_bench.statistics.machine_states import YARDSTICKS
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import Gate, Nanoseconds, Timings, Yardstick
 from nvrar_bench.timing.ruler import Ruler, measure_ruler
 
 UNKNOWN = np.zeros(len(YARDSTICKS), np.int64)
+
+
+class LateGate(Gate):
+    """Leaves so much later than `gate`; the time that all agreed on stays the others'."""
+
+    def __init__(self, gate: Gate, nanoseconds: int, clock: Callable[[], int]) -> None:
+        self._gate, self._nanoseconds, self._clock = gate, nanoseconds, clock
+        self.mode, self.leaving_ns = gate.mode, gate.leaving_ns
+
+    def __call__(self) -> None:
+        """Leave `gate`, and spin."""
+        self._gate()
+        end = self._clock() + self._nanoseconds
+        while self._clock() < end:
+            pass
+
+    @property
+    def agreed_ns(self) -> int:
+        """The agreed start of the last pass."""
+        return self._gate.agreed_ns
+
+    def facts(self) -> dict[str, Any]:
+        """Those of `gate`."""
+        return self._gate.facts()
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +51,19 @@ class Start:
     clocks: Clocks | None = None  # None: one process
     ruler: Ruler | None = None
     yardstick: Yardstick | None = None
+    late_ns: int = 0  # how late this rank begins on purpose
 
     @classmethod
-    def open(cls, device: Device, mode: str) -> Start:
+    def open(cls, device: Device, mode: str, late: Late | None = None) -> Start:
         """Relate the clocks, open the gate, and measure what both cost. Collective."""
         world = device.world
         clocks = relate(world.comm, world.machine_of[: world.comm.size])
         gate = device.start_gate(mode, clocks)
-        return cls(gate, clocks, measure_ruler(device.timer, gate), device.yardstick(gate))
+        ruler, yardstick = measure_ruler(device.timer, gate), device.yardstick(gate)
+        if late is None or late.rank != world.rank:
+            return cls(gate, clocks, ruler, yardstick)
+        late_ns = late.nanoseconds
+        return cls(LateGate(gate, late_ns, clocks.clock), clocks, ruler, yardstick, late_ns)
 
     def renew(self) -> None:
         """Follow the drift of clocks. Collective."""
@@ -48,7 +79,7 @@ class Start:
             return np.zeros(len(timings), np.int64)
         figure = float(np.median(timings.durations)) * batch
         tolerance = late_tolerance_ns(self.clocks, self.gate, figure)
-        return (timings.lateness() > tolerance).astype(np.int64)
+        return (timings.lateness() - self.late_ns > tolerance).astype(np.int64)
 
     def arrived(self, timings: Timings) -> Nanoseconds:
         """What `delays` needs the maximum over ranks of: minus the common time of each start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.options import CheckOptions, RunOptions, SweepOptions
+from nvrar_bench.settings.options import CheckOptions, DecodeOptions, RunOptions, SweepOptions
 from nvrar_bench.settings.search import chunk_bytes
 from nvrar_bench.settings.values import require
 from nvrar_bench.toolchain.kernel import EXCHANGES
@@ -14,7 +14,7 @@ FABRICS = ("auto", "host", "nvshmem", "loopback")
 MOST_CALLS = 128  # of a sample: a stream that is held takes about 1000 launches
 
 
-def tuning_of(options: SweepOptions | CheckOptions) -> Tuning:
+def tuning_of(options: SweepOptions | CheckOptions | DecodeOptions) -> Tuning:
     """Check what is fixed of a launch, and read the tuning table that `auto` is to follow.
 
     Raises:

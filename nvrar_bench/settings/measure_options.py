@@ -119,8 +119,8 @@ class CaseOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuringOptions:
-    """How long each point is measured, and how calls start."""
+class CountOptions:
+    """How many calls each point has."""
 
     warmup: Annotated[
         int, whole_option("-w", "--warmup", "--warmup_iters", help="Untimed calls per case.")
@@ -133,6 +133,12 @@ class MeasuringOptions:
             help="Samples per case. [200, up to 1000 where they resemble each other]",
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionOptions:
+    """How well each point is to be known, and how calls start."""
+
     precision: Annotated[
         str | None,
         typer.Option(
@@ -164,6 +170,83 @@ class MeasuringOptions:
             metavar="auto|clock|barrier",
             help="How ranks start a call together: clock at an agreed time, barrier when all "
             "have come. auto is clock, or barrier where ranks share cores.",
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LateOption:
+    """A rank that is late on purpose."""
+
+    late: Annotated[
+        str | None,
+        typer.Option(
+            "--late",
+            metavar="RANK=TIME",
+            help="Let this rank begin each call, or step, so much later than the others, such as "
+            "1=50us: figures then include the others' wait for it. [none is late]",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """What a decode step is of, and how often it is run."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME|FILE",
+            help="The model: llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, small (42 million "
+            "parameters, for CPU ranks), or a TOML file with keys of its config.json.",
+        ),
+    ] = "small"
+    batch: Annotated[
+        str,
+        list_option(
+            "--batch", help="Sequences in a batch, each of which gets one token; several: in turn."
+        ),
+    ] = "1,8,32"
+    context: Annotated[
+        int,
+        whole_option("--context", help="Tokens of each sequence that are in the KV cache."),
+    ] = 512
+    compute: Annotated[
+        str,
+        typer.Option(
+            "--compute",
+            metavar="stream|gemm|none",
+            help="Work between all-reduces. stream: read as many bytes as the rank's weights and "
+            "KV cache have, from memory that no cache holds. gemm: multiply matrices of the "
+            "layer's sizes, and read the KV cache. none: no work.",
+        ),
+    ] = "stream"
+    one_graph: Annotated[
+        bool,
+        typer.Option(
+            "--graph/--no-graph", help="GPU: a whole step is one CUDA graph, or queued launches."
+        ),
+    ] = True
+    warmup: Annotated[int, whole_option("-w", "--warmup", help="Untimed steps per batch.")] = 3
+    iters: Annotated[
+        int | None,
+        whole_option(
+            "-n",
+            "--iters",
+            help="Timed steps per batch. [100, up to 500 where they resemble each other]",
+        ),
+    ] = None
+    buffers: Annotated[
+        str,
+        typer.Option(
+            "--buffers", metavar="symmetric|private", help="Of the all-reduces, as for sweep."
+        ),
+    ] = "symmetric"
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol", metavar="auto|signal|packet", help="Protocol of NVRAR, as for sweep."
         ),
     ] = "auto"
 

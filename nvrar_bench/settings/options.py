@@ -21,10 +21,13 @@ from nvrar_bench.settings.measure_options import (
     CaseOptions,
     CheckingOptions,
     CheckModeOption,
+    CountOptions,
     DeviceOption,
-    MeasuringOptions,
+    LateOption,
+    PrecisionOptions,
     SearchOptions,
     SizeOptions,
+    StepOptions,
 )
 from nvrar_bench.settings.run_options import (
     BatchOption,
@@ -50,7 +53,9 @@ class SweepOptions(
     BackendOption,
     DeviceOption,
     CaseOptions,
-    MeasuringOptions,
+    CountOptions,
+    PrecisionOptions,
+    LateOption,
     CheckingOptions,
     CheckModeOption,
     FabricOptions,
@@ -125,7 +130,26 @@ class TuneOptions(
     ]
 
 
-RunOptions: TypeAlias = SweepOptions | CheckOptions | TuneOptions
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions(
+    StepOptions,
+    BackendOption,
+    DeviceOption,
+    PrecisionOptions,
+    LateOption,
+    CheckingOptions,
+    FabricOptions,
+    ShapeOptions,
+    ShareGpuOption,
+    FirstEpochOption,
+    RankOptions,
+    JsonOption,
+    LimitOptions,
+):
+    """Options of `decode`."""
+
+
+RunOptions: TypeAlias = SweepOptions | CheckOptions | TuneOptions | DecodeOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""From the options of `sweep`, `check` and `tune` to the settings of a run.
+"""From the options of `sweep`, `check`, `tune` and `decode` to the settings of a run.
 
 Everything is checked here that can be checked before the ranks meet.
 """
@@ -12,9 +12,17 @@ from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import UsageError
 from nvrar_bench.networks import table as networks
 from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.decode import decode_of, decode_sweep
+from nvrar_bench.settings.late import Late, late_of
 from nvrar_bench.settings.launching import batch_of, require_fabric, tuning_of
-from nvrar_bench.settings.measure_options import MeasuringOptions
-from nvrar_bench.settings.options import CheckOptions, RunOptions, SweepOptions, TuneOptions
+from nvrar_bench.settings.measure_options import CheckingOptions, PrecisionOptions
+from nvrar_bench.settings.options import (
+    CheckOptions,
+    DecodeOptions,
+    RunOptions,
+    SweepOptions,
+    TuneOptions,
+)
 from nvrar_bench.settings.search import search_of
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.settings.soak import soak_limit, soak_plan
@@ -25,6 +33,7 @@ from nvrar_bench.timing.stopping import Stopping
 STARTS = ("auto", "clock", "barrier")
 MAX_LAUNCHES = 1000
 _WARMUP = 20  # calls of a launch that `tune` tries
+_STEPS = 100  # samples of `decode`: a step is many calls
 MAX_CALLS = 10_000_000
 _LEAST_PRECISION, _WORST_PRECISION = 0.0001, 0.5
 _FEWEST = 6  # samples of which the median has an interval
@@ -39,21 +48,27 @@ def sweep_settings(options: SweepOptions) -> Settings:
     """
     check, asked = _is_checked(options), names(options.backend)
     _require_common(options, asked)
-    stopping = stopping_of(options)
-    require(0 <= options.warmup <= MAX_CALLS, "--warmup", options.warmup, f"0 to {MAX_CALLS}")
-    require(options.start in STARTS, "--start", options.start, ", ".join(STARTS))
+    stopping = stopping_of(options.iters, options)
+    _require_starts(options)
     settings = _settings(options, asked, sweeps_of(options))
     _require_launches(options)
+    late = _late(options)
+    if late and (options.batch not in (None, 1) or options.graph != 1):
+        raise UsageError(
+            f"--late {options.late}: of a sample of several calls only the first would begin late; "
+            "leave --batch and --graph out"
+        )
     return replace(
         settings,
         stopping=stopping,
         start=options.start,
         warmup=options.warmup,
         check=check,
+        late=late,
         one_state=options.one_state or options.max_launches is not None,
         wrap_asked="wrap" in names(options.check_mode),
         tuning=tuning_of(options),
-        batch=batch_of(options.batch, options.graph),
+        batch=1 if late else batch_of(options.batch, options.graph),
         graph=options.graph,
         cold_cache=options.cold_cache,
     )
@@ -102,6 +117,39 @@ def tune_settings(options: TuneOptions) -> Settings:
     )
 
 
+def decode_settings(options: DecodeOptions) -> Settings:
+    """Return the settings of `decode`: a sample is one step.
+
+    Raises:
+        UsageError: naming the option, the value and what is allowed.
+    """
+    check, asked = _is_checked(options), names(options.backend)
+    _require_common(options, asked)
+    _require_starts(options)
+    if options.virtual_ranks is not None:
+        raise UsageError(
+            f"--virtual-ranks {options.virtual_ranks}: ranks of a decode step work side by side, "
+            "each in a process of its own; allowed: --ranks N, or mpirun"
+        )
+    if "fake" in asked and len(set(asked)) > 1:
+        raise UsageError(
+            f"--backend {options.backend}: fake has a clock of its own, by which nothing else of a "
+            "step goes; allowed: fake alone"
+        )
+    decode = decode_of(options)
+    return replace(
+        _settings(options, asked, (decode_sweep(options, decode),)),
+        stopping=stopping_of(options.iters, options, _STEPS),
+        start=options.start,
+        warmup=options.warmup,
+        check=check,
+        late=_late(options),
+        tuning=tuning_of(options),
+        batch=1,
+        decode=decode,
+    )
+
+
 def _settings(options: RunOptions, asked: tuple[str, ...], sweeps: tuple[Sweep, ...]) -> Settings:
     """Return the settings that all commands have, and elsewhere what `tune` measures with."""
     require_fabric(options)
@@ -138,7 +186,23 @@ def _require_common(options: RunOptions, asked: tuple[str, ...]) -> None:
         networks.require_known(options.network)
 
 
-def _is_checked(options: SweepOptions) -> bool:
+def _require_starts(options: SweepOptions | DecodeOptions) -> None:
+    """Check --warmup and --start."""
+    require(0 <= options.warmup <= MAX_CALLS, "--warmup", options.warmup, f"0 to {MAX_CALLS}")
+    require(options.start in STARTS, "--start", options.start, ", ".join(STARTS))
+
+
+def _late(options: SweepOptions | DecodeOptions) -> Late | None:
+    late = late_of(options.late, options.ranks, options.timeout)
+    if late and options.virtual_ranks is not None:
+        raise UsageError(
+            f"--late {options.late} and --virtual-ranks {options.virtual_ranks} exclude each "
+            "other: virtual ranks are one process, which begins for all of them"
+        )
+    return late
+
+
+def _is_checked(options: CheckingOptions) -> bool:
     """Whether to verify, by `--check|--no-check` and nccl-tests' `-c 0|1`."""
     flag = options.check_flag
     if flag is None:
@@ -166,17 +230,19 @@ def _require_launches(options: SweepOptions) -> None:
     require(launches <= most <= MAX_LAUNCHES, "--max-launches", most, allowed)
 
 
-def stopping_of(options: MeasuringOptions) -> Stopping:
-    """Check --iters, or --precision and its bounds.
+def stopping_of(
+    iters: int | None, options: PrecisionOptions, usual: int = Stopping.iters
+) -> Stopping:
+    """Check --iters, or --precision and its bounds; `usual` is how many where neither is given.
 
     Raises:
         UsageError: naming the option, the value and what is allowed.
     """
-    iters, precision = options.iters, options.precision
+    precision = options.precision
     if precision is None:
         _require_no_bounds(options)
         if iters is None:
-            return Stopping(is_default=True)
+            return Stopping(usual, is_default=True)
         require(1 <= iters <= MAX_CALLS, "--iters", iters, f"1 to {MAX_CALLS}")
         return Stopping(iters)
     if iters is not None:
@@ -187,7 +253,7 @@ def stopping_of(options: MeasuringOptions) -> Stopping:
     return _precise(options, precision)
 
 
-def _require_no_bounds(options: MeasuringOptions) -> None:
+def _require_no_bounds(options: PrecisionOptions) -> None:
     given = {
         "--min-samples": options.min_samples,
         "--max-samples": options.max_samples,
@@ -198,7 +264,7 @@ def _require_no_bounds(options: MeasuringOptions) -> None:
             raise UsageError(f"{option} {value:g} bounds --precision, which is not given")
 
 
-def _precise(options: MeasuringOptions, precision: str) -> Stopping:
+def _precise(options: PrecisionOptions, precision: str) -> Stopping:
     least = Stopping.min_samples if options.min_samples is None else options.min_samples
     most = Stopping.max_samples if options.max_samples is None else options.max_samples
     seconds = Stopping.max_time if options.max_time is None else options.max_time

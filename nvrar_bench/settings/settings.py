@@ -9,6 +9,8 @@ from nvrar_bench.backends.nvrar.layout import Schedule
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.networks.applied import Applied
 from nvrar_bench.settings.casefile import Sweep
+from nvrar_bench.settings.decode import Decode
+from nvrar_bench.settings.late import Late
 from nvrar_bench.settings.search import Tune
 from nvrar_bench.settings.soak import SoakLimit
 from nvrar_bench.timing.stopping import Stopping
@@ -40,6 +42,8 @@ class Settings:
     one_state: bool = False  # medians are of samples that found the machine in one state
     soak: SoakLimit | None = None
     tune: Tune | None = None
+    decode: Decode | None = None
+    late: Late | None = None
     network: str | None = None  # as asked for: a name, a file, or auto
     applied: Applied | None = None  # what was set for it
     launches: int = 1  # that the record holds: a run is one, and merging counts them
@@ -76,6 +80,8 @@ class Settings:
             "tuning": self.tuning.table.path if self.tuning.table else None,
             "tuning_sha256": self.tuning.table.sha256 if self.tuning.table else None,
             "tune": self.tune.to_json() if self.tune else None,
+            "decode": self.decode.to_json() if self.decode else None,
+            "late": str(self.late) if self.late else None,
             "batch": self.batch,
             "graph": self.graph,
             "cold_cache": self.cold_cache,

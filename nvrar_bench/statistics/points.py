@@ -21,6 +21,9 @@ POINT = (
     "backend", "variant", "device", "buffers", "dtype", "op", "placement", "size_bytes", "count",
 )  # fmt: skip
 
+# The backend whose speed-up over the others is the question.
+SUBJECT = "nvrar"
+
 _Item = TypeVar("_Item")
 
 

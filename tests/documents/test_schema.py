@@ -15,6 +15,7 @@ from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.documents.base import JsonObject, checked, schema_of
 from nvrar_bench.documents.comparison import VERDICTS, ComparisonDocument, VerdictCounts
+from nvrar_bench.documents.decode import DecodeRecord
 from nvrar_bench.documents.inventory import Inventory
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.tuning import TunedProtocol, TuningDocument
@@ -36,6 +37,7 @@ WRITTEN: dict[type[JsonObject], Any] = {
     ComparisonDocument: golden("comparison"),
     TuningDocument: TABLE.to_json(),
     Inventory: golden("env"),
+    DecodeRecord: golden("decode"),
 }
 ODD_VALUES = [
     None, True, 0, -1, 0.5, 1.0, 2, 65, 2**63, "", "exact", "nan", "slower", "packet", "here",

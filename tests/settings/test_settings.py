@@ -52,6 +52,8 @@ def test_every_option_as_resolved():
         "tuning": None,
         "tuning_sha256": None,
         "tune": None,
+        "decode": None,
+        "late": None,
         "batch": None,
         "graph": 1,
         "cold_cache": False,

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.measure_options import MeasuringOptions
+from nvrar_bench.settings.measure_options import PrecisionOptions
 from nvrar_bench.settings.planning import stopping_of
 from nvrar_bench.settings.values import part
 from nvrar_bench.timing.stopping import Stopping
 
 
 def test_without_options_there_are_200_calls():
-    assert stopping_of(MeasuringOptions()) == Stopping(200, is_default=True)
-    assert stopping_of(MeasuringOptions(iters=200)) == Stopping(200)
-    assert stopping_of(MeasuringOptions(iters=7)) == Stopping(7)
+    assert stopping_of(None, PrecisionOptions()) == Stopping(200, is_default=True)
+    assert stopping_of(200, PrecisionOptions()) == Stopping(200)
+    assert stopping_of(7, PrecisionOptions()) == Stopping(7)
 
 
 def test_precision_has_bounds_of_its_own():
-    assert stopping_of(MeasuringOptions(precision="1%")) == Stopping(precision=0.01)
-    given = MeasuringOptions(precision="2 %", min_samples=6, max_samples=6, max_time=0.5)
-    assert stopping_of(given) == Stopping(200, 0.02, 6, 6, 0.5)
+    assert stopping_of(None, PrecisionOptions(precision="1%")) == Stopping(precision=0.01)
+    given = PrecisionOptions(precision="2 %", min_samples=6, max_samples=6, max_time=0.5)
+    assert stopping_of(None, given) == Stopping(200, 0.02, 6, 6, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_no_part(text):
     ],
 )
 def test_a_mistake_is_named(options, message):
+    others = {key: value for key, value in options.items() if key != "iters"}
     with pytest.raises(UsageError) as caught:
-        stopping_of(MeasuringOptions(**options))
+        stopping_of(options.get("iters"), PrecisionOptions(**others))
     assert str(caught.value).startswith(message)

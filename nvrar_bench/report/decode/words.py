@@ -1,0 +1,152 @@
+"""What all reports of decode steps say in the same words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord, Figure
+from nvrar_bench.report import remarks
+from nvrar_bench.report.columns import ascii_of, how_sure
+from nvrar_bench.report.grid import NOTHING
+from nvrar_bench.report.table import facts
+from nvrar_bench.statistics.median import Estimate
+from nvrar_bench.units import MICROSECOND, format_latency, format_ratio, format_size
+
+_COMPUTE = {
+    "stream": "reads as many bytes as the rank's weights and KV cache have",
+    "gemm": "multiplies matrices of the layer's sizes, and reads the KV cache",
+    "none": "is left out",
+}
+
+
+def estimate(of: Figure | None) -> Estimate | None:
+    """Return a figure of the record."""
+    return None if of is None else Estimate(of.value, of.ci95_low, of.ci95_high)
+
+
+def label(step: BackendStep) -> str:
+    """Name a backend as headings do."""
+    variant = "" if step.variant == step.backend else step.variant
+    return ascii_of(f"{step.backend} {variant}".strip())
+
+
+def milliseconds(us: float) -> str:
+    """Write a time in milliseconds: two decimals, or as many as show something."""
+    ms = us / 1e3
+    return f"{ms:.1f}" if ms >= 99.95 else f"{ms:.2f}" if ms >= 0.1 else f"{ms:.4f}"
+
+
+def tokens(rate: float) -> str:
+    """Write tokens per second."""
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.2f}"
+
+
+def cells(found: Estimate | None, write: Callable[[float], str] = format_ratio) -> tuple[str, str]:
+    """Write a figure, and how sure it is."""
+    return (NOTHING, NOTHING) if found is None else (write(found.value), how_sure(found))
+
+
+def micros(us: float) -> str:
+    """Write a time in microseconds; the difference of two may be below 0."""
+    text = format_latency(abs(us) * MICROSECOND)
+    return f"-{text}" if us < 0 else text
+
+
+def heading(record: DecodeRecord) -> Iterator[str]:
+    """Say what ran where, of which model, and what follows from that."""
+    yield from facts(record)
+    model, step, results = record.model, record.step, record.results
+    yield (
+        f"model: {model.name}: {model.num_hidden_layers} layers, hidden size {model.hidden_size}, "
+        f"{model.num_attention_heads} heads, {model.num_key_value_heads} KV heads, "
+        f"{model.torch_dtype}; split over {step.tensor_parallel} ranks"
+    )
+    yield (
+        f"step: {step.all_reduces} all-reduces{_each(results, 'size_bytes', ' of ')}; a rank reads "
+        f"{_bytes(step.layer_bytes)} of weights{_each(results, 'kv_bytes', ' and ')}"
+        f"{' of KV cache' if results else ''} per layer, {_bytes(step.head_bytes)} behind the last"
+    )
+    yield f"work between all-reduces: {step.compute}: {_COMPUTE[step.compute]}"
+    if record.settings.get("late"):
+        yield f"late on purpose: rank {record.settings['late']}"
+    counts = sorted({one.step.samples for result in results for one in result.steps})
+    if counts:
+        span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        yield f"samples: {span} per batch and backend, {record.step.context} tokens of context"
+
+
+def _each(results: Sequence[BatchResult], key: str, before: str) -> str:
+    """Write what each batch has: `2K 16K 64K at batch 1 8 32`."""
+    if not results:
+        return ""
+    amounts = " ".join(_bytes(getattr(one, key)) for one in results)
+    batches = " ".join(str(one.batch) for one in results)
+    return f"{before}{amounts} (batch {batches})"
+
+
+def _bytes(size: int) -> str:
+    """Write a size exactly where that is short, else to one decimal."""
+    text = format_size(size)
+    if len(text) <= 5:
+        return text
+    unit, power = next((u, p) for u, p in (("G", 30), ("M", 20), ("K", 10)) if size >= 2**p)
+    return f"{size / 2**power:.1f}{unit}"
+
+
+def notes(record: DecodeRecord) -> Iterator[str]:
+    """Say what the figures are, and what is to be known of them; the worst comes last."""
+    if record.step.compute != "none":
+        yield "work: the step without all-reduces; comm: the step less that, what all-reduces add"
+    yield from (f"note: {text}" for text in _doubtful(record.results))
+    yield from remarks.empty(record)
+    yield from _late(record.results)
+    yield from (f"warning: {text}" for text in _warnings(record.results))
+    yield from (f"skipped: {text}" for text in remarks.skipped(record))
+    yield from alarms(record)
+
+
+def alarms(record: DecodeRecord) -> Iterator[str]:
+    """Say what went wrong."""
+    yield from (f"wrong: {text}" for result in record.results for text in _wrong(result))
+    yield from (f"error: {text}" for text in remarks.errors(record))
+    yield from remarks.endings(record)
+
+
+def _doubtful(results: Sequence[BatchResult]) -> Iterator[str]:
+    """Name batches at which the all-reduces are lost in the noise of the work."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for one in result.steps:
+            low = one.all_reduce_us.ci95_low if one.all_reduce_us else None
+            if low is not None and low <= 0:
+                found.setdefault(one.backend, []).append(str(result.batch))
+    for backend, batches in found.items():
+        yield (
+            f"comm of {ascii_of(backend)} is not known at batch {', '.join(batches)}: its interval "
+            "holds 0; more samples (--precision 0.2%) or --compute none find it"
+        )
+
+
+def _late(results: Sequence[BatchResult]) -> Iterator[str]:
+    steps = [one.step for result in results for one in result.steps]
+    late, taken = sum(len(one.late) for one in steps), sum(one.samples for one in steps)
+    if late:
+        yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
+
+
+def _warnings(results: Sequence[BatchResult]) -> Iterator[str]:
+    """Say each once, and of those that differ in their numbers the first; the record has all."""
+    texts = [text for result in results for one in result.steps for text in one.step.warnings]
+    yield from {re.sub(r"[\d.]+", "#", text): text for text in reversed(texts)}.values()
+
+
+def _wrong(result: BatchResult) -> Iterator[str]:
+    for one in result.steps:
+        first = one.check.first_wrong
+        if first:
+            yield (
+                f"{label(one)} at batch {result.batch}: {one.check.wrong} of {one.check.elements} "
+                f"elements; first at rank {first.rank}, index {first.index}: expected "
+                f"{first.expected}, seen {first.seen}"
+            )
