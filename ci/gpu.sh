@@ -127,6 +127,10 @@ nccl_shares='
 from nccl.bindings import nccl
 from nvrar_bench.backends.nccl_library import sharing_problem
 raise SystemExit(sharing_problem(nccl.get_version(), 2))'
+on_two_ranks='
+import sys
+from nvrar_bench.launch import launcher
+sys.exit(launcher.launch(2, sys.argv[1:]))'
 open_gpu='
 from nvrar_bench.devices.cuda.driver import load_calls
 calls = load_calls()
@@ -227,6 +231,7 @@ nvshmem() {
         nvrar "check-nvshmem-$ranks-nodes" 20 "${nodes[@]}"
         nvrar "check-nvshmem-$ranks-mapped" 20 "${nodes[@]}" --mapped-nodes
     done
+    try python-interface 20 "$python" -c "$on_two_ranks" "$python" -m mpi4py "$here/gpu_api.py"
     stop_mps
 }
 

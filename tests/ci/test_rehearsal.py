@@ -144,7 +144,7 @@ def test_ranks_that_share_a_gpu_from_the_command_line_to_the_summary(
     refused = ran.pop("NCCL on several ranks", "")
     assert bool(refused) != shares
     assert set(ran.values()) == {"ok"}, ran
-    assert len(ran) == (14 if shares else 16)
+    assert len(ran) == (15 if shares else 17)
     for ranks in (2, 4, 8):
         for name, path in (("nodes", "puts"), ("mapped", "loads and stores")):
             record = run.records[f"check-nvshmem-{ranks}-{name}"]

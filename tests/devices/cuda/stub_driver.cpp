@@ -103,7 +103,7 @@ STUB cuMemGetInfo_v2(size_t* available, size_t* total) {
     return *available = memory() - used, *total = memory(), kSuccess;
 }
 STUB cuPointerGetAttribute(int* value, int attribute, void*) {
-    return attribute == 9 ? (*value = 1, kSuccess) : kInvalid;  // the number of a GPU
+    return attribute == 9 ? (*value = knob("of_memory", 0), kSuccess) : kInvalid;
 }
 STUB cuMemHostAlloc(void** address, size_t bytes, unsigned flags) {
     return flags == 2 ? (*address = calloc(1, bytes), kSuccess) : kInvalid;

@@ -33,7 +33,7 @@ def report(stub):
     def run(ranks, graph):
         done = subprocess.run(
             [sys.executable, str(HERE / "worker_bindings.py"), str(ranks), str(graph)],
-            env={**os.environ, "LD_LIBRARY_PATH": str(stub)},
+            env={**os.environ, "LD_LIBRARY_PATH": str(stub), "STUB_GPU": "of_memory=1"},
             capture_output=True,
             text=True,
             timeout=120,
