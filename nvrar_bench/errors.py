@@ -130,6 +130,7 @@ class Problem(str):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel between ranks; the separator stays what it was."""
+        # Pickle would call the class with the joined text alone.
         between = self[len(self.what) : len(self) - len(self.fix)]
         return Problem, (self.what, self.fix, between)
 

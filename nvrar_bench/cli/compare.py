@@ -99,6 +99,7 @@ def compare(
     Each point has a verdict. Exit code 6 if any point is slower, or with --strict undecided; 3 if a
     result is wrong; 2 if runs cannot be compared. Starts no rank and needs no MPI.
     """
+    # Imported on use, so that --help does not wait for NumPy.
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents import comparison as document
     from nvrar_bench.documents.files import STDOUT, write_text

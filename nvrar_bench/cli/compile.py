@@ -70,6 +70,7 @@ def compile_kernels(
     Shows registers, spills, memory and seconds. A run then finds all that it needs in the cache,
     also what makes and checks elements of these types. Needs no GPU, no driver and no mpirun.
     """
+    # Imported on use, so that --help does not wait for NumPy.
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents.files import STDOUT, write_text
     from nvrar_bench.launch.console import console

@@ -51,6 +51,7 @@ def env(
 
     Starts no rank, does not initialise MPI, and needs neither a GPU nor a driver.
     """
+    # Imported on use, so that --help does not wait for NumPy.
     from nvrar_bench import backends, devices
     from nvrar_bench.cli.network import chosen
     from nvrar_bench.cli.places import require_places, run_reads

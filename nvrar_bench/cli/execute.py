@@ -109,6 +109,8 @@ def execute(
     Raises:
         NvrarBenchError: what ended the run, on every rank; the record holds it too.
     """
+    # Here and below, imports wait for their use: --help and the start of ranks load neither
+    # NumPy nor MPI.
     from nvrar_bench import launch
     from nvrar_bench.cli.places import require_places
 
@@ -129,6 +131,7 @@ def execute(
         announce_terminal()
         raise typer.Exit(launch.start(starter, sys.argv[1:]))
     launch.supervise(options.timeout)  # before MPI: a fork copies no thread and no connection
+    # One rank is enough, and others may have no access to the folder.
     if launch.rank(os.environ) == 0:
         require_own_places()
     _become_rank(make_settings(), options, shown)  # a mistake is found before MPI starts

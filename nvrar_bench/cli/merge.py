@@ -29,6 +29,7 @@ def merge(
     Prints its table, too. Records of different ranks, settings, versions or MPI libraries are
     refused.
     """
+    # Imported on use, so that --help does not wait for NumPy.
     from nvrar_bench.cli.places import require_places
     from nvrar_bench.documents.files import STDOUT
     from nvrar_bench.documents.run_file import Writer, read_record

@@ -73,6 +73,7 @@ class NcclTestsHabits(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what is left of `args` without them."""
+        # Switches take no value: the next word is an option of its own.
         own = [each for each in self.params if not getattr(each, "is_flag", True)]
         return super().parse_args(ctx, _without(args, {name for each in own for name in each.opts}))
 
@@ -88,6 +89,7 @@ def _without(args: Sequence[str], with_value: Collection[str]) -> list[str]:
         flag, value = _split(word)
         if habit := BY_FLAG.get(flag):
             habit.require_same(flag, next(rest, "") if value is None else value)
+        # The value of an option of ours may look like one of those flags: both are passed on.
         elif word in with_value:
             kept += [word, *islice(rest, 1)]
         else:

@@ -33,6 +33,7 @@ def with_network(settings: Settings) -> Settings:
     from nvrar_bench.networks.applied import apply
 
     is_auto, device = settings.network == AUTO, settings.device
+    # Which device a run will take, found out without loading a library of CUDA.
     if device == "auto" and not here.has_driver():
         device = "cpu"
     applied = apply(chosen(settings.network), is_auto, device, os.environ, here.lacks)

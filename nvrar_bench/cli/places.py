@@ -38,6 +38,7 @@ def require_places(
         require_writable(path, option, or_stdout=option not in only_files)
     _require_one(written, "both go to standard output", "- for one of them")
     _require_one(read, "standard input can be read once", "a file for all but one")
+    # What is printed may go to a file by `>`, and that may be one of ours.
     printed = [("standard output", STDOUT)] if all(path != STDOUT for _, path in written) else []
     for one, other in combinations([*written, *printed], 2):
         _require_apart(one, _identity(one, results()), other, _identity(other, results()))

@@ -142,6 +142,8 @@ class StoredReport:
 def _anew(path: Path, compute: Callable[[_Kind], _Kind], record: _Kind) -> _Kind:
     """Compute the figures of a record that was read at `path` anew."""
     try:
+        # Encoded too, and thrown away: samples beyond all bounds may have a mean that is no JSON,
+        # which is better found before anything is written.
         record = compute(record)
         encode(record)
     except NvrarBenchError as error:

@@ -20,6 +20,7 @@ def schema(
     ] = "run",
 ) -> None:
     """Print the JSON Schema (2020-12) of a document."""
+    # Imported on use, so that --help does not wait for NumPy.
     import json
 
     from nvrar_bench.documents.base import JsonObject, schema_of

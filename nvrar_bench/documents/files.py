@@ -79,12 +79,14 @@ def replace(target: Path, text: str, wanted: Callable[[], bool] = lambda: True) 
     """
     content = text.encode("utf-8")
     if target.suffix == ".gz":
+        # Without the time, so that equal records are equal files.
         content = gzip.compress(content, mtime=0)
     temporary = _temporary(target)
     try:
         with open(temporary, "xb", opener=partial(_create, like=target)) as file:
             file.write(content)
             file.flush()
+            # The rename may reach the disk before the content: a crash would leave an empty file.
             os.fsync(file.fileno())
         if wanted():
             temporary.replace(target)

@@ -117,6 +117,7 @@ def how_sure(found: Estimate) -> str:
     part = found.half_width
     if part is None:
         return "±?"
+    # Up, so that a figure never looks surer than it is; 5.000000001 % is 5 %.
     percent = ceil(round(100 * part, 6))
     return f"±{percent}%" if percent <= MOST_UNSURE else f">{MOST_UNSURE}%"
 

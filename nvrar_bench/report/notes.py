@@ -54,6 +54,7 @@ def notes(record: RunRecord) -> list[str]:
         *endings(record),
         *alone(record),
     ]
+    # What is cut is the least important, at the beginning.
     more = len(found) - MOST
     return found if more <= 0 else [f"{NOTE}{more + 1} more: --verbose", *found[more + 1 :]]
 

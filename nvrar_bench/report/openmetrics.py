@@ -96,6 +96,7 @@ def _run_info(record: Record) -> GaugeMetricFamily:
 def _skipped(record: Record) -> GaugeMetricFamily:
     what, labelled = "1 for what did not run, with the reason.", ("backend", "reason")
     family = GaugeMetricFamily(f"{_PREFIX}skipped", what, labels=labelled)
+    # Two samples of one series make readers refuse the whole file.
     for values in dict.fromkeys(written((s.backend, s.reason)) for s in record.skipped):
         family.add_metric(values, 1)
     return family

@@ -93,6 +93,7 @@ def skipped(record: Record) -> Iterator[str]:
 def _warnings(record: RunRecord) -> Iterator[str]:
     """Say each warning once."""
     results = record.results
+    # By text and not by result: one cause often touches most points.
     for text in dict.fromkeys(text for result in results for text in result.warnings):
         yield from _warning(text, results)
 

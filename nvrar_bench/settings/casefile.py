@@ -176,6 +176,7 @@ class _SweepKeys:
 
 
 def _is_whole(value: Any, least: int) -> bool:
+    # In Python True is an int; in TOML it is no number.
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
@@ -218,6 +219,7 @@ def _sweep(table: Any, where: str) -> Sweep:
     if not isinstance(table, dict):
         raise CaseFileError(f"{where}: expected a table, [[sweep]]")
     unknown = [key for key in table if key not in _KEYS]
+    # A misspelt key would leave its default in force, unseen.
     if unknown:
         raise CaseFileError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join(_KEYS)}")
     keys = _SweepKeys(table, where)

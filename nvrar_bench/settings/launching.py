@@ -26,6 +26,7 @@ def tuning_of(options: SweepOptions | CheckOptions | DecodeOptions) -> Tuning:
         require(value is None or value >= 1, option, value, "a whole number from 1 up")
     require(radix is None or 2 <= radix <= 64, "--radix", radix, "2 to 64")
     require(exchange in ("auto", *EXCHANGES), "--exchange", exchange, "auto, doubling, halving")
+    # Calls count on from there, and an epoch has 64 bits.
     require(1 <= first < 2**62, "--first-epoch", first, "1 to 2**62 - 1")
     chunk = None if options.chunk is None else chunk_bytes(options.chunk)
     table = table_for(options.tuning, "--tuning")
@@ -62,6 +63,7 @@ def require_fabric(options: RunOptions) -> None:
     require(fabric in FABRICS, "--fabric", fabric, ", ".join(FABRICS))
     in_range = virtual is None or 2 <= virtual <= MAX_VIRTUAL_RANKS
     require(in_range, "--virtual-ranks", virtual, f"2 to {MAX_VIRTUAL_RANKS}")
+    # No fabric is chosen for the user here: with virtual ranks there is no choice.
     if (fabric == "loopback") != (virtual is not None):
         raise UsageError(
             "--fabric loopback and --virtual-ranks N go together: loopback connects virtual "

@@ -31,6 +31,7 @@ from nvrar_bench.settings.values import names, part, require
 from nvrar_bench.timing.stopping import Stopping
 
 STARTS = ("auto", "clock", "barrier")
+# More comes from a typing error: a launch takes seconds.
 MAX_LAUNCHES = 1000
 _WARMUP = 20  # calls of a launch that `tune` tries
 _STEPS = 100  # samples of `decode`: a step is many calls
@@ -177,6 +178,7 @@ def _require_common(options: RunOptions, asked: tuple[str, ...]) -> None:
     require(ranks is None or 1 <= ranks <= 4096, "--ranks", ranks, "1 to 4096")
     allowed = "more than 0, at most 86400 seconds"
     require(0 < seconds <= 86400, "--timeout", f"{seconds:g}", allowed)
+    # Under --launcher or mpirun the number of ranks is known only to the ranks.
     if nodes and ranks:
         fitting = ", ".join(str(n) for n in range(1, ranks + 1) if ranks % n == 0)
         require(ranks % nodes == 0, "--nodes", nodes, f"what divides {ranks} ranks: {fitting}")
@@ -204,6 +206,7 @@ def _late(options: SweepOptions | DecodeOptions) -> Late | None:
 
 def _is_checked(options: CheckingOptions) -> bool:
     """Whether to verify, by `--check|--no-check` and nccl-tests' `-c 0|1`."""
+    # In nccl-tests -c is a number of checks: 0 and 1 mean the same here, more does not.
     flag = options.check_flag
     if flag is None:
         return options.check

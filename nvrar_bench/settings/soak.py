@@ -58,6 +58,7 @@ def soak_limit(options: CheckOptions) -> SoakLimit | None:
     soak, case, check_mode = options.soak, options.case, options.check_mode
     if soak is None:
         return None
+    # Both say what to run; to drop one in silence would run something else than asked for.
     if case is not None:
         raise UsageError(f"--soak {soak} and --case {case} exclude each other: a soak draws cases")
     if check_mode is not None:

@@ -53,6 +53,7 @@ def file_sweeps(case: str) -> tuple[Sweep, ...]:
         for sweep in sweeps:
             require_known(sweep.backends, f"{case}: sweep {sweep.name}: backends")
     except UsageError as error:
+        # A name that is no shipped file is refused by a message that has the option already.
         text = str(error)
         raise CaseFileError(text if text.startswith("--case ") else f"--case {text}") from None
     return sweeps
@@ -103,6 +104,7 @@ def _dtypes(text: str | None) -> tuple[str, ...]:
 
 
 def _spell(key: str) -> str:
+    # A case file has the key `check`; on the command line --check is a switch.
     return "--check-mode" if key == "check" else f"--{key}"
 
 

@@ -15,6 +15,7 @@ import typer
 from nvrar_bench.errors import UsageError
 
 _T = TypeVar("_T")
+# Written out, since float() takes nan, inf and 1_0 as well.
 _PART = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})( ?%)?", re.ASCII)
 
 
@@ -73,6 +74,7 @@ def place(text: str) -> Path:
     """
     if not text:
         raise typer.BadParameter("'': allowed: the path of a file")
+    # A Path drops the slash: `runs/` would be written as a file called `runs`.
     if text.endswith("/"):
         raise typer.BadParameter(
             f"{text!r} names a folder; allowed: a file, such as {text}run.json"
@@ -118,6 +120,7 @@ def wholes(option: str, text: str | None, least: int, most: int) -> tuple[int, .
     """
     found = []
     for word in names(text):
+        # int() would take signs, blanks, underscores and digits of other scripts.
         is_whole = re.fullmatch("[0-9]{1,9}", word, re.ASCII) is not None
         allowed = f"whole numbers from {least} to {most}, separated by commas"
         require(is_whole and least <= int(word) <= most, option, repr(word), allowed)

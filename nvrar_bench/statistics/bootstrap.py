@@ -66,6 +66,7 @@ def spread_of(launches: Sequence[Floats], generator: np.random.Generator) -> Spr
     """Resample `launches`, each an array of positive samples, REPLICATES times."""
     medians = medians_of(launches)
     shown, logs = headline(medians), np.log(medians)
+    # No launches to draw: samples alone vary, and --launch-spread stands for the rest.
     if len(launches) == 1:
         blocks = blocks_of(launches[0])
         pool = _pool(launches[0], blocks, REPLICATES, generator)
@@ -86,6 +87,7 @@ def ratio_interval(base: Spread, new: Spread) -> Interval:
     """
     a, b = base.variance, new.variance
     rest = a**2 / base.freedom + b**2 / new.freedom
+    # Two runs without any variation are known without limit.
     freedom = (a + b) ** 2 / rest if rest > 0 else np.inf
     around = log(new.centre) - log(base.centre)
     return _interval(new.figure / base.figure, around, new.deviations - base.deviations, freedom)
@@ -103,6 +105,7 @@ def _interval(value: float, around: float, deviations: Floats, freedom: float) -
     """
     wider = t_975(max(1.0, freedom)) / NORMAL_975
     low, high = wider * np.quantile(deviations, _TAILS)
+    # The figure is a median of medians and the centre is not: the interval has to hold both.
     return Interval(_exp(min(around + low, log(value))), _exp(max(around + high, log(value))))
 
 
@@ -127,6 +130,7 @@ def _resampled_medians(
     ordered = np.sort(samples)
     kind = np.uint16 if n <= 2**16 else np.uint32
     ranks = np.searchsorted(ordered, samples).astype(kind)
+    # A circle: else the samples at both ends would be drawn less often than the others.
     circle = np.concatenate([ranks, ranks[: blocks.length - 1]])
     windows = np.lib.stride_tricks.sliding_window_view(circle, blocks.length)
     batch = max(1, _BATCH // n)
@@ -135,6 +139,7 @@ def _resampled_medians(
         rows = min(batch, size - done)
         starts = generator.integers(0, n, (rows, ceil(n / blocks.length)), dtype=np.int32)
         drawn = np.sort(windows[starts].reshape(rows, -1)[:, :n], axis=1)
+        # The two in the middle, which are one where n is odd.
         medians.append((ordered[drawn[:, (n - 1) // 2]] + ordered[drawn[:, n // 2]]) / 2)
     return np.concatenate(medians)
 

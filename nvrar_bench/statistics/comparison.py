@@ -93,6 +93,7 @@ def _comparison(
     base: NamedRun, new: NamedRun, bases: Mapping[PointKey, Candidate], terms: Terms, seed: int
 ) -> Comparison:
     others = _candidates(new[1], seed, 1)
+    # A file may have been copied: what counts is the run that it holds.
     same_run = base[1].run.id == new[1].run.id
     pairs = {
         key: Pair.of(candidate, others[key], one_state=terms.one_state, same_run=same_run)

@@ -151,6 +151,7 @@ def doubts(
     of several launches, that `launches` are of: who needs more has to take more than that.
     """
     yield from _drifts(launches, launch_numbers)
+    # Of several launches the interval is of their medians, and needs no independent samples.
     if len(launches) == 1:
         yield from _few_effective(launches[0], kept)
     if target is not None:
@@ -191,6 +192,7 @@ def _drifts(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[Doub
     startup = [launch.startup for launch in launches]
     yield from _shifted(STARTUP, startup, STARTUP_LEVEL, numbers)
     slow = list(_shifted(SLOW, [launch.slow for launch in launches], SLOW_LEVEL, numbers))
+    # One cause, one warning: what drifts is unsteady, too.
     yield from slow or _unsteady(launches, numbers)
 
 
@@ -239,6 +241,7 @@ def _missed(
         yield Doubt(TOO_FEW, taken, said)
         return
     reached = figure.half_width or 0.0
+    # What misses it by rounding alone has reached it.
     if reached > target * (1 + 1e-9):
         # Of many launches the interval has no longer the width that Student's t gives it for few.
         few = 1 < len(launches) < ORDER_STATISTICS_FROM

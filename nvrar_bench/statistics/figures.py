@@ -110,6 +110,7 @@ def _figures(
     launches = [Launch.of(parts[i]) for i in numbers]
     median = figure(launches)
     error, spread = within(launches), between(launches)
+    # Of several launches whole ones are left out, of a single one samples.
     kept = len(numbers) / len(parts) if len(parts) > 1 else float(counted.mask.sum() / len(samples))
     more = list_doubts(launches, numbers, median, target, spread, error, kept)
     reached = median.half_width
@@ -209,6 +210,7 @@ def replay(record: RunRecord, one_state: bool = False) -> RunRecord:
 
     The medians are of one state of the machine with `one_state`, or where the run asked for it.
     """
+    # The record then says so itself, and is compared and merged as such.
     if one_state:
         record = replace(record, settings={**record.settings, "one_state": True})
     return replace(record, results=tuple(_replayed(r, record) for r in record.results))

@@ -112,6 +112,7 @@ def _interval(launches: Sequence[Launch], medians: Floats) -> Interval | None:
         return launches[0].interval
     if len(medians) >= ORDER_STATISTICS_FROM:
         return median_interval(medians)
+    # Two to five medians have no order statistics at 95 %: see `figure`.
     half = t_975(len(medians) - 1) * float(medians.std(ddof=1)) / sqrt(len(medians))
     mean = float(medians.mean())
     return Interval(max(0.0, mean - half), mean + half)

@@ -114,6 +114,7 @@ def _run(runs: Sequence[Run]) -> Run:
         id=uuid4().hex,
         started_at=min(run.started_at for run in runs),
         finished_at=max(run.finished_at or run.started_at for run in runs),
+        # One launch that failed makes the whole a run that failed.
         status=max((run.status for run in runs), key=_WORST_LAST.index),
         command=first.command,
         version=first.version,

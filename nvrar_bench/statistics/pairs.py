@@ -41,6 +41,7 @@ class Side:
         self.has_one_launch = len(launches) == 1
         self.kept_launches = (len(launches), len(result.launch_samples))  # of how many
         self.wrong = result.check.status == "failed"
+        # Without one there is no interval, and no verdict but `undecided`.
         self.spread: Spread | None = None
         low = high = None
         if self.problem is None:
@@ -60,6 +61,7 @@ class Candidate:
         self.stretches = stretches_of(result.launch_samples, result.stretches)
         self.own = counted(result, one_state)
         self.result, self._seed, self._side = result, seed, side
+        # Resampling takes nearly all the time of a comparison, and a base is in several.
         self._sides: dict[bytes, Side] = {}
 
     def side(self, some: Counted) -> Side:

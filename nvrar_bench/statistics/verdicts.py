@@ -43,6 +43,7 @@ def judge(key: PointKey, pair: Pair, terms: Terms) -> ComparedPoint:
     base, new = pair.base, pair.new
     if base.wrong or new.wrong:
         return _point(key, pair, _NO_RATIO, "wrong")
+    # The bootstrap would draw both sides apart, and find a difference by chance.
     if pair.is_itself:
         one = None if base.measured.median_us is None else 1.0
         return _point(key, pair, (one, one, one), "same")
@@ -73,6 +74,7 @@ def _judged(
     base, new = pair.base, pair.new
     value = spreads[1].figure / spreads[0].figure
     low, high = ratio_interval(*spreads)
+    # One launch says nothing of how launches differ: the user has to.
     unknown = 1 + terms.launch_spread if base.has_one_launch or new.has_one_launch else 1.0
     low, high = round(low / unknown, _RATIO_DIGITS), round(high * unknown, _RATIO_DIGITS)
     said = "undecided" if pair.apart else verdict(low, high, terms.threshold)
@@ -134,6 +136,7 @@ def launches_needed(runs: Runs, threshold: float) -> int | None:
     to the ratio: with so many it crosses no border in 4 of 5 cases.
     """
     room, variance = _room(log(runs.ratio), log(1 + threshold)), runs.variance
+    # More than there are: these have not decided it.
     first = max(*runs.launches, 1) + 1
     enough = (n for n in range(first, MOST + 1) if _reach(variance, n) < room)
     return next(enough, None)
