@@ -62,6 +62,7 @@ def module(name: str, distribution: str) -> Finding:
 
 
 def _cores() -> Finding:
+    # A launcher or a container may have bound this process to a few.
     mine, all_of_them = len(os.sched_getaffinity(0)), os.cpu_count()
     return Finding(version=f"{mine} of {all_of_them} for this process", detail=machine.cpu_model())
 
@@ -96,6 +97,7 @@ def _attach() -> Finding:
 
     A filter of system calls refuses a process its own memory as well.
     """
+    # Of its own memory, which needs no second process: what is refused here is refused there.
     library, byte = ctypes.CDLL(None, use_errno=True), ctypes.c_char()
     place = ctypes.byref(_Place(ctypes.addressof(byte), 1))
     if library.process_vm_readv(os.getpid(), place, 1, place, 1, 0) == 1:

@@ -107,6 +107,7 @@ def time_calls(
     """
     durations, starts, agreed = timings.durations, timings.starts, timings.agreed
     has_own_clock = clock is not MONOTONIC
+    # Before the loop: a function that is made is not timed.
     launch = repeated(launch, batch)
     for i in range(len(timings)):
         prepare()
@@ -114,6 +115,7 @@ def time_calls(
         start = clock()
         launch()
         durations[i] = per_call(clock() - start, batch)
+        # Behind the clock, and from what it read: writing down is not timed either.
         if not has_own_clock:
             starts[i], agreed[i] = start, gate.agreed_ns
 

@@ -149,6 +149,7 @@ class PrecisionRule(StoppingRule):
         if ended:
             self._reason = ended
             return 0
+        # One call at least, since a turn of none would be the end.
         turn = min(max(_FIRST_TURN, taken.calls // _GROWTH), self._most - taken.calls)
         return max(1, min(turn, self._calls_left(taken)))
 

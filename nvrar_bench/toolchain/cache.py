@@ -23,6 +23,7 @@ from nvrar_bench.errors import Problem, Unavailable
 CACHE_VARIABLE = "NVRAR_BENCH_CACHE"
 
 _DIGESTS = "sha256"
+# The fault of the disk, not of the kernel: it is full, read-only or broken.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -40,6 +41,7 @@ def content_key(facts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for fact in facts:
         encoded = fact.encode("utf-8", "surrogateescape")
+        # With its length: else ("ab", "c") and ("a", "bc") would be one key.
         digest.update(f"{len(encoded)}:".encode())
         digest.update(encoded)
     return digest.hexdigest()[:32]
@@ -142,6 +144,7 @@ def _publish(stage: Path, entry: Path, filename: str) -> None:
     keeps it, and a file is at no moment missing.
     """
     with contextlib.suppress(OSError):
+        # It fails where the entry is there: a folder replaces none that has files.
         stage.rename(entry)
         return
     if _is_whole(entry, filename):

@@ -77,6 +77,7 @@ def compiler() -> Compiler:
     for candidate in ("c++", "g++", "clang++"):
         found = shutil.which(candidate)
         if found:
+            # Debian's c++ is a link to a link: the file behind both is what an upgrade changes.
             return Compiler((found,), Path(found).resolve())
     zig = importlib.util.find_spec("ziglang")
     if zig and zig.origin:
@@ -117,6 +118,7 @@ def _headers_identity() -> str:
 
 
 def _options(level: str) -> list[str]:
+    # Other processors get what every one of their kind has.
     native = _NATIVE.get(platform.machine())
     return [
         "-std=c++17",
@@ -136,6 +138,7 @@ def processor() -> str:
         text = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
         return platform.processor()
+    # Not the clock, nor the number of the core: those differ between equal processors.
     wanted = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
     return "\n".join(line for line in text.splitlines() if line.startswith(wanted))
 
