@@ -14,6 +14,7 @@
 #     NVRAR_GPU_STEPS    the steps to run, by name                                 all
 #     NVRAR_GPU_ITERS    timed calls per case                                      200
 #     NVRAR_GPU_BATCH    calls per sample of virtual ranks without a graph         the product's
+#     NVRAR_GPU_MODEL    of the decode steps                                        llama-3.1-405b
 #     NVRAR_GPU_RANKS    virtual ranks of the correctness runs                     4 6 2 3 8 12 16
 #     NVRAR_GPU_JOBS     correctness runs at a time                                4
 #     NVRAR_GPU_ROUNDS   rounds beside nccl-tests, of which the best counts        3
@@ -33,7 +34,7 @@ rm -f ./*.json ./*.log ./*.part ./*.table ./nccltests-*.txt
 
 slow=${NVRAR_GPU_SLOW:-1}
 budget=$((${NVRAR_GPU_BUDGET:-465} * slow))
-chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl nccltests timings floor cpu}
+chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl nccltests timings decode floor cpu}
 jobs=${NVRAR_GPU_JOBS:-4}
 iters=${NVRAR_GPU_ITERS:-200}
 few=$((iters < 20 ? iters : 20)) # of warm-up; and where ranks take turns on the GPU
@@ -165,6 +166,12 @@ stop_mps() {
     unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
     rm -rf "$mps"
     mps=""
+}
+
+can_share() {
+    timeout 20 "$python" -c 'import nvshmem.bindings' 2>>"$(log)" && return
+    note "ranks over NVSHMEM" "not run: nvshmem4py is not installed" 0
+    return 1
 }
 
 eight() { # ranks that take turns on the GPU wait a time slice for every other
@@ -304,10 +311,7 @@ timings() {
     nvrar tune-loopback 20 tune "${loopback[@]}" --virtual-ranks 8 --nodes 2 --sizes 512K \
         --blocks "${fitting:-1}" --threads 256,512 --chunk 4K,16K --max-time 5 --timeout 20 \
         --output tune-loopback.table "${batch[@]}"
-    timeout 20 "$python" -c 'import nvshmem.bindings' 2>>"$(log)" || {
-        note "ranks over NVSHMEM" "not run: nvshmem4py is not installed" 0
-        return
-    }
+    can_share || return
     start_mps
     for ranks in 2 4 $(eight); do
         nvrar "sweep-nvshmem-$ranks" 20 sweep "${shared[@]}" --ranks "$ranks" --backend nvrar \
@@ -315,6 +319,20 @@ timings() {
     done
     nvrar sweep-nvshmem-4-nodes 20 "${nodes[@]}"
     nvrar sweep-nvshmem-4-mapped 20 "${nodes[@]}" --mapped-nodes
+    stop_mps
+}
+
+decode() { # a step of the whole model, as one graph and part by part
+    local model=(--model "${NVRAR_GPU_MODEL:-llama-3.1-405b}" -n "$((iters < 10 ? iters : 10))" -w 1
+        --timeout 20)
+    local eight=("${loopback[@]}" --virtual-ranks 8 "${model[@]}")
+    nvrar decode-loopback-8 20 decode "${eight[@]}" --batch 1,32
+    nvrar decode-loopback-8-queued 15 decode "${eight[@]}" --batch 1 --no-graph
+    can_share || return
+    start_mps
+    nvrar decode-shared-2 25 decode "${shared[@]}" --ranks 2 "${model[@]}" --batch 1
+    nvrar decode-shared-2-late 15 decode "${shared[@]}" --ranks 2 "${model[@]}" --batch 1 \
+        --compute none --backend nvrar --late 1=200us
     stop_mps
 }
 
@@ -340,12 +358,13 @@ trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM
 no_gpu=$(timeout 20 "$python" -c "$why_no_gpu" 2>&1 | tail -n 1)
 begin facts 10 && { facts; end; }
 begin_on_gpu kernels 65 && { kernels; end; }
-begin_on_gpu loopback 100 && { loopback; end; }
-begin_on_gpu sanitizer 45 && { sanitizer; end; }
+begin_on_gpu loopback 95 && { loopback; end; }
+begin_on_gpu sanitizer 40 && { sanitizer; end; }
 begin_on_gpu nvshmem 45 && { nvshmem; end; }
 begin_on_gpu nccl 40 && { nccl; end; }
-begin_on_gpu nccltests 45 && { nccltests; end; }
+begin_on_gpu nccltests 40 && { nccltests; end; }
 begin_on_gpu timings 70 && { timings; end; }
+begin_on_gpu decode 15 && { decode; end; }
 begin_on_gpu floor 15 && { floor; end; }
 begin cpu 30 && { cpu; end; }
 summary

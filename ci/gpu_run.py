@@ -1,4 +1,4 @@
-"""What lies in the folder of a run of ci/gpu.sh: commands, run records, the floor."""
+"""What lies in the folder of a run of ci/gpu.sh: commands, records, the floor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_model import Floor
+from nvrar_bench.documents.decode import DecodeRecord
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
@@ -50,22 +51,26 @@ class Run:
     folder: Path
     commands: tuple[Command, ...]
     records: Mapping[str, RunRecord]
+    decodes: Mapping[str, DecodeRecord]
     damaged: tuple[str, ...]
     floor: Floor | None
 
     @classmethod
     def read(cls, folder: Path) -> Run:
         """Take what is there."""
-        records, damaged, floor = {}, [], None
+        records, decodes, damaged, floor = {}, {}, [], None
         for path in sorted(folder.glob("*.json")):
             try:
                 if path.name == "floor.json":
                     floor = read_floor(path)
+                elif path.name.startswith("decode-"):
+                    decodes[path.stem] = DecodeRecord.from_json(path.read_bytes())
                 else:
                     records[path.stem] = RunRecord.from_json(path.read_bytes())
             except (UsageError, ValueError, KeyError, TypeError) as error:
                 damaged.append(f"{path.name}: {error}")
-        return cls(folder, _commands(folder / "commands.tsv"), records, tuple(damaged), floor)
+        commands = _commands(folder / "commands.tsv")
+        return cls(folder, commands, records, decodes, tuple(damaged), floor)
 
     def named(self, *beginnings: str) -> dict[str, RunRecord]:
         """The records whose names begin so."""
@@ -74,8 +79,11 @@ class Run:
     @property
     def wrong(self) -> int:
         """Results that are wrong."""
-        results = (result for one in self.records.values() for result in one.results)
-        return sum(result.check.status == "failed" for result in results)
+        results = [result for one in self.records.values() for result in one.results]
+        batches = (batch for one in self.decodes.values() for batch in one.results)
+        checks = [result.check for result in results]
+        checks += [step.check for batch in batches for step in batch.steps]
+        return sum(check.status == "failed" for check in checks)
 
     @property
     def exit_code(self) -> int:

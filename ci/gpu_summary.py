@@ -143,6 +143,18 @@ def beside_nccl(run: Run) -> list[str]:
     return lines or [f"at least {NCCL_TARGET:g}x: {NOT_RUN}"]
 
 
+def decode_steps(run: Run) -> list[str]:
+    """The median of every step, what its all-reduces add, and what the check says."""
+    return [
+        f"{record.step.tensor_parallel} ranks ({name}) {record.model.name}, batch {batch.batch}  "
+        f"{one.backend} {one.variant} {_us(one.step.latency_us.median)} us  all-reduces "
+        f"{_us(one.all_reduce_us.value if one.all_reduce_us else None)} us  {one.check.status}"
+        for name, record in run.decodes.items()
+        for batch in record.results
+        for one in batch.steps
+    ] or [NOT_RUN]
+
+
 def plain(run: Run, beginning: str) -> list[str]:
     """Medians of every backend and variant, by number of ranks."""
     lines = []
@@ -230,6 +242,7 @@ def text(run: Run) -> str:
         "NCCL beside nccl-tests": beside_nccltests(run.folder, run.records),
         "NVSHMEM": plain(run, "sweep-nvshmem"),
         "blocks": best_blocks(run),
+        "decode steps": decode_steps(run),
         "CPU": plain(run, "sweep-cpu"),
     }
     lines = [line for title, part in parts.items() for line in (f"# {title}", *part, "")]

@@ -24,8 +24,8 @@ TOOLS = (
     "lscpu",
 )  # fmt: skip
 STEPS = [
-    "facts", "kernels", "loopback", "sanitizer", "nvshmem", "nccl", "nccltests", "timings", "floor",
-    "cpu",
+    "facts", "kernels", "loopback", "sanitizer", "nvshmem", "nccl", "nccltests", "timings",
+    "decode", "floor", "cpu",
 ]  # fmt: skip
 # Runs the summary, and writes everything else down; no GPU is missing.
 STUB = """#!/bin/sh
@@ -260,7 +260,7 @@ def test_a_program_that_breaks_without_a_message_of_its_own_is_told_with_its_las
 def test_a_slow_machine_gets_more_time(run_script, stub):
     code, text, _ = run_script(PYTHON=stub(), NVRAR_GPU_STEPS="cpu", NVRAR_GPU_SLOW=10)
     assert code == 2
-    assert re.search(r"== 10 cpu, at most 46[45]\d s", text), text
+    assert re.search(r"== 11 cpu, at most 46[45]\d s", text), text
 
 
 @pytest.mark.parametrize(("starts", "outcome"), [(1, "ok"), (0, "not used: it does not start")])
@@ -271,8 +271,8 @@ def test_mps_is_used_where_it_starts_and_ended(run_script, stub, tools, tmp_path
     code, text, out = run_script(PYTHON=stub())
     assert code == 0, text
     mps = [(step, outcome) for step, name, outcome, _ in commands(out) if name == "MPS"]
-    assert mps == [(step, outcome) for step in ("nvshmem", "nccl", "timings")]
-    assert said.read_text() == "quit\n" * 3
+    assert mps == [(step, outcome) for step in ("nvshmem", "nccl", "timings", "decode")]
+    assert said.read_text() == "quit\n" * 4
 
 
 def test_steps_can_be_chosen(run_script, stub, lines):

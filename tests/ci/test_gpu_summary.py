@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import gpu_summary
 import pytest
@@ -23,6 +25,7 @@ from nvrar_bench.documents.result import (
 )
 
 K128, M2 = 128 << 10, 2 << 20
+DECODE = Path(__file__).resolve().parents[1] / "documents" / "golden" / "decode.json"
 
 
 def result(backend: str, variant: str, size: int, us: float, **changes) -> Result:
@@ -82,6 +85,7 @@ def test_an_empty_folder_says_that_nothing_was_run(tmp_path):
         "128K: at most 1.5x the floor: not run", "2M: at most 2x the floor: not run",
     ]  # fmt: skip
     assert section(text, "NVRAR beside NCCL and MPI") == ["at least 1.9x: not run"]
+    assert section(text, "decode steps") == ["not run"]
     assert text.endswith("SOMETHING DID NOT RUN")
 
 
@@ -168,6 +172,22 @@ def test_nccl_and_mpi_beside_nvrar(folder):
     assert lines[1].endswith("2.00x  at least 1.9x: met")
     assert lines[2].endswith("mpi        - us  0.95x  at least 1.9x: missed by 50%")
     assert lines[3] == "    4 ranks share one GPU"
+
+
+def test_decode_steps_and_a_wrong_one_fails(folder):
+    out = folder("decode|decode-shared-2|ok|3")
+    shutil.copy(DECODE, out / "decode-shared-2.json")
+    run = Run.read(out)
+    assert (run.damaged, run.wrong, run.exit_code) == ((), 1, 1)
+    assert section(gpu_summary.text(run), "decode steps") == [
+        f"2 ranks (decode-shared-2) tiny, batch {batch}  {backend}  all-reduces {us} us  {status}"
+        for batch, backend, us, status in (
+            (1, "mpi allreduce  1500.00 us", "  500.00", "passed"),
+            (1, "nvrar signal  1200.00 us", "  200.00", "passed"),
+            (64, "mpi allreduce 150000.00 us", " 3000.00", "passed"),
+            (64, "nvrar signal 148000.00 us", " 1000.00", "failed"),
+        )
+    ]
 
 
 def test_the_best_number_of_blocks(folder):

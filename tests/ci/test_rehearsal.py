@@ -32,6 +32,7 @@ ONE_OF_EACH = {
     "NVRAR_GPU_RANKS": "6",
     "NVRAR_GPU_JOBS": "2",
     "NVRAR_GPU_BATCH": str(FEW),
+    "NVRAR_GPU_MODEL": "small",
 }
 BINDINGS = ("nccl", "nvshmem")
 
@@ -88,23 +89,38 @@ def stub_us(nbytes: int, blocks: int, calls: int = BATCH) -> float:
 
 @pytest.mark.slow
 def test_virtual_ranks_from_the_command_line_to_the_summary(rehearsal, work, tmp_path):
-    code, text, run = rehearsal("facts loopback sanitizer timings floor")
+    code, text, run = rehearsal("facts loopback sanitizer timings decode floor")
     assert code in (1, 2), text  # steps were left out; NVSHMEM's bindings may be missing
-    ran = outcomes(run, "facts", "loopback", "sanitizer", "floor", "timings")
-    shared = {"MPS", *(f"sweep-nvshmem-{ranks}" for ranks in (2, 4, 8))}
+    ran = outcomes(run, "facts", "loopback", "sanitizer", "floor", "timings", "decode")
+    shared = {
+        "MPS", "decode-shared-2", "decode-shared-2-late",
+        *(f"sweep-nvshmem-{ranks}" for ranks in (2, 4, 8)),
+    }  # fmt: skip
     expected = {
         "nvidia-smi", "processors", "packages", "memcheck", "racecheck", "floor",
         *(f"check-{what}-6" for what in ("types", "edges", "wrap", "windows")),
         "sweep-loopback", "sweep-loopback-graph", "sweep-loopback-cold", "sweep-blocks-4",
-        "tune-loopback",
+        "tune-loopback", "decode-loopback-8", "decode-loopback-8-queued",
     }  # fmt: skip
     assert {name for name, outcome in ran.items() if outcome == "ok"} - shared == expected
     for name in ("sweep-blocks-8", "sweep-blocks-16"):
         assert ran[name] == "not used: this GPU runs 4 blocks of each rank"
     require_sound(run, tmp_path / "out")
-    assert len(run.records.keys() - shared) == len(expected) - 4  # the others leave none
+    assert len(run.records.keys() - shared) == len(expected) - 6  # the others leave none
     _require_times(run, text)
+    _require_steps(run)
     assert list((work / "builds").glob("*.so")), "no kernel was built for the CPU"
+
+
+def _require_steps(run: Run) -> None:
+    """A step of 8 layers in one graph: what 17 reads and 16 all-reduces take on the stub."""
+    for batch in run.decodes["decode-loopback-8"].results:
+        (step,) = batch.steps
+        assert step.check.status == "passed"
+        assert batch.work.latency_us.median == pytest.approx(17 * 5 + 0.5)
+        all_reduce = stub_us(batch.size_bytes, step.shape.blocks) - 0.5 / BATCH
+        assert step.all_reduce_us.value == pytest.approx(16 * all_reduce, rel=1e-3)
+    assert run.decodes["decode-loopback-8-queued"].results[0].steps[0].check.status == "passed"
 
 
 def _require_times(run: Run, text: str) -> None:
