@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_model import Floor
-from nvrar_bench.documents.decode import DecodeRecord
 
+from nvrar_bench.documents.decode import DecodeRecord
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import UsageError

@@ -53,8 +53,9 @@ def decode_of(options: DecodeOptions) -> Decode:
     require(0 <= context <= MOST_TOKENS, "--context", context, f"0 to {MOST_TOKENS}")
     batches = wholes("--batch", options.batch, 1, MOST_SEQUENCES)
     model = read_model(options.model)
-    if options.ranks:
-        shard_of(model, options.ranks)
+    ranks = options.ranks or options.virtual_ranks
+    if ranks:
+        shard_of(model, ranks)
     return Decode(model, batches, context, cast(Compute, compute), options.one_graph)
 
 

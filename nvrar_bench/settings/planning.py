@@ -127,11 +127,6 @@ def decode_settings(options: DecodeOptions) -> Settings:
     check, asked = _is_checked(options), names(options.backend)
     _require_common(options, asked)
     _require_starts(options)
-    if options.virtual_ranks is not None:
-        raise UsageError(
-            f"--virtual-ranks {options.virtual_ranks}: ranks of a decode step work side by side, "
-            "each in a process of its own; allowed: --ranks N, or mpirun"
-        )
     if "fake" in asked and len(set(asked)) > 1:
         raise UsageError(
             f"--backend {options.backend}: fake has a clock of its own, by which nothing else of a "

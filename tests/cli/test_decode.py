@@ -131,6 +131,22 @@ def test_four_ranks_on_two_nodes_multiply(run_command: Callable[..., Any], tmp_p
     assert result.kv_bytes == 2 * 3 * 8 * 16 * 4
 
 
+def test_virtual_ranks_do_the_work_of_all(run_command: Callable[..., Any], tmp_path: Path):
+    path = tmp_path / "run.json"
+    done = run_command(
+        "decode", "--device", "cpu", "--fabric", "loopback", "--virtual-ranks", 2, "--model",
+        model(tmp_path, 2), "--batch", 3, *QUICK, "--iters", 2, "--json", path,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    record = read(path)
+    assert (record.topology.ranks, record.step.tensor_parallel) == (2, 2)
+    ((step,),) = [result.steps for result in record.results]
+    assert (step.backend, step.check.status) == ("nvrar", "passed")
+    assert step.check.elements % (2 * 3 * 64) == 0
+    assert step.step.warnings == ("virtual ranks are threads of one process: results count, times "
+                                  "mean nothing",)  # fmt: skip
+
+
 def test_ctrl_c_leaves_what_was_measured(start: Callable[..., Any], tmp_path: Path):
     path = tmp_path / "run.json"
     job = start(
