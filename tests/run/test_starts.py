@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvrar_bench.run.starts import Start
+from nvrar_bench.run.starts import LateGate, Start
 from nvrar_bench.timing.loop import Gate, Timings
 
 
@@ -74,3 +74,27 @@ def test_one_process_waits_for_nobody():
     mine = timings([5000], 1, 100)
     assert alone.late(mine).tolist() == [0]
     assert alone.facts() == {"start": {"mode": "clock"}, "clocks": None, "ruler": None}
+
+
+class Ticking:
+    """A clock that a gate moves on by 1 us, and each look by 10 us."""
+
+    error_ns, now = 0.0, 0
+
+    def clock(self) -> int:
+        self.now += 10_000
+        return self.now
+
+
+def test_a_rank_that_is_late_on_purpose_leaves_later_and_is_not_late():
+    clocks, inner = Ticking(), ByClock()
+    gate = LateGate(inner, 50_000, clocks.clock)
+    gate()
+    assert 60_000 <= clocks.now <= 80_000  # the first look, and those until 50 us are over
+    assert (gate.mode, gate.agreed_ns, gate.facts()) == ("clock", 0, inner.facts())
+    start = Start(gate, clocks, late_ns=50_000)
+    too_late = timings([60_000, 70_000], 5_000, 100)
+    assert start.late(too_late).tolist() == [1, 1]
+    in_time = timings([55_100, 56_200], 5_000, 100)
+    assert start.late(in_time).tolist() == [0, 0]
+    assert start.delays(in_time, start.arrived(timings([], 0, 0))).tolist() == [50_100, 51_200]
