@@ -44,6 +44,7 @@ def main() -> None:
     provide_home(os.environ)
     # NumPy's library of linear algebra, of which nothing is used, starts a thread for each core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    supervisor.wait_for_turn()
     gc.set_threshold(100_000)  # what starting makes is there to stay
     code = _run()
     if code == 1 and "mpi4py.MPI" in sys.modules:

@@ -1,9 +1,10 @@
-"""Ranks that share cores wait for each other before MPI_Init, asleep.
+"""Ranks that share cores load packages in turns, and sleep until all have come to MPI_Init.
 
+Hundreds that load packages at once take each other's caches, and then need twice as much time.
 MPI_Init polls for ranks that are still starting, on the cores that those start on. So the first
 rank of a host to come opens a socket in the abstract namespace (unix(7)), which leaves no file
-behind; the others connect, and all sleep until it closes that. Nothing depends on it: where ranks
-do not find each other, they wait in MPI_Init.
+behind; the others connect, and all sleep until it closes that. Nothing depends on either: where
+ranks do not find each other, they load at once and wait in MPI_Init.
 """
 
 from __future__ import annotations
@@ -18,7 +19,38 @@ import psutil
 
 _GAP_S = 3.0  # without anybody coming, at least: the others do not meet here
 _TRIES, _RETRY_S = 5, 0.01  # between bind and listen the first rank hears nobody
+_TURN_S, _LOOK_S = 2.0, 0.001  # times ranks per core: for a turn to come, between two looks
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+
+_turn: socket.socket | None = None
+
+
+def take_turn(job: str, rank: int, ranks: int | None) -> None:
+    """Wait until one of `ranks` on this host may load packages, as many at once as it has cores.
+
+    The turn is a name that one socket can have: it ends with the process at the latest.
+    """
+    global _turn
+    cores = len(os.sched_getaffinity(0))
+    if ranks is None or ranks <= cores:
+        return
+    turn = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    end = time.monotonic() + _TURN_S * ranks / cores
+    while time.monotonic() < end:
+        try:
+            turn.bind(f"\0nvrar-bench-{job}-turn-{rank % cores}")
+        except OSError:
+            time.sleep(_LOOK_S * ranks / cores)
+        else:
+            break
+    _turn = turn
+
+
+def end_turn() -> None:
+    """Let the next rank load its packages. To be called in each process that has the turn."""
+    if _turn is not None:
+        _turn.close()
 
 
 def meet(job: str, ranks: int | None) -> None:

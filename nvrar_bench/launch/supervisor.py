@@ -27,7 +27,7 @@ import psutil
 from nvrar_bench.errors import EXIT_CODES, SPOKEN, Interrupted, LostRank
 from nvrar_bench.launch import progress
 from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
-from nvrar_bench.launch.meeting import meet
+from nvrar_bench.launch.meeting import end_turn, meet, take_turn
 from nvrar_bench.launch.notices import MAX_BYTES, Notice, Siblings, job_name
 from nvrar_bench.launch.processes import (
     STOPS,
@@ -61,8 +61,14 @@ def channel() -> socket.socket | None:
     return _channel
 
 
+def wait_for_turn() -> None:
+    """Wait until this rank may load packages, where ranks share cores; see meeting.py."""
+    take_turn(job_name(), rank(os.environ), local_ranks(os.environ))
+
+
 def meet_siblings() -> None:
     """Wait for the other ranks of this host, where they share cores; see meeting.py."""
+    end_turn()
     if _job is not None:
         meet(_job, local_ranks(os.environ))
 
@@ -94,6 +100,7 @@ def supervise(patience_s: float) -> None:
     child = os.fork()
     if child:
         theirs.close()
+        end_turn()
         if launcher is not None:
             signal_when_parent_ends(_PARENT_ENDED)
         os._exit(_Supervisor(child, launcher, signals, ours, patience_s).run())

@@ -7,11 +7,12 @@ import socket
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from threading import Timer
 
 import pytest
 
 from nvrar_bench.launch import meeting
-from nvrar_bench.launch.meeting import meet
+from nvrar_bench.launch.meeting import end_turn, meet, take_turn
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +70,33 @@ def test_who_has_a_core_does_not_wait(job, ranks):
         taken.bind(f"\0nvrar-bench-{job}-meeting")
         taken.listen(1)
         meet(job, ranks)  # else it would wait for the one who listens
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """Whoever has the turn, in the order in which it came."""
+    monkeypatch.setattr(meeting, "_turn", None)
+
+    def take(job: str, rank: int) -> socket.socket:
+        take_turn(job, rank, 2)
+        assert meeting._turn is not None
+        return meeting._turn
+
+    return take
+
+
+def test_a_turn_comes_when_the_one_before_has_ended(job, turns):
+    begin, first = time.monotonic(), turns(job, 0)
+    ending = Timer(0.2, first.close)
+    ending.start()
+    turns(job, 1)
+    assert time.monotonic() >= begin + 0.2
+    end_turn()
+    turns(job, 0).close()
+
+
+def test_nobody_waits_for_good_for_a_turn(job, turns, monkeypatch):
+    first = turns(job, 0)
+    monkeypatch.setattr(meeting, "_TURN_S", 0.05)
+    turns(job, 1).close()
+    first.close()
