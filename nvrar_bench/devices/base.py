@@ -183,11 +183,11 @@ class Device(ABC):
         self.timeout = timeout
 
     def build_ahead(  # noqa: B027 - for those whose compilers take long
-        self, dtypes: Collection[str], kernels: Sequence[Source], told: Callable[[int, int], None]
+        self, dtypes: Collection[str], kernels: Sequence[Source], show: Callable[[int, int], None]
     ) -> None:
         """Compile what a run on elements of `dtypes` needs here, and `kernels`. Collective.
 
-        `told` hears how many are done, and of how many; never where all are in the cache.
+        `show` gets how many are done, and of how many; never where all are in the cache.
 
         Raises:
             CompilerError: one was refused.

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Memory
@@ -21,9 +20,8 @@ from nvrar_bench.devices.sequence import WorkPart
 from nvrar_bench.devices.work import Gemm, Spin, Turns, Works
 from nvrar_bench.errors import Problem, Unavailable
 from nvrar_bench.toolchain.structs import U64, CWorkMemory
+from nvrar_bench.verify.hashing import HostArray
 from nvrar_bench.world import World
-
-Array = npt.NDArray[Any]
 
 _CANNOT_FAIL = U64(0)
 
@@ -55,21 +53,21 @@ class HostWorks(Works):
         return load_library(self.world)
 
     @cached_property
-    def _words(self) -> Array:
+    def _words(self) -> HostArray:
         return self._taken()
 
     @cached_property
-    def _matrices(self) -> Array:
+    def _matrices(self) -> HostArray:
         """Apart: they are read from another place on than what streams."""
         return self._taken()
 
-    def _taken(self) -> Array:
+    def _taken(self) -> HostArray:
         """Bytes to read. Collective."""
         caches = caches_of(os.sched_getaffinity(0))
         available = self._memory.available()
         nbytes = self._memory_bytes(caches.last_bytes, caches.source, available)
         seats = len(self.world.seats)  # memory is allocated for each
-        words: Array = self._memory.allocate(-(-nbytes // seats), "private").bytes
+        words: HostArray = self._memory.allocate(-(-nbytes // seats), "private").bytes
         words = words.reshape(-1)[:nbytes]
         # Pages that nobody has written are all one page, which a cache holds.
         self._library.nvrar_fill_memory(U64(words.ctypes.data), U64(nbytes // 8), U64(1))
@@ -99,7 +97,7 @@ class _NativeWork(WorkPart):
 class _GemmWork(WorkPart):
     """(m, k) by the transpose of (n, k), which is how engines keep weights; from Python."""
 
-    def __init__(self, gemm: Gemm, words: Array, turns: Turns) -> None:
+    def __init__(self, gemm: Gemm, words: HostArray, turns: Turns) -> None:
         self._words, self._turns = words, turns
         dtype = DTYPES[gemm.dtype].numpy
         self._products = [
@@ -113,7 +111,7 @@ class _GemmWork(WorkPart):
         for activations, weights, out in self._products:
             np.matmul(activations, self._take(weights, out.dtype).T, out)
 
-    def _take(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+    def _take(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> HostArray:
         nbytes = shape[0] * shape[1] * dtype.itemsize
         first = self._turns.take(nbytes)
         return self._words[first : first + nbytes].view(dtype).reshape(shape)

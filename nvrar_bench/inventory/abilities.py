@@ -120,5 +120,5 @@ def require_network(inventory: Inventory, name: str) -> None:
     for row in inventory.rows:
         if row.group == group(name) and row.status != "here":
             problem = row.problem or row.status
-            told = Problem(problem, row.fix) if row.fix else problem
-            raise Unavailable(f"--network {name}: {row.name}: {told}")
+            said = Problem(problem, row.fix) if row.fix else problem
+            raise Unavailable(f"--network {name}: {row.name}: {said}")

@@ -44,9 +44,9 @@ def _stream(name: str) -> TextIO:
 
 def _columns(stream: TextIO) -> int:
     """How wide its terminal is; shutil looks at descriptor 1 alone, which is standard error."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
+    named = os.environ.get("COLUMNS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
     try:
         return os.get_terminal_size(stream.fileno()).columns
     except OSError:

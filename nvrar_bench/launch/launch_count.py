@@ -31,13 +31,13 @@ class Wanted:
         """Whether there need be no more launches than those in `record`."""
         return self.most is not None and in_one_state(record) >= self.launches
 
-    def told(self, record: RunRecord) -> RunRecord:
+    def warned(self, record: RunRecord) -> RunRecord:
         """Return `record` with a warning on each result of fewer launches than wanted."""
         if self.most is None:
             return record
-        return replace(record, results=tuple(map(self._told, record.results)))
+        return replace(record, results=tuple(map(self._warned, record.results)))
 
-    def _told(self, result: Result) -> Result:
+    def _warned(self, result: Result) -> Result:
         found = launches_in_state(result)
         if found >= self.launches:
             return result

@@ -209,7 +209,7 @@ class _Repetition:
     def _close(self, cause: Exception | None) -> None:
         record = self._merged()
         if self._code == 0:
-            record = self._wanted.told(record)
+            record = self._wanted.warned(record)
         if self._code and record.run.status == "complete":  # it ended between two launches
             message = f"the run ended after launch {len(self._records)}"
             record = _failed(record, self._code, f"{message}: {cause}" if cause else message)

@@ -53,7 +53,7 @@ class Applied:
         """For the environment of the record; what looks like a secret is left out."""
         return {
             "network": self.name,
-            "network_settings": self._told(),
+            "network_settings": self._counted(),
             "network_variables": {
                 name: {"value": value, "set_by": self.set_by[name]}
                 for name, value in variables.chosen(self.values).items()
@@ -69,7 +69,7 @@ class Applied:
             "the variables that --network sets": dict(sorted(ours.items())),
         }
 
-    def _told(self) -> str:
+    def _counted(self) -> str:
         """How many variables of the table were set, and how many were not."""
         ours = sum(1 for who in self.set_by.values() if who != USER)
         kept = sum(1 for reason in self.left_out.values() if reason == _KEPT)

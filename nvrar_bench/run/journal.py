@@ -63,10 +63,10 @@ class Journal:
         with self._lock:
             if self.record is None or self.record.run.finished_at is not None:
                 return
-            told = self._with_unfinished(self.record)
+            closing = self._with_unfinished(self.record)
             self._unfinished = tuple
-            told = told.with_error(error) if error else told
-            self.record = told.finished(_status(error))
+            closing = closing.with_error(error) if error else closing
+            self.record = closing.finished(_status(error))
             self._write()
 
     def _change(self, change: Callable[[Record], Record]) -> None:

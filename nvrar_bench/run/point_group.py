@@ -54,7 +54,7 @@ class TurnOrder:
 class PointGroup:
     """The collective work of a group of points; every rank does the same.
 
-    `watch` bounds the time spent on one case, `alive` says that there was progress, `told` gets
+    `watch` bounds the time spent on one case, `alive` says that there was progress, `show` gets
     after every round how many of the points are done. `one_state` is that of the points.
     """
 
@@ -64,12 +64,12 @@ class PointGroup:
         start: Start,
         watch: Callable[[Case], AbstractContextManager[object]],
         alive: Callable[[], None],
-        told: Callable[[int, int], None] = lambda *_: None,
+        show: Callable[[int, int], None] = lambda *_: None,
         one_state: bool = False,
     ) -> None:
         self._device, self._world = device, device.world
         self._start, self._gate = start, start.gate
-        self._watch, self._alive, self._told = watch, alive, told
+        self._watch, self._alive, self._show = watch, alive, show
         self._one_state = one_state
         self._last: Nanoseconds | None = None  # what the yardstick said behind the turn before
         self.points: list[Point] = []
@@ -126,7 +126,7 @@ class PointGroup:
                     is_wrong = self._turn(point, samples)
                 if is_wrong and stop_at_wrong:
                     return
-            self._told(len(self.points) - len(open_points), len(self.points))
+            self._show(len(self.points) - len(open_points), len(self.points))
 
     def _turn(self, point: Point, samples: int) -> bool:
         """Take a turn, and share it; whether anything was wrong on any rank."""

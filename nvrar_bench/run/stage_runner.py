@@ -214,11 +214,11 @@ class StageRunner:
                 sizes = [case.size_bytes for case in stage.sweep.plan if case.buffers == kind]
                 buffers[kind] = SweepBuffers(self._device, max(sizes), kind)
 
-    def _group(self, stage: Stage, told: Callable[[int, int], None]) -> PointGroup:
+    def _group(self, stage: Stage, show: Callable[[int, int], None]) -> PointGroup:
         return PointGroup(
             self._device, self._start,
             lambda case: self._watch(f"the case {describe(case, stage)}"),
-            self._guard.renew, told, self._settings.one_state,
+            self._guard.renew, show, self._settings.one_state,
         )  # fmt: skip
 
     def _run_group(

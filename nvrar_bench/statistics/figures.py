@@ -218,18 +218,14 @@ def replay(record: RunRecord, one_state: bool = False) -> RunRecord:
 
 def _replayed(result: Result, record: RunRecord) -> Result:
     raw = {key: getattr(result, key) for key in Result.__struct_fields__ if key not in _COMPUTED}
-    return make_result(
-        ranks=record.topology.ranks, target=result.precision.target, one_state=record.one_state,
-        **raw,
-    )  # fmt: skip
+    raw |= {"target": result.precision.target, "one_state": record.one_state}
+    return make_result(ranks=record.topology.ranks, **raw)
 
 
 def doubts_of(result: Result, one_state: bool) -> tuple[Doubt, ...]:
     """Return the doubts about the figures of a result, computed anew."""
-    return figures(
-        result.samples_us, result.launch_samples, result.late, result.precision.target,
-        result.stretches, one_state,
-    ).doubts  # fmt: skip
+    raw = result.samples_us, result.launch_samples, result.late
+    return figures(*raw, result.precision.target, result.stretches, one_state).doubts
 
 
 def _rounded(microseconds: float | None) -> float | None:

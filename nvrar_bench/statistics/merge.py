@@ -183,5 +183,5 @@ def _differs(launches: Sequence[Facts], key: str) -> bool:
 
 
 def _first_known(launches: Sequence[Facts], key: str) -> Any:
-    told = (facts[key] for facts in launches if facts.get(key) is not None)
-    return next(told, None)
+    known = (facts[key] for facts in launches if facts.get(key) is not None)
+    return next(known, None)

@@ -138,10 +138,10 @@ def _where(part: Part) -> str:
 
 def _require_sound(part: Part) -> None:
     result = part.result
-    told, there = sum(result.launch_samples), len(result.samples_us)
-    if told != there:
+    stated, there = sum(result.launch_samples), len(result.samples_us)
+    if stated != there:
         raise UsageError(
-            f"{_where(part)}: launch_samples add up to {told}, but samples_us holds {there}"
+            f"{_where(part)}: launch_samples add up to {stated}, but samples_us holds {there}"
         )
     for what, indices, limit in (
         ("late", result.late, there),

@@ -149,9 +149,9 @@ def choose_architectures(given: Sequence[str]) -> list[str]:
 
 
 def build_missing(
-    sources: Sequence[Source], arch: str, cores: Collection[int], told: Callable[[int, int], None]
+    sources: Sequence[Source], arch: str, cores: Collection[int], show: Callable[[int, int], None]
 ) -> None:
-    """Build what the cache does not hold; `told` gets how many are done, and of how many.
+    """Build what the cache does not hold; `show` gets how many are done, and of how many.
 
     Raises:
         CompilerError, Interrupted: as `build_all`.
@@ -164,10 +164,10 @@ def build_missing(
     def count(_: BuildOrder) -> None:
         nonlocal done
         done += 1
-        told(done, len(missing))
+        show(done, len(missing))
 
     if missing:
-        told(0, len(missing))
+        show(0, len(missing))
     if len(missing) == 1:  # not worth the start of a process
         count(deliver(missing[0]).order)
     elif missing:

@@ -100,12 +100,12 @@ class CudaDevice(Device):
         return self.world.on_host_leader(lambda: [self._build(one, arch) for one in kernels])
 
     def build_ahead(
-        self, dtypes: Collection[str], kernels: Sequence[Source], told: Callable[[int, int], None]
+        self, dtypes: Collection[str], kernels: Sequence[Source], show: Callable[[int, int], None]
     ) -> None:
         """Compile side by side, on one rank of each machine and the cores of all. Collective."""
         sources, arch = [*map(Elements, dtypes), *kernels], self.gpu.arch
         cores = cores_of(self.world.host_comm)
-        self.world.on_host_leader(lambda: self._build_missing(sources, arch, cores, told))
+        self.world.on_host_leader(lambda: self._build_missing(sources, arch, cores, show))
 
     def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
         """A gate that lets all ranks of the run go at once, on the host. Collective."""
