@@ -47,6 +47,7 @@ def _plain(value: Any) -> Any:
 
 def schema_of(kind: type[JsonObject]) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a document."""
+    # The document itself goes to the top, and only what it refers to into $defs.
     _, parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -96,6 +97,7 @@ def _make_integers(value: Any, steps: _Steps) -> bool:
 
     Return whether there was one.
     """
+    # All places are found before the first is changed: a list that is walked stays as it is.
     found = [(holder, key) for holder, key in _places(value, steps) if _is_whole(holder[key])]
     for holder, key in found:
         holder[key] = int(holder[key])
@@ -109,6 +111,7 @@ def _places(value: Any, steps: _Steps) -> Iterator[tuple[Any, Any]]:
         keys: Any = range(len(value)) if isinstance(value, list) else ()
     else:
         keys = [first] if isinstance(value, dict) and first in value else ()
+    # All items of a list at once: a record has millions of samples, and each error is one round.
     for key in keys:
         if rest:
             yield from _places(value[key], rest)

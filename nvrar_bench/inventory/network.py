@@ -170,6 +170,7 @@ def _read(path: Path) -> str:
 def _adapters(kind: str, what: str, device: str = "/dev/infiniband") -> Looked:
     """The adapters of one network; those that cannot be used do no harm where another can."""
     found = kinds().get(kind, [])
+    # One adapter that works is enough to run; the others have rows of their own.
     usable = [one for one in found if one.status == "here"]
     if found:
         return usable or found

@@ -98,6 +98,7 @@ def results(
                 return
             for step in todo[done:]:
                 begin(step.name)
+                # Before the look: where a worker dies of it, the next one begins behind it.
                 done += 1
                 try:
                     yield from _read(worker.line(step.limit))
@@ -149,6 +150,7 @@ class _Worker:
             code = 0
         how = signal.Signals(-code).name if code < 0 else f"code {code}"
         self._said.seek(0)
+        # Only the end: a library may have printed without limit.
         lines = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
         return f"{how}: {lines[-1]}" if lines else how
 
@@ -196,6 +198,7 @@ def main(first: int, todo: Sequence[Step] = STEPS) -> None:
     out = os.fdopen(set_apart(), "w")
     _forbid_mpi_init()
     _serve(todo[first:], out)
+    # Destructors of drivers may hang or crash where a library is broken, after all is said.
     os._exit(0)
 
 

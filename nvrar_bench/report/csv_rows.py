@@ -119,6 +119,7 @@ def _cell(value: Any) -> Any:
     """Return what the csv module writes as it should: None is empty, numbers keep all digits."""
     if isinstance(value, str):
         text = printable(value, "utf-8")
+        # A spreadsheet would run a text that begins like a formula; the quote makes it a text.
         return f"'{text}" if text.startswith(_FORMULA) and text not in _NUMBERS else text
     if isinstance(value, bool | list | dict):  # facts of somebody else's record may be anything
         return json.dumps(value)
