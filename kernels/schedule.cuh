@@ -27,7 +27,7 @@ struct Group {
 struct Schedule {
     const Arguments& arguments;
 
-#if defined(NVRAR_HALVING)  // a kernel of GPUs that had both would spill
+#if defined(NVRAR_HALVING)  // a kernel of GPUs that had both would take more registers
     static constexpr NVRAR_DEVICE bool is_halving() { return NVRAR_HALVING; }
 #else
     NVRAR_DEVICE bool is_halving() const { return arguments.parts > 1; }

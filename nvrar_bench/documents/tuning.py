@@ -17,7 +17,7 @@ from nvrar_bench.plan import Buffers
 
 FORMAT: Final = "nvrar-bench.tuning"
 FORMAT_VERSION: Final = "1.1"
-OLDER = "1.0"  # had no exchange
+OLDER = "1.0"  # had no exchange, and did not say what is between machines
 TunedProtocol = Literal["signal", "packet"]
 Ending = Literal["winner", "alike", "max_samples", "max_time"]
 
@@ -55,7 +55,7 @@ class MadeOn(JsonObject, frozen=True):
     between_machines: Annotated[
         str | None,
         says("adapters and interfaces in use; null on one machine, or where none is seen"),
-    ] = None
+    ]
 
 
 class TunedMedian(JsonObject, frozen=True):
@@ -155,7 +155,10 @@ def _upgraded(value: Any) -> Any:
         choices = [
             {"exchange": "doubling", **one} if isinstance(one, dict) else one for one in choices
         ]
-    return {**value, "format_version": FORMAT_VERSION, "choices": choices}
+    made_on = value.get("made_on")
+    if isinstance(made_on, dict):
+        made_on = {"between_machines": None, **made_on}
+    return {**value, "format_version": FORMAT_VERSION, "made_on": made_on, "choices": choices}
 
 
 def _require_one_choice_each(document: TuningDocument, source: str) -> None:

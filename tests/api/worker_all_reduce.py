@@ -306,7 +306,7 @@ def tuned() -> dict[str, Any]:
 
 def a_table(made_for: Any) -> TuningDocument:
     choice = Choice(
-        "float32", "sum", "symmetric", 4096, "packet", 1, 1, 2048, 2, is_auto=False,
+        "float32", "sum", "symmetric", 4096, "packet", 1, 1, 2048, 2, "doubling", is_auto=False,
         measured=TunedMedian(1.0, None, None), auto=None, tried=1, level=1, refused=0,
         ended_by="winner",
     )  # fmt: skip
@@ -318,7 +318,7 @@ def a_table(made_for: Any) -> TuningDocument:
         "",
         "complete",
         made_for,
-        MadeOn("an abacus", (), kernels, {}),
+        MadeOn("an abacus", (), kernels, {}, None),
         (choice,),
     )
 

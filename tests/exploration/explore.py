@@ -422,6 +422,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--wide", action="store_true", help="every edge with every type as well")
     parser.add_argument("--types", action="store_true", help="jobs of several types alone")
     parser.add_argument("--fabric", help="jobs of this one alone")
+    parser.add_argument("--halving", action="store_true", help="jobs of this exchange alone")
     parser.add_argument("--hunt", action="store_true", help="all jobs in turn; --seconds in all")
     parser.add_argument("--settings", help="of a schedule to replay")
     parser.add_argument("--schedule", help="deviations to replay")
@@ -439,6 +440,7 @@ def main() -> int:
         jobs = [Job.parse(text) for text in options.job]
     first, every = map(int, options.share.split("/"))
     jobs = [job for job in jobs if len(job.rows) > 1 or not options.types]
+    jobs = [job for job in jobs if job.halving or not options.halving]
     jobs = [job for job in jobs if options.fabric in (None, job.fabric)][first::every]
     if options.hunt:
         caught = hunt(jobs, options.seconds)

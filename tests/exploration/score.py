@@ -49,7 +49,8 @@ SECONDS_PER_JOB = 0.5
 class Mutant:
     """One replacement of text in one file; `survives` tells why nobody can see it.
 
-    `types`: what one type cannot show. `fabric`: the only one in which it can be seen.
+    `types`: what one type cannot show. `fabric`: the only one in which it can be seen. `halving`:
+    it can be seen in that exchange alone.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Mutant:
     survives: str = ""
     types: bool = False
     fabric: str = ""
+    halving: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def judge(mutant: Mutant, limit: float = LIMIT_S) -> Verdict:
         }
         command = [sys.executable, str(EXPLORE), "--hunt", "--seconds", str(limit)]
         command += ["--types"] if mutant.types else []
+        command += ["--halving"] if mutant.halving else []
         command += ["--fabric", mutant.fabric] if mutant.fabric else []
         with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
             run = subprocess.Popen(command, env=os.environ | variables, stdout=out, stderr=err)
