@@ -127,7 +127,11 @@ def test_the_hint_names_the_help_of_the_command(command: str):
         assert done.stderr.endswith(f"(see nvrar-bench {command} --help)\n"), done.stderr
 
 
-ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+ERRORS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.NvrarBenchError)
+]
 
 
 def _documented() -> dict[str, int]:
@@ -193,7 +197,7 @@ from nvrar_bench.launch import initialize
 def load_mpi():
     sys.exit(17 if "mpi4py.MPI" in sys.modules else 0)
 
-launch.supervise = lambda: None
+launch.supervise = lambda patience_s: None
 initialize.load_mpi = load_mpi
 main()
 """

@@ -18,7 +18,7 @@ from nvrar_bench.cli.app import app
 from nvrar_bench.cli.places import require_places
 from nvrar_bench.errors import UsageError
 
-READING = ("--case", "--tuning", "--network")
+READING = ("--case", "--tuning", "--network", "--model")
 SAME, TEXT = "same.json", "precious"
 
 
@@ -46,7 +46,8 @@ def _clashes() -> Iterator[str]:
     for command in sorted({name for name, _ in _parameters()}):
         writes, reads = _places(command)
         for pair in [*combinations(writes, 2), *product(writes, dict.fromkeys(reads))]:
-            words = [f"{option} {SAME}".strip() for option in pair]
+            # Without a folder it would be the name of a model.
+            words = [f"{option} {'./' * (option == '--model')}{SAME}".strip() for option in pair]
             words += ["other.json"] * (reads.count("") - pair.count(""))
             if command == "tune" and "--output" not in pair:
                 words += ["--output", "table.json"]

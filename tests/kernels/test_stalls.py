@@ -23,11 +23,11 @@ COMBINE = "bool combine(const Window& window, const Stage& stage) {"
 PLACES = {
     "signal before its puts": (
         "signal",
-        "bool send_step(const Window& window, u32 step, u32 level) {",
+        "bool send_turn(const Window& window, u32 turn, u32 level) {",
     ),
     "signal before it combines": (
         "signal",
-        "bool combine_step(const Window& window, u32 step, u32 level) {",
+        "bool receive_turn(const Window& window, u32 turn, u32 level) {",
     ),
     "signal before it gathers": ("signal", "bool all_gather(const Window& window) {"),
     "packet before it reduces": ("packet", COMBINE, "stage.level == 0"),
