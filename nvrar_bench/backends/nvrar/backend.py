@@ -24,7 +24,7 @@ from nvrar_bench.backends.nvrar.layout import (
     plan_steps,
     window_fields,
 )
-from nvrar_bench.backends.nvrar.limits import require_within
+from nvrar_bench.backends.nvrar.limits import halving_from, require_within
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Tuning
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor
@@ -66,7 +66,10 @@ class NvrarBackend(Tunable):
         super().__init__(world, engine.device, timeout)
         require_within(tuning, engine.limits)
         self.engine, self.tuning = engine, tuning
-        self.chooser = Chooser(engine.limits, world.ranks_per_node, engine.packets_up_to)
+        self.chooser = Chooser(
+            engine.limits, world.ranks_per_node, engine.packets_up_to,
+            halving_from(engine.fabric, world.nodes),
+        )  # fmt: skip
         self.made_for, maker = world.comm.bcast(_here(world, engine))
         self.doubts = self._doubts(maker)
         self._epoch = tuning.first_epoch

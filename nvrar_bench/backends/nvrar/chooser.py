@@ -15,7 +15,7 @@ from nvrar_bench.backends.nvrar.tuning import DEFAULT_RADIX, REACH, Tuning, Tuni
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
-from nvrar_bench.toolchain.kernel import DOUBLING
+from nvrar_bench.toolchain.kernel import DOUBLING, HALVING
 
 NOTHING_NEAR = (
     f"tuning: the table has no size within a factor of {REACH}, of a type of this width and of "
@@ -39,11 +39,15 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Chooser:
-    """Chooses for nodes of `group` ranks; slices of up to `packets_up_to` bytes go by packets."""
+    """Chooses for nodes of `group` ranks.
+
+    Slices of up to `packets_up_to` bytes go by packets, those from `halving_from` on in parts.
+    """
 
     limits: Limits
     group: int
     packets_up_to: int
+    halving_from: int | None = None
 
     def choose(self, tuning: Tuning, case: Case) -> Chosen:
         """What the user fixed comes first, then the table, then what limits and size suggest.
@@ -79,9 +83,16 @@ class Chooser:
         launch = choose(tuning, self.limits, protocol, case.size_bytes, self.group)
         shape = Shape(
             protocol, launch.blocks, launch.threads, launch.chunk_bytes,
-            tuning.radix or DEFAULT_RADIX, tuning.exchange or DOUBLING,
+            tuning.radix or DEFAULT_RADIX, tuning.exchange or self._exchange(case),
         )  # fmt: skip
         return Chosen(shape, launch)
+
+    def _exchange(self, case: Case) -> str:
+        is_long = self.halving_from is not None and self._slice_bytes(case) >= self.halving_from
+        return HALVING if is_long else DOUBLING
+
+    def _slice_bytes(self, case: Case) -> int:
+        return -(-case.size_bytes // self.group)
 
     def _protocol(self, tuning: Tuning, case: Case) -> str:
         """`auto` is what the engine is faster with for slices of this size.
@@ -90,8 +101,7 @@ class Chooser:
         """
         if case.protocol != "auto":
             return case.protocol
-        slice_bytes = -(-case.size_bytes // self.group)
-        is_small = slice_bytes <= self.packets_up_to
+        is_small = self._slice_bytes(case) <= self.packets_up_to
         fits = self.limits.holds("packet", tuning.blocks or 1, tuning.threads or 1)
         return "packet" if is_small and fits else "signal"
 

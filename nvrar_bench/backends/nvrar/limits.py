@@ -137,6 +137,19 @@ def packets_up_to(limits: Limits, fabric: str, nodes: int) -> int:
     return min(_PACKET_SLICE_BYTES, _PACKET_BLOCK_BYTES * (limits.blocks or limits.max_blocks))
 
 
+_HALVING_SLICE_BYTES = 64 << 10
+
+
+def halving_from(fabric: str, nodes: int) -> int | None:
+    """From which slice on, in bytes, `auto` takes halving; None where it never does.
+
+    Between three hosts over TCP it lost up to slices of 8K, was as fast up to 32K and won from 64K
+    on (docs/measurements/kernels.md). No other fabric was measured with three nodes, and between
+    two it sends as many bytes.
+    """
+    return _HALVING_SLICE_BYTES if fabric == "hosts" and nodes > 2 else None
+
+
 def staging_bytes(
     schedules: Iterable[Schedule], ranks_per_node: int, limits: Limits, all_mapped: bool
 ) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR, Chooser, require_table_within
 from nvrar_bench.backends.nvrar.layout import plan_steps
-from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
+from nvrar_bench.backends.nvrar.limits import gpu_limits, halving_from, packets_up_to
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, TunedLaunch, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor
@@ -125,6 +125,23 @@ def test_auto_takes_the_protocol_that_an_h200_was_faster_with(fabric, ranks, nod
     limits = gpu_limits(132 // ranks, fabric, "sm_90")
     chooser = Chooser(limits, ranks // nodes, packets_up_to(limits, fabric, nodes))
     assert chooser.choose(AUTOMATIC, a_case(size)).shape.protocol == protocol
+
+
+@pytest.mark.parametrize(
+    ("fabric", "nodes", "size", "exchange"),
+    [
+        ("hosts", 3, 128 << 10, "halving"),
+        ("hosts", 3, (128 << 10) - 2, "doubling"),
+        ("hosts", 2, 128 << 10, "doubling"),
+        ("host", 3, 128 << 10, "doubling"),
+        ("nvshmem", 4, 2 << 20, "doubling"),
+    ],
+)
+def test_auto_takes_the_exchange_that_three_hosts_were_faster_with(fabric, nodes, size, exchange):
+    chooser = Chooser(LIMITS, 2, 0, halving_from(fabric, nodes))
+    assert chooser.choose(AUTOMATIC, a_case(size)).shape.exchange == exchange
+    for fixed in ("doubling", "halving"):
+        assert chooser.choose(Tuning(exchange=fixed), a_case(size)).shape.exchange == fixed
 
 
 def test_auto_keeps_to_what_has_a_kernel_for_the_threads_that_are_fixed():
