@@ -124,6 +124,7 @@ def test_ctrl_c_in_the_second_launch(
     assert _nothing_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_as_many_launches_as_share_a_state(run_command: Any, tmp_path: Path):
     """What these find nobody knows; either the launches sufficed, or every one was used."""
     path = tmp_path / "all.json"

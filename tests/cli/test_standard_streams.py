@@ -59,7 +59,10 @@ def _shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(line, marks=[pytest.mark.slow] * line.startswith("compile")) for line in LINES],
+)
 def test_a_full_disk(line: str):
     done = _shell(f"$C {line} > /dev/full", PYTHONUNBUFFERED="1" if "json" in line else "")
     error = _last_error(done.stderr)

@@ -18,7 +18,7 @@ from score import Mutant, judge, load, mutate
 from nvrar_bench.toolchain.kernel import KERNELS_VARIABLE, kernels_dir
 
 EXPLORE = Path(__file__).parent / "explore.py"
-SECONDS_PER_JOB = 0.2
+SECONDS_PER_JOB = 0.1
 MUTANTS = {mutant.name: mutant for mutant in load()}
 CHOSEN = [
     "flag and data are read by two loads",
