@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, checked, says
-from nvrar_bench.documents.record import DECODE_FORMAT, Record, parsed
+from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, says
+from nvrar_bench.documents.record import DECODE_FORMAT, Record
 from nvrar_bench.documents.result import (
     Arrival,
     Check,
@@ -113,21 +112,3 @@ class DecodeRecord(Record, frozen=True):
     results: tuple[BatchResult, ...]
     model: ModelFacts
     step: StepFacts
-
-    @classmethod
-    def from_json(cls, source: bytes | str | Mapping[str, Any]) -> DecodeRecord:
-        """Read a record: the bytes or the text of its JSON, or what `to_json` returned.
-
-        Raises:
-            UsageError: whatever is wrong with it; the message names the place.
-        """
-        return cls.of(parsed(source))
-
-    @classmethod
-    def of(cls, value: Any) -> DecodeRecord:
-        """Make a record of parsed JSON.
-
-        Raises:
-            UsageError: it is none; the message names the place.
-        """
-        return checked(cls, value, f"this is not a {DECODE_FORMAT} record")

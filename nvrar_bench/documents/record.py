@@ -94,6 +94,24 @@ class Record(JsonObject, frozen=True):
     errors: tuple[ErrorEntry, ...]
 
     @classmethod
+    def from_json(cls: type[_Self], source: bytes | str | Mapping[str, Any]) -> _Self:
+        """Read a record: the bytes or the text of its JSON, or what `to_json` returned.
+
+        Raises:
+            UsageError: whatever is wrong with it; the message names the place.
+        """
+        return cls.of(parsed(source))
+
+    @classmethod
+    def of(cls: type[_Self], value: Any) -> _Self:
+        """Make a record of parsed JSON.
+
+        Raises:
+            UsageError: it is none; the message names the place.
+        """
+        return checked(cls, value, f"this is not a {cls.FORMAT} record")
+
+    @classmethod
     def begin(
         cls: type[_Self],
         *,
@@ -153,16 +171,6 @@ class RunRecord(Record, frozen=True):
         return self.settings.get("one_state") is True
 
     @classmethod
-    def from_json(cls, source: bytes | str | Mapping[str, Any]) -> RunRecord:
-        """Read a record: the bytes or the text of its JSON, or what `to_json` returned.
-
-        Raises:
-            UsageError: whatever is wrong with it; the message names the place.
-
-        """
-        return cls.of(parsed(source))
-
-    @classmethod
     def of(cls, value: Any) -> RunRecord:
         """Make a record of parsed JSON, of today's format or an older one.
 
@@ -173,7 +181,7 @@ class RunRecord(Record, frozen=True):
         other = of_another_version(value)
         if other is not None:
             raise UsageError(other)
-        return checked(cls, value, f"this is not a {FORMAT} record")
+        return super().of(value)
 
 
 def parsed(source: bytes | str | Mapping[str, Any]) -> Any:

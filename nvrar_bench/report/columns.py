@@ -9,7 +9,7 @@ from math import ceil
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.report.grid import NOTHING, WRONG, Column
-from nvrar_bench.statistics.median import Estimate, ratio
+from nvrar_bench.statistics.median import Estimate, median_of, ratio
 from nvrar_bench.statistics.points import SUBJECT, point_of
 from nvrar_bench.units import (
     GIGABYTE,
@@ -103,13 +103,7 @@ class Field:
 
 def interval(result: Result) -> str:
     """Write the 95 % interval of the median, in microseconds."""
-    return _span(estimate(result), lambda us: format_latency(us * MICROSECOND))
-
-
-def estimate(result: Result) -> Estimate:
-    """Return the median with its interval."""
-    latency = result.latency_us
-    return Estimate(latency.median, latency.ci95_low, latency.ci95_high)
+    return _span(median_of(result.latency_us), lambda us: format_latency(us * MICROSECOND))
 
 
 def how_sure(found: Estimate) -> str:
@@ -131,7 +125,9 @@ def _span(found: Estimate, written: Callable[[float], str]) -> str:
 TIME = Field(
     Column("time", "us"), lambda result: format_latency(result.latency_us.median * MICROSECOND)
 )
-SURE = Field(Column("", "±95%", gap=1, is_left=True), lambda result: how_sure(estimate(result)))
+SURE = Field(
+    Column("", "±95%", gap=1, is_left=True), lambda one: how_sure(median_of(one.latency_us))
+)
 INTERVAL = Field(Column("95 % interval", "us"), interval)
 WORTH = Field(Column("n eff"), lambda one: f"{one.independence.effective_samples:.0f}")
 ALGBW = Field(
@@ -154,7 +150,7 @@ def speed_up(this: Result | None, other: Result | None) -> Estimate | None:
         return None
     if min(this.latency_us.median, other.latency_us.median) <= 0:
         return None
-    return ratio(estimate(other), estimate(this))
+    return ratio(median_of(other.latency_us), median_of(this.latency_us))
 
 
 def speed_up_columns(versus: str, wide: bool) -> tuple[Column, ...]:

@@ -110,12 +110,19 @@ def _of_results(record: RunRecord) -> Iterator[GaugeMetricFamily]:
         ((*labels, str(repeat)), result)
         for repeat, (labels, result) in numbered(points, lambda point: point[0])
     ]
-    for metric in OF_RESULT:
-        family = metric.family(LABELS)
-        for labels, result in series:
-            value = metric.of(result)
+    yield from families(OF_RESULT, LABELS, series)
+
+
+def families(
+    metrics: Sequence[Metric], labels: Sequence[str], series: Sequence[tuple[_Labels, Any]]
+) -> Iterator[GaugeMetricFamily]:
+    """Yield each gauge with its value for each of the series that has one."""
+    for metric in metrics:
+        family = metric.family(labels)
+        for of_series, measured in series:
+            value = metric.of(measured)
             if value is not None:
-                family.add_metric(labels, value)
+                family.add_metric(of_series, value)
         if family.samples:
             yield family
 
@@ -134,15 +141,15 @@ def _time(text: str | None) -> float | None:
 
 
 def _latency(name: str, said: str) -> Metric:
-    def of(result: Result) -> float | None:
-        value: float | None = getattr(result.latency_us, name)
-        return None if value is None else in_seconds(value)
-
-    return Metric(f"latency_{name}", _SECONDS, said, of)
+    return Metric(
+        f"latency_{name}", _SECONDS, said, lambda one: in_seconds(getattr(one.latency_us, name))
+    )
 
 
-def in_seconds(microseconds: float) -> float:
+def in_seconds(microseconds: float | None) -> float | None:
     """Convert by decimals: 151.015 us is 0.000151015 s, and not 0.00015101499999999998."""
+    if microseconds is None:
+        return None
     return float(Decimal(repr(microseconds)).scaleb(_MICRO))
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from nvrar_bench.documents.decode import TimedStep
 from nvrar_bench.documents.record import Record, RunRecord
-from nvrar_bench.documents.result import Result
+from nvrar_bench.documents.result import Check, Result
 from nvrar_bench.report.columns import ascii_of
 from nvrar_bench.units import MICROSECOND, format_latency, format_size
 
@@ -60,11 +61,10 @@ def _samples(record: RunRecord) -> Iterator[str]:
     reasons = Counter(result.stop_reason for result in results)
     ended = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
     yield f"{samples_per_point(results)}; ended by {ended}"
-    late, taken = sum(len(result.late) for result in results), sum(r.samples for r in results)
-    if late:
-        yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
+    yield from late_samples(results)
     elsewhere = sum(result.state.left_out for result in results)
     if elsewhere:
+        taken = sum(result.samples for result in results)
         yield (
             f"state: {elsewhere} of {taken} samples, which found the machine in another state, are "
             "not in the medians"
@@ -78,11 +78,18 @@ def _samples(record: RunRecord) -> Iterator[str]:
         )
 
 
-def samples_per_point(results: Sequence[Result]) -> str:
+def late_samples(timed: Sequence[Result | TimedStep]) -> Iterator[str]:
+    """Say how many samples are not in the figures because a rank began them late."""
+    late, taken = sum(len(one.late) for one in timed), sum(one.samples for one in timed)
+    if late:
+        yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
+
+
+def samples_per_point(timed: Sequence[Result | TimedStep], point: str = "point") -> str:
     """Say how many samples each figure is of; there is a result at least."""
-    counts = sorted({result.samples for result in results})
+    counts = sorted({one.samples for one in timed})
     span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"samples: {span} per point"
+    return f"samples: {span} per {point}"
 
 
 def skipped(record: Record) -> Iterator[str]:
@@ -124,9 +131,13 @@ def wrong_results(record: RunRecord) -> Iterator[str]:
 
 def _wrong_result(result: Result) -> str:
     where = f"{result.dtype} {result.op}, {result.placement.replace('_', ' ')}"
-    text = f"{_label(result)} at {format_size(result.size_bytes)}, {where}: "
-    text += f"{result.check.wrong} of {result.check.elements} elements"
-    first = result.check.first_wrong
+    at = f"{_label(result)} at {format_size(result.size_bytes)}"
+    return f"{at}, {where}: {wrong_elements(result.check)}"
+
+
+def wrong_elements(check: Check) -> str:
+    """Say how many elements are wrong, and which is the first."""
+    text, first = f"{check.wrong} of {check.elements} elements", check.first_wrong
     if first is None:
         return text
     seen = f"expected {first.expected}, seen {first.seen}"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord, Figure, TimedStep
-from nvrar_bench.documents.result import Arrival, Check, Latency, LaunchShape
+from nvrar_bench.documents.result import Arrival, Check, LaunchShape
 from nvrar_bench.statistics.doubts import DOUBT
 from nvrar_bench.statistics.figures import figures
-from nvrar_bench.statistics.median import Estimate, difference, ratio
+from nvrar_bench.statistics.median import Estimate, difference, median_of, ratio
 from nvrar_bench.statistics.points import SUBJECT, micros
 
 _NOTHING = Estimate(0.0, 0.0, 0.0)
@@ -48,7 +48,7 @@ def batch_result(
     """
     others = [one for one in steps if one.backend != SUBJECT]
     reference = next(iter(others or steps), None)
-    without = estimate(work.latency_us) if work else None if has_work else _NOTHING
+    without = median_of(work.latency_us) if work else None if has_work else _NOTHING
     compared = tuple(_compared(one, batch, without, reference) for one in steps)
     return BatchResult(batch, count, size_bytes, kv_bytes, work, compared)
 
@@ -56,7 +56,7 @@ def batch_result(
 def _compared(
     one: BackendStep, batch: int, without: Estimate | None, reference: BackendStep | None
 ) -> BackendStep:
-    step = estimate(one.step.latency_us)
+    step = median_of(one.step.latency_us)
     versus = None if reference is None or reference.backend == one.backend else reference
     return replace(
         one,
@@ -64,13 +64,8 @@ def _compared(
         all_reduce_part=without and _figure(_rest(without, step)),
         tokens_per_s=_figure(_rate(batch * 1e6, step)),
         versus=versus and versus.backend,
-        speed_up=versus and _figure(ratio(estimate(versus.step.latency_us), step)),
+        speed_up=versus and _figure(ratio(median_of(versus.step.latency_us), step)),
     )
-
-
-def estimate(latency: Latency) -> Estimate:
-    """Return the median with its interval."""
-    return Estimate(latency.median, latency.ci95_low, latency.ci95_high)
 
 
 def _rest(without: Estimate, step: Estimate) -> Estimate:

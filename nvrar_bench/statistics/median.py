@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nvrar_bench.documents.result import Latency
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.statistics.independence import Samples
 
@@ -133,6 +134,11 @@ def t_975(freedom: float) -> float:
         below = float(_WEIGHTS @ values) * angle / 2 / whole
         low, high = (middle, high) if below < 0.95 else (low, middle)
     return (low + high) / 2
+
+
+def median_of(latency: Latency) -> Estimate:
+    """Return the median of a record's latency, with its interval."""
+    return Estimate(latency.median, latency.ci95_low, latency.ci95_high)
 
 
 def ratio(top: Estimate, bottom: Estimate) -> Estimate:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from prometheus_client.core import GaugeMetricFamily
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord
-from nvrar_bench.report.openmetrics import OF_RUN, Metric, in_seconds, text, written
+from nvrar_bench.report.openmetrics import OF_RUN, Metric, families, in_seconds, text, written
 
 LABELS = ("model", "batch", "backend", "variant", "ranks", "nodes")
 _Point = tuple[BatchResult, BackendStep]
@@ -29,14 +29,7 @@ def _of_steps(record: DecodeRecord) -> Iterator[GaugeMetricFamily]:
         for result in record.results
         for one in result.steps
     ]
-    for metric in OF_STEP:
-        family = metric.family(LABELS)
-        for values, point in points:
-            value = metric.of(point)
-            if value is not None:
-                family.add_metric(values, value)
-        if family.samples:
-            yield family
+    yield from families(OF_STEP, LABELS, points)
 
 
 def _figure(name: str, unit: str, help_text: str, key: str) -> Iterator[Metric]:
@@ -51,7 +44,7 @@ def _value(key: str, field: str, is_time: bool) -> Callable[[_Point], float | No
     def of(point: _Point) -> float | None:
         figure = getattr(point[1], key)
         value: float | None = None if figure is None else getattr(figure, field)
-        return None if value is None else in_seconds(value) if is_time else value
+        return in_seconds(value) if is_time else value
 
     return of
 
@@ -59,8 +52,7 @@ def _value(key: str, field: str, is_time: bool) -> Callable[[_Point], float | No
 def _latency(name: str, help_text: str) -> Metric:
     return Metric(
         f"decode_step_{name}", "seconds", help_text,
-        lambda point: None if (us := getattr(point[1].step.latency_us, name)) is None
-        else in_seconds(us),
+        lambda point: in_seconds(getattr(point[1].step.latency_us, name)),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from nvrar_bench.report.decode.words import (
     notes,
 )
 from nvrar_bench.report.markup import element
-from nvrar_bench.statistics.decode import estimate as median_of
+from nvrar_bench.statistics.median import median_of
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 460, 300, 58, 20, 44
 _GAP = 0.35  # between batches, in bars

@@ -19,8 +19,7 @@ from nvrar_bench.report.decode.words import (
     tokens,
 )
 from nvrar_bench.report.grid import NOTHING, WRONG, Column, ColumnGroup, Grid, screen_width, show
-from nvrar_bench.statistics.decode import estimate as median_of
-from nvrar_bench.statistics.median import Estimate
+from nvrar_bench.statistics.median import Estimate, median_of
 from nvrar_bench.units import format_size
 
 _SURE = Column("", "±95%", gap=1, is_left=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord, Figure
+from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord, Figure, TimedStep
 from nvrar_bench.report import remarks
 from nvrar_bench.report.columns import ascii_of, how_sure
 from nvrar_bench.report.grid import NOTHING
@@ -70,10 +70,14 @@ def heading(record: DecodeRecord) -> Iterator[str]:
     yield f"work between all-reduces: {step.compute}: {_COMPUTE[step.compute]}"
     if record.settings.get("late"):
         yield f"late on purpose: rank {record.settings['late']}"
-    counts = sorted({one.step.samples for result in results for one in result.steps})
-    if counts:
-        span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        yield f"samples: {span} per batch and backend, {record.step.context} tokens of context"
+    timed = _timed(results)
+    if timed:
+        samples = remarks.samples_per_point(timed, "batch and backend")
+        yield f"{samples}, {record.step.context} tokens of context"
+
+
+def _timed(results: Sequence[BatchResult]) -> list[TimedStep]:
+    return [one.step for result in results for one in result.steps]
 
 
 def _each(results: Sequence[BatchResult], key: str, before: str) -> str:
@@ -100,7 +104,7 @@ def notes(record: DecodeRecord) -> Iterator[str]:
         yield "work: the step without all-reduces; comm: the step less that, what all-reduces add"
     yield from (f"note: {text}" for text in _doubtful(record.results))
     yield from remarks.empty(record)
-    yield from _late(record.results)
+    yield from remarks.late_samples(_timed(record.results))
     yield from (f"warning: {text}" for text in _warnings(record.results))
     yield from (f"skipped: {text}" for text in remarks.skipped(record))
     yield from alarms(record)
@@ -128,25 +132,13 @@ def _doubtful(results: Sequence[BatchResult]) -> Iterator[str]:
         )
 
 
-def _late(results: Sequence[BatchResult]) -> Iterator[str]:
-    steps = [one.step for result in results for one in result.steps]
-    late, taken = sum(len(one.late) for one in steps), sum(one.samples for one in steps)
-    if late:
-        yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
-
-
 def _warnings(results: Sequence[BatchResult]) -> Iterator[str]:
     """Say each once, and of those that differ in their numbers the first; the record has all."""
-    texts = [text for result in results for one in result.steps for text in one.step.warnings]
+    texts = [text for step in _timed(results) for text in step.warnings]
     yield from {re.sub(r"[\d.]+", "#", text): text for text in reversed(texts)}.values()
 
 
 def _wrong(result: BatchResult) -> Iterator[str]:
     for one in result.steps:
-        first = one.check.first_wrong
-        if first:
-            yield (
-                f"{label(one)} at batch {result.batch}: {one.check.wrong} of {one.check.elements} "
-                f"elements; first at rank {first.rank}, index {first.index}: expected "
-                f"{first.expected}, seen {first.seen}"
-            )
+        if one.check.wrong:
+            yield f"{label(one)} at batch {result.batch}: {remarks.wrong_elements(one.check)}"
