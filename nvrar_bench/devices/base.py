@@ -174,7 +174,7 @@ class Device(ABC):
     memory: Memory[Any]
     verifier: Verifier
     timer: Timer
-    works: Works
+    works: Works[Any]
     ranks_sharing: int = 1  # the largest number of ranks that share one of these devices
     heap_problem: str | None = None  # why kernels of other ranks cannot reach symmetric memory
 

@@ -26,7 +26,7 @@ from nvrar_bench.world import World
 _CANNOT_FAIL = U64(0)
 
 
-class HostWorks(Works):
+class HostWorks(Works[HostArray]):
     """The works of a CPU rank, or of all virtual ones."""
 
     library = "NumPy's BLAS"
@@ -45,24 +45,14 @@ class HostWorks(Works):
 
     def _gemm(self, gemm: Gemm) -> WorkPart:
         self.facts |= _bind_blas(self.world)
-        return _GemmWork(gemm, self._matrices, self._turns)
+        return _HostProducts(gemm, self._matrices, self._turns)
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
         """That of the start gate. Collective."""
         return load_library(self.world)
 
-    @cached_property
-    def _words(self) -> HostArray:
-        return self._taken()
-
-    @cached_property
-    def _matrices(self) -> HostArray:
-        """Apart: they are read from another place on than what streams."""
-        return self._taken()
-
     def _taken(self) -> HostArray:
-        """Bytes to read. Collective."""
         caches = caches_of(os.sched_getaffinity(0))
         available = self._memory.available()
         nbytes = self._memory_bytes(caches.last_bytes, caches.source, available)
@@ -77,10 +67,6 @@ class HostWorks(Works):
     def _work_memory(self) -> CWorkMemory:
         return CWorkMemory(self._words.ctypes.data, self._words.nbytes)
 
-    @cached_property
-    def _turns(self) -> Turns:
-        return Turns(self._matrices.nbytes)
-
 
 class _NativeWork(WorkPart):
     """A C function that cannot fail."""
@@ -94,7 +80,7 @@ class _NativeWork(WorkPart):
         self._function(*self._arguments)
 
 
-class _GemmWork(WorkPart):
+class _HostProducts(WorkPart):
     """(m, k) by the transpose of (n, k), which is how engines keep weights; from Python."""
 
     def __init__(self, gemm: Gemm, words: HostArray, turns: Turns) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from functools import cached_property
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from nvrar_bench.devices.sequence import WorkPart
 from nvrar_bench.errors import UsageError
@@ -53,7 +54,15 @@ def up_to_grain(nbytes: int) -> int:
     return -(-nbytes // GRAIN) * GRAIN
 
 
-class Works(ABC):
+class _Bytes(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+_Array = TypeVar("_Array", bound=_Bytes)
+
+
+class Works(ABC, Generic[_Array]):
     """Makes the works of one process, which does them for each of its seats in `world`."""
 
     library: ClassVar[str]  # that multiplies
@@ -78,6 +87,23 @@ class Works(ABC):
             return self._gemm(replace(work, shapes=work.shapes * seats))
         self._require_short(work)
         return self._spin(work)
+
+    @cached_property
+    def _words(self) -> _Array:
+        return self._taken()
+
+    @cached_property
+    def _matrices(self) -> _Array:
+        """Apart: they are read from another place on than what streams."""
+        return self._taken()
+
+    @cached_property
+    def _turns(self) -> Turns:
+        return Turns(self._matrices.nbytes)
+
+    @abstractmethod
+    def _taken(self) -> _Array:
+        """Bytes to read. Collective."""
 
     @abstractmethod
     def _stream(self, nbytes: int) -> WorkPart:

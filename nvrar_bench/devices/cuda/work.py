@@ -23,7 +23,7 @@ _THREADS = 256
 _LOAD_BYTES = 16
 
 
-class GpuWorks(Works):
+class GpuWorks(Works[DeviceArray]):
     """The works of one GPU's rank, or of all virtual ones."""
 
     library = "cuBLAS"
@@ -47,23 +47,13 @@ class GpuWorks(Works):
         return self._kernel("nvrar_spin", 1, 1, spin.nanoseconds)
 
     def _gemm(self, gemm: Gemm) -> WorkPart:
-        return _GemmWork(gemm, self._memory, self._matrices, self._turns, self._cublas)
+        return _GpuProducts(gemm, self._memory, self._matrices, self._turns, self._cublas)
 
     def _kernel(self, entry: str, blocks: int, threads: int, *arguments: int) -> WorkPart:
         kernel = self._context.load(self._cubin, entry)
         return _QueuedWork(partial(self._context.launch, kernel, blocks, threads, *arguments))
 
-    @cached_property
-    def _words(self) -> DeviceArray:
-        return self._taken()
-
-    @cached_property
-    def _matrices(self) -> DeviceArray:
-        """Apart: they are read from another place on than what streams."""
-        return self._taken()
-
     def _taken(self) -> DeviceArray:
-        """Bytes to read. Collective."""
         cache = self._context.gpu.l2_bytes
         nbytes = self._memory_bytes(cache, "driver", self._memory.available())
         words = self._memory.empty(nbytes, np.uint8)
@@ -78,10 +68,6 @@ class GpuWorks(Works):
         """A CWorkMemory in GPU memory: the launches of a graph count on by themselves."""
         memory = CWorkMemory(self._words.address, self._words.nbytes)
         return self._memory.keep(np.frombuffer(bytes(memory), np.uint8))
-
-    @cached_property
-    def _turns(self) -> Turns:
-        return Turns(self._matrices.nbytes)
 
     @cached_property
     def _workspace(self) -> DeviceArray:
@@ -109,7 +95,7 @@ class _QueuedWork(WorkPart):
         self._launch()
 
 
-class _GemmWork(WorkPart):
+class _GpuProducts(WorkPart):
     """Launches take other matrices than those before; replays of a graph the same ones."""
 
     stream_ordered = True
