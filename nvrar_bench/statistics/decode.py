@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord, Figure, TimedStep
 from nvrar_bench.documents.result import Arrival, Check, LaunchShape
+from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.statistics.doubts import DOUBT
 from nvrar_bench.statistics.figures import figures
 from nvrar_bench.statistics.median import Estimate, difference, median_of, ratio
@@ -57,6 +58,8 @@ def _compared(
     one: BackendStep, batch: int, without: Estimate | None, reference: BackendStep | None
 ) -> BackendStep:
     step = median_of(one.step.latency_us)
+    if not step.value > 0:
+        raise NvrarBenchError(f"a step of {step.value} us has no rate; the time must be above 0")
     versus = None if reference is None or reference.backend == one.backend else reference
     return replace(
         one,
@@ -77,9 +80,8 @@ def _rest(without: Estimate, step: Estimate) -> Estimate:
 
 
 def _rate(amount: float, time: Estimate) -> Estimate:
-    return Estimate(
-        amount / time.value, time.high and amount / time.high, time.low and amount / time.low
-    )
+    low, high = (amount / end if end else None for end in (time.high, time.low))
+    return Estimate(amount / time.value, low, high)
 
 
 def _figure(of: Estimate) -> Figure:

@@ -7,6 +7,7 @@ import pytest
 
 from nvrar_bench.documents.decode import BackendStep, Figure, TimedStep
 from nvrar_bench.documents.result import Check
+from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.statistics.decode import backend_step, batch_result, timed_step
 from nvrar_bench.statistics.median import Estimate, difference
 
@@ -59,6 +60,20 @@ def test_without_work_all_of_a_step_is_all_reduce():
     (found,) = steps_of(None, step("mpi", *[100.0] * 9), has_work=False)
     assert found.all_reduce_us == Figure(100.0, 100.0, 100.0)
     assert found.all_reduce_part == Figure(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("ends", [(0.0, 100.0), (100.0, 0.0)])
+def test_a_step_that_took_no_time_is_refused(ends):
+    first, second = (step(name, *[us] * 9) for name, us in zip(("mpi", "nvrar"), ends, strict=True))
+    with pytest.raises(NvrarBenchError, match=r"^a step of 0.0 us has no rate"):
+        steps_of(timed(*[50.0] * 9), first, second)
+
+
+def test_an_interval_that_reaches_down_to_0_has_no_highest_rate():
+    (found,) = steps_of(None, step("mpi", *[10.0, 0.0] * 7, 10.0, 10.0), has_work=False)
+    assert found.step.latency_us.ci95_low == 0
+    assert found.tokens_per_s.value == 800000.0
+    assert found.tokens_per_s.ci95_high is None
 
 
 def test_where_the_work_was_not_measured_nothing_is_said_of_the_rest():
