@@ -127,8 +127,8 @@ def _doubtful(results: Sequence[BatchResult]) -> Iterator[str]:
                 found.setdefault(one.backend, []).append(str(result.batch))
     for backend, batches in found.items():
         yield (
-            f"comm of {ascii_of(backend)} is not known at batch {', '.join(batches)}: its interval "
-            "holds 0; more samples (--precision 0.2%) or --compute none find it"
+            f"comm of {ascii_of(backend)} cannot be told from 0 at batch {', '.join(batches)}: "
+            "take more samples (--precision 0.2%), or leave the work out (--compute none)"
         )
 
 
