@@ -25,11 +25,12 @@ def layout_checks(*twins: type[ctypes.Structure]) -> str:
 def _checks_of(twin: type[ctypes.Structure]) -> Iterator[str]:
     name = twin.__name__.removeprefix("C")
     differs = f"struct {name} differs from its twin in nvrar_bench/toolchain/structs.py"
-    seen = {f"sizeof(nvrar::{name})": ctypes.sizeof(twin)}
+    yield f'static_assert(sizeof(nvrar::{name}) == {ctypes.sizeof(twin)}, "{differs}");\n'
+    yield "#if __has_builtin(__builtin_offsetof)\n"  # NVRTC 13.0 does not have it
     for field, *_ in twin._fields_:
-        seen[f"__builtin_offsetof(nvrar::{name}, {field})"] = getattr(twin, field).offset
-    for expression, value in seen.items():
-        yield f'static_assert({expression} == {value}, "{differs}");\n'
+        offset = f"__builtin_offsetof(nvrar::{name}, {field})"
+        yield f'static_assert({offset} == {getattr(twin, field).offset}, "{differs}");\n'
+    yield "#endif\n"
 
 
 def _words(names: str) -> list[tuple[str, type[ctypes.c_uint64]]]:
