@@ -1,14 +1,8 @@
-"""The Typer application and its commands.
-
-Typer takes no dataclasses of options; `expanded` makes a parameter of each of their fields.
-"""
+"""The Typer application and its commands."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -16,36 +10,7 @@ from nvrar_bench import __version__
 from nvrar_bench.cli import compare, env, execute, merge, report, schema
 from nvrar_bench.cli.compile import compile_kernels
 from nvrar_bench.cli.nccl_tests import NcclTestsHabits
-
-Options = TypeVar("Options")
-
-
-def expanded(command: Callable[[Options], None]) -> Callable[..., None]:
-    """Return `command` with a parameter for each field of the dataclass that it takes.
-
-    A field is `name: Annotated[type, typer.Option(...)] = default`.
-    """
-    (taken,) = inspect.signature(command, eval_str=True).parameters.values()
-    parameters = list(_parameters(taken.annotation))
-
-    @functools.wraps(command)
-    def with_options(**given: Any) -> None:
-        command(taken.annotation(**given))
-
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-    return with_options
-
-
-def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
-    """In the order of the classes that `options` inherits; dataclasses.fields has the reverse."""
-    for group in options.__mro__:
-        for name, annotation in inspect.get_annotations(group, eval_str=True).items():
-            default = getattr(options, name, inspect.Parameter.empty)
-            yield inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-            )
-
+from nvrar_bench.settings.option import expanded
 
 app = typer.Typer(
     name="nvrar-bench",
@@ -62,12 +27,12 @@ app.command(cls=NcclTestsHabits)(expanded(execute.sweep))
 app.command()(expanded(execute.check))
 app.command()(expanded(execute.tune))
 app.command()(expanded(execute.decode))
-app.command()(merge.merge)
-app.command("compile")(compile_kernels)
-app.command()(env.env)
-app.command()(compare.compare)
+app.command()(expanded(merge.merge))
+app.command("compile")(expanded(compile_kernels))
+app.command()(expanded(env.env))
+app.command()(expanded(compare.compare))
 app.command()(expanded(report.report))
-app.command()(schema.schema)
+app.command()(expanded(schema.schema))
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,69 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from nvrar_bench.settings import values
+from nvrar_bench.settings.option import flag, option, place
+
+_CHOICES = ("fabric", "protocol", "dtype", "op", "threads", "exchange")
 
 
-def compile_kernels(
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            "--arch",
-            metavar="LIST",
-            help="GPU architectures, separated by commas. [sm_80,sm_90,sm_100,sm_120]",
-        ),
-    ] = None,
-    fabric: Annotated[
-        str | None,
-        typer.Option("--fabric", metavar="LIST", help="nvshmem, loopback, or all. [all]"),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            "--dtype",
-            metavar="LIST",
-            help="Element types, or all. [float32,bfloat16,float8_e4m3,int64]",
-        ),
-    ] = None,
-    op: Annotated[
-        str | None,
-        typer.Option("--op", metavar="LIST", help="sum prod min max avg, or all. [sum,avg]"),
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option("--protocol", metavar="LIST", help="signal, packet, or all. [all]"),
-    ] = None,
-    threads: Annotated[
-        str | None,
-        typer.Option(
-            "--threads",
-            metavar="LIST",
-            help="Launch classes: threads of a multiprocessor, 256, 512, or all. [all]",
-        ),
-    ] = None,
-    exchange: Annotated[
-        str | None,
-        typer.Option("--exchange", metavar="LIST", help="doubling, halving, or all. [doubling]"),
-    ] = None,
-    everything: Annotated[
-        bool,
-        typer.Option("--all", help="All values of the options that are not given, except --arch."),
-    ] = False,
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="PATH|-",
-            parser=values.place,
-            help="Write the table as JSON; - is stdout.",
-        ),
-    ] = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions:
+    """Options of `compile`."""
+
+    arch: str | None = option(
+        "--arch LIST", "GPU architectures, separated by commas. [sm_80,sm_90,sm_100,sm_120]"
+    )
+    fabric: str | None = option("--fabric LIST", "nvshmem, loopback, or all. [all]")
+    dtype: str | None = option(
+        "--dtype LIST", "Element types, or all. [float32,bfloat16,float8_e4m3,int64]"
+    )
+    op: str | None = option("--op LIST", "sum prod min max avg, or all. [sum,avg]")
+    protocol: str | None = option("--protocol LIST", "signal, packet, or all. [all]")
+    threads: str | None = option(
+        "--threads LIST", "Launch classes: threads of a multiprocessor, 256, 512, or all. [all]"
+    )
+    exchange: str | None = option("--exchange LIST", "doubling, halving, or all. [doubling]")
+    everything: bool = flag("--all", "All values of the options that are not given, except --arch.")
+    json: Path | None = option(
+        "--json PATH|-", "Write the table as JSON; - is stdout.", parser=place
+    )
+
+
+def compile_kernels(options: CompileOptions) -> None:
     """Build the kernels for GPUs, and show what each uses.
 
     Shows registers, spills, memory and seconds. A run then finds all that it needs in the cache,
@@ -78,23 +48,15 @@ def compile_kernels(
     from nvrar_bench.report.progress import CaseProgress
     from nvrar_bench.toolchain import cuda, product
 
-    wanted = {
-        "fabric": fabric,
-        "protocol": protocol,
-        "dtype": dtype,
-        "op": op,
-        "threads": threads,
-        "exchange": exchange,
-    }
-    names = {option: values.names(text) for option, text in wanted.items()}
-    kernels = product.choose_kernels(names, everything)
-    require_places([("--json", json)])
+    names = {name: values.names(getattr(options, name)) for name in _CHOICES}
+    kernels = product.choose_kernels(names, options.everything)
+    require_places([("--json", options.json)])
     compiler = cuda.versions(kernels)
-    architectures = product.choose_architectures(values.names(arch))
+    architectures = product.choose_architectures(values.names(options.arch))
     orders = product.orders(architectures, kernels)
     with CaseProgress(len(orders), console("stderr")) as progress:
         built = product.build_all(orders, lambda order: progress.begin(order.name))
     report = compiled.Report(compiler, tuple(built))
-    write_text(json, compiled.encode(report), "--json")
-    if json != STDOUT:
+    write_text(options.json, compiled.encode(report), "--json")
+    if options.json != STDOUT:
         compiled.write_table(report, console("stdout"))

@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from nvrar_bench.settings import values
+from nvrar_bench.settings.option import option, place
 
 
-def env(
-    device: Annotated[
-        str,
-        typer.Option(
-            "--device",
-            metavar="auto|cpu|cuda",
-            help="Exit with code 5 and the reason if this device cannot run here.",
-        ),
-    ] = "auto",
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            "--backend",
-            metavar="LIST",
-            help="Exit with code 5 and the reason if one of these backends, separated by commas, "
-            "cannot run here, on the device that a run would take.",
-        ),
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            "--network",
-            metavar="NAME|FILE",
-            help="Show what this network needs (slingshot, infiniband, roce, tcp, a file, or "
-            "auto, the one found); exit with code 5 and the fix if something is missing.",
-        ),
-    ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="PATH|-",
-            parser=values.place,
-            help="Write the table as JSON; - is standard output, alone.",
-        ),
-    ] = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class EnvOptions:
+    """Options of `env`."""
+
+    device: str = option(
+        "--device auto|cpu|cuda",
+        "Exit with code 5 and the reason if this device cannot run here.",
+        default="auto",
+    )
+    backend: str | None = option(
+        "--backend LIST",
+        "Exit with code 5 and the reason if one of these backends, separated by commas, cannot "
+        "run here, on the device that a run would take.",
+    )
+    network: str | None = option(
+        "--network NAME|FILE",
+        "Show what this network needs (slingshot, infiniband, roce, tcp, a file, or auto, the one "
+        "found); exit with code 5 and the fix if something is missing.",
+    )
+    json: Path | None = option(
+        "--json PATH|-",
+        "Write the table as JSON; - is standard output, alone.",
+        parser=place,
+    )
+
+
+def env(options: EnvOptions) -> None:
     """List what is installed, what is missing, and how to fix it.
 
     Starts no rank, does not initialise MPI, and needs neither a GPU nor a driver.
@@ -64,8 +53,8 @@ def env(
     from nvrar_bench.report import inventory as table
     from nvrar_bench.report.progress import CaseProgress
 
-    wanted = values.names(backend)
-    devices.require_known(device)
+    wanted, network, json = values.names(options.backend), options.network, options.json
+    devices.require_known(options.device)
     backends.require_known(wanted)
     require_places([("--json", json)], run_reads(None, None, network))
     asked = None if network is None else chosen(network)
@@ -74,6 +63,6 @@ def env(
     write_text(json, encode(found), "--json")
     if json != STDOUT:
         table.write(found, console("stdout"))
-    require(found, device, wanted)
+    require(found, options.device, wanted)
     if asked:
         require_network(found, asked.name)

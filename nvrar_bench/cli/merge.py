@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from nvrar_bench.settings import values
+from nvrar_bench.settings.option import argument, option, place
 
 
-def merge(
-    records: Annotated[
-        list[Path], typer.Argument(metavar="RUN.json...", help="Run records, in order.")
-    ],
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="PATH|-",
-            parser=values.place,
-            help="Write the merged record here; - is standard output.",
-        ),
-    ] = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions:
+    """Options of `merge`."""
+
+    records: list[Path] = argument("RUN.json...", "Run records, in order.")
+    json: Path | None = option(
+        "--json PATH|-", "Write the merged record here; - is standard output.", parser=place
+    )
+
+
+def merge(options: MergeOptions) -> None:
     """Merge the records of several launches into one.
 
     Prints its table, too. Records of different ranks, settings, versions or MPI libraries are
@@ -37,6 +32,7 @@ def merge(
     from nvrar_bench.report import table
     from nvrar_bench.statistics.merge import merge as merge_records
 
+    records, json = options.records, options.json
     require_places([("--json", json)], [("RUN.json", path) for path in records])
     merged = merge_records([read_record(path) for path in records], [str(path) for path in records])
     Writer(json).write(merged)

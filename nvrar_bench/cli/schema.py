@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
 
 import typer
 
 from nvrar_bench.settings import values
+from nvrar_bench.settings.option import argument
 
 
-def schema(
-    document: Annotated[
-        str,
-        typer.Argument(
-            metavar="[run|comparison|tuning|env|decode]",
-            help="Which document: run, as sweep writes it, comparison, as compare does, tuning, as "
-            "tune does, env, or decode.",
-        ),
-    ] = "run",
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SchemaOptions:
+    """Options of `schema`."""
+
+    document: str = argument(
+        "[run|comparison|tuning|env|decode]",
+        "Which document: run, as sweep writes it, comparison, as compare does, tuning, as tune "
+        "does, env, or decode.",
+        default="run",
+    )
+
+
+def schema(options: SchemaOptions) -> None:
     """Print the JSON Schema (2020-12) of a document."""
     # Imported on use, so that --help does not wait for NumPy.
     import json
@@ -37,5 +41,6 @@ def schema(
         "env": Inventory,
         "decode": DecodeRecord,
     }
-    values.require(document in kinds, "schema", repr(document), ", ".join(kinds))
-    typer.echo(json.dumps(schema_of(kinds[document]), indent=2))
+    name = options.document
+    values.require(name in kinds, "schema", repr(name), ", ".join(kinds))
+    typer.echo(json.dumps(schema_of(kinds[name]), indent=2))

@@ -1,19 +1,16 @@
 """All options of the commands that run ranks, and those of `report`.
 
-Groups of options that commands share are declared once, in measure_options.py and run_options.py. A
-command's options are one frozen dataclass that inherits its groups, in the order of --help, and
-cli/app.py makes a parameter for Typer of each field. A short flag that nccl-tests has too means
-the same here, except -G; its long names are accepted beside ours. The options that we lack are in
-cli/nccl_tests.py. Importing this loads neither NumPy nor MPI: --help needs it.
+Groups of options that commands share are declared once, in measure_options.py and run_options.py; a
+command's options inherit its groups, in the order of --help. A short flag that nccl-tests has too
+means the same here, except -G; its long names are accepted beside ours. The options that we lack
+are in cli/nccl_tests.py. Importing this loads neither NumPy nor MPI: --help needs it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
-
-import typer
+from typing import TypeAlias
 
 from nvrar_bench.settings.measure_options import (
     BackendOption,
@@ -23,12 +20,12 @@ from nvrar_bench.settings.measure_options import (
     CheckModeOption,
     CountOptions,
     DeviceOption,
-    LateOption,
     PrecisionOptions,
     SearchOptions,
     SizeOptions,
     StepOptions,
 )
+from nvrar_bench.settings.option import REQUIRED, argument, flag, option, place
 from nvrar_bench.settings.run_options import (
     BatchOption,
     FabricOptions,
@@ -43,7 +40,6 @@ from nvrar_bench.settings.run_options import (
     ShareGpuOption,
     TableOptions,
 )
-from nvrar_bench.settings.values import place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +51,6 @@ class SweepOptions(
     CaseOptions,
     CountOptions,
     PrecisionOptions,
-    LateOption,
     CheckingOptions,
     CheckModeOption,
     FabricOptions,
@@ -89,23 +84,14 @@ class CheckOptions(
 ):
     """Options of `check`, which has a case file by default."""
 
-    case: Annotated[
-        str | None,
-        typer.Option(
-            "--case",
-            metavar="FILE",
-            help="A case file (TOML), or one of smoke, correctness, paper, decode. [correctness]",
-        ),
-    ] = None
-    soak: Annotated[
-        str | None,
-        typer.Option(
-            "--soak",
-            metavar="CALLS|DURATION",
-            help="Random calls in place of a case file, each verified: this many, or for 90s, "
-            "10m, 2h.",
-        ),
-    ] = None
+    case: str | None = option(
+        "--case FILE",
+        "A case file (TOML), or one of smoke, correctness, paper, decode. [correctness]",
+    )
+    soak: str | None = option(
+        "--soak CALLS|DURATION",
+        "Random calls in place of a case file, each verified: this many, or for 90s, 10m, 2h.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +108,9 @@ class TuneOptions(
 ):
     """Options of `tune`."""
 
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", metavar="PATH", parser=place, help="Write the table here, after every size."
-        ),
-    ]
+    output: Path = option(
+        "--output PATH", "Write the table here, after every size.", default=REQUIRED, parser=place
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +119,6 @@ class DecodeOptions(
     BackendOption,
     DeviceOption,
     PrecisionOptions,
-    LateOption,
     CheckingOptions,
     FabricOptions,
     ShapeOptions,
@@ -156,52 +138,31 @@ RunOptions: TypeAlias = SweepOptions | CheckOptions | TuneOptions | DecodeOption
 class ReportJsonOption:
     """Where the record is written anew."""
 
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="PATH|-",
-            parser=place,
-            help="Write the record with its new figures here; - is standard output, without the "
-            "table. For one run.",
-        ),
-    ] = None
+    json: Path | None = option(
+        "--json PATH|-",
+        "Write the record with its new figures here; - is standard output, without the table. For "
+        "one run.",
+        parser=place,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(TableOptions, OneStateOption, ReportJsonOption):
     """Options of `report`."""
 
-    run: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN.json...",
-            help="Each run: a record, as sweep --json writes it; - is standard input.",
-        ),
-    ]
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="table|csv|openmetrics|html",
-            help="table: as sweep shows it. csv: a row per result. openmetrics: metrics of one "
-            "run, for Prometheus. html: one page with charts.",
-        ),
-    ] = "table"
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            metavar="PATH|-",
-            parser=place,
-            help="Write the report here, all of it or nothing. [standard output]",
-        ),
-    ] = None
-    samples: Annotated[
-        bool,
-        typer.Option("--samples", help="With --format csv: a row per sample, for pandas or R."),
-    ] = False
-    summary: Annotated[
-        bool,
-        typer.Option("--summary", help="Only what passed and failed, as check shows it."),
-    ] = False
+    run: list[Path] = argument(
+        "RUN.json...", "Each run: a record, as sweep --json writes it; - is standard input."
+    )
+    form: str = option(
+        "--format table|csv|openmetrics|html",
+        "table: as sweep shows it. csv: a row per result. openmetrics: metrics of one run, for "
+        "Prometheus. html: one page with charts.",
+        default="table",
+    )
+    output: Path | None = option(
+        "--output PATH|-",
+        "Write the report here, all of it or nothing. [standard output]",
+        parser=place,
+    )
+    samples: bool = flag("--samples", "With --format csv: a row per sample, for pandas or R.")
+    summary: bool = flag("--summary", "Only what passed and failed, as check shows it.")

@@ -5,88 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import TypeVar
-
-import typer
 
 from nvrar_bench.errors import UsageError
 
-_T = TypeVar("_T")
 # Written out, since float() takes nan, inf and 1_0 as well.
 _PART = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})( ?%)?", re.ASCII)
-
-
-def _converted(convert: Callable[[str], _T], text: str, allowed: str) -> _T:
-    try:
-        return convert(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: allowed: {allowed}") from None
-
-
-def whole(text: str) -> int:
-    """Read a whole number; Typer's own message would not name the value.
-
-    Raises:
-        typer.BadParameter: Typer adds the option's name.
-    """
-    return _converted(int, text, "a whole number")
-
-
-def graph_calls(text: str) -> int:
-    """Read the calls of a graph: 0 is no graph, as in nccl-tests, and so is a single call.
-
-    Raises:
-        typer.BadParameter: as `whole`.
-    """
-    return whole(text) or 1
-
-
-def number(text: str) -> float:
-    """Read a number; as `whole`.
-
-    Raises:
-        typer.BadParameter: Typer adds the option's name.
-    """
-    return _converted(float, text, "a number")
-
-
-def rank_count(text: str) -> int:
-    """Read a number of ranks; `auto` is one per core, and two where there is but one.
-
-    Raises:
-        typer.BadParameter: Typer adds the option's name.
-    """
-    if text == "auto":
-        from nvrar_bench.devices.machine import usable_cores
-
-        return max(2, usable_cores())
-    return _converted(int, text, "a whole number, or auto")
-
-
-def place(text: str) -> Path:
-    """Read the path of a file to be written; what a Path forgets of it is refused here.
-
-    Raises:
-        typer.BadParameter: Typer adds the option's name.
-    """
-    if not text:
-        raise typer.BadParameter("'': allowed: the path of a file")
-    # A Path drops the slash: `runs/` would be written as a file called `runs`.
-    if text.endswith("/"):
-        raise typer.BadParameter(
-            f"{text!r} names a folder; allowed: a file, such as {text}run.json"
-        )
-    return Path(text)
-
-
-# Kinds of options that are common enough to have a name.
-whole_option = partial(typer.Option, metavar="N", parser=whole)
-seconds_option = partial(typer.Option, metavar="SECONDS", parser=number)
-size_option = partial(typer.Option, metavar="SIZE")
-list_option = partial(typer.Option, metavar="LIST")
 
 
 def command(option: str, text: str | None) -> tuple[str, ...]:

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from nvrar_bench.cli.app import expanded
+from nvrar_bench.settings.option import REQUIRED, expanded, flag, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class First:
     """A group."""
 
-    count: Annotated[int, typer.Option("-n", "--count", help="How many.")] = 3
+    count: int = option("-n, --count N", "How many.", default=3)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Second:
     """A group."""
 
-    loud: Annotated[bool, typer.Option("--loud", help="Louder.")] = False
+    loud: bool = flag("--loud", "Louder.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Both(First, Second):
     """Options of a command."""
 
-    name: Annotated[str, typer.Option("--name", help="Whose.")]
+    name: str = option("--name WHO", "Whose.", default=REQUIRED)
 
 
 @pytest.fixture
