@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from msgspec.structs import replace
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord, Figure, TimedStep
 from nvrar_bench.documents.result import Arrival, Check, LaunchShape
 from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.statistics.doubts import DOUBT
+from nvrar_bench.statistics.doubts import DOUBT, REPEAT
 from nvrar_bench.statistics.figures import figures
-from nvrar_bench.statistics.median import Estimate, difference, median_of, ratio
+from nvrar_bench.statistics.independence import Floats
+from nvrar_bench.statistics.launches import estimate
+from nvrar_bench.statistics.median import Estimate, median_of
 from nvrar_bench.statistics.points import SUBJECT, micros
 
-_NOTHING = Estimate(0.0, 0.0, 0.0)
+# A run of steps has one launch.
+_REPEAT = (
+    "repeat it, and keep other work off the machine (comm and speed-up hold: they compare steps "
+    "that were measured side by side)"
+)
 
 
 def timed_step(
@@ -27,7 +34,7 @@ def timed_step(
         found.latency_us, len(samples_us), samples_us, late, warmup, stop_reason, found.precision,
         found.independence, arrivals,
         (*(text for text in warnings if not text.startswith(DOUBT)),
-         *(doubt.text for doubt in found.doubts)),
+         *(doubt.text.replace(REPEAT, _REPEAT) for doubt in found.doubts)),
     )  # fmt: skip
 
 
@@ -49,34 +56,62 @@ def batch_result(
     """
     others = [one for one in steps if one.backend != SUBJECT]
     reference = next(iter(others or steps), None)
-    without = median_of(work.latency_us) if work else None if has_work else _NOTHING
-    compared = tuple(_compared(one, batch, without, reference) for one in steps)
+    compared = tuple(_compared(one, batch, work, has_work, reference) for one in steps)
     return BatchResult(batch, count, size_bytes, kv_bytes, work, compared)
 
 
 def _compared(
-    one: BackendStep, batch: int, without: Estimate | None, reference: BackendStep | None
-) -> BackendStep:
+    one: BackendStep, batch: int, work: TimedStep | None, has_work: bool,
+    reference: BackendStep | None,
+) -> BackendStep:  # fmt: skip
     step = median_of(one.step.latency_us)
     if not step.value > 0:
-        raise NvrarBenchError(f"a step of {step.value} us has no rate; the time must be above 0")
+        raise _no_time(step.value)
     versus = None if reference is None or reference.backend == one.backend else reference
+    added, part = _added(one.step, work) if has_work else (_figure(step), Figure(1.0, 1.0, 1.0))
     return replace(
         one,
-        all_reduce_us=without and _figure(difference(step, without)),
-        all_reduce_part=without and _figure(_rest(without, step)),
+        all_reduce_us=added,
+        all_reduce_part=part,
         tokens_per_s=_figure(_rate(batch * 1e6, step)),
         versus=versus and versus.backend,
-        speed_up=versus and _figure(ratio(median_of(versus.step.latency_us), step)),
+        speed_up=versus and _median_ratio(*_paired(versus.step, one.step)),
     )
 
 
-def _rest(without: Estimate, step: Estimate) -> Estimate:
-    """Return the part of the step that is left without this."""
-    if without.value == 0:
-        return Estimate(1.0, 1.0, 1.0)
-    part = ratio(without, step)
-    return Estimate(1 - part.value, part.high and 1 - part.high, part.low and 1 - part.low)
+def _added(step: TimedStep, work: TimedStep | None) -> tuple[Figure | None, Figure | None]:
+    """Return what all-reduces add to the work, and that as a part of the step."""
+    if work is None:
+        return None, None
+    whole, rest = _paired(step, work)
+    return _figure(estimate(whole - rest)), _median_ratio(whole - rest, whole)
+
+
+def _paired(one: TimedStep, other: TimedStep) -> tuple[Floats, Floats]:
+    """Return the samples of both in pairs: the i-th of each, where no rank began late.
+
+    Steps of a batch take turns of equal length, so the i-th samples are of the same round. A drift
+    of the machine is then in both, and in no difference or ratio of the two. The median of these
+    has the interval of any median, `estimate`'s, which is that of the sign test of paired samples
+    (J. D. Gibbons, S. Chakraborti, Nonparametric Statistical Inference, section 5.4).
+    """
+    count = min(one.samples, other.samples)
+    in_time = np.ones(count, bool)
+    in_time[[place for place in (*one.late, *other.late) if place < count]] = False
+    # As in the figures of one: late samples count where there are no others.
+    chosen = in_time if in_time.any() else ~in_time
+    first, second = (np.array(step.samples_us[:count])[chosen] for step in (one, other))
+    return first, second
+
+
+def _median_ratio(top: Floats, bottom: Floats) -> Figure:
+    if not bottom.all():
+        raise _no_time(0.0)
+    return _figure(estimate(top / bottom))
+
+
+def _no_time(us: float) -> NvrarBenchError:
+    return NvrarBenchError(f"a step of {us} us has no rate; the time must be above 0")
 
 
 def _rate(amount: float, time: Estimate) -> Estimate:

@@ -73,10 +73,9 @@ def _kind(text: str, note: str | None = None) -> DoubtKind:
     return DoubtKind(DOUBT + text, text if note is None else note)
 
 
-_CHANGED = (
-    "so the machine changed under the run and the interval does not hold; repeat it with several "
-    "--launches"
-)
+# What to do about it, where a run can have several launches.
+REPEAT = "repeat it with several --launches"
+_CHANGED = f"so the machine changed under the run and the interval does not hold; {REPEAT}"
 _CHANGED_NOTE = "the machine changed by {n}, ±95% is too narrow; use --launches 5"
 _FOLLOW = (
     "samples follow each other: these {count} tell as much of the median as {effective} "

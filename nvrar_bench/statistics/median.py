@@ -159,16 +159,6 @@ def ratio(top: Estimate, bottom: Estimate) -> Estimate:
     )
 
 
-def difference(of: Estimate, less: Estimate) -> Estimate:
-    """Return of - less with its interval, by the method of `ratio` on the figures themselves."""
-    value = of.value - less.value
-    if of.low is None or of.high is None or less.low is None or less.high is None:
-        return Estimate(value, None, None)
-    down = hypot(of.value - of.low, less.high - less.value)
-    up = hypot(of.high - of.value, less.value - less.low)
-    return Estimate(value, value - down, value + up)
-
-
 def _distances(of: Estimate) -> Interval:
     """How far the ends of the interval lie below and above the figure, as logarithms."""
     low, high = of.low or of.value, of.high or of.value
