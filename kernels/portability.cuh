@@ -4,6 +4,7 @@
 
 #include <cuda/atomic>
 #include <cuda/std/cstdint>
+#include <cuda/std/type_traits>
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 

@@ -34,9 +34,13 @@ NVRAR_DEVICE void store_cells(cuda::std::uint64_t* cells, const cuda::std::uint6
                  : "memory");
 }
 
-// All that ranks share lies in global memory. Told so, the compiler does not ask each address.
+// All that ranks share lies in global memory. Told so, the compiler does not ask each address. The
+// assumption takes fewer registers; NVRTC 13.0 breaks off at it where T is a class.
 template <typename T>
 NVRAR_DEVICE T* global(T* address) {
+    if constexpr (cuda::std::is_class_v<T>)
+        return static_cast<T*>(const_cast<void*>(
+            static_cast<const void*>(__cvta_global_to_generic(__cvta_generic_to_global(address)))));
     __builtin_assume(__isGlobal(address));
     return address;
 }
