@@ -33,11 +33,6 @@ def all_reduce_(tensor: torch.Tensor, group: Group, op: str = "sum") -> torch.Te
         UsageError: as `all_reduce`, and for a tensor that needs a gradient.
         TimedOut: a peer did not answer in time.
     """
-    if torch.is_grad_enabled() and tensor.requires_grad:
-        raise UsageError(
-            "all_reduce_ has no gradient, and the tensor needs one: use all_reduce, or "
-            "torch.inference_mode()"
-        )
     torch.ops.nvrar_bench.all_reduce_(tensor, group.name, op)
     return tensor
 
@@ -78,6 +73,13 @@ def _keep_for_gradient(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) 
         )
 
 
+def _refuse_gradient(ctx: Any, inputs: tuple[Any, ...], output: None) -> None:  # noqa: ARG001
+    raise UsageError(
+        "all_reduce_ has no gradient, and the tensor needs one: use all_reduce, or "
+        "torch.inference_mode()"
+    )
+
+
 def _gradient(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
     summed = torch.ops.nvrar_bench.all_reduce(gradient.contiguous(), ctx.group, "sum")
     return summed, None, None
@@ -90,3 +92,6 @@ _in_place = torch.library.custom_op(
     "nvrar_bench::all_reduce_", _all_reduce_in_place, mutates_args=("tensor",)
 )
 _in_place.register_fake(_all_reduce_in_place_fake)
+# PyTorch calls it where a gradient is needed, and has no public way to say so for an operator that
+# writes its argument. Without it the gradient would be that of a tensor that nothing was done to.
+_in_place._setup_context_fn = _refuse_gradient

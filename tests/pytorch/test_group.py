@@ -153,15 +153,22 @@ def test_operators_pass_the_checks_of_pytorch(group, name):
 
 
 def test_gradients(group):
+    ours = torch.ops.nvrar_bench
     tensor = torch.ones(4, requires_grad=True)
     (nvrar.all_reduce(tensor, group) * torch.arange(4)).sum().backward()
     assert tensor.grad.tolist() == [0, 1, 2, 3]
     with pytest.raises(UsageError, match=r"^all_reduce has no gradient for op max, and the tensor"):
         nvrar.all_reduce(tensor, group, "max")
-    with pytest.raises(UsageError, match=r"^all_reduce_ has no gradient, and the tensor needs one"):
-        nvrar.all_reduce_(tensor, group)
+    for call in (nvrar.all_reduce_, lambda mine, group: ours.all_reduce_(mine, group.name, "sum")):
+        for mine in (tensor, tensor * 2):
+            with pytest.raises(UsageError, match=r"^all_reduce_ has no gradient, and the te"):
+                call(mine, group)
+    compiled = torch.compile(lambda x: nvrar.all_reduce_(x * 2, group), backend="aot_eager")
+    with pytest.raises(Exception, match=r"all_reduce_ has no gradient, and the tensor needs one"):
+        compiled(tensor)
     with torch.no_grad():
         assert nvrar.all_reduce_(tensor, group) is tensor
+        assert compiled(tensor).tolist() == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
