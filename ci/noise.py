@@ -34,7 +34,7 @@ from typing import Any
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.run_file import Writer, read_record
-from nvrar_bench.launch.launch_count import Wanted
+from nvrar_bench.launch.repeat import Wanted
 from nvrar_bench.statistics.merge import merge
 
 MOST_ALARMS = 0.05

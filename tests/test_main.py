@@ -191,13 +191,12 @@ def test_schema_is_a_schema():
 BEFORE_MPI = """
 import sys
 from nvrar_bench.__main__ import main
-from nvrar_bench import launch
-from nvrar_bench.launch import initialize
+from nvrar_bench.launch import initialize, supervisor
 
 def load_mpi():
     sys.exit(17 if "mpi4py.MPI" in sys.modules else 0)
 
-launch.supervise = lambda patience_s: None
+supervisor.supervise = lambda patience_s: None
 initialize.load_mpi = load_mpi
 main()
 """

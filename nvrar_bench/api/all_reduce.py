@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from nvrar_bench import datatypes
-from nvrar_bench.api.calls import Calls
+from nvrar_bench.api.caller import Caller
 from nvrar_bench.api.operand import Operand
 from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.backends.nccl_library import bounded
@@ -17,7 +17,7 @@ from nvrar_bench.devices.base import Memory
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
 
-# Calls on private memory that are kept ready: more than a step of the largest models has.
+# Caller on private memory that are kept ready: more than a step of the largest models has.
 MOST_PREPARED = 1024
 
 _Key = tuple[Operand, Operand, str]  # send, recv, op
@@ -30,8 +30,8 @@ class AllReduce:
     for the contents of arrays.
     """
 
-    def __init__(self, backend: Backend, calls: Calls, memory: Memory[Any], protocol: Protocol):
-        self._backend, self._calls, self._memory = backend, calls, memory
+    def __init__(self, backend: Backend, calls: Caller, memory: Memory[Any], protocol: Protocol):
+        self._backend, self._caller, self._memory = backend, calls, memory
         self._protocol: Protocol = protocol
         self._is_open = True
         self._prepared: dict[_Key, Operation] = {}
@@ -56,7 +56,7 @@ class AllReduce:
         """
         self._require_open()
         operand = Operand(0, _shape(shape), datatypes.dtype(dtype).name)
-        array, address = self._calls.empty(operand)
+        array, address = self._caller.empty(operand)
         self._forget(address, address + max(operand.nbytes, 1))
         return array
 
@@ -80,7 +80,7 @@ class AllReduce:
                 a closed backend.
             TimedOut: a peer did not answer in time; recv is undefined, and no call can follow.
         """
-        calls = self._calls
+        calls = self._caller
         source = calls.operand("send", send)
         target = source if recv is None or recv is send else calls.operand("recv", recv)
         on = calls.stream(stream)
@@ -102,8 +102,8 @@ class AllReduce:
             TimedOut: a peer did not answer one of them in time; its recv is undefined.
         """
         self._require_open()
-        on = self._calls.stream(stream)
-        self._calls.synchronize(next(iter(self._prepared.values()), None), on)
+        on = self._caller.stream(stream)
+        self._caller.synchronize(next(iter(self._prepared.values()), None), on)
 
     def _prepare(self, source: Operand, target: Operand, op: str, stream: int) -> Operation | None:
         """Make a call ready, for as long as it is kept; None where there is nothing to reduce."""
@@ -121,7 +121,7 @@ class AllReduce:
         reason = self._backend.unsupported(case)
         if reason:
             raise UsageError(f"{self._backend.name}: {reason}")
-        return self._calls.prepare(lambda: self._prepared_as(key, case, arrays), stream)
+        return self._caller.prepare(lambda: self._prepared_as(key, case, arrays), stream)
 
     def _prepared_as(self, key: _Key, case: Case, arrays: list[Array]) -> Operation:
         self._agree(f"{case.op} of {case.count} x {case.dtype} in {case.buffers} memory")
@@ -182,7 +182,7 @@ class AllReduce:
     def _close(self, is_orderly: bool) -> None:
         if self._is_open:
             self._is_open = False
-            self._calls.close(self._release, is_orderly)
+            self._caller.close(self._release, is_orderly)
 
     def _release(self) -> None:
         for operation in self._prepared.values():

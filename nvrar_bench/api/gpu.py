@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nvrar_bench.api import dlpack
-from nvrar_bench.api.calls import Calls
+from nvrar_bench.api.caller import Caller
 from nvrar_bench.api.operand import Operand, read, require_home
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.device import CudaDevice
@@ -91,7 +91,7 @@ class _AsHost:
         }  # fmt: skip
 
 
-class GpuCalls(Calls):
+class GpuCaller(Caller):
     """Calls are queued on the caller's stream, as kernels are."""
 
     def __init__(self, device: CudaDevice) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nvrar_bench.api.all_reduce import AllReduce
-from nvrar_bench.api.calls import Calls
-from nvrar_bench.api.host import HostCalls
+from nvrar_bench.api.caller import Caller, HostCaller
 from nvrar_bench.backends import require_known
 from nvrar_bench.backends.nvrar.limits import MOST_BLOCKS, gpu_limits, staging_bytes
 from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
@@ -92,7 +91,7 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
         raise
     for text in backend.doubts:
         warnings.warn(text, stacklevel=2)
-    return AllReduce(backend, _calls_on(opened), opened.memory, protocol)
+    return AllReduce(backend, _caller_on(opened), opened.memory, protocol)
 
 
 def _staging_bytes(world: World, tuning: Tuning) -> int:
@@ -102,9 +101,9 @@ def _staging_bytes(world: World, tuning: Tuning) -> int:
     return staging_bytes(schedules, world.ranks_per_node, limits, all_mapped=False)
 
 
-def _calls_on(device: Device) -> Calls:
+def _caller_on(device: Device) -> Caller:
     if isinstance(device, CpuDevice):
-        return HostCalls(device)
-    from nvrar_bench.api.gpu import GpuCalls
+        return HostCaller(device)
+    from nvrar_bench.api.gpu import GpuCaller
 
-    return GpuCalls(cast("CudaDevice", device))
+    return GpuCaller(cast("CudaDevice", device))

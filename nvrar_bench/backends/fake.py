@@ -28,7 +28,7 @@ from nvrar_bench.backends.base import Array, Operation, Tunable
 from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.base import Device
-from nvrar_bench.devices.sequence import WorkPart
+from nvrar_bench.devices.operation import WorkPart
 from nvrar_bench.devices.work import Gemm, Stream, Work
 from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import UsageError

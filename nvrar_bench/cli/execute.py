@@ -111,8 +111,8 @@ def execute(
     """
     # Here and below, imports wait for their use: --help and the start of ranks load neither
     # NumPy nor MPI.
-    from nvrar_bench import launch
     from nvrar_bench.cli.places import require_places
+    from nvrar_bench.launch import environment, launcher, supervisor
 
     def require_own_places() -> None:
         only_files = [option for option, _ in writes]
@@ -129,10 +129,10 @@ def execute(
         require_own_places()
         make_settings()  # a mistake is found before any rank starts
         announce_terminal()
-        raise typer.Exit(launch.start(starter, sys.argv[1:]))
-    launch.supervise(options.timeout)  # before MPI: a fork copies no thread and no connection
+        raise typer.Exit(launcher.start(starter, sys.argv[1:]))
+    supervisor.supervise(options.timeout)  # before MPI: a fork copies no thread and no connection
     # One rank is enough, and others may have no access to the folder.
-    if launch.rank(os.environ) == 0:
+    if environment.rank(os.environ) == 0:
         require_own_places()
     _become_rank(make_settings(), options, shown)  # a mistake is found before MPI starts
 
@@ -151,8 +151,7 @@ def _starter(options: RunOptions) -> Starter:
 
 
 def _repeat(options: SweepOptions, starter: Starter, shown: Shown) -> int:
-    from nvrar_bench.launch.launch_count import Wanted
-    from nvrar_bench.launch.repeat import repeat
+    from nvrar_bench.launch.repeat import Wanted, repeat
 
     wanted = Wanted(options.launches, options.max_launches)
     return repeat(wanted, starter, options.virtual_ranks, options.json, shown)

@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nvrar_bench.networks import table
-from nvrar_bench.networks.table import AUTO, FOUND_BY, Network
+from nvrar_bench import networks
+from nvrar_bench.networks import AUTO, FOUND_BY, Network
 
 if TYPE_CHECKING:
     from nvrar_bench.settings.settings import Settings
@@ -19,7 +19,7 @@ def chosen(asked: str) -> Network:
     Raises:
         UsageError: naming the option, the value and what is allowed.
     """
-    return _found() if asked == AUTO else table.read(asked)
+    return _found() if asked == AUTO else networks.read(asked)
 
 
 def with_network(settings: Settings) -> Settings:
@@ -30,7 +30,7 @@ def with_network(settings: Settings) -> Settings:
     if settings.network is None:
         return settings
     from nvrar_bench.inventory import network as here
-    from nvrar_bench.networks.applied import apply
+    from nvrar_bench.networks import apply
 
     is_auto, device = settings.network == AUTO, settings.device
     # Which device a run will take, found out without loading a library of CUDA.
@@ -46,4 +46,4 @@ def _found() -> Network:
 
     here = kinds()
     usable = [kind for kind in FOUND_BY if any(one.status == "here" for one in here.get(kind, []))]
-    return table.of_adapter(usable[0] if usable else "none")
+    return networks.of_adapter(usable[0] if usable else "none")

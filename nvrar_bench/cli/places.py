@@ -15,7 +15,7 @@ from typing import TextIO
 
 from nvrar_bench.documents.files import STDOUT, require_writable
 from nvrar_bench.errors import CaseFileError, UsageError
-from nvrar_bench.networks.table import file_of
+from nvrar_bench.networks import file_of
 from nvrar_bench.streams import results
 from nvrar_bench.variables import named_table
 

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.devices.operation import NativeCall, Operation
-from nvrar_bench.devices.sequence import SequenceOperation
+from nvrar_bench.devices.operation import NativeCall, Operation, SequenceOperation
 from nvrar_bench.devices.work import Work, Works
 from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate, Timings, Yardstick

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nvrar_bench.devices.building import load_all
-from nvrar_bench.devices.shared_memory import allocate
+from nvrar_bench.devices.sharing import allocate, load_all
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import Gate, Nanoseconds

@@ -17,7 +17,7 @@ import numpy as np
 
 from nvrar_bench.devices import machine
 from nvrar_bench.devices.gate import SharedGate, load_library
-from nvrar_bench.devices.shared_memory import allocate
+from nvrar_bench.devices.sharing import allocate
 from nvrar_bench.timing.loop import MONOTONIC, Nanoseconds, Yardstick
 from nvrar_bench.world import World, library_version
 

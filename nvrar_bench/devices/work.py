@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
-from nvrar_bench.devices.sequence import WorkPart
+from nvrar_bench.devices.operation import WorkPart
 from nvrar_bench.errors import UsageError
 from nvrar_bench.units import format_size
 from nvrar_bench.world import World

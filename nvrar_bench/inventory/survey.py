@@ -24,7 +24,7 @@ from typing import TextIO
 import msgspec
 
 import nvrar_bench
-from nvrar_bench import variables
+from nvrar_bench import networks, variables
 from nvrar_bench.documents.inventory import Ability, Inventory, Row, settled
 from nvrar_bench.errors import Problem
 from nvrar_bench.inventory import cuda, mpi, network, system
@@ -32,8 +32,7 @@ from nvrar_bench.inventory.abilities import QUESTIONS, Question
 from nvrar_bench.inventory.probe import Probe
 from nvrar_bench.launch import again
 from nvrar_bench.launch.processes import signal_when_parent_ends
-from nvrar_bench.networks import table
-from nvrar_bench.networks.table import Network
+from nvrar_bench.networks import Network
 from nvrar_bench.streams import set_apart
 
 _COMMAND = again.command("nvrar_bench.inventory.survey")
@@ -203,4 +202,4 @@ def main(first: int, todo: Sequence[Step] = STEPS) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[-1]), steps(*map(table.read, sys.argv[1:-1])))
+    main(int(sys.argv[-1]), steps(*map(networks.read, sys.argv[1:-1])))

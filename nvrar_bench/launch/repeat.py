@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,17 +21,62 @@ from msgspec.structs import replace
 
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
 from nvrar_bench.documents.run_file import Writer, read_record
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageError
 from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.console import announce_terminal, console
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
-from nvrar_bench.launch.launch_count import Wanted, in_one_state
 from nvrar_bench.launch.processes import STOPS, Signals
+from nvrar_bench.statistics.figures import launches_in_state
 from nvrar_bench.statistics.merge import merge
+from nvrar_bench.statistics.merged_result import LAUNCHES
 
 if TYPE_CHECKING:
     from nvrar_bench.report import Shown
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`--launches` and `--max-launches`.
+
+    So many launches; or so many that found the machine in one state at every point, out of `most`.
+    """
+
+    launches: int
+    most: int | None = None
+
+    @property
+    def last(self) -> int:
+        """How many there may be."""
+        return self.launches if self.most is None else self.most
+
+    def is_met(self, record: RunRecord) -> bool:
+        """Whether there need be no more launches than those in `record`."""
+        return self.most is not None and in_one_state(record) >= self.launches
+
+    def warned(self, record: RunRecord) -> RunRecord:
+        """Return `record` with a warning on each result of fewer launches than wanted."""
+        if self.most is None:
+            return record
+        return replace(record, results=tuple(map(self._warned, record.results)))
+
+    def _warned(self, result: Result) -> Result:
+        found = launches_in_state(result)
+        if found >= self.launches:
+            return result
+        text = (
+            f"{LAUNCHES}{found} of {len(result.launch_samples)} found the machine in one state, "
+            f"--launches {self.launches} were asked for: keep other work off it, or allow more "
+            "--max-launches"
+        )
+        return replace(result, warnings=(*result.warnings, text))
+
+
+def in_one_state(record: RunRecord) -> int:
+    """How many launches each point is of, at least; all of them where there is no point."""
+    return min(map(launches_in_state, record.results), default=int(record.settings["launches"]))
+
 
 _COUNT = "NVRAR_BENCH_LAUNCHES"  # how many there will be: set where another process reports
 _OWN_OPTIONS = (*launching.OPTIONS, "--launches", "--max-launches", "--json")

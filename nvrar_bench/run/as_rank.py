@@ -14,13 +14,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from nvrar_bench import launch, streams
+from nvrar_bench import streams
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.documents.record import Record
 from nvrar_bench.documents.run_file import Writer
 from nvrar_bench.errors import SPOKEN, NotOneJob, NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
-from nvrar_bench.launch.initialize import initialize_mpi
+from nvrar_bench.launch.environment import check_world, launch_index, rank
+from nvrar_bench.launch.initialize import (
+    finalize_mpi,
+    initialize_mpi,
+    unlink_segments,
+    unlink_world_segments,
+)
 from nvrar_bench.launch.supervisor import meet_siblings
 from nvrar_bench.report import Shown
 from nvrar_bench.run.journal import Journal
@@ -54,7 +60,7 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
             with guard.watch("the writing of the table", settings.timeout):
                 world.after_rank_0()
         with guard.watch("MPI_Finalize", settings.timeout):
-            launch.finalize_mpi()
+            finalize_mpi()
     except TimedOut as error:
         guard.fail(error)  # the other ranks may still be waiting
     except NvrarBenchError as error:
@@ -81,12 +87,12 @@ def join_world() -> World:
     initialize_mpi()
     world = join()
     try:
-        launch.check_world(world.size, os.environ, library_version())
+        check_world(world.size, os.environ, library_version())
     except NotOneJob:
-        launch.unlink_segments()
+        unlink_segments()
         raise
     world.comm.Barrier()
-    launch.unlink_world_segments(world.size)
+    unlink_world_segments(world.size)
     return world
 
 
@@ -100,7 +106,7 @@ class _Ending:
 
     def end(self, error: NvrarBenchError) -> None:
         """Close the record after `error`, and print that."""
-        if launch.rank(os.environ) == 0:
+        if rank(os.environ) == 0:
             from nvrar_bench.launch.console import console
 
             console("stderr").show_cursor(True)  # the progress bar hid it and will not end itself
@@ -152,12 +158,12 @@ def _failure(step: Callable[[], None]) -> NvrarBenchError | None:
 
 
 def _where() -> str:
-    return f"rank {launch.rank(os.environ)} on host {socket.gethostname()}"
+    return f"rank {rank(os.environ)} on host {socket.gethostname()}"
 
 
 def print_error(error: NvrarBenchError) -> None:
     """Print the one message of a run that ends badly, on the rank that speaks for all."""
-    if launch.rank(os.environ) == 0 and not isinstance(error, ReaderGone):
+    if rank(os.environ) == 0 and not isinstance(error, ReaderGone):
         sys.stderr.write(f"{SPOKEN}{error}\n")
 
 
@@ -168,7 +174,7 @@ def _run(settings: Settings, journal: Journal, guard: Guard) -> World:
             world = world.with_virtual_ranks(settings.virtual_ranks)
     with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
         guard.have_patience(settings.timeout + _EXTRA_S)
-        index = world.comm.bcast(launch.launch_index(os.environ))  # not every mpirun passes it on
+        index = world.comm.bcast(launch_index(os.environ))  # not every mpirun passes it on
         Session(settings, world, journal, guard, progress, index).run(sys.argv)
         with guard.watch("the end of the run", settings.timeout):
             world.comm.Barrier()

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nvrar_bench import backends, devices
+from nvrar_bench import backends, devices, networks
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import UsageError
-from nvrar_bench.networks import table as networks
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.decode import decode_of, decode_sweep
 from nvrar_bench.settings.late import Late, late_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from nvrar_bench.backends.nvrar.layout import Schedule
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
-from nvrar_bench.networks.applied import Applied
+from nvrar_bench.networks import Applied
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.decode import Decode
 from nvrar_bench.settings.late import Late

@@ -14,16 +14,17 @@ either leaves the range of its dtype in any order; those of `wrap`, of integers 
 
 from __future__ import annotations
 
-from nvrar_bench.verify.check import (
+from nvrar_bench.verify.known import (
     CANARY_BYTES,
     CheckResult,
+    Expected,
     Findings,
+    KnownReduction,
     canary_intact,
     check,
     poison,
     write_canary,
 )
-from nvrar_bench.verify.known import Expected, KnownReduction
 from nvrar_bench.verify.recipe import Formula
 
 __all__ = [

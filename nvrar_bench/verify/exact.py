@@ -26,7 +26,6 @@ from math import frexp
 import numpy as np
 
 from nvrar_bench.datatypes import DataType
-from nvrar_bench.verify.addends import Addends, Sign, addends_within, turn
 from nvrar_bench.verify.hashing import (
     HostArray,
     Words,
@@ -37,9 +36,19 @@ from nvrar_bench.verify.hashing import (
     negate_where,
     word,
 )
-from nvrar_bench.verify.recipe import Formula, Recipe, RecipeKind, as_dtype, integer_limit
+from nvrar_bench.verify.recipe import (
+    Addends,
+    Formula,
+    Recipe,
+    RecipeKind,
+    Sign,
+    addends_within,
+    as_dtype,
+    integer_limit,
+    turn,
+)
 
-# Which stream of random words a draw belongs to; addends.py has 1 and 2.
+# Which stream of random words a draw belongs to; recipe.py has 1 and 2.
 _SIGNS, _OWN, _SHARED = 3, 4, 5
 _EVERYONE = 0
 # Enough different means to distinguish two indices, few enough to try one by one.

@@ -1,6 +1,13 @@
 """How inputs are made: the seam between `KnownReduction` and the kinds of inputs.
 
 A `Formula` is a recipe as numbers, for kernels/problem.cuh, which makes the same elements on GPUs.
+
+`Addends` are the raw material of the exact inputs, integers whose sum is bounded in every order. At
+each index `active` ranks hold an integer that is not zero and of bounded magnitude; the others hold
+zero. Every partial sum, in whatever order and over whatever subset of the ranks, therefore lies
+within `active` times the bound. Where fewer ranks are active than there are, which ones rotates
+with the index. Values are 64-bit words in two's complement, so that one arithmetic serves int64 and
+uint64.
 """
 
 from __future__ import annotations
@@ -12,7 +19,97 @@ from typing import ClassVar
 import numpy as np
 
 from nvrar_bench.datatypes import DataType
-from nvrar_bench.verify.hashing import HostArray, Words
+from nvrar_bench.verify.hashing import (
+    HostArray,
+    Words,
+    below,
+    draw,
+    floor_power_of_two,
+    mix,
+    negate_where,
+)
+
+# Which stream of random words a draw belongs to.
+_OWN, _SHARED = 1, 2
+_EVERYONE = 0
+_SIGN_BIT = np.uint64(63)
+
+
+class Sign(IntEnum):
+    """Who decides the sign of an addend."""
+
+    PLUS = 0  # every addend is positive
+    EACH = 1  # each rank has its own
+    SHARED = 2  # the ranks agree at each index, so that nothing cancels
+
+
+@dataclass(frozen=True)
+class Addends:
+    """Magnitudes from 1 to width + common - 1, or from `choices`; fields as those of `Formula`.
+
+    A rank draws a part of `width` values for itself; a part of `common` values is shared by all
+    ranks of an index, and so is one of `choices`. The mean of independent magnitudes hardly moves
+    from index to index; the shared part moves it, so that a misplaced mean shows.
+    """
+
+    seed: int
+    ranks: int
+    active: int
+    sign: Sign
+    width: int = 1
+    common: int = 1
+    choices: tuple[int, ...] = ()
+
+    def values(self, rank: int, index: Words) -> Words:
+        """Return what `rank` adds at each index."""
+        return self._values(rank, index, self._shared(index))
+
+    def total(self, index: Words) -> Words:
+        """Return the sum over all ranks at each index."""
+        shared = self._shared(index)
+        total = np.zeros_like(index)
+        for rank in range(self.ranks):
+            total += self._values(rank, index, shared)
+        return total
+
+    def _shared(self, index: Words) -> Words:
+        return draw(self.seed, _SHARED, _EVERYONE, index)
+
+    def _values(self, rank: int, index: Words, shared: Words) -> Words:
+        own = draw(self.seed, _OWN, rank, index)
+        values = self._magnitude(own, shared)
+        if self.sign is not Sign.PLUS:
+            chooser = own if self.sign is Sign.EACH else shared
+            values = negate_where(chooser >> _SIGN_BIT, values)
+        if self.active < self.ranks:
+            values = values * (turn(rank, self.ranks, shared) < np.uint64(self.active))
+        return values
+
+    def _magnitude(self, own: Words, shared: Words) -> Words:
+        if self.choices:
+            return np.array(self.choices, np.uint64)[below(mix(shared), len(self.choices))]
+        magnitude: Words = np.uint64(1) + (own & np.uint64(self.width - 1))
+        if self.common > 1:
+            magnitude += below(mix(shared), self.common)
+        return magnitude
+
+
+def turn(rank: int, ranks: int, shared: Words) -> Words:
+    """Return the place of `rank` in a rotation of all ranks that differs from index to index."""
+    start = below((shared >> np.uint64(8)) & np.uint64(0xFFFFFFFF), ranks)
+    return below(start + np.uint64(rank), ranks)
+
+
+def addends_within(limit: int, sign: Sign, ranks: int, seed: int) -> Addends:
+    """Return addends whose absolute values sum to at most `limit` (at least 1).
+
+    Signs alone make the sum vary with the index, so each of up to `limit` ranks may be active.
+    Without signs of their own the active ranks need two magnitudes to choose from, so at most
+    limit // 2 of them are: otherwise the sum would be one constant.
+    """
+    most = limit if sign is Sign.EACH else max(1, limit // 2)
+    active = min(ranks, most)
+    return Addends(seed, ranks, active, sign, width=floor_power_of_two(limit // active))
 
 
 class RecipeKind(IntEnum):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nvrar_bench.api.all_reduce import AllReduce
-from nvrar_bench.api.host import HostCalls
+from nvrar_bench.api.caller import HostCaller
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
@@ -24,7 +24,7 @@ def open_alone(alone) -> Callable[[], AllReduce]:
     def make() -> AllReduce:
         device = CpuDevice(alone, 5.0)
         backend = NvrarBackend(alone, HostEngine(alone, device), 5.0)
-        return AllReduce(backend, HostCalls(device), device.memory, "auto")
+        return AllReduce(backend, HostCaller(device), device.memory, "auto")
 
     return make
 

@@ -12,7 +12,7 @@ from speaker import Speaker
 
 from nvrar_bench.api import dlpack, opening
 from nvrar_bench.api.all_reduce import AllReduce
-from nvrar_bench.api.gpu import GpuCalls
+from nvrar_bench.api.gpu import GpuCaller
 from nvrar_bench.backends.mpi import MpiCudaBackend, Support
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
@@ -96,7 +96,7 @@ def device(alone, driver, heap, kernel_cache):
 @pytest.fixture
 def backend(alone, device):
     nvrar = NvrarBackend(alone, LoopbackEngine(alone, device), 0.5)
-    with AllReduce(nvrar, GpuCalls(device), device.memory, "auto") as backend:
+    with AllReduce(nvrar, GpuCaller(device), device.memory, "auto") as backend:
         yield backend
 
 
@@ -227,7 +227,7 @@ def test_calls_run_on_the_stream_of_the_caller(backend, driver, stream, address)
     array = backend.empty(5, "float32")
     backend.all_reduce(array, stream=stream)
     assert driver.streams[-1] == address
-    assert backend._calls._context.stream_handle not in (0, STREAM)
+    assert backend._caller._context.stream_handle not in (0, STREAM)
 
 
 def test_what_is_no_stream(backend):
@@ -277,7 +277,7 @@ def test_a_call_that_is_not_prepared_cannot_be_captured(backend, driver):
 def test_mpi_cannot_be_captured(alone, device, driver):
     mpi = MpiCudaBackend(alone, device, 0.5, Support(True, "asked for"))
     mpi._on = lambda case, *_: SimpleNamespace(launch=lambda: None)
-    with AllReduce(mpi, GpuCalls(device), device.memory, "auto") as backend:
+    with AllReduce(mpi, GpuCaller(device), device.memory, "auto") as backend:
         array = backend.empty(5, "float32")
         backend.all_reduce(array, stream=STREAM)
         with pytest.raises(UsageError, match="cannot be captured; allowed: nvrar, nccl"):

@@ -83,13 +83,13 @@ def after_the_last_case(act: Callable[[], object]) -> None:
 
 
 def before_finalize(act: Callable[[], object]) -> None:
-    from nvrar_bench import launch
+    from nvrar_bench.run import as_rank
 
     def later() -> None:
         time.sleep(1.0)  # rank 0 closes the record meanwhile
         act()
 
-    launch.finalize_mpi = _before(launch.finalize_mpi, later)
+    as_rank.finalize_mpi = _before(as_rank.finalize_mpi, later)
 
 
 def in_the_kernel(act: Callable[[], object]) -> None:

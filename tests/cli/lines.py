@@ -15,8 +15,8 @@ import typer
 from hypothesis import strategies as st
 
 from nvrar_bench import __main__ as command
-from nvrar_bench import launch
 from nvrar_bench.cli.app import app
+from nvrar_bench.launch import launcher, supervisor
 from nvrar_bench.settings.casefile import shipped_case_files
 from nvrar_bench.settings.settings import Settings
 
@@ -144,8 +144,8 @@ class Runner:
         patch.setattr(progress, "_LINE_EVERY_S", float("inf"))  # also on a slow machine
         patch.setattr(product, "build_all", lambda orders, tell: [])
         # Whatever else a command does, it starts nothing here.
-        patch.setattr(launch, "start", lambda ranks, arguments: 0)
-        patch.setattr(launch, "supervise", lambda: sys.exit("a rank would begin here"))
+        patch.setattr(launcher, "start", lambda ranks, arguments: 0)
+        patch.setattr(supervisor, "supervise", lambda: sys.exit("a rank would begin here"))
 
     def _execute(self, make_settings: Any, *_: Any) -> None:
         self._made.append(make_settings())

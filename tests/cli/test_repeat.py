@@ -23,7 +23,7 @@ from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
 from nvrar_bench.documents.run_file import Writer, encode
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.launch import repeat
-from nvrar_bench.launch.launch_count import Wanted
+from nvrar_bench.launch.repeat import Wanted
 from nvrar_bench.report import Shown
 from tests.statistics import records as samples
 

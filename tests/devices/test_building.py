@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nvrar_bench.devices.building import _given, _givers
+from nvrar_bench.devices.sharing import _given, _givers
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import StartGate

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nvrar_bench.devices import host_work
-from nvrar_bench.devices.caches import Caches
 from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.native import Caches
 from nvrar_bench.devices.work import Gemm, Spin, Stream
 from nvrar_bench.errors import Unavailable, UsageError
 

@@ -11,8 +11,7 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.native import address_of
-from nvrar_bench.devices.operation import NativeCall, Operation
-from nvrar_bench.devices.sequence import WorkPart
+from nvrar_bench.devices.operation import NativeCall, Operation, WorkPart
 from nvrar_bench.devices.work import Spin
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.timing.loop import Gate, Timings

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nvrar_bench.devices import shared_memory
+from nvrar_bench.devices import sharing
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.run.as_rank import join_world
@@ -61,7 +61,7 @@ def skewed_clock(world: World) -> Any:
 
 
 def rounds(world: World, gate: Gate, clock: Any, clocks: Clocks | None) -> dict[str, Any]:
-    came = shared_memory.allocate(world.host_comm, 4096)
+    came = sharing.allocate(world.host_comm, 4096)
     numbers = [
         np.frombuffer((ctypes.c_uint8 * 8).from_address(a), np.uint64) for a in came.addresses
     ]

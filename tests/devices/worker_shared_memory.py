@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nvrar_bench.devices import shared_memory
+from nvrar_bench.devices import sharing
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.world import World
@@ -27,7 +27,7 @@ def main() -> None:
 
 def memory(world: World) -> list[list[int]]:
     """Each rank writes its number into every rank's bytes; what it then finds in its own."""
-    blocks = [shared_memory.allocate(world.host_comm, NBYTES) for _ in range(2)]
+    blocks = [sharing.allocate(world.host_comm, NBYTES) for _ in range(2)]
     for number, block in enumerate(blocks):
         for address in block.addresses:
             there = np.frombuffer(bytes_at(address, NBYTES), np.uint8)
@@ -43,8 +43,8 @@ def bytes_at(address: int, nbytes: int) -> Any:
 def refused(world: World) -> str:
     """Rank 1 may not open its peers' memory."""
     if world.rank == 1:
-        shared_memory._map_one = refuse
-    return error_of(lambda: shared_memory.allocate(world.host_comm, NBYTES))
+        sharing._map_one = refuse
+    return error_of(lambda: sharing.allocate(world.host_comm, NBYTES))
 
 
 def refuse(*_: object) -> None:

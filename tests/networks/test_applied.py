@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.networks import applied as applying
-from nvrar_bench.networks import table
-from nvrar_bench.networks.applied import apply
-from nvrar_bench.networks.table import Network, Setting
+from nvrar_bench import networks
+from nvrar_bench.networks import Network, Setting, apply
 
 SETTINGS = (
     Setting("NVSHMEM_REMOTE_TRANSPORT", "libfabric", ("NVSHMEM",), needed=True),
@@ -23,7 +21,7 @@ NETWORK = Network("fast", "", "none", (), SETTINGS)
 @pytest.fixture(autouse=True)
 def no_files(monkeypatch):
     """Nothing of this machine counts."""
-    monkeypatch.setattr(applying, "_own_settings", lambda environment: {})
+    monkeypatch.setattr(networks, "_own_settings", lambda environment: {})
 
 
 def has_all(need: str) -> None:
@@ -68,7 +66,7 @@ def test_auto_sets_only_what_is_needed():
 @pytest.mark.parametrize("name", ["infiniband", "roce", "tcp"])
 def test_auto_sets_nothing_where_libraries_find_the_network_themselves(name: str):
     environment: dict[str, str] = {}
-    apply(table.read(name), True, "cuda", environment, has_all)
+    apply(networks.read(name), True, "cuda", environment, has_all)
     assert environment == {}
 
 
@@ -101,7 +99,7 @@ def test_files_of_the_libraries_count_as_the_users(tmp_path: Path, monkeypatch):
     (tmp_path / ".openmpi" / "mca-params.conf").write_text("pml = ucx\n")
     (tmp_path / "shmem").write_text("NVSHMEM_REMOTE_TRANSPORT=ibrc\n")
     environment = {"HOME": str(tmp_path), "NVSHMEM_CONF_FILE": str(tmp_path / "shmem")}
-    found = applying._own_settings(environment)
+    found = networks._own_settings(environment)
     assert found["NCCL_CROSS_NIC"] == "0"
     assert found["OMPI_MCA_pml"] == "ucx"
     assert "OTHER" not in found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.networks import table
+from nvrar_bench import networks
 
 _ENTRY = re.compile(rb"[A-Z][A-Z0-9_]{3,60}\0")
 
@@ -32,9 +32,9 @@ def _names(libraries: Iterable[Path]) -> set[str]:
 
 
 def _set(prefix: str) -> Iterator[str]:
-    for name in table.shipped():
+    for name in networks.shipped():
         yield from (
-            one.variable for one in table.read(name).settings if one.variable.startswith(prefix)
+            one.variable for one in networks.read(name).settings if one.variable.startswith(prefix)
         )
 
 
@@ -51,7 +51,7 @@ def test_nvshmem_warns_of_the_settings_of_libfabric_that_it_needs():
     known = _names(_folder("nvshmem").glob("nvshmem_transport_libfabric.so*"))
     needed = {
         one.variable
-        for one in table.read("slingshot").settings
+        for one in networks.read("slingshot").settings
         if one.needed and one.variable.startswith("FI_")
     }
     assert needed

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nvrar_bench import networks
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.inventory.network import LOOKS
-from nvrar_bench.networks import table
-from nvrar_bench.networks.table import ADAPTERS, NEEDS, Network, Setting
+from nvrar_bench.networks import ADAPTERS, NEEDS, Network, Setting
 
 ONE = '[[setting]]\nvariable = "NCCL_NET"\nvalue = "Socket"\n'
 
@@ -19,7 +19,7 @@ ONE = '[[setting]]\nvariable = "NCCL_NET"\nvalue = "Socket"\n'
 def read(tmp_path: Path, text: str) -> Network:
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    return table.read(str(path))
+    return networks.read(str(path))
 
 
 def refusal(tmp_path: Path, text: str) -> str:
@@ -31,14 +31,14 @@ def refusal(tmp_path: Path, text: str) -> str:
 
 
 def test_the_networks_that_ship():
-    assert table.shipped() == ("infiniband", "roce", "slingshot", "tcp")
-    adapters = [table.read(name).adapter for name in table.shipped()]
+    assert networks.shipped() == ("infiniband", "roce", "slingshot", "tcp")
+    adapters = [networks.read(name).adapter for name in networks.shipped()]
     assert sorted(adapters) == sorted(ADAPTERS)  # auto finds each by its own
 
 
-@pytest.mark.parametrize("name", table.shipped())
+@pytest.mark.parametrize("name", networks.shipped())
 def test_each_setting_that_ships_has_its_reason_and_its_source(name: str):
-    network = table.read(name)
+    network = networks.read(name)
     assert network.summary != name
     assert network.needs
     for one in network.settings:
@@ -125,12 +125,12 @@ def test_no_toml(tmp_path: Path):
 @pytest.mark.parametrize("source", ["nosuch", "", "-"])
 def test_a_name_that_is_none(source: str):
     with pytest.raises(UsageError, match=r"allowed: auto, infiniband, roce, slingshot, tcp, or a"):
-        table.read(source)
+        networks.read(source)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):
     with pytest.raises(UsageError, match=r"--network .*none\.toml: cannot be read: No such file"):
-        table.read(str(tmp_path / "none.toml"))
+        networks.read(str(tmp_path / "none.toml"))
 
 
 _VALUES = st.recursive(

@@ -11,10 +11,10 @@ from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.engine import Engine
 from nvrar_bench.backends.nvrar.layout import PARITIES
 from nvrar_bench.backends.nvrar.limits import Limits
-from nvrar_bench.devices.building import load_all
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.native import address_of, mpi_library
 from nvrar_bench.devices.operation import NativeCall
+from nvrar_bench.devices.sharing import load_all
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import U64, CArguments, CTransport, CVirtualRanks
 from nvrar_bench.world import World

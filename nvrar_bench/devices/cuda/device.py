@@ -10,14 +10,12 @@ from nvrar_bench.devices.cpu import polls_before_yield
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import Calls, load_calls
 from nvrar_bench.devices.cuda.context import GpuContext
-from nvrar_bench.devices.cuda.cublas import Cublas
 from nvrar_bench.devices.cuda.elements import GpuVerifier
 from nvrar_bench.devices.cuda.heap import SymmetricHeap
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.cuda.placement import GpuPlacement
-from nvrar_bench.devices.cuda.sequence import GpuSequence
 from nvrar_bench.devices.cuda.timing import GpuTimer
-from nvrar_bench.devices.cuda.work import GpuWorks, OpenCublas
+from nvrar_bench.devices.cuda.work import Cublas, GpuSequence, GpuWorks, OpenCublas
 from nvrar_bench.devices.gate import OpenGate, open_gate
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.timing.clocks import Clocks

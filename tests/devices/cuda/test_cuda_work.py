@@ -8,8 +8,8 @@ import importlib
 import numpy as np
 import pytest
 
-from nvrar_bench.devices.cuda.cublas import WORKSPACE_BYTES, Cublas, CublasError
 from nvrar_bench.devices.cuda.device import open_cublas
+from nvrar_bench.devices.cuda.work import WORKSPACE_BYTES, Cublas, CublasError
 from nvrar_bench.devices.work import Gemm, Spin, Stream
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.toolchain.structs import CWorkMemory

@@ -13,7 +13,7 @@ mpi4py.rc.initialize = False
 
 import numpy as np  # noqa: E402
 
-from nvrar_bench.api.gpu import GpuCalls  # noqa: E402
+from nvrar_bench.api.gpu import GpuCaller  # noqa: E402
 from nvrar_bench.backends.base import Operation  # noqa: E402
 from nvrar_bench.datatypes import DTYPES  # noqa: E402
 from nvrar_bench.devices.cuda import driver  # noqa: E402
@@ -105,7 +105,7 @@ def step(device, operation):
 
 def calls_of_a_user(device, operation):
     """What is said when he captures what cannot be, and gives memory of another GPU."""
-    calls, stream = GpuCalls(device), device.context.stream_handle
+    calls, stream = GpuCaller(device), device.context.stream_handle
     calls.launch(operation, stream)
     calls.synchronize(operation, stream)
     operation.stream_ordered, cu = False, device.context.calls

@@ -1,0 +1,330 @@
+"""A network as a TOML file: the settings that libraries need on it, or are faster with.
+
+They are set never against the user, and the record says who has set what.
+
+    summary = "what it is"              shown by --network auto and env
+    adapter = "slingshot"               what --network auto finds it by; "none": by nothing
+    needs = ["locked memory"]           what `env --network` checks: inventory/network.py
+
+    [[setting]]
+    variable = "NCCL_CROSS_NIC"
+    value = "1"
+    for = ["NCCL"]                      who takes part in a run: NVSHMEM, NCCL, MPI; default: all
+    needed = true                       without it nothing runs; default: it is faster with it
+    needs = ["IBGDA"]                   set it only where the machine has this
+    reason = "why"
+    source = "who says so"
+
+Only `variable` and `value` must be there. A single text may stand where a list of one is meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nvrar_bench import variables
+from nvrar_bench.errors import UsageError
+from nvrar_bench.files import data_dir, load_toml
+
+AUTO = "auto"
+LIBRARIES = ("NVSHMEM", "NCCL", "MPI")
+ON_DEVICE = {"cpu": ("MPI",)}  # that take part in a run; on other devices all do
+# In the order in which --network auto looks; a machine may have several.
+FOUND_BY = ("slingshot", "infiniband", "roce")
+ADAPTERS = (*FOUND_BY, "none")
+# What a machine may have; inventory/network.py looks.
+NEEDS = (
+    "Slingshot adapter", "InfiniBand adapter", "RoCE adapter", "network interface",
+    "locked memory", "libfabric with cxi",
+    "NVSHMEM over libfabric", "NVSHMEM over InfiniBand", "NCCL's libfabric plugin",
+    "GPUDirect RDMA", "IBGDA",
+)  # fmt: skip
+# Of libraries that a rank starts. What mpirun reads itself is read before there is a rank.
+PREFIXES = ("NVSHMEM_", "NCCL_", "FI_", "UCX_", "OMPI_MCA_", "MPICH_", "I_MPI_", "MV2_", "CUDA_")
+_BEFORE_RANKS = ("PRTE_MCA_", "PMIX_MCA_", "HYDRA_", "I_MPI_HYDRA_", "SLURM_")
+_NAME = re.compile(r"[A-Z][A-Za-z0-9_]*", re.ASCII)
+_VALUE = re.compile(r"[ -~]{1,1000}", re.ASCII)
+_VARIABLES = f"a variable that begins with {', '.join(PREFIXES)}"
+_VALUES = "a text of 1 to 1000 printable characters, or a whole number"
+_EXPORT_IT = "; this one is read by the launcher, before any rank starts: export it in the shell"
+_OF_SETTING = ("variable", "value", "for", "needed", "needs", "reason", "source")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable; `for_` are the libraries that want it."""
+
+    variable: str
+    value: str
+    for_: tuple[str, ...] = LIBRARIES
+    needed: bool = False
+    needs: tuple[str, ...] = ()
+    reason: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, by the name or the path that the user gave."""
+
+    name: str
+    summary: str
+    adapter: str
+    needs: tuple[str, ...]
+    settings: tuple[Setting, ...]
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the networks that come with the package, sorted."""
+    return tuple(sorted(path.stem for path in data_dir("networks").glob("*.toml")))
+
+
+def of_adapter(adapter: str) -> Network:
+    """The shipped network that has such an adapter."""
+    return next(one for one in map(read, shipped()) if one.adapter == adapter)
+
+
+def read(source: str) -> Network:
+    """Read the network `source`, the name of a shipped one or the path of a file.
+
+    A text without a folder and without a suffix is a name. UsageError where it is none, or no file.
+    """
+    path = file_of(source)
+    if path is not None:
+        return _network(source, path)
+    if source not in shipped():
+        names = ", ".join((AUTO, *shipped()))
+        raise UsageError(
+            f"--network {source!r}: allowed: {names}, or a file such as ./{source or 'mine'}.toml"
+        )
+    return _network(source, data_dir("networks") / f"{source}.toml")
+
+
+def require_known(asked: str) -> None:
+    """Refuse a value of --network that names none (UsageError)."""
+    if asked != AUTO:
+        read(asked)
+
+
+def file_of(source: str) -> Path | None:
+    """The user's file that `source` is the path of; None: it is a name."""
+    path = Path(source)
+    return path if path.suffix or path.name != source else None
+
+
+def _network(name: str, path: Path) -> Network:
+    try:
+        keys = _Keys(load_toml(path), str(path), ("summary", "adapter", "needs", "setting"))
+        allowed = "one or more [[setting]] tables"
+        tables = keys.take("setting", allowed, lambda one: one and isinstance(one, list))
+        settings = tuple(
+            _setting(_Keys(one, f"{path}: setting {number}", _OF_SETTING))
+            for number, one in enumerate(tables, 1)
+        )
+        _require_once(settings, path)
+        return Network(
+            name,
+            keys.take("summary", "a text", _is_text, name),
+            keys.take("adapter", ", ".join(ADAPTERS), lambda one: one in ADAPTERS, "none"),
+            keys.all_of("needs", NEEDS, ()),
+            settings,
+        )
+    except UsageError as error:
+        raise UsageError(f"--network {error}") from None
+
+
+def _setting(keys: _Keys) -> Setting:
+    variable = keys.take("variable", _VARIABLES, lambda one: _is_text(one) and _NAME.fullmatch(one))
+    if variable.startswith(_BEFORE_RANKS) or not variable.startswith(PREFIXES):
+        is_late = variable.startswith(_BEFORE_RANKS)
+        raise keys.error("variable", f"{_VARIABLES}{_EXPORT_IT if is_late else ''}")
+    return Setting(
+        variable,
+        str(keys.take("value", _VALUES, _fits)),
+        keys.all_of("for", LIBRARIES, LIBRARIES),
+        keys.take("needed", "true, false", lambda one: isinstance(one, bool), False),
+        keys.all_of("needs", NEEDS, ()),
+        keys.take("reason", "a text", _is_text, ""),
+        keys.take("source", "a text", _is_text, ""),
+    )
+
+
+def _require_once(settings: tuple[Setting, ...], path: Path) -> None:
+    names = [one.variable for one in settings]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UsageError(f"{path}: setting {number + 1}: variable {name!r} is there twice")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _fits(value: Any) -> object:
+    """Whether it is a value of a variable; in Python True is an int, in TOML it is no number."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return is_whole or (_is_text(value) and _VALUE.fullmatch(value))
+
+
+class _Keys:
+    """The keys of one table, taken out with a check of type and value."""
+
+    def __init__(self, table: Any, where: str, known: Sequence[str]) -> None:
+        if not isinstance(table, dict):
+            raise UsageError(f"{where}: expected a table, [[setting]]")
+        for key in table:
+            if key not in known:
+                raise UsageError(f"{where}: unknown key {key!r}; allowed: {', '.join(known)}")
+        self._table, self._where = table, where
+
+    def error(self, key: str, allowed: str) -> UsageError:
+        value = f" {self._table[key]!r} is not allowed" if key in self._table else " is missing"
+        return UsageError(f"{self._where}: {key}{value}; allowed: {allowed}")
+
+    def take(
+        self, key: str, allowed: str, test: Callable[[Any], object], default: Any = None
+    ) -> Any:
+        """Return the value of `key`, which passes `test`; the default may fail it: key required."""
+        value = self._table.get(key, default)
+        if not test(value):
+            raise self.error(key, allowed)
+        return value
+
+    def all_of(self, key: str, names: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self._table.get(key, default)
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list | tuple) or not all(one in names for one in values):
+            raise self.error(key, ", ".join(names))
+        return tuple(values)
+
+
+USER = "user"
+# Beside the table: what else of the user steers a library's way through the network.
+_OF_USER = ("NVSHMEM_", "NCCL_", "FI_", "UCX_")
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of one library: lines `key = value`; `#` begins a comment."""
+
+    prefix: str  # of its variables
+    named_by: str  # the variable that names another file in place of the first
+    paths: tuple[str, ...]
+    in_file: str = ""  # what a variable's name begins with in the file
+
+
+# A variable of the environment would override these files: what they set counts as the user's.
+_LIBRARIES = (
+    _Files("NCCL_", "NCCL_CONF_FILE", ("~/.nccl.conf", "/etc/nccl.conf"), "NCCL_"),
+    _Files("NVSHMEM_", "NVSHMEM_CONF_FILE", ("~/.nvshmem.conf", "/etc/nvshmem.conf"), "NVSHMEM_"),
+    _Files("OMPI_MCA_", "OMPI_MCA_mca_base_param_files", ("~/.openmpi/mca-params.conf",)),
+)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was done about a network in this process."""
+
+    name: str  # of the network
+    set_by: Mapping[str, str]  # who has set a variable, by its name: `user` or `network NAME`
+    values: Mapping[str, str]  # of each of these variables
+    left_out: Mapping[str, str]  # why a variable of the table was not set
+
+    def to_json(self) -> dict[str, Any]:
+        """For the environment of the record; what looks like a secret is left out."""
+        return {
+            "network": self.name,
+            "network_settings": self._counted(),
+            "network_variables": {
+                name: {"value": value, "set_by": self.set_by[name]}
+                for name, value in variables.chosen(self.values).items()
+            },
+            "network_left_out": dict(self.left_out),
+        }
+
+    def must_agree(self) -> dict[str, Any]:
+        """What must be the same on all ranks; a user may set other values on each."""
+        ours = {name: value for name, value in self.values.items() if self.set_by[name] != USER}
+        return {
+            "the network of --network": self.name,
+            "the variables that --network sets": dict(sorted(ours.items())),
+        }
+
+    def _counted(self) -> str:
+        """How many variables of the table were set, and how many were not."""
+        ours = sum(1 for who in self.set_by.values() if who != USER)
+        kept = sum(1 for reason in self.left_out.values() if reason == _KEPT)
+        others = len(self.left_out) - kept
+        return f"{ours} set, {kept} kept as the user set them, {others} left out"
+
+
+_KEPT = "set by the user"
+Lacks = Callable[[str], str | None]  # why the machine has no need of this name; None: it has
+
+
+def apply(
+    network: Network, auto: bool, device: str, environment: MutableMapping[str, str], lacks: Lacks
+) -> Applied:
+    """Set what `network` asks for in `environment`; `lacks` says why the machine has no need.
+
+    Of a network that `auto` found, only what is needed to run at all is set.
+    """
+    own = {**_own_settings(environment), **environment}
+    reasons = {one.variable: _against(one, auto, device, own, lacks) for one in network.settings}
+    wanted = {one.variable: one.value for one in network.settings if not reasons[one.variable]}
+    environment.update(wanted)
+    users = {
+        name: value for name, value in own.items() if name in reasons or name.startswith(_OF_USER)
+    }
+    set_by = {**dict.fromkeys(users, USER), **dict.fromkeys(wanted, f"network {network.name}")}
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    return Applied(network.name, set_by, {**users, **wanted}, left_out)
+
+
+def _against(
+    setting: Setting, auto: bool, device: str, own: Mapping[str, str], lacks: Lacks
+) -> str | None:
+    """Why a setting is not made; None if it is."""
+    if setting.variable in own:
+        return _KEPT
+    if auto and not setting.needed:
+        return "auto sets only what is needed to run"
+    if not set(setting.for_) & set(ON_DEVICE.get(device, LIBRARIES)):
+        return f"no library of the {device} device wants it"
+    return next(filter(None, map(lacks, setting.needs)), None)
+
+
+def _own_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What such files set, by variable; a file that cannot be read sets nothing."""
+    found: dict[str, str] = {}
+    for library in _LIBRARIES:
+        for path in _paths(library, environment):
+            for key, value in _lines(path):
+                if key.startswith(library.in_file):
+                    found.setdefault(f"{library.prefix}{key.removeprefix(library.in_file)}", value)
+    return found
+
+
+def _paths(library: _Files, environment: Mapping[str, str]) -> list[Path]:
+    home = Path(environment.get("HOME", "/nonexistent"))
+    first, *others = library.paths
+    named = environment.get(library.named_by, first)
+    return [
+        home / text.removeprefix("~/") if text.startswith("~/") else Path(text)
+        for text in (named, *others)
+    ]
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        key, equals, value = line.partition("#")[0].partition("=")
+        if equals and key.strip():
+            yield key.strip(), value.strip()
