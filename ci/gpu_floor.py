@@ -1,10 +1,11 @@
-"""What one GPU needs at least: how fast it copies, and how long a flag takes between two blocks.
+"""What one GPU needs at least: to copy, to pass a flag between two blocks, to run a kernel.
 
-    python ci/gpu_floor.py --ranks 8 --nodes 2 --json floor.json
+    python ci/gpu_floor.py --shapes 8x2,4x1,2x1 --json floor.json
 
-Both are measured as calls of the product are: on its device, in its stream, by its timer. The
-copies move the bytes that the all-reduces of ci/gpu_model.py move: a copy of n bytes reads n and
-writes n, so it moves 2 n. The flag is kernels/fabric/flag_latency.cuh. Medians, warm caches.
+All are measured as calls of the product are: on its device, in its stream, by its timer; once
+queued, as `sweep` does it, and once in graphs of 10, as `sweep --graph 10` does. The copies move
+the bytes that the all-reduces of ci/gpu_model.py move: a copy of n bytes reads n and writes n, so
+it moves 2 n. The flag is kernels/fabric/flag_latency.cuh. Medians, warm caches.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from gpu_model import SLICES, cost
 
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.devices.cuda.device import CudaDevice
+from nvrar_bench.devices.cuda.timing import GpuTimer
 from nvrar_bench.errors import NvrarBenchError, TimedOut
 from nvrar_bench.timing.loop import Timings
 from nvrar_bench.toolchain.kernel import CudaGate
 
 SIZES = (128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20)
+SHAPES = "8x2,4x1,2x1"  # ranks x nodes
+GRAPH = 10  # calls of a graph
 ROUNDS = 1000  # of ping-pong in a sample: what the launch takes is lost among 2000 hops
 SAMPLES = 50
 TIMEOUT_S = 10.0
@@ -108,57 +112,78 @@ class PingPong(Operation):
             raise TimedOut(f"flag {missed} did not arrive in {TIMEOUT_S:g} s")
 
 
-def samples_us(device: CudaDevice, operation: Operation, count: int, batch: int) -> list[float]:
-    """`count` samples of `batch` calls, per call; the first call of all is not timed."""
-    taken = Timings.empty(count)
-    operation.launch()
-    device.finish(operation)
-    device.timer.time_calls(operation, _nothing, device.start_gate(), taken, batch)
-    return [nanoseconds / 1e3 for nanoseconds in taken.durations.tolist()]
+@dataclass(frozen=True)
+class Stopwatch:
+    """Times operations on `device` by `timer`, `calls` of them in a sample."""
 
+    device: CudaDevice
+    timer: GpuTimer
+    calls: int
 
-def _batched_us(device: CudaDevice, operation: Operation, samples: int) -> float:
-    """The median, in batches as the sweeps that it is held against; of about `samples` calls."""
-    batch = device.timer.batch_for(1)
-    return statistics.median(samples_us(device, operation, max(3, samples // batch), batch))
+    def samples_us(self, operation: Operation, count: int, calls: int) -> list[float]:
+        """`count` samples of `calls` calls, or of a graph, per call; the first is not timed."""
+        taken = Timings.empty(count)
+        operation.launch()
+        self.device.finish(operation)
+        gate = self.device.start_gate()
+        self.timer.time_calls(operation, _nothing, gate, taken, calls)
+        return [nanoseconds / 1e3 for nanoseconds in taken.durations.tolist()]
 
+    def median_us(self, operation: Operation, samples: int) -> float:
+        """Of about `samples` calls."""
+        return statistics.median(self.samples_us(operation, self._few(samples), self.calls))
 
-def copies(device: CudaDevice, moved: Sequence[int], samples: int) -> list[dict[str, Any]]:
-    """One entry for each number of moved bytes."""
-    return [_copied(device, nbytes, samples) for nbytes in moved]
+    def _few(self, samples: int) -> int:
+        return max(3, samples // self.calls)
 
+    def measure(self, moved: Sequence[int], rounds: int, samples: int) -> dict[str, Any]:
+        """One part of floor.json: copies that move so many bytes, the flag, an empty kernel."""
+        games = self.samples_us(PingPong(self.device, rounds), self._few(samples), 1)
+        flags = [us / (2 * rounds) for us in games]
+        return {
+            "calls": self.calls,
+            "event_us": self.device.timer.facts["event_cost_us"] / self.calls,
+            "empty_kernel_us": self.median_us(EmptyKernel(self.device), samples),
+            "flag": {"one_way_us": statistics.median(flags), "rounds": rounds, "samples_us": flags},
+            "copies": [self._copied(nbytes, samples) for nbytes in moved],
+        }
 
-def _copied(device: CudaDevice, moved: int, samples: int) -> dict[str, Any]:
-    operation = Copy(device, moved // 2)
-    try:
-        median = _batched_us(device, operation, samples)
-    finally:
-        operation.close()
-    rate = moved / median / 1e3 if median else None  # shorter than an event resolves
-    return {"moved_bytes": moved, "median_us": median, "gb_per_s": rate}
+    def _copied(self, moved: int, samples: int) -> dict[str, Any]:
+        operation = Copy(self.device, moved // 2)
+        try:
+            median = self.median_us(operation, samples)
+        finally:
+            operation.close()
+        rate = moved / median / 1e3 if median else None  # shorter than an event resolves
+        return {"moved_bytes": moved, "median_us": median, "gb_per_s": rate}
 
 
 def measure(
-    device: CudaDevice, ranks: int, nodes: int, rounds: int = ROUNDS, samples: int = SAMPLES
+    device: CudaDevice, shapes: str, rounds: int = ROUNDS, samples: int = SAMPLES
 ) -> dict[str, Any]:
     """All of it, as floor.json holds it."""
-    hops = samples_us(device, PingPong(device, rounds), samples, batch=1)
-    flags = [us / (2 * rounds) for us in hops]
-    return {
-        "ranks": ranks,
-        "nodes": nodes,
-        "copies": copies(device, moved_bytes(ranks, nodes), samples),
-        "flag": {"one_way_us": statistics.median(flags), "rounds": rounds, "samples_us": flags},
-        "empty_kernel_us": _batched_us(device, EmptyKernel(device), samples),
-        "environment": device.facts(),
-    }
+    moved = moved_bytes(shapes)
+    in_graphs = GpuTimer(device.context, device.memory, device.build(CudaGate()), graph=GRAPH)
+    try:
+        return {
+            "shapes": shapes,
+            "queued": Stopwatch(device, device.timer, device.timer.batch_for(1)).measure(
+                moved, rounds, samples
+            ),
+            "graph": Stopwatch(device, in_graphs, GRAPH).measure(moved, rounds, samples),
+            "environment": device.facts(),
+        }
+    finally:
+        in_graphs.close()
 
 
-def moved_bytes(ranks: int, nodes: int) -> list[int]:
-    """What the all-reduces of SIZES move; half the least and twice the most as well."""
-    costs = [cost(protocol, ranks, nodes, size) for protocol in SLICES for size in SIZES]
-    needed = sorted({one.moved_bytes for one in costs if one})
-    return [needed[0] // 2, *needed, 2 * needed[-1]] if needed else []
+def moved_bytes(shapes: str) -> list[int]:
+    """What the all-reduces of SIZES move."""
+    costs = [
+        cost(protocol, *map(int, shape.split("x")), size)
+        for shape in shapes.split(",") for protocol in SLICES for size in SIZES
+    ]  # fmt: skip
+    return sorted({one.moved_bytes for one in costs if one})
 
 
 def _nothing() -> None:
@@ -175,26 +200,31 @@ def _open_device() -> CudaDevice:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--ranks", type=int, default=8)
-    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--shapes", default=SHAPES, help="ranks x nodes of the all-reduces")
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
     try:
         device = _open_device()
-        found = measure(device, arguments.ranks, arguments.nodes)
+        found = measure(device, arguments.shapes)
         device.close()
     except NvrarBenchError as error:
         print(f"gpu_floor: error: {error}", file=sys.stderr)
         return error.exit_code
     arguments.json.write_text(json.dumps(found, indent=2) + "\n")
-    print(f"one-way flag latency: {found['flag']['one_way_us']:.3f} us")
-    print(f"an empty kernel: {found['empty_kernel_us']:.2f} us")
-    for copy in found["copies"]:
+    for kind in ("queued", "graph"):
+        _show(kind, found[kind])
+    return 0
+
+
+def _show(kind: str, part: dict[str, Any]) -> None:
+    print(f"{kind}, {part['calls']} calls a sample, {part['event_us']:.3f} us of each are events")
+    print(f"  one-way flag latency: {part['flag']['one_way_us']:.3f} us")
+    print(f"  an empty kernel: {part['empty_kernel_us']:.2f} us")
+    for copy in part["copies"]:
         print(
             f"{copy['moved_bytes']:12} bytes moved: {copy['median_us']:8.2f} us "
             f"{copy['gb_per_s'] or 0:8.1f} GB/s"
         )
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What an all-reduce cannot do without: the bytes it moves and the flags it waits for, one by one.
 
-    floor = bytes that all ranks move / bandwidth of a copy that moves as many
+    floor = (a copy that moves as many bytes - an empty kernel)
             + hops x latency of one flag
+            + an empty kernel, without its share of two events
 
 The model is docs/protocol.md in numbers, for ranks that share one GPU's memory: what is read and
 what is written both count, of all ranks together, and a copy of n bytes moves 2 n. It holds for
@@ -69,21 +70,28 @@ SLICES: dict[str, Callable[[int, tuple[int, ...]], int]] = {
 
 @dataclass(frozen=True)
 class Floor:
-    """What a GPU was measured to need: `copies` is (moved bytes, microseconds), ascending."""
+    """What a GPU was measured to need, by calls of one kind: queued, or in graphs.
+
+    `copies` is (moved bytes, microseconds), ascending. They and the empty kernel hold `event_us`,
+    a call's share of the two events around its sample.
+    """
 
     copies: tuple[tuple[int, float], ...]
     one_way_us: float
+    empty_kernel_us: float
+    event_us: float
 
-    def copy_us(self, moved_bytes: int) -> float | None:
+    def of(self, needed: Cost | None) -> float | None:
+        """The floor in microseconds; None where the model or the measured copies end."""
+        copied = None if needed is None else self._copy_us(needed.moved_bytes)
+        if needed is None or copied is None:
+            return None
+        moving = max(0.0, copied - self.empty_kernel_us)
+        return moving + needed.hops * self.one_way_us + self.empty_kernel_us - self.event_us
+
+    def _copy_us(self, moved_bytes: int) -> float | None:
         """Time of a copy that moves so many bytes, between two that were measured."""
         for (low, fast), (high, slow) in zip(self.copies, self.copies[1:], strict=False):
             if low <= moved_bytes <= high:
                 return fast + (slow - fast) * (moved_bytes - low) / (high - low)
         return None
-
-    def of(self, needed: Cost | None) -> float | None:
-        """The floor in microseconds; None where the model or the measured copies end."""
-        if needed is None:
-            return None
-        copied = self.copy_us(needed.moved_bytes)
-        return None if copied is None else copied + needed.hops * self.one_way_us

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gpu_model import Floor
+from gpu_model import Floor, cost
 
 from nvrar_bench.documents.decode import DecodeRecord
 from nvrar_bench.documents.record import RunRecord
@@ -15,6 +16,7 @@ from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import UsageError
 
 NOT_RUN = "not run"
+KINDS = ("queued", "graph")  # of calls that a floor is of
 _OPTIONAL = (
     ("sanitizer", "not run: compute-sanitizer not found"),
     ("nccltests", "not run: all_reduce_perf not found"),
@@ -53,16 +55,16 @@ class Run:
     records: Mapping[str, RunRecord]
     decodes: Mapping[str, DecodeRecord]
     damaged: tuple[str, ...]
-    floor: Floor | None
+    floors: Mapping[str, Floor]  # of calls that are queued, and in a graph
 
     @classmethod
     def read(cls, folder: Path) -> Run:
         """Take what is there."""
-        records, decodes, damaged, floor = {}, {}, [], None
+        records, decodes, damaged, floors = {}, {}, [], dict[str, Floor]()
         for path in sorted(folder.glob("*.json")):
             try:
                 if path.name == "floor.json":
-                    floor = read_floor(path)
+                    floors = read_floors(path)
                 elif path.name.startswith("decode-"):
                     decodes[path.stem] = DecodeRecord.from_json(path.read_bytes())
                 else:
@@ -70,11 +72,20 @@ class Run:
             except (UsageError, ValueError, KeyError, TypeError) as error:
                 damaged.append(f"{path.name}: {error}")
         commands = _commands(folder / "commands.tsv")
-        return cls(folder, commands, records, decodes, tuple(damaged), floor)
+        return cls(folder, commands, records, decodes, tuple(damaged), floors)
 
     def named(self, *beginnings: str) -> dict[str, RunRecord]:
         """The records whose names begin so."""
         return {name: one for name, one in self.records.items() if name.startswith(beginnings)}
+
+    def floor_us(
+        self, record: RunRecord | None, protocol: str, size: int, kind: str
+    ) -> float | None:
+        """Of an all-reduce of the ranks of `record`; None where it is not known."""
+        if record is None or kind not in self.floors:
+            return None
+        shape = record.topology
+        return self.floors[kind].of(cost(protocol, shape.ranks, shape.nodes, size))
 
     @property
     def wrong(self) -> int:
@@ -93,11 +104,16 @@ class Run:
         return 2 if not self.commands or any(c.missing for c in self.commands) else 0
 
 
-def read_floor(path: Path) -> Floor:
+def read_floors(path: Path) -> dict[str, Floor]:
     """Read floor.json."""
     found = json.loads(path.read_bytes())
-    copies = sorted((int(one["moved_bytes"]), float(one["median_us"])) for one in found["copies"])
-    return Floor(tuple(copies), float(found["flag"]["one_way_us"]))
+    return {kind: _floor(found[kind]) for kind in KINDS}
+
+
+def _floor(part: Mapping[str, Any]) -> Floor:
+    copies = sorted((int(one["moved_bytes"]), float(one["median_us"])) for one in part["copies"])
+    one_way, empty = part["flag"]["one_way_us"], part["empty_kernel_us"]
+    return Floor(tuple(copies), float(one_way), float(empty), float(part["event_us"]))
 
 
 def _commands(path: Path) -> tuple[Command, ...]:
@@ -123,3 +139,8 @@ def sizes(found: Medians) -> list[int]:
 def fastest(found: Medians, backend: str, size: int) -> float | None:
     """The best median of a backend over its variants."""
     return min((us for (b, _, s), us in found.items() if (b, s) == (backend, size)), default=None)
+
+
+def ratio(above: float | None, below: float | None) -> float | None:
+    """None where either is not known, or nothing was measured."""
+    return above / below if above is not None and below else None

@@ -12,17 +12,21 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from gpu_model import ONE_WINDOW, SLICES, cost
+from gpu_lab import lab
+from gpu_model import SLICES
 from gpu_nccltests import beside_nccltests
-from gpu_run import NOT_RUN, Medians, Run, fastest, medians, sizes
+from gpu_run import KINDS, NOT_RUN, Medians, Run, fastest, medians, ratio, sizes
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.units import format_size
 
 FLOOR_TARGETS = {128 << 10: 1.5, 2 << 20: 2.0}  # at most so many times the floor
+_LOOPBACK = {
+    "queued": "sweep-loopback", "graph": "sweep-loopback-graph", "cold": "sweep-loopback-cold"
+}  # fmt: skip
 NCCL_TARGET = 1.9  # at least so many times as fast as NCCL
 _GROUPS = {  # of runs, by the beginnings of their names
     "loopback": ("check-types", "check-edges", "check-windows", "check-wrap", "sweep-loopback",
@@ -95,34 +99,35 @@ def _skipped(records: Iterable[RunRecord]) -> list[str]:
 
 
 def above_floor(run: Run) -> list[str]:
-    """Loopback beside the floor, by protocol; the verdict is on the fastest and the lowest."""
+    """Loopback over the floor, by protocol: calls that are queued, and those of a graph."""
     record = run.records.get("sweep-loopback")
-    found = _medians_of(run, "sweep-loopback")
-    others = [(name, _medians_of(run, f"sweep-loopback-{name}")) for name in ("graph", "cold")]
-    lines, best = [], {}
-    for size in sizes(found) if record else []:
-        floors = {name: _floor_us(run, record, name, size) for name in SLICES}
-        for name, floor in floors.items():
-            key = ("nvrar", name, size)
-            more = "".join(f"  {other} {_us(of.get(key))} us" for other, of in others)
-            us = found.get(key)
-            lines.append(
-                f"{format_size(size):>5} {name:6} {_us(us)} us  floor {_us(floor)} us  "
-                f"{_times(us, floor)}{more}"
-            )
-        known = [floor for floor in floors.values() if floor]
-        best[size] = _ratio(fastest(found, "nvrar", size), min(known, default=None))
-    return [*lines, *(_warnings(record) if record else ())] + [
-        f"{format_size(size)}: at most {target:g}x the floor: {at_most(best.get(size), target)}"
-        for size, target in FLOOR_TARGETS.items()
-    ]
+    found = {kind: _medians_of(run, name) for kind, name in _LOOPBACK.items()}
+    lines = []
+    for size in sizes(found["queued"]) if record else []:
+        for protocol in SLICES:
+            key = ("nvrar", protocol, size)
+            parts = [f"{format_size(size):>5} {protocol:6}"]
+            for kind in KINDS:
+                floor = run.floor_us(record, protocol, size, kind)
+                parts.append(f"{kind} {_over_floor(found[kind].get(key), floor)}")
+            lines.append("  ".join([*parts, f"cold {_us(found['cold'].get(key))} us"]))
+    return [*lines, *(_warnings(record) if record else ()), *_floor_verdicts(run, record, found)]
 
 
-def _floor_us(run: Run, record: RunRecord | None, protocol: str, size: int) -> float | None:
-    if run.floor is None or record is None or size > ONE_WINDOW:
-        return None
-    shape = record.topology
-    return run.floor.of(cost(protocol, shape.ranks, shape.nodes, size))
+def _over_floor(us: float | None, floor: float | None) -> str:
+    return f"{_us(us)} us, floor {_us(floor)} us, {_times(us, floor)}"
+
+
+def _floor_verdicts(
+    run: Run, record: RunRecord | None, found: Mapping[str, Medians]
+) -> Iterator[str]:
+    """On the fastest and the lowest floor: who moves more bytes has no easier target."""
+    for kind in KINDS:
+        for size, target in FLOOR_TARGETS.items():
+            floors = (run.floor_us(record, protocol, size, kind) for protocol in SLICES)
+            lowest = min((one for one in floors if one), default=None)
+            verdict = at_most(ratio(fastest(found[kind], "nvrar", size), lowest), target)
+            yield f"{format_size(size)}, {kind}: at most {target:g}x the floor: {verdict}"
 
 
 def beside_nccl(run: Run) -> list[str]:
@@ -133,11 +138,11 @@ def beside_nccl(run: Run) -> list[str]:
         lines.append(f"{record.topology.ranks} ranks ({name})")
         for size in sizes(found):
             times = [fastest(found, backend, size) for backend in ("nccl", "nvrar", "mpi")]
-            ratio = _ratio(times[0], times[1])
+            speed_up = ratio(times[0], times[1])
             lines.append(
                 f"{format_size(size):>5} nccl {_us(times[0])} us  nvrar {_us(times[1])} us  "
                 f"mpi {_us(times[2])} us  {_times(times[0], times[1])}  "
-                f"at least {NCCL_TARGET:g}x: {at_least(ratio, NCCL_TARGET)}"
+                f"at least {NCCL_TARGET:g}x: {at_least(speed_up, NCCL_TARGET)}"
             )
         lines += _warnings(record)
     return lines or [f"at least {NCCL_TARGET:g}x: {NOT_RUN}"]
@@ -201,13 +206,9 @@ def _warnings(record: RunRecord) -> list[str]:
     return [f"    {text}" for text in (*ended, *alike.values())]
 
 
-def _ratio(above: float | None, below: float | None) -> float | None:
-    return above / below if above is not None and below else None
-
-
 def _times(above: float | None, below: float | None) -> str:
-    ratio = _ratio(above, below)
-    return "    -" if ratio is None else f"{ratio:4.2f}x"
+    found = ratio(above, below)
+    return "    -" if found is None else f"{found:4.2f}x"
 
 
 def _us(value: float | None) -> str:
@@ -237,13 +238,14 @@ def text(run: Run) -> str:
         "machine": machine(run),
         "steps": steps(run),
         "correctness": correctness(run),
-        "loopback beside the floor, float32": above_floor(run),
+        "loopback over the floor, float32": above_floor(run),
         "NVRAR beside NCCL and MPI": beside_nccl(run),
         "NCCL beside nccl-tests": beside_nccltests(run.folder, run.records),
         "NVSHMEM": plain(run, "sweep-nvshmem"),
         "blocks": best_blocks(run),
         "decode steps": decode_steps(run),
         "CPU": plain(run, "sweep-cpu"),
+        "lab": lab(run),
     }
     lines = [line for title, part in parts.items() for line in (f"# {title}", *part, "")]
     ends = {0: "all ran and went well", 1: "SOMETHING FAILED", 2: "SOMETHING DID NOT RUN"}

@@ -17,7 +17,8 @@ constexpr u64 kFlagsApart = 512;  // bytes: no cache, of whatever line, moves bo
 
 struct PingPong {
     u64* flags;  // one per player, kFlagsApart apart
-    u64 first;   // more than the flags have ever held: games go on counting, so nothing is reset
+    u64 first;   // not what the flags hold: games go on counting, so nothing is reset, and a graph
+                 // of several begins again below what the last of them has left
     u64 rounds;
     u64 spin;  // polls before a player looks at the clock
     u64 timeout_ns;

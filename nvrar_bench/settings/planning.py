@@ -112,7 +112,8 @@ def tune_settings(options: TuneOptions) -> Settings:
     return replace(
         _settings(options, asked, (tuned_sweep(options),)),
         tuning=Tuning(mapped_nodes=options.mapped_nodes),
-        batch=batch_of(options.batch),
+        batch=batch_of(options.batch, options.graph),
+        graph=options.graph,
         tune=search_of(options),
     )
 

@@ -56,8 +56,8 @@ class BatchOption:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphOptions:
-    """What a sample of a GPU is made of, and whether caches are flushed."""
+class GraphOption:
+    """What a sample of a GPU is made of."""
 
     graph: int = option(
         "-G, --graph, --cudagraph K",
@@ -65,6 +65,12 @@ class GraphOptions:
         default=1,
         parser=graph_calls,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColdCacheOption:
+    """Whether caches are flushed."""
+
     cold_cache: bool = flag(
         "--cold-cache",
         "Flush the caches before each sample: a GPU's L2, or those of the ranks' cores.",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import json
 
 import fake_driver
 import gpu_floor
 import pytest
 from gpu_model import Cost, Floor, cost
+from gpu_run import read_floors
 
 from nvrar_bench.devices.cuda.calls import Calls
 from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.devices.cuda.driver import describe
 from nvrar_bench.devices.cuda.placement import GpuPlacement
+from nvrar_bench.devices.cuda.timing import BATCH, GpuTimer
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain.kernel import CudaGate
 
 
 @pytest.mark.parametrize(
@@ -49,14 +53,19 @@ def test_what_the_model_does_not_know_has_no_cost():
     assert cost("packet", 8, 2, (2 << 20) + 1) is None, "two windows"
 
 
-def test_the_floor_is_a_copy_and_hops():
-    floor = Floor(((1000, 2.0), (3000, 4.0), (9000, 10.0)), 0.5)
-    assert floor.of(Cost(1000, 0)) == 2.0
-    assert floor.of(Cost(2000, 3)) == 3.0 + 1.5
-    assert floor.of(Cost(9000, 2)) == 11.0
+def test_the_floor_is_what_a_copy_adds_to_a_kernel_then_hops_and_a_kernel_without_events():
+    floor = Floor(((1000, 2.0), (3000, 4.0), (9000, 10.0)), 0.5, empty_kernel_us=1.5, event_us=0.25)
+    assert floor.of(Cost(1000, 0)) == (2.0 - 1.5) + (1.5 - 0.25)
+    assert floor.of(Cost(2000, 3)) == (3.0 - 1.5) + 3 * 0.5 + (1.5 - 0.25)
+    assert floor.of(Cost(9000, 2)) == (10.0 - 1.5) + 2 * 0.5 + (1.5 - 0.25)
     assert floor.of(Cost(9001, 2)) is None
     assert floor.of(Cost(999, 2)) is None
     assert floor.of(None) is None
+
+
+def test_a_copy_that_is_shorter_than_a_kernel_adds_nothing():
+    floor = Floor(((1000, 1.0), (3000, 4.0)), 0.5, empty_kernel_us=1.5, event_us=0.25)
+    assert floor.of(Cost(1000, 2)) == 2 * 0.5 + 1.25
 
 
 class Driver(fake_driver.FakeDriver):
@@ -84,26 +93,44 @@ def device(alone, driver, kernel_cache):
     return CudaDevice(alone, 5.0, placement, calls=calls, build=build)
 
 
-def test_a_measurement_has_all_that_the_summary_reads(device, driver, monkeypatch):
+def test_a_measurement_has_all_that_the_summary_reads(device, driver, monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_floor, "SIZES", (4096, 8192))
     driver.kernel_ns = 6000
     before = len(driver.held)
-    found = gpu_floor.measure(device, 4, 2, rounds=10, samples=3)
-    assert found["flag"]["one_way_us"] == pytest.approx(6.0 / 20)
-    assert found["flag"]["samples_us"] == [pytest.approx(0.3)] * 3
-    assert found["empty_kernel_us"] == 6.0
-    moved = [copy["moved_bytes"] for copy in found["copies"]]
+    found = gpu_floor.measure(device, "4x2,2x1", rounds=10, samples=3)
     needed = {
-        cost(p, 4, 2, size).moved_bytes for p in ("signal", "packet") for size in (4096, 8192)
-    }
-    assert needed < set(moved)
-    assert moved == sorted(moved)
-    for copy in found["copies"]:
-        assert copy["median_us"] == pytest.approx(copy["moved_bytes"] / 2 / 10 / 1e3, abs=1e-3)
-        assert copy["gb_per_s"] == pytest.approx(20, rel=1e-2)
+        cost(protocol, *shape, size).moved_bytes
+        for protocol in ("signal", "packet") for shape in ((4, 2), (2, 1)) for size in (4096, 8192)
+    }  # fmt: skip
+    for kind, calls in (("queued", BATCH), ("graph", 10)):
+        part = found[kind]
+        assert part["calls"] == calls
+        assert part["event_us"] == pytest.approx(device.timer.facts["event_cost_us"] / calls)
+        assert part["flag"]["samples_us"] == [pytest.approx(0.3)] * 3
+        assert part["empty_kernel_us"] == 6.0
+        assert [copy["moved_bytes"] for copy in part["copies"]] == sorted(needed)
+        for copy in part["copies"]:
+            assert copy["median_us"] == pytest.approx(copy["moved_bytes"] / 2 / 10 / 1e3, abs=1e-3)
+            assert copy["gb_per_s"] == pytest.approx(20, rel=1e-2)
+    assert driver.log.count("cuGraphInstantiate") == 2 + len(needed)
+    (tmp_path / "floor.json").write_text(json.dumps(found))
+    floors = read_floors(tmp_path / "floor.json")
+    assert floors["graph"].empty_kernel_us == 6.0
+    assert floors["graph"].event_us == found["graph"]["event_us"]
+    assert floors["queued"].one_way_us == pytest.approx(0.3)
     assert found["environment"]["gpu"] == "Fake GPU"
     device.close()
     assert len(driver.held) < before
+
+
+def test_a_graph_of_flags_can_be_played_again(device):
+    """Each replay begins with a value below those that the one before has left."""
+    graphs = GpuTimer(device.context, device.memory, device.build(CudaGate()), graph=3)
+    operation = gpu_floor.PingPong(device, 5)
+    samples = gpu_floor.Stopwatch(device, graphs, 3).samples_us(operation, 4, 1)
+    assert len(samples) == 4
+    assert device.memory.to_host(operation._flags).view("u8")[0] == 5 + 3 * 5
+    graphs.close()
 
 
 def test_a_flag_that_does_not_come_is_said(device, monkeypatch):

@@ -19,12 +19,34 @@ from nvrar_bench.documents.result import (
     Independence,
     Latency,
     Launches,
+    LaunchShape,
     Precision,
     Result,
     State,
 )
 
 K128, M2 = 128 << 10, 2 << 20
+MEDIAN = {"median_us": 6.5, "ci95_low_us": None, "ci95_high_us": None}
+TABLE = {
+    "format": "nvrar-bench.tuning", "format_version": "1.1", "version": "0",
+    "made_at": "2026-11-28T00:00:00+00:00", "status": "complete",
+    "made_for": {
+        "device": "cuda", "arch": "sm_90", "fabric": "loopback", "nodes": 2, "ranks_per_node": 4,
+        "virtual_nodes": True, "ranks_per_device": 8,
+    },
+    "made_on": {
+        "processor": "A GPU", "hosts": ["box"], "kernels_sha256": "0" * 64, "libraries": {},
+        "between_machines": None,
+    },
+    "choices": [
+        {
+            "dtype": "float32", "op": "sum", "buffers": "symmetric", "size_bytes": K128,
+            "protocol": "signal", "blocks": 16, "threads": 256, "chunk_bytes": 2048, "radix": 2,
+            "exchange": "doubling", "is_auto": False, "measured": {**MEDIAN, "median_us": 5.0},
+            "auto": MEDIAN, "tried": 4, "level": 1, "refused": 0, "ended_by": "winner",
+        }
+    ],
+}  # fmt: skip
 DECODE = Path(__file__).resolve().parents[1] / "documents" / "golden" / "decode.json"
 
 
@@ -81,9 +103,11 @@ def test_an_empty_folder_says_that_nothing_was_run(tmp_path):
         "loopback: not run", "sanitizer: not run", "NVSHMEM: not run",
         "NCCL, NVSHMEM and MPI: not run", "CPU: not run",
     ]  # fmt: skip
-    assert section(text, "loopback beside the floor, float32") == [
-        "128K: at most 1.5x the floor: not run", "2M: at most 2x the floor: not run",
+    assert section(text, "loopback over the floor, float32") == [
+        f"{size}, {kind}: at most {target}x the floor: not run"
+        for kind in ("queued", "graph") for size, target in (("128K", 1.5), ("2M", 2))
     ]  # fmt: skip
+    assert section(text, "lab") == ["not run"]
     assert section(text, "NVRAR beside NCCL and MPI") == ["at least 1.9x: not run"]
     assert section(text, "decode steps") == ["not run"]
     assert text.endswith("SOMETHING DID NOT RUN")
@@ -104,43 +128,93 @@ def test_verdicts(value, upper, lower):
     assert gpu_summary.at_least(value, 2.0) == lower
 
 
-def write_floor(folder, copies: dict[int, float], one_way_us: float) -> None:
-    found = {
-        "copies": [{"moved_bytes": n, "median_us": us} for n, us in copies.items()],
-        "flag": {"one_way_us": one_way_us},
-    }
-    (folder / "floor.json").write_text(json.dumps(found))
+def write_floor(folder) -> None:
+    """A microsecond for a million bytes moved, so that floors are plain sums; 0.5 us a hop."""
+    least, most = cost("signal", 2, 1, K128).moved_bytes, cost("packet", 8, 2, M2).moved_bytes
+    copies = [{"moved_bytes": n, "median_us": 1 + n / 1e6} for n in (least, most)]
+    part = {
+        "copies": copies, "flag": {"one_way_us": 0.5}, "empty_kernel_us": 1.0, "event_us": 0.2
+    }  # fmt: skip
+    (folder / "floor.json").write_text(json.dumps({"queued": part, "graph": part}))
 
 
-def test_the_fastest_is_held_against_the_lower_floor(folder):
-    least, most = cost("signal", 8, 2, K128).moved_bytes, cost("packet", 8, 2, M2).moved_bytes
+def floor_us(protocol: str, ranks: int, nodes: int, size: int) -> float:
+    needed = cost(protocol, ranks, nodes, size)
+    return needed.moved_bytes / 1e6 + needed.hops * 0.5 + 0.8
+
+
+def test_the_fastest_is_held_against_the_lower_floor_of_its_kind(folder):
     where = folder(
         "timings|sweep-loopback|ok|9",
         sweep_loopback=record(
             result("nvrar", "signal", K128, 9.0), result("nvrar", "packet", K128, 6.0),
-            result("nvrar", "signal", M2, 55.0), result("nvrar", "packet", M2, 70.0),
+            result("nvrar", "signal", M2, 125.0), result("nvrar", "packet", M2, 170.0),
         ),
-        sweep_loopback_graph=record(result("nvrar", "packet", K128, 5.25)),
+        sweep_loopback_graph=record(result("nvrar", "packet", K128, 20.0)),
     )  # fmt: skip
-    # A microsecond for 1 M bytes moved, so that floors are plain sums.
-    write_floor(where, {least // 2: least / 2e6, 2 * most: 2 * most / 1e6}, 0.5)
-    lines = section(gpu_summary.text(Run.read(where)), "loopback beside the floor, float32")
-    small = least / 1e6 + 3 * 0.5
-    large = cost("signal", 8, 2, M2).moved_bytes / 1e6 + 3 * 0.5
-    assert lines[1].split()[:4] == ["128K", "packet", "6.00", "us"]
-    assert "graph     5.25 us  cold        - us" in lines[1]
-    assert lines[-2] == f"128K: at most 1.5x the floor: {gpu_summary.at_most(6 / small, 1.5)}"
-    assert lines[-2].endswith("met")
-    assert lines[-1] == f"2M: at most 2x the floor: {gpu_summary.at_most(55 / large, 2.0)}"
+    write_floor(where)
+    lines = section(gpu_summary.text(Run.read(where)), "loopback over the floor, float32")
+    floor = floor_us("packet", 8, 2, K128)
+    assert lines[1].split() == [
+        "128K", "packet", "queued", "6.00", "us,", "floor", f"{floor:.2f}", "us,",
+        f"{6 / floor:.2f}x", "graph", "20.00", "us,", "floor", f"{floor:.2f}", "us,",
+        f"{20 / floor:.2f}x", "cold", "-", "us",
+    ]  # fmt: skip
+    small, large = (floor_us("signal", 8, 2, size) for size in (K128, M2))
+    verdict = gpu_summary.at_most
+    assert lines[-4:] == [
+        f"128K, queued: at most 1.5x the floor: {verdict(6 / small, 1.5)}",
+        f"2M, queued: at most 2x the floor: {verdict(125 / large, 2.0)}",
+        f"128K, graph: at most 1.5x the floor: {verdict(20 / small, 1.5)}",
+        "2M, graph: at most 2x the floor: not run",
+    ]
+    assert lines[-4].endswith("met")
+    assert "missed by" in lines[-3]
+    assert "missed by" in lines[-2]
 
 
 def test_without_a_floor_times_are_shown_and_verdicts_are_open(folder):
     where = folder(sweep_loopback=record(result("nvrar", "signal", K128, 9.0)))
-    lines = section(gpu_summary.text(Run.read(where)), "loopback beside the floor, float32")
-    assert lines[0].startswith(" 128K signal     9.00 us  floor        - us      -")
-    assert lines[-2:] == [
-        "128K: at most 1.5x the floor: not run", "2M: at most 2x the floor: not run",
-    ]  # fmt: skip
+    lines = section(gpu_summary.text(Run.read(where)), "loopback over the floor, float32")
+    assert lines[0].startswith(" 128K signal  queued     9.00 us, floor        - us,     -  graph")
+    assert {line.rpartition(": ")[2] for line in lines[-4:]} == {"not run"}
+
+
+def a_launch(blocks: int, threads: int) -> LaunchShape:
+    return LaunchShape(blocks, threads, 4096, 2, "doubling", None)
+
+
+def test_the_lab_shows_launches_over_the_floor_and_marks_the_fastest(folder):
+    race = record(
+        result("nvrar", "signal", K128, 6.0, shape=a_launch(8, 256)),
+        result("nvrar", "signal", K128, 5.0, shape=a_launch(16, 256)),
+        result("nvrar", "signal", K128, 9.0, shape=a_launch(32, 256)),
+        result("nvrar", "packet", K128, 7.0, shape=a_launch(16, 512)),
+        result("nvrar", "packet", M2, 170.0, shape=a_launch(16, 512)),
+        graph=10,
+    )  # fmt: skip
+    race = replace(race, environment={**race.environment, "gpu_sms": 132, "tuning": TABLE})
+    beside = record(
+        result("nccl", "window", K128, 8.0), result("nvrar", "signal", K128, 4.0), ranks=2,
+        nodes=1, graph=10,
+    )  # fmt: skip
+    where = folder(lab_8x2=race, lab_nccl_2=beside)
+    write_floor(where)
+    lines = section(gpu_summary.text(Run.read(where)), "lab")[1:]
+    small, large = floor_us("signal", 8, 2, K128), floor_us("signal", 8, 2, M2)
+    least = floor_us("signal", 2, 1, K128)
+    assert [" ".join(line.split()) for line in lines] == [
+        "8 ranks in 2 nodes, loopback, graphs of 10 128K 2M",
+        f"the floor {small:.2f} {large:.2f}",
+        f"packet 512 x 1 per SM 7.00 {7 / small:.2f}x 16 170.00* {170 / large:.2f}x 16",
+        f"signal 256 x 1 per SM 5.00* {5 / small:.2f}x 16 -",
+        f"signal 256 x 2 per SM 9.00 {9 / small:.2f}x 32 -",
+        f"auto without a table 6.50 {6.5 / small:.2f}x -",
+        "2 ranks in 1 node, beside NCCL, graphs of 10 128K",
+        f"the floor {least:.2f}",
+        f"nccl 8.00 {8 / least:.2f}x",
+        f"nvrar 4.00* {4 / least:.2f}x",
+    ]
 
 
 def test_what_auto_chose_and_wrong_results_are_no_times():
@@ -232,7 +306,7 @@ def test_figures_of_a_run_that_was_cut_off_say_so_and_warnings_alike_are_told_on
         "    statistics: 1 of 7 samples began late",
     ]
     assert section(text, "NVRAR beside NCCL and MPI")[-2:] == said
-    assert section(text, "loopback beside the floor, float32")[-4:-2] == said
+    assert section(text, "loopback over the floor, float32")[-6:-4] == said
 
 
 @pytest.mark.parametrize(
@@ -284,4 +358,4 @@ def test_the_machine_has_the_facts_of_all_records(folder):
 
 
 def test_a_floor_needs_copies_on_both_sides():
-    assert Floor((), 1.0).of(cost("signal", 8, 2, K128)) is None
+    assert Floor((), 1.0, 1.0, 0.1).of(cost("signal", 8, 2, K128)) is None
