@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from output import one_error, read, valid
 
-from nvrar_bench.cli.merge import merge
+from nvrar_bench.cli.merge import MergeOptions, merge
 from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
 from nvrar_bench.documents.result import Check
 from nvrar_bench.documents.run_file import encode
@@ -91,6 +91,6 @@ def test_mistakes(
     (tmp_path / "odd.json").write_text("{")
     before = runs[0].read_text()
     with pytest.raises(UsageError) as told:
-        merge([Path(name) for name in names], json and Path(json))
+        merge(MergeOptions(records=[Path(name) for name in names], json=json and Path(json)))
     assert [text for text in texts if text not in str(told.value)] == [], told.value
     assert (runs[0].read_text(), capsys.readouterr().out) == (before, "")
