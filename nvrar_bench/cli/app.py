@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nvrar_bench import __version__
-from nvrar_bench.cli import compare, env, execute, merge, report, schema
+from nvrar_bench.cli import compare, env, execute, stored
 from nvrar_bench.cli.compile import compile_kernels
 from nvrar_bench.cli.nccl_tests import NcclTestsHabits
 from nvrar_bench.settings.option import expanded
@@ -27,12 +27,12 @@ app.command(cls=NcclTestsHabits)(expanded(execute.sweep))
 app.command()(expanded(execute.check))
 app.command()(expanded(execute.tune))
 app.command()(expanded(execute.decode))
-app.command()(expanded(merge.merge))
+app.command()(expanded(stored.merge))
 app.command("compile")(expanded(compile_kernels))
 app.command()(expanded(env.env))
 app.command()(expanded(compare.compare))
-app.command()(expanded(report.report))
-app.command()(expanded(schema.schema))
+app.command()(expanded(stored.report))
+app.command()(expanded(stored.schema))
 
 
 def _print_version(wanted: bool) -> None:

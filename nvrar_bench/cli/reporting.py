@@ -1,30 +1,96 @@
-"""What `report` is asked for: whether it makes sense, and where what goes."""
+"""What `report` is asked for: in which form, whether that makes sense, and where what goes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
+
+from rich.console import Console
 
 from nvrar_bench.cli.places import require_places
 from nvrar_bench.documents.decode import DecodeRecord
 from nvrar_bench.documents.files import STDOUT, write_text
-from nvrar_bench.documents.record import Record, RunRecord
+from nvrar_bench.documents.record import Record
 from nvrar_bench.documents.run_file import encode, read_any_record
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.launch.console import console
-from nvrar_bench.report.decode import table as steps_table
-from nvrar_bench.report.formats import FORMATS, SAMPLES, SUMMARY, TABLE, table_writer
-from nvrar_bench.report.grid import printable
+from nvrar_bench.report import Shown, csv_rows, openmetrics, page
+from nvrar_bench.report.decode import csv_rows as steps_csv
+from nvrar_bench.report.decode import openmetrics as steps_metrics
+from nvrar_bench.report.decode import page as steps_page
+from nvrar_bench.report.grid import WIDE, printable
 from nvrar_bench.report.remarks import beside_results
 from nvrar_bench.settings.options import ReportOptions
 from nvrar_bench.settings.values import require
 from nvrar_bench.statistics.decode import replay as replay_steps
 from nvrar_bench.statistics.figures import replay
 
-_Kind = TypeVar("_Kind", bound=Record)
+TABLE = "table"
+SUMMARY, WIDE_TABLE, VERBOSE, SAMPLES = "--summary", "--wide", "--verbose", "--samples"
+# Of records that are all of sweep, or all of decode.
+Encode = Callable[[Sequence[Any], Collection[str]], str]
+
+
+def _shown(record: Record, options: Collection[str]) -> Shown:
+    """Return what shows a record on a screen."""
+    is_decode = isinstance(record, DecodeRecord)
+    name = "decode" if is_decode else "summary" if SUMMARY in options else TABLE
+    return Shown(name, WIDE_TABLE in options, VERBOSE in options)
+
+
+def _table(records: Sequence[Any], options: Collection[str]) -> str:
+    file = StringIO()
+    for record in records:
+        to = Console(file=file, force_terminal=False, width=WIDE)
+        _shown(record, options).write(record, to)
+    return file.getvalue()
+
+
+def _csv(records: Sequence[Any], options: Collection[str]) -> str:
+    form: Any = steps_csv if isinstance(records[0], DecodeRecord) else csv_rows
+    text: str = (form.encode_samples if SAMPLES in options else form.encode)(records)
+    return text
+
+
+def _by_kind(
+    of_runs: Callable[[Sequence[Any]], str], of_steps: Callable[[Sequence[Any]], str]
+) -> Encode:
+    return lambda records, _: (of_steps if isinstance(records[0], DecodeRecord) else of_runs)(
+        records
+    )
+
+
+@dataclass(frozen=True)
+class Format:
+    """One form of stored runs.
+
+    Attributes:
+        encode: returns the text of all runs, as the options that were given want it.
+        tells_all: whether that says what no result knows: skipped backends, errors, how it ended.
+        takes_several: whether it has room for several runs.
+        variants: the options that change it.
+
+    """
+
+    encode: Encode
+    tells_all: bool
+    takes_several: bool = True
+    variants: tuple[str, ...] = ()
+
+
+FORMATS: Mapping[str, Format] = {
+    TABLE: Format(_table, tells_all=True, variants=(SUMMARY, WIDE_TABLE, VERBOSE)),
+    "csv": Format(_csv, tells_all=False, variants=(SAMPLES,)),
+    # No series is labelled with its run: each run would begin new ones.
+    "openmetrics": Format(
+        _by_kind(openmetrics.encode, steps_metrics.encode), tells_all=False, takes_several=False
+    ),
+    "html": Format(_by_kind(page.encode, steps_page.encode), tells_all=True),
+}
 
 
 @dataclass(frozen=True)
@@ -52,9 +118,6 @@ class StoredReport:
         is_one = len(runs) == 1
         require(is_one or form.takes_several, f"--format {name}", several, "one run")
         require(is_one or self.options.json is None, "--json", several, "one run")
-        self._require_places()
-
-    def _require_places(self) -> None:
         is_shown = self.options.form == TABLE or not self._is_json_alone
         beside = f"with --format {self.options.form}"
         require(is_shown, "--json -", beside, "--output PATH beside it")
@@ -67,52 +130,44 @@ class StoredReport:
         Raises:
             UsageError: a file is no record, or its samples come to no figures that JSON can hold.
         """
-        records = [read_any_record(path) for path in self.options.run]
-        steps = [record for record in records if isinstance(record, DecodeRecord)]
-        if steps:
-            self._require_of_steps(steps, len(records))
-            self._write_steps([_anew(path, replay_steps, one) for path, one in self._beside(steps)])
-        else:
-            runs = [record for record in records if isinstance(record, RunRecord)]
-            one_state = self.options.one_state
-            self._write_runs(
-                [_anew(path, lambda one: replay(one, one_state), run)
-                 for path, run in self._beside(runs)]
-            )  # fmt: skip
-
-    def _beside(self, records: Sequence[_Kind]) -> Iterator[tuple[Path, _Kind]]:
-        return zip(self.options.run, records, strict=True)
-
-    def _write_runs(self, records: Sequence[RunRecord]) -> None:
-        form = FORMATS[self.options.form]
-        text = None if self._is_for_screen else form.encode(records, self._variants)
-        write = table_writer(self._variants)
-        self._put(records, text, lambda: [write(one, console("stdout")) for one in records])
-
-    def _write_steps(self, records: Sequence[DecodeRecord]) -> None:
-        form = FORMATS[self.options.form]
-        text = None if self._is_for_screen else form.encode_steps(records, self._variants)
-        write = steps_table.write
-        self._put(records, text, lambda: [write(one, console("stdout")) for one in records])
-
-    def _put(self, records: Sequence[Record], text: str | None, show: Callable[[], object]) -> None:
-        """Write the record where that was asked for, and the report: `text`, or on the screen."""
-        if self.options.json is not None:
-            write_text(self.options.json, encode(records[0]), "--json")
+        options, variants = self.options, self._variants
+        read = [read_any_record(path) for path in options.run]
+        self._require_one_kind(read)
+        records = [self._anew(path, one) for path, one in zip(options.run, read, strict=True)]
+        form = FORMATS[options.form]
+        text = None if self._is_for_screen else form.encode(records, variants)
+        if options.json is not None:
+            write_text(options.json, encode(records[0]), "--json")
         if text is not None:
-            write_text(self.options.output or STDOUT, text, "--output")
+            write_text(options.output or STDOUT, text, "--output")
             self._say_the_rest(records)
         elif not self._is_json_alone:
-            show()
+            for record in records:
+                _shown(record, variants).write(record, console("stdout"))
 
-    def _require_of_steps(self, steps: Sequence[DecodeRecord], among: int) -> None:
-        """Refuse what records of decode steps do not have."""
-        together = f"{len(steps)} of decode and {among - len(steps)} of sweep"
-        require(len(steps) == among, "RUN.json", together, "records of one of the two commands")
+    def _require_one_kind(self, records: Sequence[Record]) -> None:
+        """Refuse records of both kinds, and what those of decode steps do not have."""
+        steps = sum(isinstance(record, DecodeRecord) for record in records)
+        if not steps:
+            return
+        together = f"{steps} of decode and {len(records) - steps} of sweep"
+        require(steps == len(records), "RUN.json", together, "records of one of the two commands")
         given = [option for option in self._variants if option != SAMPLES]
         given += ["--one-state"] if self.options.one_state else []
         for option in given:
             require(False, option, "with records of decode", "none of these options")
+
+    def _anew(self, path: Path, read: Any) -> Record:
+        """Compute the figures of a record that was read at `path` anew."""
+        is_steps = isinstance(read, DecodeRecord)
+        try:
+            record = replay_steps(read) if is_steps else replay(read, self.options.one_state)
+            # Encoded too, and thrown away: samples beyond all bounds may have a mean that is no
+            # JSON, which is better found before anything is written.
+            encode(record)
+        except NvrarBenchError as error:
+            raise UsageError(f"{path}: {error}") from error
+        return record
 
     @property
     def _variants(self) -> list[str]:
@@ -137,15 +192,3 @@ class StoredReport:
         for path, record in zip(self.options.run, records, strict=True):
             for remark in beside_results(record):
                 sys.stderr.write(printable(f"nvrar-bench: {path}: {remark}", "utf-8") + "\n")
-
-
-def _anew(path: Path, compute: Callable[[_Kind], _Kind], record: _Kind) -> _Kind:
-    """Compute the figures of a record that was read at `path` anew."""
-    try:
-        # Encoded too, and thrown away: samples beyond all bounds may have a mean that is no JSON,
-        # which is better found before anything is written.
-        record = compute(record)
-        encode(record)
-    except NvrarBenchError as error:
-        raise UsageError(f"{path}: {error}") from error
-    return record

@@ -25,8 +25,8 @@ from nvrar_bench.run.buffers import SETS, CaseBuffers, KnownCall, SweepBuffers
 from nvrar_bench.run.outcome import Arrivals, samples_of, shape_of
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.stages import PAIRS
-from nvrar_bench.settings.decode import Decode
 from nvrar_bench.settings.models import Shard
+from nvrar_bench.settings.sweeps import Decode
 from nvrar_bench.statistics.decode import backend_step, batch_result, timed_step
 from nvrar_bench.timing.stopping import StoppingRule
 

@@ -11,8 +11,8 @@ from nvrar_bench.run.outcome import provisional_check
 from nvrar_bench.run.point_group import TurnOrder
 from nvrar_bench.run.stage_runner import LOCAL_WORK_LIMIT_S, StageRunner
 from nvrar_bench.run.stages import Stage, describe
-from nvrar_bench.settings.decode import Decode
 from nvrar_bench.settings.models import shard_of
+from nvrar_bench.settings.sweeps import Decode
 
 
 class DecodeRunner(StageRunner):

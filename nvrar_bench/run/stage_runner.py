@@ -37,7 +37,7 @@ from nvrar_bench.run.stages import (
 )
 from nvrar_bench.run.starts import Start
 from nvrar_bench.run.tuner import Heat, Tuner
-from nvrar_bench.settings.search import Tune
+from nvrar_bench.settings.launching import Tune
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.settings.soak import SoakLimit
 from nvrar_bench.timing.loop import MONOTONIC

@@ -10,7 +10,7 @@ import numpy as np
 
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.gate import late_tolerance_ns
-from nvrar_bench.settings.late import Late
+from nvrar_bench.settings.values import Late
 from nvrar_bench.statistics.machine_states import YARDSTICKS
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import Gate, Nanoseconds, Timings, Yardstick

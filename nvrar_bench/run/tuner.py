@@ -33,7 +33,7 @@ from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.point_group import PointGroup
 from nvrar_bench.run.race import Race, SoFar
-from nvrar_bench.settings.search import Tune
+from nvrar_bench.settings.launching import Tune
 from nvrar_bench.statistics.median import Estimate
 
 

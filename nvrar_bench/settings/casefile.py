@@ -1,45 +1,13 @@
 """Case files: sweeps written down in TOML, to be run by name.
 
-A case file is one or more `[[sweep]]` tables. Every sweep has a `name` and says its message sizes
-in exactly one of four ways:
-
-    min, max         sizes in bytes per rank, with `factor` (a number above 1; default 2)
-                     or `step` (a size)
-    sizes            a list of sizes
-    counts           a list of element counts
-    hidden, batches  the all-reduce of a transformer layer: batch x hidden elements, hence
-                     batch x hidden x itemsize bytes, for every hidden size and batch
-
-A size is a whole number of bytes or a text such as "128K". Everything else may be left out, and a
-single value may stand where a list of one is meant. A file has at most 64 KiB.
-
-    dtype      names of datatypes.DTYPES or "all"          default "float32"
-    op         sum prod min max avg or "all"               default "sum"
-    placement  out_of_place in_place                       default "out_of_place"
-    buffers    symmetric private                           default "symmetric"
-    protocol   auto signal packet                          default "auto"
-    check      exact rounding wrap                         default "exact"
-    nodes      node counts to run at; the caller leaves out those that do not divide the number
-               of ranks                                    default: as launched
-    backends   names of backends                           default: the caller's
-    iters      timed calls per case, at least 1            default: the caller's
-    warmup     calls before them, at least 0               default: the caller's
-
-    [[sweep]]
-    name = "decode"
-    hidden = 8192
-    batches = [1, 2, 4]
-    dtype = "bfloat16"
-
-Lists combine each with each, but `wrap` only with sums and products of integers. MPI and NCCL leave
-open what becomes of an integer that overflows: they run `wrap` only where --check-mode wrap on the
-command line asks for it, and are `skipped` elsewhere. A sweep is one `plan.Plan`.
+docs/reference.md lists the keys. Lists combine each with each, but `wrap` only with sums and
+products of integers. A sweep is one `plan.Plan`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,95 +80,95 @@ def find_case_file(source: str | Path) -> Path:
     return data_dir("cases") / f"{source}.toml"
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """What a value may be, and how a message says so; whether a list of such may stand there."""
+
+    is_right: Callable[[Any], bool]
+    allowed: str
+    several: bool = False
+
+
+def _whole(least: int) -> Callable[[Any], bool]:
+    # In Python True is an int; in TOML it is no number.
+    return lambda value: type(value) is int and value >= least
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, str) or _whole(1)(value)
+
+
+_SIZE = _Kind(_is_size, 'a size in bytes, such as 4096 or "128K"')
+_WHOLES = _Kind(_whole(1), "whole numbers, 1 and more", several=True)
+_TEXTS = _Kind(lambda v: isinstance(v, str) and v != "", "a text or a list of texts", several=True)
+_KINDS = {
+    "name": _Kind(lambda v: isinstance(v, str) and v.strip() != "", "a text that is not empty"),
+    "min": _SIZE,
+    "max": _SIZE,
+    "factor": _Kind(lambda value: type(value) in (int, float), "a number above 1"),
+    "step": _SIZE,
+    "sizes": replace(_SIZE, several=True),
+    **dict.fromkeys(("counts", "hidden", "batches", "nodes"), _WHOLES),
+    **dict.fromkeys((*AXES, "backends"), _TEXTS),
+    "iters": _Kind(_whole(1), "a whole number, 1 and more"),
+    "warmup": _Kind(_whole(0), "a whole number, 0 and more"),
+}
+
+
 class _SweepKeys:
-    """The keys of one `[[sweep]]`, taken out with a check of type and value."""
+    """The keys of one `[[sweep]]`, each checked when it is asked for."""
 
     def __init__(self, table: dict[str, Any], where: str) -> None:
         self.table = table
         self.where = where
 
-    def error(self, key: str, allowed: str) -> CaseFileError:
-        value = f" {self.table[key]!r} is not allowed" if key in self.table else " is missing"
-        return CaseFileError(f"{self.where}: {key}{value}; allowed: {allowed}")
-
-    def text(self, key: str) -> str:
-        value = self.table.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise self.error(key, "a text that is not empty")
-        return value
-
-    def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        values = self._list(key) if key in self.table else default
-        if not all(isinstance(value, str) and value for value in values):
-            raise self.error(key, "a text or a list of texts")
-        return tuple(values)
-
-    def whole(self, key: str, least: int) -> int | None:
+    def every(self, key: str) -> tuple[Any, ...]:
+        """Return all values of a key, each once; none where it is left out."""
         if key not in self.table:
-            return None
-        if not _is_whole(self.table[key], least):
-            raise self.error(key, f"a whole number, {least} and more")
-        return int(self.table[key])
-
-    def wholes(self, key: str) -> tuple[int, ...]:
-        values = self._list(key) if key in self.table else ()
-        if not all(_is_whole(value, 1) for value in values):
-            raise self.error(key, "whole numbers, 1 and more")
+            return ()
+        value, kind = self.table[key], _KINDS[key]
+        values = value if kind.several and isinstance(value, list) else [value]
+        if not (values and all(map(kind.is_right, values))):
+            allowed = kind.allowed if values else "a list that is not empty"
+            raise CaseFileError(f"{self.where}: {key} {value!r} is not allowed; allowed: {allowed}")
         return tuple(dict.fromkeys(values))
 
-    def number(self, key: str) -> float | None:
-        value = self.table.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise self.error(key, "a number above 1")
-        return value
+    def one(self, key: str) -> Any:
+        """Return the value of a key; None where it is left out."""
+        return next(iter(self.every(key)), None)
 
-    def sizes(self, key: str) -> tuple[int, ...]:
-        return tuple(self._size(key, value) for value in self._list(key))
+    def needed(self, key: str) -> tuple[Any, ...]:
+        """Return the values of a key that must be there."""
+        if key not in self.table:
+            allowed = _KINDS[key].allowed
+            raise CaseFileError(f"{self.where}: {key} is missing; allowed: {allowed}")
+        return self.every(key)
 
-    def size(self, key: str) -> int:
-        return self._size(key, self.table.get(key))
-
-    def _size(self, key: str, value: Any) -> int:
-        if _is_whole(value, 1):
-            return int(value)
-        if not isinstance(value, str):
-            raise self.error(key, 'a size in bytes, such as 4096 or "128K"')
-        return parse_size(value, option=key)
-
-    def _list(self, key: str) -> list[Any]:
-        value = self.table.get(key)
-        values = value if isinstance(value, list) else [value]
-        if not values or value is None:
-            raise self.error(key, "a list that is not empty")
-        return values
-
-
-def _is_whole(value: Any, least: int) -> bool:
-    # In Python True is an int; in TOML it is no number.
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    def sizes(self, key: str) -> list[int]:
+        """Return the sizes of a key that must be there, in bytes."""
+        return [
+            parse_size(value, option=key) if isinstance(value, str) else value
+            for value in self.needed(key)
+        ]
 
 
 @dataclass(frozen=True)
 class _Sizes:
     """Sizes in bytes, or counts of elements; `key` is what a message about them names."""
 
-    sizes: tuple[int, ...] = ()
-    counts: tuple[int, ...] = ()
+    sizes: Sequence[int] = ()
+    counts: Sequence[int] = ()
     key: str = "sizes"
 
 
 def _by_range(keys: _SweepKeys) -> _Sizes:
-    step = keys.size("step") if "step" in keys.table else None
-    bounds = keys.size("min"), keys.size("max")
-    sizes = sizes_from_range(*bounds, keys.number("factor"), step, spell=str)
-    return _Sizes(sizes, key="min")
+    step = keys.sizes("step")[0] if "step" in keys.table else None
+    bounds = keys.sizes("min")[0], keys.sizes("max")[0]
+    return _Sizes(sizes_from_range(*bounds, keys.one("factor"), step, spell=str), key="min")
 
 
 def _by_layers(keys: _SweepKeys) -> _Sizes:
-    for key in ("hidden", "batches"):
-        if key not in keys.table:
-            raise keys.error(key, "whole numbers, 1 and more; hidden and batches go together")
-    hidden_sizes, batches = keys.wholes("hidden"), keys.wholes("batches")
+    batches, hidden_sizes = keys.needed("batches"), keys.needed("hidden")
     return _Sizes(counts=tuple(batch * hidden for hidden in hidden_sizes for batch in batches))
 
 
@@ -208,11 +176,10 @@ def _by_layers(keys: _SweepKeys) -> _Sizes:
 _SIZE_KEYS: dict[tuple[str, ...], Callable[[_SweepKeys], _Sizes]] = {
     ("min", "max", "factor", "step"): _by_range,
     ("sizes",): lambda keys: _Sizes(keys.sizes("sizes")),
-    ("counts",): lambda keys: _Sizes(counts=keys.wholes("counts")),
+    ("counts",): lambda keys: _Sizes(counts=keys.needed("counts")),
     ("hidden", "batches"): _by_layers,
 }
-_SETTINGS = ("nodes", "backends", "iters", "warmup")
-_KEYS = ("name", *(key for way in _SIZE_KEYS for key in way), *AXES, *_SETTINGS)
+_KEYS = tuple(_KINDS)
 
 
 def _sweep(table: Any, where: str) -> Sweep:
@@ -223,14 +190,9 @@ def _sweep(table: Any, where: str) -> Sweep:
     if unknown:
         raise CaseFileError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join(_KEYS)}")
     keys = _SweepKeys(table, where)
-    return Sweep(
-        name=keys.text("name"),
-        nodes=keys.wholes("nodes"),
-        backends=keys.texts("backends", ()),
-        iters=keys.whole("iters", 1),
-        warmup=keys.whole("warmup", 0),
-        plan=_plan(keys),
-    )
+    (name,) = keys.needed("name")
+    settings = keys.every("nodes"), keys.every("backends"), keys.one("iters"), keys.one("warmup")
+    return Sweep(name, *settings, _plan(keys))
 
 
 def _plan(keys: _SweepKeys) -> Plan:
@@ -240,7 +202,7 @@ def _plan(keys: _SweepKeys) -> Plan:
             f"{keys.where}: sizes given in {len(ways)} ways; allowed: exactly one of "
             f"min and max; sizes; counts; hidden and batches"
         )
-    choices = [keys.texts(key, (axis.default,)) for key, axis in AXES.items()]
+    choices = [keys.every(key) or (axis.default,) for key, axis in AXES.items()]
     try:
         given = _SIZE_KEYS[ways[0]](keys)
         return build_plan(given.sizes, *choices, counts=given.counts, spell=str, size_key=given.key)

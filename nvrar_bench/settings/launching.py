@@ -1,25 +1,58 @@
-"""How NVRAR is launched, what connects its ranks, and how many calls make a sample."""
+"""How NVRAR is launched, fixed or searched for, what connects its ranks, and calls of a sample.
+
+What is not allowed is a UsageError that names the option, the value and what is allowed.
+"""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nvrar_bench.backends.nvrar.space import PROTOCOLS, Space
 from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
+from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.options import CheckOptions, DecodeOptions, RunOptions, SweepOptions
-from nvrar_bench.settings.search import chunk_bytes
-from nvrar_bench.settings.values import require
+from nvrar_bench.settings.options import (
+    CheckOptions,
+    DecodeOptions,
+    RunOptions,
+    SweepOptions,
+    TuneOptions,
+)
+from nvrar_bench.settings.values import (
+    choices,
+    names,
+    require,
+    require_divisor,
+    require_seconds,
+    wholes,
+)
 from nvrar_bench.toolchain.kernel import EXCHANGES
 from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS
+from nvrar_bench.units import parse_size
 
 FABRICS = ("auto", "host", "nvshmem", "loopback")
 MOST_CALLS = 128  # of a sample: a stream that is held takes about 1000 launches
+_MOST = 1 << 20  # of blocks and threads; what a device allows is less, and says so itself
+
+
+@dataclass(frozen=True)
+class Tune:
+    """The launches to try; at one size no round of the race begins after `max_time` seconds."""
+
+    output: Path
+    space: Space
+    max_time: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record; an empty list is what limits and size suggest."""
+        listed = {key: list(values) for key, values in asdict(self.space).items()}
+        return {"output": str(self.output), "max_time_s": self.max_time, **listed}
 
 
 def tuning_of(options: SweepOptions | CheckOptions | DecodeOptions) -> Tuning:
-    """Check what is fixed of a launch, and read the tuning table that `auto` is to follow.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
+    """Check what is fixed of a launch, and read the tuning table that `auto` is to follow."""
     blocks, threads = options.blocks, options.threads
     radix, exchange, first = options.radix, options.exchange, options.first_epoch
     for option, value in (("--blocks", blocks), ("--threads", threads)):
@@ -28,18 +61,14 @@ def tuning_of(options: SweepOptions | CheckOptions | DecodeOptions) -> Tuning:
     require(exchange in ("auto", *EXCHANGES), "--exchange", exchange, "auto, doubling, halving")
     # Calls count on from there, and an epoch has 64 bits.
     require(1 <= first < 2**62, "--first-epoch", first, "1 to 2**62 - 1")
-    chunk = None if options.chunk is None else chunk_bytes(options.chunk)
+    chunk = None if options.chunk is None else _chunk_bytes(options.chunk)
     table = table_for(options.tuning, "--tuning")
     fixed = None if exchange == "auto" else exchange
     return Tuning(blocks, threads, chunk, radix, fixed, first, table, options.mapped_nodes)
 
 
 def batch_of(batch: int | None, graph: int = 1) -> int | None:
-    """How many calls a sample is; a graph holds all of them. None: as many as the device wants.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
+    """How many calls a sample is; a graph holds all of them. None: as many as the device wants."""
     allowed = f"1 to {MOST_CALLS}"
     require(1 <= graph <= MOST_CALLS, "--graph", graph, allowed)
     require(batch is None or 1 <= batch <= MOST_CALLS, "--batch", batch, allowed)
@@ -54,11 +83,7 @@ def batch_of(batch: int | None, graph: int = 1) -> int | None:
 
 
 def require_fabric(options: RunOptions) -> None:
-    """Check --fabric, and that what goes with it is given and nothing else.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
+    """Check --fabric, and that what goes with it is given and nothing else."""
     fabric, virtual = options.fabric, options.virtual_ranks
     require(fabric in FABRICS, "--fabric", fabric, ", ".join(FABRICS))
     in_range = virtual is None or 2 <= virtual <= MAX_VIRTUAL_RANKS
@@ -89,8 +114,27 @@ def _require_virtual(options: RunOptions, virtual: int) -> None:
             f"--virtual-ranks {virtual} and --ranks {options.ranks} exclude each other: virtual "
             "ranks live in one process"
         )
-    nodes = options.nodes
-    if nodes:
-        fitting = ", ".join(str(n) for n in range(1, virtual + 1) if virtual % n == 0)
-        allowed = f"what divides {virtual} virtual ranks: {fitting}"
-        require(virtual % nodes == 0, "--nodes", nodes, allowed)
+    require_divisor(options.nodes, virtual, "virtual ranks")
+
+
+def search_of(options: TuneOptions) -> Tune:
+    """Check the options that only `tune` has, or has as lists."""
+    seconds, backend = options.max_time, options.backend
+    require_seconds("--max-time", seconds)
+    require(backend in ("nvrar", "fake"), "--backend", backend, "nvrar, fake")
+    require(options.output != STDOUT, "--output", options.output, "a file; the choices are printed")
+    space = Space(
+        choices("--protocol", options.protocol, PROTOCOLS),
+        wholes("--blocks", options.blocks, 1, _MOST),
+        wholes("--threads", options.threads, 1, _MOST),
+        tuple(dict.fromkeys(map(_chunk_bytes, names(options.chunk)))),
+        wholes("--radix", options.radix, 2, 64),
+        choices("--exchange", options.exchange, EXCHANGES),
+    )
+    return Tune(options.output, space, seconds)
+
+
+def _chunk_bytes(text: str) -> int:
+    size = parse_size(text, option="--chunk")
+    require(size >= 16, "--chunk", text, "16 bytes and more")
+    return size

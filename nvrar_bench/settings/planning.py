@@ -1,6 +1,7 @@
 """From the options of `sweep`, `check`, `tune` and `decode` to the settings of a run.
 
-Everything is checked here that can be checked before the ranks meet.
+Everything is checked here that can be checked before the ranks meet. What is wrong is a UsageError
+that names the option, the value and what is allowed; in a case file it is a CaseFileError.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from nvrar_bench import backends, devices, networks
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.casefile import Sweep
-from nvrar_bench.settings.decode import decode_of, decode_sweep
-from nvrar_bench.settings.late import Late, late_of
-from nvrar_bench.settings.launching import batch_of, require_fabric, tuning_of
+from nvrar_bench.settings.launching import batch_of, require_fabric, search_of, tuning_of
 from nvrar_bench.settings.measure_options import CheckingOptions, PrecisionOptions
 from nvrar_bench.settings.options import (
     CheckOptions,
@@ -22,11 +21,25 @@ from nvrar_bench.settings.options import (
     SweepOptions,
     TuneOptions,
 )
-from nvrar_bench.settings.search import search_of
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.settings.soak import soak_limit, soak_plan
-from nvrar_bench.settings.sweeps import checked_by, file_sweeps, sweeps_of, tuned_sweep
-from nvrar_bench.settings.values import names, part, require
+from nvrar_bench.settings.sweeps import (
+    checked_by,
+    decode_of,
+    decode_sweep,
+    file_sweeps,
+    sweeps_of,
+    tuned_sweep,
+)
+from nvrar_bench.settings.values import (
+    Late,
+    late_of,
+    names,
+    part,
+    require,
+    require_divisor,
+    require_seconds,
+)
 from nvrar_bench.timing.stopping import Stopping
 
 STARTS = ("auto", "clock", "barrier")
@@ -40,19 +53,10 @@ _FEWEST = 6  # samples of which the median has an interval
 
 
 def sweep_settings(options: SweepOptions) -> Settings:
-    """Return the settings of `sweep`.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-        CaseFileError: likewise, of the case file.
-    """
-    check, asked = _is_checked(options), names(options.backend)
-    _require_common(options, asked)
-    stopping = stopping_of(options.iters, options)
-    _require_starts(options)
-    settings = _settings(options, asked, sweeps_of(options))
+    """Return the settings of `sweep`."""
+    settings = _timed(_settings(options, names(options.backend), sweeps_of(options)), options)
     _require_launches(options)
-    late = _late(options)
+    late = settings.late
     if late and (options.batch not in (None, 1) or options.graph != 1):
         raise UsageError(
             f"--late {options.late}: of a sample of several calls only the first would begin late; "
@@ -60,14 +64,8 @@ def sweep_settings(options: SweepOptions) -> Settings:
         )
     return replace(
         settings,
-        stopping=stopping,
-        start=options.start,
-        warmup=options.warmup,
-        check=check,
-        late=late,
         one_state=options.one_state or options.max_launches is not None,
         wrap_asked="wrap" in names(options.check_mode),
-        tuning=tuning_of(options),
         batch=1 if late else batch_of(options.batch, options.graph),
         graph=options.graph,
         cold_cache=options.cold_cache,
@@ -75,16 +73,9 @@ def sweep_settings(options: SweepOptions) -> Settings:
 
 
 def check_settings(options: CheckOptions) -> Settings:
-    """Return the settings of `check`: each case once, or a soak.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-        CaseFileError: likewise, of the case file.
-    """
-    asked = names(options.backend)
-    _require_common(options, asked)
+    """Return the settings of `check`: each case once, or a soak."""
     sweeps = file_sweeps(options.case or "correctness")
-    common = _settings(options, asked, sweeps)
+    common = _settings(options, names(options.backend), sweeps)
     settings = replace(common, stopping=Stopping(1), warmup=0, tuning=tuning_of(options))
     soak = soak_limit(options)
     if soak is not None:
@@ -102,15 +93,9 @@ def check_settings(options: CheckOptions) -> Settings:
 
 
 def tune_settings(options: TuneOptions) -> Settings:
-    """Return the settings of `tune`; no table has a say in them.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
-    asked = (options.backend,)
-    _require_common(options, asked)
+    """Return the settings of `tune`; no table has a say in them."""
     return replace(
-        _settings(options, asked, (tuned_sweep(options),)),
+        _settings(options, (options.backend,), (tuned_sweep(options),)),
         tuning=Tuning(mapped_nodes=options.mapped_nodes),
         batch=batch_of(options.batch, options.graph),
         graph=options.graph,
@@ -119,35 +104,32 @@ def tune_settings(options: TuneOptions) -> Settings:
 
 
 def decode_settings(options: DecodeOptions) -> Settings:
-    """Return the settings of `decode`: a sample is one step.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
-    check, asked = _is_checked(options), names(options.backend)
-    _require_common(options, asked)
-    _require_starts(options)
+    """Return the settings of `decode`: a sample is one step."""
+    asked = names(options.backend)
     if "fake" in asked and len(set(asked)) > 1:
         raise UsageError(
             f"--backend {options.backend}: fake has a clock of its own, by which nothing else of a "
             "step goes; allowed: fake alone"
         )
     decode = decode_of(options)
-    return replace(
-        _settings(options, asked, (decode_sweep(options, decode),)),
-        stopping=stopping_of(options.iters, options, _STEPS),
-        start=options.start,
-        warmup=options.warmup,
-        check=check,
-        late=_late(options),
-        tuning=tuning_of(options),
-        batch=1,
-        decode=decode,
-    )
+    settings = _settings(options, asked, (decode_sweep(options, decode),))
+    return replace(_timed(settings, options, _STEPS), batch=1, decode=decode)
 
 
 def _settings(options: RunOptions, asked: tuple[str, ...], sweeps: tuple[Sweep, ...]) -> Settings:
     """Return the settings that all commands have, and elsewhere what `tune` measures with."""
+    nodes, ranks = options.nodes, options.ranks
+    devices.require_known(options.device)
+    require(nodes is None or nodes >= 1, "--nodes", nodes, "a whole number from 1 up")
+    require(ranks is None or 1 <= ranks <= 4096, "--ranks", ranks, "1 to 4096")
+    require_seconds("--timeout", options.timeout)
+    # Under --launcher or mpirun the number of ranks is known only to the ranks.
+    if ranks:
+        require_divisor(nodes, ranks, "ranks")
+    require(0 <= options.seed < 2**31, "--seed", options.seed, "0 to 2147483647")
+    backends.require_known(asked)
+    if options.network is not None:
+        networks.require_known(options.network)
     require_fabric(options)
     return Settings(
         sweeps=sweeps,
@@ -156,7 +138,7 @@ def _settings(options: RunOptions, asked: tuple[str, ...], sweeps: tuple[Sweep, 
         stopping=Stopping(is_default=True),
         warmup=_WARMUP,
         check=True,
-        nodes=options.nodes,
+        nodes=nodes,
         timeout=options.timeout,
         seed=options.seed,
         virtual_ranks=options.virtual_ranks,
@@ -165,28 +147,21 @@ def _settings(options: RunOptions, asked: tuple[str, ...], sweeps: tuple[Sweep, 
     )
 
 
-def _require_common(options: RunOptions, asked: tuple[str, ...]) -> None:
-    """Check the options that each command has."""
-    nodes, ranks, seconds = options.nodes, options.ranks, options.timeout
-    devices.require_known(options.device)
-    require(nodes is None or nodes >= 1, "--nodes", nodes, "a whole number from 1 up")
-    require(ranks is None or 1 <= ranks <= 4096, "--ranks", ranks, "1 to 4096")
-    allowed = "more than 0, at most 86400 seconds"
-    require(0 < seconds <= 86400, "--timeout", f"{seconds:g}", allowed)
-    # Under --launcher or mpirun the number of ranks is known only to the ranks.
-    if nodes and ranks:
-        fitting = ", ".join(str(n) for n in range(1, ranks + 1) if ranks % n == 0)
-        require(ranks % nodes == 0, "--nodes", nodes, f"what divides {ranks} ranks: {fitting}")
-    require(0 <= options.seed < 2**31, "--seed", options.seed, "0 to 2147483647")
-    backends.require_known(asked)
-    if options.network is not None:
-        networks.require_known(options.network)
-
-
-def _require_starts(options: SweepOptions | DecodeOptions) -> None:
-    """Check --warmup and --start."""
+def _timed(
+    settings: Settings, options: SweepOptions | DecodeOptions, usual: int = Stopping.iters
+) -> Settings:
+    """Return `settings` with what the commands have that time calls or steps."""
     require(0 <= options.warmup <= MAX_CALLS, "--warmup", options.warmup, f"0 to {MAX_CALLS}")
     require(options.start in STARTS, "--start", options.start, ", ".join(STARTS))
+    return replace(
+        settings,
+        stopping=stopping_of(options.iters, options, usual),
+        start=options.start,
+        warmup=options.warmup,
+        check=_is_checked(options),
+        late=_late(options),
+        tuning=tuning_of(options),
+    )
 
 
 def _late(options: SweepOptions | DecodeOptions) -> Late | None:
@@ -231,11 +206,7 @@ def _require_launches(options: SweepOptions) -> None:
 def stopping_of(
     iters: int | None, options: PrecisionOptions, usual: int = Stopping.iters
 ) -> Stopping:
-    """Check --iters, or --precision and its bounds; `usual` is how many where neither is given.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
+    """Check --iters, or --precision and its bounds; `usual` is how many where neither is given."""
     precision = options.precision
     if precision is None:
         _require_no_bounds(options)
@@ -268,6 +239,6 @@ def _precise(options: PrecisionOptions, precision: str) -> Stopping:
     seconds = Stopping.max_time if options.max_time is None else options.max_time
     require(_FEWEST <= least <= MAX_CALLS, "--min-samples", least, f"{_FEWEST} to {MAX_CALLS}")
     require(least <= most <= MAX_CALLS, "--max-samples", most, f"{least} to {MAX_CALLS}")
-    require(0 < seconds <= 86400, "--max-time", f"{seconds:g}", "more than 0, at most 86400")
+    require_seconds("--max-time", seconds)
     target = part("--precision", precision, _LEAST_PRECISION, _WORST_PRECISION)
     return Stopping(precision=target, min_samples=least, max_samples=most, max_time=seconds)

@@ -34,8 +34,8 @@ MAX_SIZES = 4096
 
 
 def option_name(key: str) -> str:
-    """Spell a choice as the command line does: `dtype` -> `--dtype`."""
-    return f"--{key}"
+    """Spell a choice as the command line does, where --check is a switch: `dtype` -> `--dtype`."""
+    return "--check-mode" if key == "check" else f"--{key}"
 
 
 def build_plan(

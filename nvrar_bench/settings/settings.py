@@ -9,10 +9,10 @@ from nvrar_bench.backends.nvrar.layout import Schedule
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.networks import Applied
 from nvrar_bench.settings.casefile import Sweep
-from nvrar_bench.settings.decode import Decode
-from nvrar_bench.settings.late import Late
-from nvrar_bench.settings.search import Tune
+from nvrar_bench.settings.launching import Tune
 from nvrar_bench.settings.soak import SoakLimit
+from nvrar_bench.settings.sweeps import Decode
+from nvrar_bench.settings.values import Late
 from nvrar_bench.timing.stopping import Stopping
 
 

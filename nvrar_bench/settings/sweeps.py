@@ -1,21 +1,30 @@
-"""What to measure: the sweep that the options describe, or those of a case file."""
+"""What to measure: the sweep that the options describe, those of a case file, or decode steps.
+
+What is not allowed is a UsageError that names the option, the value and what is allowed; in a case
+file it is a CaseFileError, which names the file and the key too.
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 from nvrar_bench.backends import require_known
+from nvrar_bench.documents.decode import Compute
 from nvrar_bench.errors import CaseFileError, UsageError
-from nvrar_bench.plan import AXES, Plan
+from nvrar_bench.plan import AXES, Case
 from nvrar_bench.settings.casefile import Sweep, read_case_file
 from nvrar_bench.settings.measure_options import CaseOptions, CheckModeOption, SizeOptions
-from nvrar_bench.settings.options import SweepOptions, TuneOptions
+from nvrar_bench.settings.models import Model, read_model, shard_of
+from nvrar_bench.settings.options import DecodeOptions, SweepOptions, TuneOptions
 from nvrar_bench.settings.plans import build_plan, choose, nothing_wraps, sizes_from_range
-from nvrar_bench.settings.values import names, require
+from nvrar_bench.settings.values import names, require, wholes
 from nvrar_bench.units import parse_size
 
 DEFAULT_MIN = "128K"
 DEFAULT_MAX = "2M"
+MOST_SEQUENCES, MOST_TOKENS = 65536, 10_000_000
+COMPUTES = ("stream", "gemm", "none")
 OTHER_NAMES = {
     "double": "float64",
     "float": "float32",
@@ -26,28 +35,25 @@ OTHER_NAMES = {
 
 
 def sweeps_of(options: SweepOptions) -> tuple[Sweep, ...]:
-    """Return the sweep of the options, or those of --case.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-        CaseFileError: likewise, of the case file.
-    """
+    """Return the sweep of the options, or those of --case."""
     if options.case is None:
-        return (Sweep("sweep", (), (), None, None, _plan(options)),)
-    given = _given(options, SizeOptions, CaseOptions, CheckModeOption)
-    if given:
-        raise UsageError(
-            f"--case and {given[0]} exclude each other: the case file says what to run"
-        )
+        placement = "in_place" if options.in_place else "out_of_place"
+        protocols = _chosen("protocol", options.protocol)
+        modes = _chosen("check", options.check_mode)
+        return (_sweep("sweep", options, (placement,), protocols, modes),)
+    groups = SizeOptions, CaseOptions, CheckModeOption
+    written = [each.name for group in groups for each in fields(group)]
+    for name in written:
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"--case and --{name.replace('_', '-')} exclude each other: the case file says "
+                "what to run"
+            )
     return file_sweeps(options.case)
 
 
 def file_sweeps(case: str) -> tuple[Sweep, ...]:
-    """Read the case file.
-
-    Raises:
-        CaseFileError: naming the file, the key and what is allowed.
-    """
+    """Read the case file."""
     try:
         sweeps = read_case_file(case)
         for sweep in sweeps:
@@ -61,69 +67,49 @@ def file_sweeps(case: str) -> tuple[Sweep, ...]:
 
 def tuned_sweep(options: TuneOptions) -> Sweep:
     """Return the sweep whose launches are searched; each protocol is a launch of its own."""
-    choices = _sizes(options), _dtypes(options.dtype), _chosen("op", options.op)
-    buffers = _chosen("buffers", options.buffers)
-    plan = build_plan(*choices, buffers=buffers, spell=_spell, size_key=_size_key(options))
-    return Sweep("tune", (), (), None, None, plan)
+    return _sweep("tune", options)
 
 
 def checked_by(sweeps: tuple[Sweep, ...], check_mode: str) -> tuple[Sweep, ...]:
-    """Return the sweeps with these check modes in place of the case file's.
-
-    Raises:
-        UsageError: a mode that does not exist, or `wrap` where nothing wraps.
-    """
-    modes = choose(AXES["check"], names(check_mode), _spell)
+    """Return the sweeps with these check modes in place of the case file's."""
+    modes = choose(AXES["check"], names(check_mode))
     checked = [replace(sweep, plan=sweep.plan.checked_by(modes)) for sweep in sweeps]
     used = {case.check_mode for sweep in checked for case in sweep.plan}
     if "wrap" in modes and "wrap" not in used:
-        raise nothing_wraps(_spell)
+        raise nothing_wraps()
     return tuple(sweep for sweep in checked if len(sweep.plan))
 
 
-def _plan(options: SweepOptions) -> Plan:
-    return build_plan(
+def _sweep(
+    name: str,
+    options: SweepOptions | TuneOptions,
+    placements: tuple[str, ...] = (AXES["placement"].default,),
+    protocols: tuple[str, ...] = (AXES["protocol"].default,),
+    modes: tuple[str, ...] = (AXES["check"].default,),
+) -> Sweep:
+    plan = build_plan(
         _sizes(options),
-        _dtypes(options.dtype),
+        tuple(OTHER_NAMES.get(one, one) for one in _chosen("dtype", options.dtype)),
         _chosen("op", options.op),
-        ("in_place",) if options.in_place else ("out_of_place",),
+        placements,
         _chosen("buffers", options.buffers),
-        _chosen("protocol", options.protocol),
-        _chosen("check", options.check_mode),
-        spell=_spell,
-        size_key=_size_key(options),
+        protocols,
+        modes,
+        size_key="min" if options.sizes is None else "sizes",
     )
+    return Sweep(name, (), (), None, None, plan)
 
 
 def _chosen(key: str, text: str | None) -> tuple[str, ...]:
     return (AXES[key].default,) if text is None else names(text)
 
 
-def _dtypes(text: str | None) -> tuple[str, ...]:
-    return tuple(OTHER_NAMES.get(name, name) for name in _chosen("dtype", text))
-
-
-def _spell(key: str) -> str:
-    # A case file has the key `check`; on the command line --check is a switch.
-    return "--check-mode" if key == "check" else f"--{key}"
-
-
-def _given(
-    options: SweepOptions, *groups: type[SizeOptions | CaseOptions | CheckModeOption]
-) -> list[str]:
-    """Return the options of `groups` that were written."""
-    names_of_fields = [each.name for group in groups for each in fields(group)]
-    written = [name for name in names_of_fields if getattr(options, name) is not None]
-    return [f"--{name.replace('_', '-')}" for name in written]
-
-
-def _size_key(options: SizeOptions) -> str:
-    return "min" if options.sizes is None else "sizes"
-
-
 def _sizes(options: SizeOptions) -> tuple[int, ...]:
     if options.sizes is not None:
-        return _listed(options, options.sizes)
+        for name in ("min", "max", "factor", "step"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"--sizes and --{name} exclude each other: give a list or a range")
+        return tuple(_positive(text, "--sizes") for text in names(options.sizes))
     least, most = options.min or DEFAULT_MIN, options.max or DEFAULT_MAX
     minimum, maximum = _positive(least, "--min"), _positive(most, "--max")
     if minimum > maximum:
@@ -132,14 +118,61 @@ def _sizes(options: SizeOptions) -> tuple[int, ...]:
     return sizes_from_range(minimum, maximum, options.factor, step)
 
 
-def _listed(options: SizeOptions, sizes: str) -> tuple[int, ...]:
-    for name in ("min", "max", "factor", "step"):
-        if getattr(options, name) is not None:
-            raise UsageError(f"--sizes and --{name} exclude each other: give a list or a range")
-    return tuple(_positive(text, "--sizes") for text in names(sizes))
-
-
 def _positive(text: str, option: str) -> int:
     size = parse_size(text, option=option)
     require(size >= 1, option, text, "1 byte and more")
     return size
+
+
+@dataclass(frozen=True)
+class Decode:
+    """The steps to measure: one for each batch of sequences, whose caches hold `context` tokens.
+
+    `one_graph`: on GPUs a whole step is one CUDA graph.
+    """
+
+    model: Model
+    batches: tuple[int, ...]
+    context: int
+    compute: Compute
+    one_graph: bool
+
+    def batch_of(self, case: Case) -> int:
+        """Return how many sequences the all-reduces of `case` are of."""
+        return case.count // self.model.hidden_size
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record, which has the model besides."""
+        of_step = {key: getattr(self, key) for key in ("context", "compute", "one_graph")}
+        return {"model": self.model.name, "batches": list(self.batches), **of_step}
+
+
+def decode_of(options: DecodeOptions) -> Decode:
+    """Check the options that only `decode` has."""
+    compute, context = options.compute, options.context
+    require(compute in COMPUTES, "--compute", repr(compute), ", ".join(COMPUTES))
+    require(0 <= context <= MOST_TOKENS, "--context", context, f"0 to {MOST_TOKENS}")
+    batches = wholes("--batch", options.batch, 1, MOST_SEQUENCES)
+    model = read_model(options.model)
+    ranks = options.ranks or options.virtual_ranks
+    if ranks:
+        shard_of(model, ranks)
+    return Decode(model, batches, context, cast(Compute, compute), options.one_graph)
+
+
+def decode_sweep(options: DecodeOptions, decode: Decode) -> Sweep:
+    """Return the all-reduces of the steps, one case for each batch."""
+    plan = build_plan(
+        counts=[batch * decode.model.hidden_size for batch in decode.batches],
+        dtypes=(decode.model.torch_dtype,),
+        buffers=(_one("buffers", options.buffers),),
+        protocols=(_one("protocol", options.protocol),),
+    )
+    return Sweep("decode", (), (), None, None, plan)
+
+
+def _one(key: str, text: str) -> str:
+    """Check a choice of which a step has one."""
+    chosen = choose(AXES[key], names(text))
+    require(len(chosen) == 1, f"--{key}", repr(text), f"one of {', '.join(AXES[key].allowed)}")
+    return chosen[0]

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from output import one_error, read, valid
 
-from nvrar_bench.cli.merge import MergeOptions, merge
+from nvrar_bench.cli.stored import MergeOptions, merge
 from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
 from nvrar_bench.documents.result import Check
 from nvrar_bench.documents.run_file import encode

@@ -90,7 +90,7 @@ def test_wrap_goes_with_sums_and_products_of_integers() -> None:
 @pytest.mark.parametrize("modes", [["wrap"], ["exact", "wrap"]])
 @pytest.mark.parametrize(("dtype", "op"), [("float32", "sum"), ("int8", "max"), ("int8", "avg")])
 def test_wrap_where_nothing_can_is_refused(modes: list[str], dtype: str, op: str) -> None:
-    with pytest.raises(UsageError, match=r"--check wrap .* allowed: --dtype int8, .* --op sum"):
+    with pytest.raises(UsageError, match=r"--check-mode wrap .* --dtype int8, .* --op sum"):
         build_plan([64], [dtype], [op], check_modes=modes)
 
 
@@ -121,7 +121,8 @@ def test_a_bad_choice_is_named_with_what_is_allowed(argument: str, option: str, 
     with pytest.raises(UsageError) as caught:
         build_plan([64], **chosen)
     allowed = ", ".join(AXES[option].allowed)
-    assert str(caught.value).startswith(f"--{option} {value!r} is not allowed; allowed: {allowed}")
+    name = "check-mode" if option == "check" else option
+    assert str(caught.value).startswith(f"--{name} {value!r} is not allowed; allowed: {allowed}")
 
 
 def test_only_dtype_and_op_take_all() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nvrar_bench.errors import UsageError
-from nvrar_bench.settings.late import Late, late_of
+from nvrar_bench.settings.values import Late, late_of
 
 
 @pytest.mark.parametrize(
