@@ -3,6 +3,9 @@
 torchrun --standalone --nproc-per-node 2 examples/llama_decode.py     # torch.distributed and NVRAR
 mpirun -n 2 python examples/llama_decode.py                           # MPI and NVRAR
 
+With --device cuda each rank has a GPU. Ranks that share one show that the tokens are right, not how
+fast they come.
+
 Every rank first decodes alone, with all weights; then the ranks decode together, once with each
 all-reduce. The tokens must be the same. Sums in another order differ in rounding, which could
 change a token where two logits are nearly equal: the program checks that none were.
@@ -10,10 +13,12 @@ change a token where two logits are nearly equal: the program checks that none w
 
 from __future__ import annotations
 
+import argparse
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -104,32 +109,56 @@ class Model:
 def decode(model: Model) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Return tokens and logits of every step, and seconds per step."""
     tokens, all_logits = torch.arange(BATCH), []
+    wait_for_gpu(tokens)
     start = time.perf_counter()
     for position in range(TOKENS):
         logits = model.step(tokens, position)
         tokens = logits.argmax(-1)
         all_logits.append(logits)
+    wait_for_gpu(tokens)
     seconds = (time.perf_counter() - start) / TOKENS
     steps = torch.stack(all_logits)
     return steps.argmax(-1), steps, seconds
 
 
-def teams_of_torchrun(stack: ExitStack) -> list[Ranks]:
-    dist.init_process_group("gloo")
+def wait_for_gpu(tokens: torch.Tensor) -> None:
+    """Until all that was queued there has run."""
+    if tokens.is_cuda:
+        torch.cuda.synchronize()
+
+
+def take_gpu(rank: int, ranks: int) -> dict[str, Any]:
+    """Choose a GPU for this one of the machine's ranks; return what a group has to know."""
+    if not torch.cuda.is_available():
+        raise SystemExit("--device cuda: PyTorch finds no GPU here")
+    gpus = torch.cuda.device_count()
+    torch.cuda.set_device(rank % gpus)
+    return {"device": "cuda", "share_gpu": ranks > gpus}
+
+
+def teams_of_torchrun(stack: ExitStack, device: str) -> list[Ranks]:
+    local = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    options = take_gpu(*local) if device == "cuda" else {}
+    # PyTorch's NCCL wants a GPU for each rank; gloo takes GPU tensors, too, and copies them.
+    library = "nccl" if options and not options["share_gpu"] else "gloo"
+    dist.init_process_group(library)
     stack.callback(dist.destroy_process_group)
-    rank, size, group = dist.get_rank(), dist.get_world_size(), stack.enter_context(nvrar.Group())
+    rank, size = dist.get_rank(), dist.get_world_size()
+    group = stack.enter_context(nvrar.Group(**options))
     return [
-        Ranks("torch.distributed", rank, size, torch.empty, dist.all_reduce),
+        Ranks(f"torch.distributed {library}", rank, size, torch.empty, dist.all_reduce),
         Ranks("nvrar", rank, size, group.allocate, lambda x: nvrar.all_reduce_(x, group)),
     ]
 
 
-def teams_of_mpirun(stack: ExitStack) -> list[Ranks]:
+def teams_of_mpirun(stack: ExitStack, device: str) -> list[Ranks]:
     from mpi4py import MPI
 
     teams, comm = [], MPI.COMM_WORLD
+    here = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    options = take_gpu(here.rank, here.size) if device == "cuda" else {}
     for name in ("mpi", "nvrar"):
-        group = stack.enter_context(nvrar.Group(comm, backend=name))
+        group = stack.enter_context(nvrar.Group(comm, backend=name, **options))
         add = lambda x, group=group: nvrar.all_reduce_(x, group)  # noqa: E731
         teams.append(Ranks(name, comm.rank, comm.size, group.allocate, add))
     return teams
@@ -155,10 +184,16 @@ def compare(teams: list[Ranks]) -> None:
 
 
 def main() -> None:
+    options = argparse.ArgumentParser(description="Decodes the same tokens in several ways.")
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    device = options.parse_args().device
     torch.set_num_threads(1)
     with ExitStack() as stack:
         start = teams_of_torchrun if dist.is_torchelastic_launched() else teams_of_mpirun
-        compare(start(stack))
+        teams = start(stack, device)
+        if device == "cuda":
+            torch.set_default_device(device)
+        compare(teams)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ def test_tensor_parallel_mlp(run_torch, ranks: int):
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_llama_decode(run_torch, ranks: int):
-    require_same_tokens(run_torch(ranks, EXAMPLES / "llama_decode.py"), ranks, "torch.distributed")
+    done = run_torch(ranks, EXAMPLES / "llama_decode.py")
+    require_same_tokens(done, ranks, "torch.distributed gloo")
 
 
 def test_llama_decode_by_mpirun(run_ranks):
@@ -39,6 +41,20 @@ def require_same_tokens(done: Any, ranks: int, other: str) -> None:
     assert [found[1] for found in seen] == ["one rank alone", other, "nvrar"]
     assert [float(found[2]) < 1e-3 for found in seen] == [True] * 3
     assert re.fullmatch(rf"{ranks} ranks, the same 128 tokens; least margin \S+", last)
+
+
+@pytest.mark.parametrize(("rank", "ranks", "gpu", "shares"), [(3, 4, 1, True), (1, 2, 1, False)])
+def test_ranks_of_llama_decode_take_gpus(monkeypatch, rank, ranks, gpu, shares):
+    """There is none here, so two are made up."""
+    chosen, take_gpu = [], run_path(str(EXAMPLES / "llama_decode.py"))["take_gpu"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match=r"^--device cuda: PyTorch finds no GPU here$"):
+        take_gpu(rank, ranks)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    assert take_gpu(rank, ranks) == {"device": "cuda", "share_gpu": shares}
+    assert chosen == [gpu]
 
 
 def test_every_example_with_pytorch_has_a_test():
