@@ -92,13 +92,15 @@ def device_of(array: Any) -> Device:
     return (CUDA if kind == CUDA_MANAGED else kind), number
 
 
-def read(array: Any) -> Described:
+def read(array: Any, device: Device | None = None) -> Described:
     """Describe `array`, which has `__dlpack__`. Work that is queued on it is not waited for.
+
+    `device` is `device_of(array)`, for who has asked already.
 
     Raises:
         BufferError: its maker does not export it.
     """
-    device = device_of(array)
+    device = device or device_of(array)
     # -1: no stream waits for another one. What is queued is the caller's affair, and a stream that
     # is captured must not wait.
     stream = {"stream": -1} if device[0] == CUDA else {}

@@ -47,8 +47,9 @@ def read(name: str, array: Any, home: dlpack.Device) -> Operand:
         return _of_numpy(name, array, home)
     try:
         if hasattr(array, "__dlpack__"):
-            require_home(name, dlpack.device_of(array), home)
-            found = _checked(name, dlpack.read(array))
+            device = dlpack.device_of(array)
+            require_home(name, device, home)
+            found = _checked(name, dlpack.read(array, device))
             return found._replace(read_only=found.read_only or _is_immutable(array))
         if hasattr(array, "__cuda_array_interface__"):
             require_home(name, (dlpack.CUDA, home[1]), home)
