@@ -19,31 +19,19 @@ from nvrar_bench.errors import UsageError
 
 @dataclass(frozen=True)
 class DataType:
-    """One element type.
+    """One element type."""
 
-    Attributes:
-        name: what the user writes after --dtype, and what the run record says.
-        numpy: the NumPy dtype; 8-bit and bfloat16 floats come from ml_dtypes.
-        cxx: the type's name in the kernels.
-        mpi: attribute of mpi4py.MPI, or None where MPI has no such datatype.
-        is_float: True for floating point, False for integers.
-        exact_limit: the largest L such that every integer in [-L, L] ([0, L] when unsigned) is
-            exactly representable; 2**p for a float with p significant bits.
-        max_value: the largest finite value; for 64-bit integers rounded to a Python float.
-        epsilon: unit roundoff u = 2**-p (half the spacing at 1) for floats, 0 for integers.
-        smallest_subnormal: the smallest positive value for floats, 0 for integers.
-
-    """
-
-    name: str
-    numpy: np.dtype[Any]
-    cxx: str
-    mpi: str | None
+    name: str  # after --dtype, and in the run record
+    numpy: np.dtype[Any]  # 8-bit and bfloat16 floats come from ml_dtypes
+    cxx: str  # its name in the kernels
+    mpi: str | None  # attribute of mpi4py.MPI, or None where MPI has no such datatype
     is_float: bool
+    # The largest L such that every integer in [-L, L] ([0, L] when unsigned) is exactly
+    # representable; 2**p for a float with p significant bits.
     exact_limit: int
-    max_value: float
-    epsilon: float
-    smallest_subnormal: float
+    max_value: float  # the largest finite one; of 64-bit integers rounded to a Python float
+    epsilon: float  # unit roundoff u = 2**-p (half the spacing at 1) of floats, 0 of integers
+    smallest_subnormal: float  # the smallest positive value of floats, 0 of integers
 
     @property
     def itemsize(self) -> int:
@@ -137,12 +125,12 @@ _WRAPPING = ("sum", "prod")
 
 
 def dtype(name: str) -> DataType:
-    """Return the row called `name`; UsageError names the value and what is allowed."""
+    """Return the row called `name` (UsageError)."""
     return _look_up("dtype", DTYPES, name)
 
 
 def op(name: str) -> Op:
-    """Return the row called `name`; UsageError names the value and what is allowed."""
+    """Return the row called `name` (UsageError)."""
     return _look_up("op", OPS, name)
 
 

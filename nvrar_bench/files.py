@@ -25,11 +25,7 @@ def data_dir(name: str) -> Path:
     """Find the folder `name` ("kernels", "cases" or "networks"), in a wheel or in a checkout.
 
     The wheel's own copy comes first: beside an installed package lies all of site-packages, where
-    a folder of that name belongs to somebody else.
-
-    Raises:
-        NvrarBenchError: the folder is in neither place.
-
+    a folder of that name belongs to somebody else. NvrarBenchError: it is in neither place.
     """
     candidates = (_PACKAGE / "_data" / name, _PACKAGE.parent / name)
     for candidate in candidates:
@@ -42,8 +38,7 @@ def data_dir(name: str) -> Path:
 def memory_file(name: str, nbytes: int) -> int:
     """Open an anonymous file in memory, of `nbytes` zeroed bytes; return its descriptor.
 
-    Raises:
-        Unavailable: the limit on the size of files, which holds for these too, is too low.
+    Unavailable: the limit on the size of files, which holds for these too, is too low.
     """
     descriptor = os.memfd_create(name)
     try:
@@ -61,8 +56,7 @@ def memory_file(name: str, nbytes: int) -> int:
 def load_toml(path: Path, refused: type[UsageError] = UsageError) -> dict[str, Any]:
     """Read a TOML file of at most MAX_BYTES: one message for whatever is wrong with it.
 
-    Raises:
-        UsageError: as `refused`: the file cannot be read, is too long, or is not TOML.
+    `refused`: the file cannot be read, is too long, or is not TOML.
     """
     try:
         with path.open("rb") as file:

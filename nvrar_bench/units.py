@@ -26,12 +26,8 @@ _ALLOWED = "a whole number of bytes such as 4096, 128K, 1.5M or 2GiB (K, M, G, T
 def parse_size(text: str, *, option: str = "size") -> int:
     """Read a size in bytes: `"128K"` -> 131072, `"1.5M"` -> 1572864, `"100"` -> 100.
 
-    Suffixes K, M, G and T are powers of 1024, in either case, with an optional `B` or `iB`.
-
-    Raises:
-        UsageError: not a size, not a whole number of bytes, or 2**63 and more. The message
-            names `option`, the text and what is allowed.
-
+    Suffixes K, M, G and T are powers of 1024, in either case, with an optional `B` or `iB`. What is
+    not a size, not a whole number of bytes, or 2**63 and more is a UsageError about `option`.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:

@@ -123,8 +123,7 @@ class World:
     def with_nodes(self, nodes: int) -> World:
         """The same ranks as `nodes` virtual nodes.
 
-        Raises:
-            UsageError: `nodes` does not divide the ranks, or there is more than one machine.
+        UsageError: `nodes` does not divide the ranks, or there is more than one machine.
         """
         if self.size % nodes:
             allowed = ", ".join(str(n) for n in range(1, self.size + 1) if self.size % n == 0)
@@ -140,11 +139,7 @@ class World:
         return replace(self, nodes=nodes, virtual_nodes=nodes != self.machines)
 
     def with_virtual_ranks(self, ranks: int) -> World:
-        """Let this one process play `ranks` ranks.
-
-        Raises:
-            UsageError: there is more than one process.
-        """
+        """Let this process, if it is the only one, play `ranks` ranks (UsageError)."""
         if self.comm.size > 1:
             raise UsageError(
                 f"--virtual-ranks {ranks}: virtual ranks live in one process, and this job has "
@@ -153,11 +148,7 @@ class World:
         return replace(self, hosts=self.hosts * ranks, machine_of=self.machine_of * ranks)
 
     def on_host_leader(self, action: Callable[[], _T]) -> _T:
-        """Run `action` on one rank of each machine; give its result, or error, to all there.
-
-        Raises:
-            NvrarBenchError: what `action` raised, on every rank of that machine.
-        """
+        """Run `action` on one rank of each machine; give its result, or error, to all there."""
         outcome: _T | NvrarBenchError | None = None
         if self.host_comm.rank == 0:
             try:
@@ -246,8 +237,7 @@ def _disagreement(name: str, odd: list[int], values: list[str], hosts: Sequence[
 def join(comm: MPI.Comm | None = None) -> World:
     """Find out who is here; every rank of `comm` (COMM_WORLD if None) must call it.
 
-    Raises:
-        UsageError: the machines run different numbers of ranks.
+    UsageError: the machines run different numbers of ranks.
     """
     from mpi4py import MPI
 
@@ -258,8 +248,7 @@ def join(comm: MPI.Comm | None = None) -> World:
 def meet(comm: MPI.Comm, host_comm: MPI.Comm) -> World:
     """Find out who is in `comm`, of which `host_comm` holds the ranks of this machine. Collective.
 
-    Raises:
-        UsageError: the machines run different numbers of ranks.
+    UsageError: the machines run different numbers of ranks.
     """
     leader = host_comm.bcast(comm.rank, root=0)
     gathered = comm.allgather((platform.node(), leader))

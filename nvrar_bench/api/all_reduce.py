@@ -137,9 +137,7 @@ class AllReduce:
     def _agree(self, words: str) -> None:
         """Compare what ranks are about to do for the first time, while it is not too late.
 
-        Raises:
-            UsageError: on all ranks, naming two that differ.
-            TimedOut: not all ranks came.
+        UsageError: on all ranks, naming two that differ. TimedOut: not all ranks came.
         """
         if words in self._agreed:
             return
@@ -214,11 +212,7 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _require_fit(source: Operand, target: Operand) -> None:
-    """Refuse two operands that make no call.
-
-    Raises:
-        UsageError: saying why.
-    """
+    """Refuse two operands that make no call (UsageError)."""
     if source[1:3] != target[1:3]:
         raise UsageError(
             f"send is {source.dtype} {source.shape}, recv is {target.dtype} {target.shape}; "

@@ -27,43 +27,32 @@ class Caller(ABC):
 
     @abstractmethod
     def operand(self, name: str, array: Any) -> Operand:
-        """Look at what a call got as `name`.
-
-        Raises:
-            UsageError: it is nothing that can be reduced here.
-        """
+        """Look at what a call got as `name`, if it can be reduced here (UsageError)."""
 
     @abstractmethod
     def stream(self, stream: Any) -> int:
-        """Return the stream that the caller means.
-
-        Raises:
-            UsageError: it is none of this device.
-        """
+        """Return the stream of this device that the caller means (UsageError)."""
 
     @abstractmethod
     def prepare(self, action: Callable[[], _T], stream: int) -> _T:
         """Run `action`, which prepares a call that will run on `stream`.
 
-        Raises:
-            UsageError: the stream is being captured.
+        UsageError: the stream is being captured.
         """
 
     @abstractmethod
     def launch(self, operation: Operation, stream: int) -> None:
         """Run a prepared call, or queue it.
 
-        Raises:
-            UsageError: the stream is being captured, and the call cannot be.
-            TimedOut: an earlier call failed, or this one.
+        UsageError: the stream is being captured, and the call cannot be. TimedOut: an earlier call
+        failed, or this one.
         """
 
     @abstractmethod
     def synchronize(self, operation: Operation | None, stream: int) -> None:
         """Wait for all calls on `stream`; `operation` is one of this open, if there is any.
 
-        Raises:
-            TimedOut: one of them failed.
+        TimedOut: one of them failed.
         """
 
     @abstractmethod
@@ -82,11 +71,7 @@ class ExportedArray(np.ndarray[Any, Any]):
     """A NumPy array of bfloat16 or an 8-bit float, which NumPy's own DLPack lacks."""
 
     def __dlpack__(self, *, stream: Any = None, **how: Any) -> Any:
-        """Export it under its own dtype, without a copy.
-
-        Raises:
-            BufferError: a copy is asked for, or another device.
-        """
+        """Export it under its own dtype, without a copy (BufferError)."""
         if self.dtype not in _EXPORTED:  # what was computed of such arrays
             return super().__dlpack__(stream=stream, **how)
         dlpack.require_in_place(dlpack.HOST, how.get("dl_device"), how.get("copy"))
@@ -104,7 +89,6 @@ class HostCaller(Caller):
         self._own: dict[int, tuple[Any, Any, Operand]] = {}
 
     def empty(self, operand: Operand) -> tuple[Any, int]:
-        """Return the first bytes of a block as an array of NumPy."""
         dtype = DTYPES[operand.dtype].numpy
         block = self._device.memory.allocate(max(operand.nbytes, 1), "symmetric")
         self._blocks.append(block)
@@ -115,24 +99,20 @@ class HostCaller(Caller):
         return array, address
 
     def operand(self, name: str, array: Any) -> Operand:
-        """Look it up, or read it."""
         own = self._own.get(id(array))
         if own is not None and own[1] is array.dtype:
             return own[2]
         return array if type(array) is Operand else read(name, array, dlpack.HOST)
 
     def stream(self, stream: Any) -> int:
-        """Refuse one."""
         if stream is not None:
             raise UsageError(f"stream {stream}: allowed on the cpu device: None")
         return 0
 
     def prepare(self, action: Callable[[], _T], stream: int) -> _T:  # noqa: ARG002
-        """Run it."""
         return action()
 
     def launch(self, operation: Operation, stream: int) -> None:  # noqa: ARG002
-        """Call it."""
         operation.launch()
 
     def synchronize(self, operation: Operation | None, stream: int) -> None:

@@ -95,10 +95,7 @@ def device_of(array: Any) -> Device:
 def read(array: Any, device: Device | None = None) -> Described:
     """Describe `array`, which has `__dlpack__`. Work that is queued on it is not waited for.
 
-    `device` is `device_of(array)`, for who has asked already.
-
-    Raises:
-        BufferError: its maker does not export it.
+    `device` is `device_of(array)`, for who has asked already. BufferError: it is not exported.
     """
     device = device or device_of(array)
     # -1: no stream waits for another one. What is queued is the caller's affair, and a stream that
@@ -131,11 +128,7 @@ def export(array: npt.NDArray[Any], dtype: str, device: Device) -> Any:
 
 
 def require_in_place(device: Device, dl_device: Sequence[int] | None, copy: bool | None) -> None:
-    """Refuse to copy, or to export to another device.
-
-    Raises:
-        BufferError: as DLPack has it.
-    """
+    """Refuse to copy, or to export to another device (BufferError)."""
     if copy or (dl_device is not None and tuple(dl_device) != device):
         raise BufferError("symmetric memory is exported where it lies, without a copy")
 

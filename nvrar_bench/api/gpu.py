@@ -52,9 +52,7 @@ class SymmetricArray:
     ) -> Any:  # fmt: skip
         """Export it where it lies. Calls that are queued on it are not waited for.
 
-        Raises:
-            UsageError: its backend is closed.
-            BufferError: a copy is asked for, or another device.
+        UsageError: its backend is closed. BufferError: a copy is asked for, or another device.
         """
         self.require_open("array")
         dlpack.require_in_place(self._device, dl_device, copy)
@@ -70,11 +68,7 @@ class SymmetricArray:
         }  # fmt: skip
 
     def require_open(self, name: str) -> None:
-        """Refuse it when its memory may be gone.
-
-        Raises:
-            UsageError: its backend is closed.
-        """
+        """Refuse it when its memory may be gone: its backend is closed (UsageError)."""
         if not self.is_open:
             raise UsageError(f"{name}: the backend that made this array is closed")
 
@@ -101,14 +95,12 @@ class GpuCaller(Caller):
         self._has_failed = False
 
     def empty(self, operand: Operand) -> tuple[Any, int]:
-        """Return the first bytes of a block of the heap."""
         block = self._device.memory.allocate(max(operand.nbytes, 1), "symmetric")
         array = SymmetricArray(operand._replace(address=block.address), self._home)
         self._made.append((block, weakref.ref(array)))
         return array, block.address
 
     def operand(self, name: str, array: Any) -> Operand:
-        """Ask it, if it is one of ours, or read it."""
         if isinstance(array, SymmetricArray):
             array.require_open(name)
             return array.operand
@@ -153,7 +145,6 @@ class GpuCaller(Caller):
         return self._context.run_on(stream, action)
 
     def launch(self, operation: Operation, stream: int) -> None:
-        """Queue it."""
         if not operation.stream_ordered and self._is_captured(stream):
             raise UsageError(
                 "this backend waits for its result, so its calls cannot be captured; allowed: "

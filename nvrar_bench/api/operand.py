@@ -40,8 +40,7 @@ class Operand(NamedTuple):
 def read(name: str, array: Any, home: dlpack.Device) -> Operand:
     """Look at `array`, which a call got as `name` on the device `home`; nothing is copied.
 
-    Raises:
-        UsageError: it is no array, lies elsewhere, has gaps, or a dtype that the suite lacks.
+    UsageError: it is no array, lies elsewhere, has gaps, or a dtype that the suite lacks.
     """
     if isinstance(array, np.ndarray):
         return _of_numpy(name, array, home)
@@ -60,11 +59,7 @@ def read(name: str, array: Any, home: dlpack.Device) -> Operand:
 
 
 def require_home(name: str, device: dlpack.Device, home: dlpack.Device) -> None:
-    """Refuse an array that lies on another device than `home`.
-
-    Raises:
-        UsageError: saying where it lies.
-    """
+    """Refuse an array that lies on another device than `home` (UsageError)."""
     if device != home:
         raise UsageError(
             f"{name} lies in {dlpack.in_words(device)}; allowed with this open: "

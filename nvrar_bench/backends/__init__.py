@@ -10,11 +10,7 @@ NAMES = ("nccl", "mpi", "nvrar", "fake")
 
 
 def require_known(names: Sequence[str], where: str = "--backend") -> None:
-    """Refuse a name that is no backend.
-
-    Raises:
-        UsageError: naming it and what is allowed.
-    """
+    """Refuse a name that is no backend (UsageError)."""
     for name in names:
         if name not in NAMES:
             raise UsageError(f"{where} {name}: no such backend; allowed: {', '.join(NAMES)}")

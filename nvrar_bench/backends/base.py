@@ -41,18 +41,15 @@ class Backend(ABC):
     def foresee(self, cases: Iterable[Case]) -> None:  # noqa: B027 - most have nothing to do
         """Get ready for `cases`, which are to come, where all at once is faster. Collective.
 
-        Raises:
-            Unavailable: what they need cannot be built.
+        Unavailable: what they need cannot be built.
         """
 
     @abstractmethod
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Prepare `case` on these buffers; recv is send in place. Collective.
 
-        Their shape is (case.count,), or (seats, case.count) with virtual ranks.
-
-        Raises:
-            Unavailable: what it needs cannot be built.
+        Their shape is (case.count,), or (seats, case.count) with virtual ranks. Unavailable: what
+        it needs cannot be built.
         """
 
     def work(self, work: Work) -> Operation:
@@ -68,20 +65,14 @@ class Backend(ABC):
 
 
 class Tunable(Backend):
-    """What `nvrar-bench tune` asks of a backend.
+    """What `nvrar-bench tune` asks of a backend."""
 
-    Attributes:
-        chooser: what it allows, and what it chooses for itself.
-        made_for: what a table that is made here is good for; the same on all ranks.
-    """
-
-    chooser: Chooser
-    made_for: MadeFor
+    chooser: Chooser  # what it allows, and what it chooses for itself
+    made_for: MadeFor  # what a table that is made here is good for; the same on all ranks
 
     @abstractmethod
     def prepare_as(self, chosen: Chosen, case: Case, send: Array, recv: Array) -> Operation:
         """As `prepare`, launched as `chosen`; memory that it takes is taken by all ranks alike.
 
-        Raises:
-            UsageError: the device cannot hold such a launch; other ranks may not know.
+        UsageError: the device cannot hold such a launch; other ranks may not know.
         """

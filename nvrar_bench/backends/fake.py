@@ -59,11 +59,7 @@ class Script:
 
     @classmethod
     def read(cls, text: str) -> Script:
-        """Parse `name=number,...`.
-
-        Raises:
-            UsageError: an unknown name or no number.
-        """
+        """Parse `name=number,...` (UsageError)."""
         script = cls()
         for item in filter(None, text.split(",")):
             name, _, value = item.partition("=")
@@ -91,7 +87,6 @@ class FakeBackend(Tunable):
         )
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
-        """Bind the buffers."""
         script = Script.read(os.environ.get(VARIABLE, ""))
         return _FakeOperation(self.world, case, send, recv, script)
 
@@ -103,7 +98,6 @@ class FakeBackend(Tunable):
         return _FakeOperation(self.world, case, send, recv, script, chosen)
 
     def work(self, work: Work) -> Operation:
-        """Make up how long it takes."""
         return _FakeWork(work)
 
 

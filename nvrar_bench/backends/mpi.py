@@ -39,7 +39,6 @@ class MpiBackend(Backend):
         return None
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
-        """Bind the buffers to MPI's datatype and operation."""
         native = None
         if case.count <= _MOST_NATIVE:
             in_place = case.placement == "in_place"
@@ -136,10 +135,8 @@ class LoadedExtension:
 def cuda_support(library: str, variables: Mapping[str, str], extension: Extension) -> Support:
     """Find out whether MPI takes device pointers.
 
-    Args:
-        library: what MPI_Get_library_version says.
-        variables: the environment, by which some libraries are switched.
-        extension: what can be asked of the library.
+    `library` is what MPI_Get_library_version says, `variables` the environment, by which some
+    libraries are switched, `extension` what can be asked of the library.
     """
     for mark, name in _BY_VARIABLE.items():
         if mark in library.upper():
@@ -188,7 +185,6 @@ class MpiCudaBackend(MpiBackend):
         return self.bind(case, source, target)
 
     def facts(self) -> dict[str, Any]:
-        """Whether MPI takes device pointers, and who says so."""
         return {"mpi_cuda_aware": self.support.aware, "mpi_cuda_aware_reason": self.support.reason}
 
 
@@ -226,5 +222,4 @@ class _Staged(Operation):
         self._context.drain("the copy from the host")
 
     def close(self) -> None:
-        """Free the pinned memory."""
         self._context.calls.cuMemFreeHost(self._host)

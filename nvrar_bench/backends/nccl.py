@@ -69,11 +69,8 @@ def missing(device: str = "cpu", ranks_per_gpu: int = 1) -> str | None:
 class NcclBackend(Backend):
     """NCCL on the GPUs of one world; opening and closing it are collective and bounded.
 
-    Symmetric blocks that were used here must live until `close`.
-
-    Raises:
-        Unavailable: NCCL cannot connect the ranks; raised on every rank.
-        TimedOut: a rank did not come; raised on every rank that did.
+    Symmetric blocks that were used here must live until `close`. Where NCCL cannot connect the
+    ranks all raise Unavailable; where one does not come, the others TimedOut.
     """
 
     name = "nccl"
@@ -123,7 +120,6 @@ class NcclBackend(Backend):
         )
 
     def facts(self) -> dict[str, Any]:
-        """What a reader of the record needs to know of this NCCL."""
         return nccl_library.facts(self._version, os.environ)
 
     def abort(self) -> None:
@@ -259,7 +255,6 @@ class NcclAllReduce(Operation):
         self._enqueue(*self._arguments, self._link.comm, self._context.stream_handle)
 
     def confirm(self) -> None:
-        """Raise what NCCL found out while the call ran."""
         state = self._library.state(self._link.comm)
         if state not in (SUCCESS, IN_PROGRESS):
             self._link.failed = True

@@ -37,11 +37,7 @@ class NcclError(NvrarBenchError):
 
 
 class NcclLibrary:
-    """The calls; a communicator is whatever `connect` returned.
-
-    Raises:
-        NcclError: by any method whose function failed.
-    """
+    """The calls; a communicator is whatever `connect` returned. What fails raises NcclError."""
 
     def __init__(self) -> None:
         self._nccl: Any = importlib.import_module("nccl.bindings.nccl")
@@ -117,8 +113,7 @@ class NcclLibrary:
 def bounded(phase: str, seconds: float, action: Callable[[], _T]) -> _T:
     """Return what `action` returns; it runs on a thread, which is left behind when it is late.
 
-    Raises:
-        TimedOut: `action` took longer than `seconds`.
+    TimedOut: `action` took longer than `seconds`.
     """
     results: list[_T] = []
     errors: list[Exception] = []

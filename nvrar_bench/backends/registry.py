@@ -18,19 +18,12 @@ _ONE_PROCESS = "virtual ranks live in one process, and {} has one rank in each"
 
 @dataclass(frozen=True)
 class Entry:
-    """One backend.
+    """One backend: what it lacks, None where it can run, and how it is made."""
 
-    Attributes:
-        lacks: what it lacks on this machine, on the device of that name; None: nothing.
-        missing: what it lacks in this job, on its device, that included.
-        open: makes it.
-        by_default: it runs where no backend is asked for by name.
-    """
-
-    lacks: Callable[[str], str | None]
-    missing: Callable[[World, Device], str | None]
+    lacks: Callable[[str], str | None]  # on this machine, on the device of that name
+    missing: Callable[[World, Device], str | None]  # in this job, on its device, that included
     open: Callable[[World, Device, float, Tuning], Backend]
-    by_default: bool = True
+    by_default: bool = True  # it runs where no backend is asked for by name
 
 
 def _nccl_missing(world: World, device: Device) -> str | None:
@@ -108,13 +101,10 @@ BACKENDS = {
 def open_backends(
     names: Sequence[str], world: World, device: Device, timeout: float, tuning: Tuning = AUTOMATIC
 ) -> tuple[list[Backend], list[tuple[str, str]]]:
-    """Open the backends asked for; without names, all that are there.
+    """Open the backends asked for; without names, all that are there. Collective.
 
-    Returns:
-        the backends, and (name, reason) of those that are not there. Collective.
-
-    Raises:
-        Unavailable: a backend asked for by name is not there.
+    Returns them, and (name, reason) of those that are not there; one that was asked for by name
+    is raised (Unavailable).
     """
     chosen = names or [name for name, entry in BACKENDS.items() if entry.by_default]
     reasons = {name: BACKENDS[name].missing(world, device) for name in chosen}

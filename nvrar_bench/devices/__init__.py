@@ -8,11 +8,7 @@ NAMES = ("auto", "cpu", "cuda")
 
 
 def require_known(name: str) -> None:
-    """Refuse a name that is no device.
-
-    Raises:
-        UsageError: naming it and what is allowed.
-    """
+    """Refuse a name that is no device (UsageError)."""
     if name not in NAMES:
         raise UsageError(f"--device {name}: no such device; allowed: {', '.join(NAMES)}")
 

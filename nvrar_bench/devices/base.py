@@ -42,11 +42,8 @@ class Memory(ABC, Generic[B]):
     def allocate(self, nbytes: int, kind: str) -> B:
         """Allocate at least `nbytes` zeroed bytes per seat, `symmetric` or `private`; collective.
 
-        Peers may reach `symmetric` memory.
-
-        Raises:
-            UsageError: there is not so much memory.
-            Unavailable: there is no symmetric memory here.
+        Peers may reach `symmetric` memory. UsageError: there is not so much. Unavailable: there is
+        no symmetric memory here.
         """
 
     @abstractmethod
@@ -87,8 +84,7 @@ class Memory(ABC, Generic[B]):
     def to_host(self, array: Array, what: str = "") -> npt.NDArray[Any]:
         """A copy in host memory when all that was launched has run, which is `what` in a message.
 
-        Raises:
-            TimedOut: it did not run in time.
+        TimedOut: it did not run in time.
         """
 
     @abstractmethod
@@ -186,10 +182,8 @@ class Device(ABC):
     ) -> None:
         """Compile what a run on elements of `dtypes` needs here, and `kernels`. Collective.
 
-        `show` gets how many are done, and of how many; never where all are in the cache.
-
-        Raises:
-            CompilerError: one was refused.
+        `show` gets how many are done, and of how many; never where all are in the cache. One that
+        is refused ends it (CompilerError).
         """
 
     @abstractmethod
@@ -207,11 +201,7 @@ class Device(ABC):
 
     @abstractmethod
     def finish(self, operation: Operation) -> None:
-        """Wait until the call just launched is done.
-
-        Raises:
-            TimedOut: it is not done in time.
-        """
+        """Wait until the call just launched is done (TimedOut)."""
 
     def reserve(self, step_bytes: int) -> None:
         """Say how much the longest step reads, before the first `work` that reads."""
@@ -221,10 +211,8 @@ class Device(ABC):
         """Prepare what each rank does between two all-reduces. Collective.
 
         What it reads is private memory, taken once and read in turns; `facts` then has it.
-
-        Raises:
-            UsageError: memory, time or types that are not to be had.
-            Unavailable: the library that multiplies is not installed.
+        UsageError: memory, time or types that are not to be had. Unavailable: nothing here
+        multiplies.
         """
         return self.works.prepare(work)
 

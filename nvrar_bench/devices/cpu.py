@@ -85,21 +85,17 @@ class HostMemory(Memory[HostBlock]):
         self._blocks.remove(block)
 
     def clear(self, block: HostBlock) -> None:
-        """Fill at once."""
         block.bytes.fill(0)
 
     def addresses(self, array: HostArray) -> tuple[int, ...]:
-        """Return where each row starts."""
         return tuple(row.ctypes.data for row in _rows(array))
 
     def peers(self, array: HostArray) -> tuple[int, ...] | None:
-        """Find the block that holds the array, and the same place in the peers' blocks."""
         first = _rows(array)[0]
         found = self._symmetric(first.ctypes.data, first.nbytes)
         return None if found is None else tuple(peer + found[1] for peer in found[0].peers)
 
     def at(self, address: int, count: int, dtype: np.dtype[Any]) -> HostArray:
-        """Return a view of the block, or of memory that somebody else keeps."""
         nbytes = count * dtype.itemsize
         found = self._symmetric(address, nbytes)
         if found is not None:
@@ -116,23 +112,18 @@ class HostMemory(Memory[HostBlock]):
         return None
 
     def keep(self, values: npt.NDArray[Any]) -> HostArray:
-        """Return the values themselves."""
         return values
 
     def write(self, array: HostArray, values: npt.NDArray[Any]) -> None:
-        """Copy at once."""
         np.copyto(array, values)
 
     def to_host(self, array: HostArray, what: str = "") -> npt.NDArray[Any]:  # noqa: ARG002 - no queue
-        """Copy at once: nothing is queued."""
         return np.array(array)
 
     def copy(self, target: HostArray, source: HostArray) -> None:
-        """Copy at once."""
         np.copyto(target, source)
 
     def available(self) -> int:
-        """MemAvailable, or what is left of the cgroup's limit."""
         return available_memory()
 
 
@@ -148,13 +139,11 @@ class HostVerifier(Verifier):
         return np.stack(of_seats) if self._world.virtual_ranks else of_seats[0]
 
     def expected(self, known: KnownReduction, count: int) -> Expected:
-        """Compute it."""
         return known.expected(count)
 
     def spoil(
         self, output: HostArray, around: Sequence[HostArray] = (), *, poison: bool = True
     ) -> None:
-        """As verify.poison and verify.write_canary."""
         if poison:
             verify.poison(output)
         for view in around:
@@ -171,7 +160,6 @@ class HostVerifier(Verifier):
     def check(
         self, received: HostArray, expected: Expected, around: Sequence[HostArray] = ()
     ) -> Findings:
-        """As verify.check and verify.canary_intact."""
         results = [
             verify.check(row, expected, len(row), rank)
             for rank, row in zip(self._world.seats, _rows(received), strict=True)
@@ -212,7 +200,6 @@ class CpuDevice(Device):
         """A call of a CPU operation is done when it returns."""
 
     def sequence(self, parts: Sequence[Operation], *, graph: bool = True) -> Operation:
-        """One C call, where all parts have one."""
         if all(part.native for part in parts):
             return NativeSequence(parts, load_library(self.world))
         return super().sequence(parts, graph=graph)
@@ -239,7 +226,6 @@ class CpuDevice(Device):
 
     @property
     def processor(self) -> tuple[str, str]:
-        """The CPU's name and architecture."""
         return cpu_model(), platform.machine()
 
 

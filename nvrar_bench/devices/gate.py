@@ -50,10 +50,7 @@ def open_gate(
 ) -> Gate:
     """Open the gate of all ranks, `spin` polls before a waiter gives up its core. Collective.
 
-    By the clock without `clocks`, they are related first.
-
-    Raises:
-        ValueError: `mode` is none of `MODES`.
+    `mode` is one of MODES (else ValueError). By the clock without `clocks`, they are related first.
     """
     if mode not in MODES:
         raise ValueError(f"{mode}: no such start; allowed: {', '.join(MODES)}")
@@ -88,17 +85,13 @@ class OpenGate(Gate):
         """Leave."""
 
     def facts(self) -> dict[str, Any]:
-        """Why it is no gate."""
         return {"mode": self.mode, "through": "nothing: one process"}
 
 
 class _ClockedGate(Gate):
     """A gate of either mode; by the clock its constructor measures the lead.
 
-    Attributes:
-        lead_ns: from the moment when rank 0 knows that all have come to the start.
-        propagation_ns: median and 99th percentile of what the lead must cover.
-        reason: why `auto` became a barrier; empty otherwise.
+    `reason` says why `auto` became a barrier.
     """
 
     through: str
@@ -106,7 +99,8 @@ class _ClockedGate(Gate):
     def __init__(self, world: World, clocks: Clocks | None, reason: str) -> None:
         self._world, self.clocks, self.reason = world, clocks, reason
         self.mode = "barrier" if clocks is None else "clock"
-        self.lead_ns, self.propagation_ns = 0, (0.0, 0.0)
+        self.lead_ns = 0  # from the moment when rank 0 knows that all have come to the start
+        self.propagation_ns = 0.0, 0.0  # median and 99th percentile of what the lead must cover
 
     @property
     @abstractmethod
@@ -212,7 +206,6 @@ class SharedGate(_ClockedGate):
         self._settle()
 
     def __call__(self) -> None:
-        """Wait for all ranks, and leave."""
         self._go(self._pass)
 
     def time_call(self, call: Any) -> None:
@@ -232,12 +225,10 @@ class SharedGate(_ClockedGate):
 
     @property
     def agreed_ns(self) -> int:
-        """The start of the last pass; 0 in barrier mode."""
         return int(self._gate.agreed_ns)
 
     @property
     def left_ns(self) -> int:
-        """When this rank left, by the clock; read in the gate."""
         return int(self._gate.left_ns)
 
     def _use_lead(self, lead_ns: int) -> None:
@@ -266,7 +257,6 @@ class MpiGate(_ClockedGate):
         self._settle()
 
     def __call__(self) -> None:
-        """Wait for all ranks, and leave."""
         self._world.comm.Barrier()
         if self.clocks is not None:
             self._leave_by_clock(self.clocks)
@@ -288,12 +278,10 @@ class MpiGate(_ClockedGate):
 
     @property
     def agreed_ns(self) -> int:
-        """The start of the last pass; 0 in barrier mode."""
         return self._agreed
 
     @property
     def left_ns(self) -> int:
-        """When this rank left, by the clock."""
         return self._left
 
 

@@ -104,8 +104,7 @@ class _HostProducts(WorkPart):
 def _bind_blas(world: World) -> dict[str, Any]:
     """Let BLAS use this rank's share of the cores, and none that it is not bound to.
 
-    Raises:
-        Unavailable: threadpoolctl is not installed.
+    Unavailable where threadpoolctl is not installed.
     """
     threads = max(1, min(len(os.sched_getaffinity(0)), world.cores // world.host_comm.size))
     try:

@@ -37,19 +37,12 @@ _NAMES = ("SC_LEVEL4_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE"
 
 @dataclass(frozen=True)
 class Caches:
-    """The caches that a rank may use.
+    """The caches that a rank may use."""
 
-    Attributes:
-        last_bytes: size of a last-level cache.
-        own_bytes: size of the largest cache below it; 0 if there is none.
-        last: the last-level caches of the cores it may run on, each as the list of its CPUs.
-        source: who says so: `sysfs`, `sysconf`, or `assumed`.
-    """
-
-    last_bytes: int
-    own_bytes: int
-    last: frozenset[str]
-    source: str
+    last_bytes: int  # of a last-level cache
+    own_bytes: int  # of the largest cache below it; 0 if there is none
+    last: frozenset[str]  # last-level ones of the cores it may run on, each as its CPUs
+    source: str  # who says so: `sysfs`, `sysconf`, or `assumed`
 
 
 def caches_of(cpus: set[int], root: Path = CPUS) -> Caches:
@@ -173,7 +166,6 @@ class CpuTimer(Timer):
         self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
         batch: int = 1,
     ) -> None:  # fmt: skip
-        """Time them by the operation's clock."""
         ready = prepare if self._flush is None else self._flush.after(prepare)
         if operation.native and not self._world.virtual_ranks:
             self._time_native(operation.native, operation, ready, gate, timings, batch)

@@ -15,36 +15,20 @@ from nvrar_bench.world import World
 
 @dataclass(frozen=True)
 class GpuOptions:
-    """How GPUs are used.
+    """How GPUs are used."""
 
-    Attributes:
-        share: several ranks may run on one.
-        graph: calls captured in one CUDA graph; 1: none are.
-        cold_cache: caches are flushed before each sample, on CPU ranks as well.
-        heap_bytes: symmetric memory that a rank needs; None: nobody needs any.
-        heap_required: a backend that needs it was asked for by name.
-        symmetric: buffers are to lie in it, whatever the backends.
-        mapped_nodes: NVRAR reaches other virtual nodes by loads and stores.
-        nvshmem_stays: it does not end with the device: it starts once in a process.
-        timed: calls are timed.
-    """
-
-    share: bool = False
-    graph: int = 1
-    cold_cache: bool = False
-    heap_bytes: int | None = None
-    heap_required: bool = False
-    symmetric: bool = False
-    mapped_nodes: bool = False
-    nvshmem_stays: bool = False
-    timed: bool = True
+    share: bool = False  # several ranks may run on one
+    graph: int = 1  # calls captured in one CUDA graph; 1: none are
+    cold_cache: bool = False  # caches are flushed before each sample, on CPU ranks as well
+    heap_bytes: int | None = None  # symmetric memory that a rank needs; None: nobody needs any
+    heap_required: bool = False  # a backend that needs it was asked for by name
+    symmetric: bool = False  # buffers are to lie in it, whatever the backends
+    mapped_nodes: bool = False  # NVRAR reaches other virtual nodes by loads and stores
+    nvshmem_stays: bool = False  # it does not end with the device: it starts once in a process
+    timed: bool = True  # calls are
 
     def require_none(self) -> None:
-        """Refuse, on CPU ranks, what only GPUs have.
-
-        Raises:
-            UsageError: naming the option.
-        """
+        """Refuse, on CPU ranks, what only GPUs have (UsageError)."""
         given = {
             f"--graph {self.graph}": self.graph > 1,
             "--share-gpu": self.share,
@@ -61,9 +45,8 @@ class GpuOptions:
 def choose(world: World, name: str) -> str:
     """Return `cpu` or `cuda`; `auto` is cuda where every rank has a driver and a GPU. Collective.
 
-    Raises:
-        Unavailable: cuda was asked for by name, and some rank lacks something; or it has all, and
-            the server of MPS is in fault.
+    Unavailable where cuda was asked for by name and some rank lacks something, or where all have it
+    and the server of MPS is in fault.
     """
     if name == "cpu":
         return name
@@ -85,9 +68,8 @@ def _require_mps(world: World) -> None:
 def open_device(world: World, name: str, timeout: float, options: GpuOptions) -> Device:
     """Open device `name` (`cpu`, `cuda`, `auto`) for the ranks of `world`. Collective.
 
-    Raises:
-        Unavailable: it is not there; raised on every rank.
-        UsageError: ranks would share a GPU, and may not; or an option of GPUs on CPU ranks.
+    All ranks raise Unavailable where it is not there, UsageError where ranks would share a GPU and
+    may not, or for an option of GPUs on CPU ranks.
     """
     if choose(world, name) == "cpu":
         options.require_none()

@@ -6,7 +6,6 @@ Several that run, and are timed, as one are an operation too: a decode step.
 from __future__ import annotations
 
 import ctypes
-import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -59,53 +58,38 @@ class Shape:
 
 
 class Operation(ABC):
-    """One all-reduce, prepared: which buffers, count, dtype, op; or other work.
+    """One all-reduce, prepared: which buffers, count, dtype, op; or other work."""
 
-    `variant` says how it is done, in one word for tables. `shape` is how it is launched, where that
-    can be chosen; `tuned_at` the size, in bytes, at which a tuning table has it. `clock` gives
-    nanoseconds; it is the monotonic clock, unless the backend has one of its own. `warnings` are
-    what a reader of its figures must know. Where `stream_ordered`, a launch is queued on the
-    device's stream, and where `confirm_waits`, `confirm` waits until it has run. `native` is what
-    can be timed in place of a launch, between `begin_native` and `end_native`, so that no Python is
-    in the sample.
-    """
-
-    variant: str
-    shape: Shape | None = None
-    tuned_at: int | None = None
-    warnings: tuple[str, ...] = ()
-    stream_ordered: bool = False
-    confirm_waits: bool = False
+    variant: str  # how it is done, in one word for tables
+    shape: Shape | None = None  # how it is launched, where that can be chosen
+    tuned_at: int | None = None  # the size, in bytes, at which a tuning table has it
+    warnings: tuple[str, ...] = ()  # what a reader of its figures must know
+    stream_ordered: bool = False  # a launch is queued on the device's stream
+    confirm_waits: bool = False  # `confirm` waits until it has run
+    # Timed in place of a launch, between `begin_native` and `end_native`, without any Python.
     native: NativeCall | None = None
-    clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
+    clock: Callable[[], int] = MONOTONIC  # nanoseconds; some backends have one of their own
 
     @abstractmethod
     def launch(self) -> None:
         """Run it once, or queue it: once it is done, recv holds the result and both are free.
 
-        Raises:
-            TimedOut: a peer did not answer in time; recv is undefined.
+        TimedOut: a peer did not answer in time; recv is undefined.
         """
 
     def begin_native(self, batch: int) -> None:  # noqa: B027 - most have nothing to do
         """Do what precedes `batch` native calls; `launch` does it too, for one.
 
-        Raises:
-            TimedOut: an earlier call failed, and none can follow.
+        TimedOut: an earlier call failed, and none can follow.
         """
 
     def end_native(self, result: int) -> None:  # noqa: B027 - likewise
-        """Look at what the C function returned last, an int, and at what it left.
-
-        Raises:
-            TimedOut: as `launch`.
-        """
+        """Look at the int that the C function returned last, and at what it left; as `launch`."""
 
     def confirm(self) -> None:  # noqa: B027 - most calls fail while they run
         """Look, after calls that were queued have run (`confirm_waits`), whether all succeeded.
 
-        Raises:
-            TimedOut: a peer did not answer one of them in time; recv is undefined.
+        TimedOut: a peer did not answer one of them in time; recv is undefined.
         """
 
     def close(self) -> None:  # noqa: B027 - most operations hold nothing
@@ -136,17 +120,14 @@ class SequenceOperation(Operation):
             self.clock = lambda: sum(clock() for clock in clocks)
 
     def launch(self) -> None:
-        """Launch all."""
         for part in self.parts:
             part.launch()
 
     def confirm(self) -> None:
-        """Ask each of them once."""
         for part in self.times:
             part.confirm()
 
     def close(self) -> None:
-        """Free what they hold."""
         for part in self.times:
             part.close()
 
@@ -166,12 +147,10 @@ class NativeSequence(SequenceOperation):
         self.native = NativeCall(function, (address,), address + CSequence.failed.offset)
 
     def launch(self) -> None:
-        """Make the one call."""
         self.begin_native(1)
         self.end_native(self._run(ctypes.byref(self._sequence)))
 
     def begin_native(self, batch: int) -> None:
-        """Do what precedes the calls of each part."""
         for part, times in self.times.items():
             part.begin_native(batch * times)
 

@@ -54,9 +54,8 @@ class SharedMemory:
 def allocate(comm: MPI.Comm, nbytes: int) -> SharedMemory:
     """Allocate `nbytes` zeroed bytes on every rank of `comm` (one machine); collective.
 
-    Raises:
-        Unavailable: a peer's memory could not be mapped; raised on every rank. Or a limit on the
-            size of files, which holds for all of them, is too low.
+    All ranks raise Unavailable where a peer's memory cannot be mapped, or a limit on the size of
+    files is too low.
     """
     descriptor = memory_file("nvrar-bench", nbytes)
     try:
@@ -98,11 +97,8 @@ def load_all(
 
     A machine without a compiler, or whose cache cannot be written, is given what the first machine
     with the same processor has built: the compiler's code is for the processor that it ran on.
-    `timeout` bounds how long one machine waits for the others.
-
-    Raises:
-        TimedOut: another machine took longer.
-        CompilerError, Unavailable: a machine cannot build, nor can one like it; on every rank.
+    Where there is none like it, all ranks raise what it lacks (CompilerError, Unavailable).
+    `timeout` bounds how long one machine waits for the others (TimedOut).
     """
     try:
         paths = world.on_host_leader(lambda: host.build_all(sources))

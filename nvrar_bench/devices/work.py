@@ -121,11 +121,8 @@ class Works(ABC, Generic[_Array]):
         """Choose how much memory is read in turns; `available` is to the ranks of this machine.
 
         As much as a step reads, where a quarter of it is enough for that; a longer step goes round.
-        Never so little that the last-level cache could hold much of it. What streams and what is
-        multiplied take as much each. Collective.
-
-        Raises:
-            UsageError: not even that much is there.
+        Never so little that the last-level cache could hold much of it (UsageError). What streams
+        and what is multiplied take as much each. Collective.
         """
         free = min(self.world.comm.allgather(available // self.world.host_comm.size))
         least = up_to_grain(_TIMES_CACHE * cache_bytes)
@@ -170,8 +167,7 @@ class Turns:
     def take(self, nbytes: int) -> int:
         """Return where it begins; one that does not fit before the end begins anew.
 
-        Raises:
-            UsageError: it is larger than all of it.
+        UsageError: it is larger than all of the memory.
         """
         if nbytes > self._nbytes:
             raise UsageError(

@@ -92,12 +92,9 @@ QUESTIONS = tuple(
 
 
 def require(inventory: Inventory, device: str, wanted: Sequence[str]) -> None:
-    """Refuse a device, or a backend on it, that this machine cannot run; as a run would.
+    """Refuse a device, or a backend on it, that this machine cannot run (Unavailable).
 
     `auto` is cuda where it can run, else cpu, and is nothing that is asked for by name.
-
-    Raises:
-        Unavailable: with the reason.
     """
     chosen = device
     if device == "auto":
@@ -112,11 +109,7 @@ def require(inventory: Inventory, device: str, wanted: Sequence[str]) -> None:
 
 
 def require_network(inventory: Inventory, name: str) -> None:
-    """Refuse a network that this machine lacks something for.
-
-    Raises:
-        Unavailable: with the first thing that is missing or wrong, and its fix.
-    """
+    """Refuse a network that this machine lacks something for (Unavailable)."""
     for row in inventory.rows:
         if row.group == group(name) and row.status != "here":
             problem = row.problem or row.status

@@ -129,8 +129,7 @@ class _Worker:
     def line(self, limit: float) -> bytes:
         """The next line, within `limit` seconds.
 
-        Raises:
-            _Gone: there is none; the worker is of no more use.
+        _Gone: there is none; the worker is of no more use.
         """
         out = self._process.stdout
         assert out is not None  # noqa: S101 - for the type checker

@@ -93,11 +93,7 @@ def of_launcher(version_output: str) -> Flavour | None:
 
 
 def find() -> tuple[Flavour, str]:
-    """Return the MPI of `library_version()`, and the launcher that belongs to it.
-
-    Raises:
-        Unavailable: mpi4py finds no MPI library, or no launcher belongs to it.
-    """
+    """Return the MPI of `library_version()`, and the launcher that belongs to it (Unavailable)."""
     library = library_version()
     flavour = of_library(library)
     if flavour is None:
@@ -126,11 +122,7 @@ def flavour_of(program: str) -> Flavour | None:
 
 
 def library_version() -> str:
-    """Return the first line of MPI_Get_library_version(), without initialising MPI.
-
-    Raises:
-        Unavailable: mpi4py finds no MPI library.
-    """
+    """The first line of MPI_Get_library_version(), without initialising MPI (Unavailable)."""
     load_mpi(finalize=False)  # only for this process, which never becomes a rank
     from mpi4py import MPI
 

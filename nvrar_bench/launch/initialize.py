@@ -29,9 +29,7 @@ def load_mpi(*, finalize: bool = True) -> None:
     """Import mpi4py.MPI without initialising MPI. To be called before anything else imports it.
 
     MPI is finalised at exit, if it was initialised by then and unless `finalize` is false.
-
-    Raises:
-        Unavailable: mpi4py finds no MPI library.
+    Unavailable where mpi4py finds no MPI library.
     """
     import mpi4py
 

@@ -260,8 +260,7 @@ class _Stdout:
     def end(self, code: int, seconds: float | None = None) -> None:
         """Wait until all is passed on, or `seconds`; `code` is what the ranks ended with.
 
-        Raises:
-            OutputError: not all of it was, and nothing worse has happened.
+        OutputError: not all of it was, and nothing worse has happened.
         """
         self._thread.join(seconds)
         if self._error is None:

@@ -94,10 +94,8 @@ def repeat(
 ) -> int:  # fmt: skip
     """Launch this command as often as `wanted`, write and print one record; return the exit code.
 
-    The first launch that ends badly is the last, and its exit code is returned.
-
-    Raises:
-        UsageError: the launches cannot be started from here.
+    The first launch that ends badly is the last, and its exit code is returned. UsageError where
+    none can be started from here.
     """
     _require_repeatable(wanted.launches, starter, virtual_ranks)
     writer = Writer(json)

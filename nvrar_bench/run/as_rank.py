@@ -43,9 +43,7 @@ _EXTRA_S = 2.0
 def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
     """Run, show the record on rank 0, and close it however the run ends.
 
-    Raises:
-        NvrarBenchError: what ended the run; it is raised on every rank. Or, where the run ended
-            well, that its record or its report was not written.
+    Every rank raises what ended it, or, where it ended well, that record or report was not written.
     """
     streams.expect_prints()
     journal = Journal(Writer(json))
@@ -78,10 +76,8 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
 def join_world() -> World:
     """Initialise MPI and find out which ranks there are.
 
-    Raises:
-        Unavailable: mpi4py finds no MPI library.
-        NotOneJob: the launcher started more ranks than MPI sees.
-        UsageError: the machines run different numbers of ranks.
+    Unavailable without an MPI library, NotOneJob where the launcher started more ranks than MPI
+    sees, UsageError where the machines run different numbers of ranks.
     """
     meet_siblings()
     initialize_mpi()
@@ -117,9 +113,7 @@ class _Ending:
     def close(self, error: NvrarBenchError | None) -> None:
         """Close the record, and show it; whoever comes second waits until that is done.
 
-        Raises:
-            NvrarBenchError: the first that went wrong here, if nothing had before; else it is
-                printed beside what had.
+        Raises the first that went wrong here, unless after `error`: then it is printed beside that.
         """
         with self._closing:
             if not self._is_closed:

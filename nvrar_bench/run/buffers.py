@@ -194,12 +194,9 @@ def require_enough(
     staging: int = STAGING_BYTES,
     pairs: int = 1,
 ) -> None:
-    """Refuse a plan that this machine's devices cannot hold; collective over its ranks.
+    """Refuse what this machine's devices cannot hold (UsageError); collective over its ranks.
 
     `staging`: what a rank needs beside its buffers, of which each case has `pairs`.
-
-    Raises:
-        UsageError: on every rank of a machine where it does not fit.
     """
     largest = max((case for plan in plans for case in plan), key=needed)
     per_rank = needed(largest, pairs) + staging

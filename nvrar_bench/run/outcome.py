@@ -68,11 +68,7 @@ def _first_wrong(checks: list[CheckResult]) -> FirstWrong | None:
 
 
 def require_right(point: Point, check: Check) -> None:
-    """Refuse a wrong result.
-
-    Raises:
-        WrongResult: naming backend, case, first wrong index, expected and seen.
-    """
+    """Refuse a wrong result (WrongResult)."""
     if check.first_wrong is None:
         return
     first, case = check.first_wrong, point.case

@@ -36,11 +36,7 @@ class Session:
     def run(self, command: Sequence[str]) -> None:
         """Run all stages.
 
-        Raises:
-            WrongResult: after the first wrong case, or, unless `stop_at_wrong`, after the last.
-            UsageError: what does not go with the ranks of this job.
-            Unavailable: a backend or device asked for by name is not there.
-            TimedOut: a wait passed its deadline.
+        WrongResult comes after the first wrong case, or, unless `stop_at_wrong`, after the last.
         """
         todo = stages(self._settings, self._world)
         with self._watch("the agreement of all ranks"):

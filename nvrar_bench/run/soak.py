@@ -51,8 +51,7 @@ class Soak:
     def run(self, limit: SoakLimit, tell: Callable[[dict[str, Any]], None]) -> None:
         """Run spells until `limit`; `tell` gets the result so far after each spell.
 
-        Raises:
-            WrongResult: on every rank, at the end of the spell.
+        A wrong result ends it on every rank, at the end of the spell (WrongResult).
         """
         while not self._is_over(limit):
             left = limit.calls - self._calls.total()

@@ -93,8 +93,7 @@ class StageRunner:
     def run(self, stage: Stage, dtypes: Collection[str]) -> None:
         """Run a stage; `dtypes` are those of all stages, whose kernels are built at once.
 
-        Raises:
-            WrongResult: at the first wrong case, if `stop_at_wrong`; else it is kept in `wrong`.
+        The first wrong case is raised if `stop_at_wrong`; else it is kept in `wrong`.
         """
         if self._settings.soak:
             self._soak(stage, self._settings.soak)

@@ -47,8 +47,7 @@ class Stage:
 def stages(settings: Settings, world: World) -> list[Stage]:
     """All stages, in the order of the case file; --nodes overrides the file.
 
-    Raises:
-        UsageError: --nodes that does not fit, or a case file none of whose sweeps fits.
+    UsageError: --nodes that does not fit, or a case file none of whose sweeps fits.
     """
     found = [
         _stage(settings, sweep, world, nodes)

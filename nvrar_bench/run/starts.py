@@ -35,11 +35,9 @@ class LateGate(Gate):
 
     @property
     def agreed_ns(self) -> int:
-        """The agreed start of the last pass."""
         return self._gate.agreed_ns
 
     def facts(self) -> dict[str, Any]:
-        """Those of `gate`."""
         return self._gate.facts()
 
 

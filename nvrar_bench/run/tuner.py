@@ -49,8 +49,7 @@ class Tuner:
     ) -> None:
         """Begin an empty table; `batch` is calls per sample, None: as the device has it.
 
-        Raises:
-            UsageError: a launch is listed that is not allowed here.
+        A launch that is listed and not allowed here is refused (UsageError).
         """
         self.backend = cast(Tunable, backend)  # TuneOptions offers no other
         self.world, self.tune, self._batch = backend.world, tune, batch

@@ -28,12 +28,7 @@ _TAG = 7
 
 
 class Clocks:
-    """This rank's clock and rank 0's. `common` time is what rank 0's clock shows.
-
-    Attributes:
-        clock: this rank's clock, nanoseconds.
-        shared: the machine of this rank has one clock for all its ranks, as was verified.
-    """
+    """This rank's clock, in ns, and rank 0's. `common` time is what rank 0's clock shows."""
 
     def __init__(
         self, comm: Any, machine_of: Sequence[int], clock: Callable[[], int], rounds: int

@@ -18,16 +18,11 @@ MONOTONIC = time.perf_counter_ns
 
 
 class Gate(ABC):
-    """Lets all ranks of a run go at once; each pass is collective.
+    """Lets all ranks of a run go at once; each pass is collective."""
 
-    Attributes:
-        mode: `clock`, all leave at a time agreed on; `barrier`, as soon as they learn that the last
-            has come.
-        leaving_ns: from the agreed start to the first reading of the clock behind the gate, when
-            nothing disturbs the slowest rank; 0 in barrier mode.
-    """
-
-    mode: str = "barrier"
+    mode: str = "barrier"  # leave when the last is known to have come; `clock`: at an agreed time
+    # From the agreed start to the first reading of the clock behind the gate, when nothing disturbs
+    # the slowest rank; 0 in barrier mode.
     leaving_ns: float = 0.0
 
     @property
@@ -37,11 +32,7 @@ class Gate(ABC):
 
     @abstractmethod
     def __call__(self) -> None:
-        """Wait for all ranks, and leave.
-
-        Raises:
-            TimedOut: one did not come in time.
-        """
+        """Wait for all ranks, and leave (TimedOut)."""
 
     def facts(self) -> dict[str, Any]:
         """How calls are started, for the record."""

@@ -35,22 +35,13 @@ KINDS = (ALONE, PART)
 
 @dataclass(frozen=True)
 class Ruler:
-    """All in nanoseconds.
+    """All in nanoseconds, of a sample; a call of a batch has its share."""
 
-    Attributes:
-        resolution_ns: the smallest step that the monotonic clock was seen to make.
-        timer_cost_ns: one reading of it, the median.
-        call_cost_ns: what a sample is when nothing is done: median duration of an operation that is
-            empty, timed as all are, through the gate.
-        event_resolution_ns, event_cost_ns: the same of the device's own timer, for calls that are
-            queued on it; None on CPU ranks, or where its resolution was not seen.
-
-    All are of a sample; a call of a batch has its share.
-    """
-
-    resolution_ns: float
-    timer_cost_ns: float
-    call_cost_ns: float
+    resolution_ns: float  # the smallest step that the monotonic clock was seen to make
+    timer_cost_ns: float  # one reading of it, the median
+    call_cost_ns: float  # an empty operation, timed as all are, through the gate; the median
+    # The same of the device's own timer, for calls that are queued on it; None on CPU ranks, or
+    # where its resolution was not seen.
     event_resolution_ns: float | None = None
     event_cost_ns: float | None = None
 

@@ -90,7 +90,6 @@ class Iterations(StoppingRule):
         self._ends = iter([calls * (i + 1) // turns for i in range(turns)])
 
     def next_turn(self, taken: Taken) -> int:
-        """Return the share of the next turn."""
         return next(self._ends, taken.calls) - taken.calls
 
     def reason(self) -> str:
@@ -110,7 +109,6 @@ class Enough(StoppingRule):
         self._reason = "unfinished"
 
     def next_turn(self, taken: Taken) -> int:
-        """Return the share of the next turn."""
         calls = self._first.next_turn(taken)
         if calls:
             return calls

@@ -50,11 +50,8 @@ def content_key(facts: Iterable[str]) -> str:
 def find_or_build(name: str, key: str, filename: str, build: Callable[[Path], None]) -> Path:
     """Return the path of `filename` in the entry `name`-`key`, building what is missing or damaged.
 
-    `build` is given an empty folder and leaves `filename` there.
-
-    Raises:
-        Unavailable: the cache folder cannot be written.
-        whatever `build` raises; nothing is left behind then.
+    `build` is given an empty folder and leaves `filename` there; where it raises, nothing is left
+    behind. Unavailable: the cache folder cannot be written.
     """
     entry = cache_dir() / f"{name}-{key}"
     if _is_whole(entry, filename):
@@ -79,8 +76,7 @@ def is_there(name: str, key: str, filename: str) -> bool:
 def require_usable() -> None:
     """Find out whether an entry can be made, and whether code in it can run on the CPU.
 
-    Raises:
-        Unavailable: the cache folder cannot be written, or is mounted noexec.
+    Unavailable: the cache folder cannot be written, or is mounted noexec.
     """
     stage = _stage(cache_dir() / "probe")
     try:

@@ -32,26 +32,15 @@ _CALLS_HEADER = "fabric/nvshmem_calls.cuh"
 
 @dataclass(frozen=True)
 class Built:
-    """A kernel in the cache.
+    """A kernel in the cache."""
 
-    Attributes:
-        cubin: the machine code.
-        seconds: what finding or building it took.
-        cached: whether it was there already.
-
-    """
-
-    cubin: Path
-    seconds: float
-    cached: bool
+    cubin: Path  # the machine code
+    seconds: float  # that finding or building it took
+    cached: bool  # whether it was there already
 
     @property
     def log(self) -> str:
-        """What the compiler and the linker said.
-
-        Raises:
-            CompilerError: somebody took it out of the cache.
-        """
+        """What compiler and linker said; CompilerError where somebody took it out of the cache."""
         path = self.cubin.parent / _LOG
         try:
             return path.read_text()
@@ -61,11 +50,7 @@ class Built:
             ) from error
 
     def resource_usage(self) -> ResourceUsage:
-        """Read what its kernels use.
-
-        Raises:
-            CompilerError: there is none.
-        """
+        """Read what its kernels use (CompilerError)."""
         return read(self.cubin.read_bytes(), self.log)
 
 
@@ -84,10 +69,8 @@ _building_calls = threading.Lock()
 def build(kernel: Source, arch: str) -> Built:
     """Build `kernel` for `arch`, unless the cache holds it.
 
-    Raises:
-        UsageError: the compiler does not know `arch`.
-        CompilerError: the compiler or a wheel is missing, or the kernel was refused.
-        Unavailable: the cache folder cannot be written.
+    UsageError: the compiler does not know `arch`. CompilerError: it or a wheel is missing, or it
+    refused the kernel. Unavailable: the cache folder cannot be written.
     """
     start = time.perf_counter()
     built_now = []
@@ -101,11 +84,7 @@ def build(kernel: Source, arch: str) -> Built:
 
 
 def is_built(kernel: Source, arch: str) -> bool:
-    """Whether the cache holds `kernel` for `arch`.
-
-    Raises:
-        CompilerError: a wheel is missing.
-    """
+    """Whether the cache holds `kernel` for `arch`; CompilerError where a wheel is missing."""
     return is_there(_entry_name(kernel, arch), _key(kernel, arch), _CUBIN)
 
 
@@ -116,19 +95,14 @@ def _entry_name(kernel: Source, arch: str) -> str:
 def ptx(kernel: Source, arch: str) -> str:
     """Compile `kernel` to PTX, to be read by people and tests; nothing is cached.
 
-    Raises:
-        UsageError, CompilerError: as `build`.
+    UsageError, CompilerError: as `build`.
     """
     nvrtc.require_architecture(arch)
     return _compiled(kernel, arch, "PTX").binary.rstrip(b"\0").decode()
 
 
 def versions(kernels: Iterable[Source]) -> dict[str, str]:
-    """What builds `kernels`, by name: for a report.
-
-    Raises:
-        CompilerError: a wheel is missing.
-    """
+    """What builds `kernels`, by name, for a report; CompilerError where a wheel is missing."""
     found = _wheels()
     nvshmem = {"nvshmem": _nvshmem().version} if any(map(_needs_nvshmem, kernels)) else {}
     return {"nvrtc": nvrtc.version(), **found.versions, **nvshmem}

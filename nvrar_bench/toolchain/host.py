@@ -63,11 +63,7 @@ class Compiler:
 
 @cache
 def compiler() -> Compiler:
-    """Find $CXX, else c++, g++ or clang++ on PATH, else the ziglang wheel.
-
-    Raises:
-        CompilerError: there is none, or $CXX names none.
-    """
+    """Find $CXX, else c++, g++ or clang++ on PATH, else the ziglang wheel (CompilerError)."""
     named = _named()
     if named:
         found = shutil.which(named[0])
@@ -95,11 +91,7 @@ def _named() -> list[str]:
 
 @cache
 def include_dirs() -> tuple[Path, ...]:
-    """Folders of the CUDA headers that the base dependencies bring.
-
-    Raises:
-        CompilerError: they are missing.
-    """
+    """Folders of the CUDA headers that the base dependencies bring (CompilerError)."""
     spec = importlib.util.find_spec("nvidia")
     for root in spec.submodule_search_locations or () if spec else ():
         include = Path(root) / "cu13" / "include"
@@ -184,11 +176,9 @@ def _require_space(stderr: str, kernel: Source) -> None:
 def build(kernel: Source, level: str = "-O2") -> Path:
     """Compile `kernel`, unless the cache holds it, and return its shared library.
 
-    `level` is the compiler's, of optimisation: less of it compiles sooner.
-
-    Raises:
-        CompilerError: no compiler, no CUDA headers, or the compiler refused the source.
-        Unavailable: the cache folder cannot be written.
+    `level` is the compiler's, of optimisation: less of it compiles sooner. CompilerError: there is
+    no compiler, no CUDA headers, or the source was refused. Unavailable: the cache folder cannot be
+    written.
     """
     facts = [
         kernel.source,
@@ -212,8 +202,7 @@ def build_all(kernels: Sequence[Source]) -> list[Path]:
 def load(library: Path) -> ctypes.CDLL:
     """Load a library that `build` returned. Its functions release the GIL while they run.
 
-    Raises:
-        Unavailable: the folder of the cache allows no code, or the file is none.
+    Unavailable: the folder of the cache allows no code, or the file is none.
     """
     try:
         return ctypes.CDLL(str(library))

@@ -155,11 +155,7 @@ class Elements:
 
 
 def kernels_dir() -> Path:
-    """Return the folder of kernel sources: $NVRAR_BENCH_KERNELS, or the one that ships.
-
-    Raises:
-        Unavailable: $NVRAR_BENCH_KERNELS is set, but is no folder.
-    """
+    """The folder of kernel sources: $NVRAR_BENCH_KERNELS (Unavailable), or the one that ships."""
     override = os.environ.get(KERNELS_VARIABLE)
     if not override:
         return data_dir("kernels")

@@ -28,54 +28,32 @@ class Refused(Exception):
 
 
 def architectures() -> tuple[str, ...]:
-    """GPU architectures that this NVRTC compiles for, such as `sm_90`.
-
-    Raises:
-        CompilerError: NVRTC cannot be loaded.
-    """
+    """GPU architectures that this NVRTC compiles for, such as `sm_90`."""
     nvrtc = _load("nvrtc")
     return tuple(f"sm_{number}" for number in _done(nvrtc, nvrtc.nvrtcGetSupportedArchs()))
 
 
 def require_architecture(arch: str) -> None:
-    """Refuse an architecture that NVRTC does not know.
-
-    Raises:
-        UsageError: naming what is allowed.
-        CompilerError: NVRTC cannot be loaded.
-    """
+    """Refuse an architecture that NVRTC does not know (UsageError)."""
     allowed = architectures()
     if arch not in allowed:
         raise UsageError(f"--arch {arch}: allowed: {', '.join(allowed)}")
 
 
 def version() -> str:
-    """The version of NVRTC, such as `13.5`.
-
-    Raises:
-        CompilerError: NVRTC cannot be loaded.
-    """
+    """The version of NVRTC, such as `13.5`."""
     nvrtc = _load("nvrtc")
     major, minor = _done(nvrtc, nvrtc.nvrtcVersion())
     return f"{major}.{minor}"
 
 
 def linker_version() -> str:
-    """The version of nvJitLink, such as `13.5`.
-
-    Raises:
-        CompilerError: nvJitLink cannot be loaded.
-    """
+    """The version of nvJitLink, such as `13.5`."""
     return ".".join(map(str, _load("nvjitlink").version()))
 
 
 def compile_source(source: str, name: str, options: Sequence[str], kind: str = "CUBIN") -> Compiled:
-    """Compile C++ to `kind`: CUBIN, PTX or LTOIR.
-
-    Raises:
-        Refused: NVRTC refused the source.
-        CompilerError: NVRTC cannot be loaded.
-    """
+    """Compile C++ to `kind`: CUBIN, PTX or LTOIR (Refused)."""
     nvrtc = _load("nvrtc")
     program = _done(nvrtc, nvrtc.nvrtcCreateProgram(source.encode(), name.encode(), 0, [], []))
     try:
@@ -91,12 +69,7 @@ def compile_source(source: str, name: str, options: Sequence[str], kind: str = "
 
 
 def link(arch: str, objects: Sequence[tuple[str, bytes]], library: Path) -> Compiled:
-    """Link named relocatable cubins with a library of device code to one cubin.
-
-    Raises:
-        Refused: nvJitLink refused them.
-        CompilerError: nvJitLink cannot be loaded.
-    """
+    """Link named relocatable cubins with a library of device code to one cubin (Refused)."""
     nvjitlink = _load("nvjitlink")
     handle = nvjitlink.create(2, [f"-arch={arch}", "-verbose"])
     try:
@@ -138,11 +111,7 @@ def _done(nvrtc: ModuleType, returned: tuple[Any, ...]) -> Any:
 
 
 def _load(name: str) -> ModuleType:
-    """Import a binding and make it load its library.
-
-    Raises:
-        CompilerError: one of them is not there.
-    """
+    """Import a binding and make it load its library (CompilerError)."""
     import importlib
 
     try:

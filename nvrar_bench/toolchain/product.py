@@ -44,11 +44,7 @@ class ListOption:
     default: tuple[str, ...]
 
     def choose(self, given: Sequence[str], everything: bool) -> tuple[str, ...]:
-        """Check `given` and drop repetitions.
-
-        Raises:
-            UsageError: naming the option, the value and what is allowed.
-        """
+        """Check `given` and drop repetitions (UsageError)."""
         for value in given:
             if value not in (*self.allowed, "all"):
                 choices = ", ".join((*self.allowed, "all"))
@@ -93,11 +89,7 @@ class Delivery:
 
 
 def choose_kernels(wanted: Mapping[str, Sequence[str]], everything: bool) -> list[Kernel]:
-    """Return the kernels of a choice; `wanted` has the names of LIST_OPTIONS, each may be empty.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
+    """The kernels of a choice; `wanted` has what LIST_OPTIONS names, or nothing (UsageError)."""
     chosen = {name: one.choose(wanted[name], everything) for name, one in LIST_OPTIONS.items()}
     return [
         Kernel(dtype, op, protocol, fabric, int(threads), exchange)
@@ -114,8 +106,7 @@ def with_what_all_need(kernels: Sequence[Kernel]) -> list[Source]:
 def orders(architectures: Sequence[str], kernels: Sequence[Kernel]) -> list[BuildOrder]:
     """Return what to build: of `kernels` those that do not spill, and what else a run takes.
 
-    Raises:
-        UsageError: all would spill.
+    UsageError: all would spill.
     """
     found = [
         BuildOrder(arch, source)
@@ -138,9 +129,7 @@ def _fits(kernel: Kernel, arch: str) -> bool:
 def choose_architectures(given: Sequence[str]) -> list[str]:
     """Check architectures; where none is given, those of ARCHITECTURES that NVRTC knows.
 
-    Raises:
-        UsageError: NVRTC does not know one; the message names those that it does.
-        CompilerError: NVRTC is missing.
+    UsageError: NVRTC does not know one. CompilerError: NVRTC is missing.
     """
     for arch in given:
         nvrtc.require_architecture(arch)
@@ -153,8 +142,7 @@ def build_missing(
 ) -> None:
     """Build what the cache does not hold; `show` gets how many are done, and of how many.
 
-    Raises:
-        CompilerError, Interrupted: as `build_all`.
+    Raises as `build_all`.
     """
     missing = [
         BuildOrder(arch, one) for one in dict.fromkeys(sources) if not cuda.is_built(one, arch)
@@ -179,13 +167,11 @@ def build_all(
 ) -> list[Delivery]:
     """Build, as many at a time as there are `cores`, and call `done` after each.
 
-    Without `cores`, as many as this process has.
+    Without `cores`, as many as this process has. NVRTC compiles one program at a time in a process,
+    so these are processes.
 
-    NVRTC compiles one program at a time in a process, so these are processes.
-
-    Raises:
-        CompilerError: a kernel was refused, or a process died; what was not begun is not built.
-        Interrupted: by Ctrl-C; what was built stays in the cache.
+    CompilerError: a kernel was refused, or a process died; what was not begun is not built.
+    Interrupted: by Ctrl-C; what was built stays in the cache.
     """
     cores = frozenset(cores) or os.sched_getaffinity(0)
     spawn = multiprocessing.get_context("spawn")
@@ -228,10 +214,6 @@ def _end_with_parent() -> None:
 
 
 def deliver(order: BuildOrder) -> Delivery:
-    """Build one kernel.
-
-    Raises:
-        CompilerError: it was refused.
-    """
+    """Build one kernel (CompilerError)."""
     built = cuda.build(order.kernel, order.arch)
     return Delivery(order, built.resource_usage(), built.seconds, built.cached)

@@ -55,8 +55,7 @@ class _Section:
 def read(cubin: bytes, log: str) -> ResourceUsage:
     """Read what the kernels of a cubin use: of each number the largest.
 
-    Raises:
-        CompilerError: `cubin` holds none, or is none.
+    CompilerError: `cubin` holds none, or is none.
     """
     try:
         sections = {section.name: section for section in _sections(cubin)}

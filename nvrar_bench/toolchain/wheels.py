@@ -72,8 +72,7 @@ class Nvshmem:
 def find() -> Wheels:
     """Find the compiler and the headers of one CUDA version.
 
-    Raises:
-        CompilerError: a wheel is missing, or the wheels are of different CUDA versions.
+    CompilerError: a wheel is missing, or the wheels are of different CUDA versions.
     """
     bindings = _version("cuda-bindings")
     if bindings is None:
@@ -89,11 +88,7 @@ def find() -> Wheels:
 
 
 def find_nvshmem(release: Release) -> Nvshmem:
-    """Find NVSHMEM's device library of a CUDA version.
-
-    Raises:
-        CompilerError: the wheel is missing.
-    """
+    """Find NVSHMEM's device library of a CUDA version (CompilerError)."""
     number = _version(release.nvshmem)
     for root in _package_roots():
         library = root / "nvshmem" / "lib" / "libnvshmem_device.a"

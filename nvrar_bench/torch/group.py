@@ -119,11 +119,7 @@ class Group:
         return torch.cuda.current_stream() if self.device.type == "cuda" else None
 
     def require(self, tensor: torch.Tensor) -> None:
-        """Refuse a tensor that cannot be reduced.
-
-        Raises:
-            UsageError: naming what it is and what is allowed.
-        """
+        """Refuse a tensor that cannot be reduced (UsageError)."""
         name_of(tensor.dtype)
         if tensor.device != self.device:
             raise UsageError(
@@ -165,22 +161,14 @@ class Group:
 
 
 def open_group(name: str) -> Group:
-    """Return the group called `name`.
-
-    Raises:
-        UsageError: it is closed, or was never opened here.
-    """
+    """Return the group called `name`, if it is open here (UsageError)."""
     if name not in _groups:
         raise UsageError(f"group {name!r} is not open here; open: {', '.join(_groups) or 'none'}")
     return _groups[name]
 
 
 def name_of(dtype: torch.dtype) -> str:
-    """Return our name of a dtype.
-
-    Raises:
-        UsageError: no group takes it.
-    """
+    """Return our name of a dtype that groups take (UsageError)."""
     if dtype not in _DTYPES:
         raise UsageError(f"dtype {dtype}: allowed: {', '.join(map(str, _DTYPES))}")
     return _DTYPES[dtype]

@@ -26,17 +26,12 @@ _BLOCK = 16384
 class Expected:
     """What every rank must hold after the all-reduce.
 
-    Attributes:
-        value: shape (count,); the reduction's dtype, or float64 references with a tolerance. In the
-            memory of the device that made it; `KnownReduction.expected` makes NumPy's arrays.
-        tolerance: shape (count,), float64, absolute; None where the result must be equal.
-        mode: the mode of the inputs, as `KnownReduction.mode_used` has it.
-
+    Arrays lie in the memory of the device that made them; `KnownReduction.expected` makes NumPy's.
     """
 
-    value: Any
-    tolerance: Any
-    mode: CheckMode = "exact"
+    value: Any  # shape (count,); the reduction's dtype, or float64 references with a tolerance
+    tolerance: Any  # shape (count,), float64, absolute; None where the result must be equal
+    mode: CheckMode = "exact"  # of the inputs, as `KnownReduction.mode_used` has it
 
 
 @dataclass(frozen=True)
@@ -146,22 +141,14 @@ _CANARY = (np.arange(CANARY_BYTES) * 37 + 0xA5).astype(np.uint8) | np.uint8(1)
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one comparison on one rank.
-
-    Attributes:
-        status: "passed" when no element is wrong.
-        mode: how the inputs were made: "exact", "rounding" or "wrap".
-        elements: how many were compared.
-        wrong: how many of them are wrong.
-        first_wrong: {"rank", "index", "expected", "seen"} of the first, or None; numbers are plain
-            int and float, NaN and infinities are strings, as JSON has neither.
-
-    """
+    """The outcome of one comparison on one rank."""
 
     status: Literal["passed", "failed"]
-    mode: CheckMode
-    elements: int
-    wrong: int
+    mode: CheckMode  # how the inputs were made
+    elements: int  # that were compared
+    wrong: int  # of them
+    # {"rank", "index", "expected", "seen"} of the first, or None; numbers are plain int and float,
+    # NaN and infinities are strings, as JSON has neither.
     first_wrong: dict[str, int | float | str] | None
 
 

@@ -128,48 +128,28 @@ class Formula:
     """struct Formula of kernels/problem.cuh, field by field in its order.
 
     Words are integers modulo 2**64.
-
-    Attributes:
-        recipe: what an element is made of; each kind uses some of the fields below.
-        seed, ranks: as in `KnownReduction`.
-        active: how many ranks hold an addend that is not zero, at one index.
-        sign: who decides the sign of an addend: a Sign.
-        width: values of what a rank draws for itself, a power of two.
-        common: values of the part of an addend that ranks share at an index.
-        multiplier: an input is the addend times this.
-        divisor: the result is the sum divided by this, toward zero.
-        origin: the extremum that no value passes.
-        span: values of the distance from there that ranks share at an index.
-        is_maximum: 1 where the origin is the largest value, 0 where it is the smallest.
-        factors: how many ranks hold a factor that is not +-1, at one index.
-        combine: how a fold goes on: 0 adds, 1 multiplies, 2 and 3 take the smaller and the larger.
-        odd: 1 where a fold's integers are odd.
-        scale: of normal numbers.
-        parts: the reference is the sum divided by this.
-        relative: tolerance per magnitude of the reference.
-        slack: tolerance that is always there.
-        choices: magnitudes of addends to choose from, in place of `width` and `common`; or none.
     """
 
-    recipe: RecipeKind
-    seed: int
+    recipe: RecipeKind  # what an element is made of; each kind uses some of the fields below
+    seed: int  # as in `KnownReduction`
     ranks: int
-    active: int = 0
-    sign: int = 0
-    width: int = 1
-    common: int = 1
-    multiplier: int = 1
-    divisor: int = 1
-    origin: int = 0
-    span: int = 1
-    is_maximum: int = 0
-    factors: int = 0
-    combine: int = 0
-    odd: int = 0
-    scale: float = 1.0
-    parts: float = 1.0
-    relative: float = 0.0
-    slack: float = 0.0
+    active: int = 0  # how many ranks hold an addend that is not zero, at one index
+    sign: int = 0  # who decides the sign of an addend: a Sign
+    width: int = 1  # values of what a rank draws for itself, a power of two
+    common: int = 1  # values of the part of an addend that ranks share at an index
+    multiplier: int = 1  # an input is the addend times this
+    divisor: int = 1  # the result is the sum divided by this, toward zero
+    origin: int = 0  # the extremum that no value passes
+    span: int = 1  # values of the distance from there that ranks share at an index
+    is_maximum: int = 0  # 1 where the origin is the largest value, 0 where it is the smallest
+    factors: int = 0  # how many ranks hold a factor that is not +-1, at one index
+    combine: int = 0  # a fold adds: 0, multiplies: 1, takes the smaller: 2, or the larger: 3
+    odd: int = 0  # 1 where a fold's integers are odd
+    scale: float = 1.0  # of normal numbers
+    parts: float = 1.0  # the reference is the sum divided by this
+    relative: float = 0.0  # tolerance per magnitude of the reference
+    slack: float = 0.0  # tolerance that is always there
+    # Magnitudes of addends to choose from, in place of `width` and `common`; or none.
     choices: tuple[int, ...] = ()
 
 

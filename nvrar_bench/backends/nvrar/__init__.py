@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 def engine_for(world: World, device: Device, mapped_nodes: bool = False) -> Engine:
     """Open the engine for the ranks of `world` on `device`; see Tuning for `mapped_nodes`.
 
-    Raises:
-        Unavailable: what it needs is missing.
+    Unavailable: what it needs is missing.
     """
     from nvrar_bench.devices.cpu import CpuDevice
 

@@ -59,9 +59,8 @@ class NvrarBackend(Tunable):
     ) -> None:
         """Memory is taken when an operation needs it. Collective.
 
-        Raises:
-            UsageError: `tuning` fixes what the engine does not allow, or its table was made for
-                something else.
+        UsageError: `tuning` fixes what the engine does not allow, or its table is of something
+        else.
         """
         super().__init__(world, engine.device, timeout)
         require_within(tuning, engine.limits)
@@ -93,7 +92,6 @@ class NvrarBackend(Tunable):
         return tuple(table.maker.doubts(maker))
 
     def kernels(self, cases: Iterable[Case]) -> list[Kernel]:
-        """Return the kernels that run `cases`."""
         return list(dict.fromkeys(map(self.kernel, cases)))
 
     def foresee(self, cases: Iterable[Case]) -> None:
@@ -114,7 +112,6 @@ class NvrarBackend(Tunable):
         return self.prepare_as(self.chooser.choose(self.tuning, case), case, send, recv)
 
     def prepare_as(self, chosen: Chosen, case: Case, send: Array, recv: Array) -> Operation:
-        """As `prepare`, with a launch that was chosen already."""
         if self.engine.stream_ordered:
             self._catch_up()
         kernel, schedule = self._kernel(chosen, case), self.schedule(chosen.shape)
@@ -185,11 +182,9 @@ class NvrarBackend(Tunable):
         self.world.comm.Barrier()
 
     def facts(self) -> dict[str, str]:
-        """What the engine says."""
         return self.engine.facts()
 
     def close(self) -> None:
-        """Free the staging memory, and what the engine holds."""
         for staging in self._staging.values():
             self.engine.release(staging.memory)
         self._staging.clear()
@@ -303,11 +298,7 @@ def _code(arguments: CArguments) -> ctypes.c_uint64:
 
 
 def _peers(backend: NvrarBackend, send: Array, recv: Array) -> list[tuple[int, ...]]:
-    """Where all ranks' send and recv are mapped here; empty unless both are symmetric.
-
-    Raises:
-        Unavailable: a rank of the node is not mapped.
-    """
+    """Where all ranks' send and recv are mapped here; empty unless both are symmetric."""
     found = [backend.device.memory.peers(array) for array in (send, recv)]
     peers = [addresses for addresses in found if addresses is not None]
     if len(peers) < len(found):
@@ -318,11 +309,7 @@ def _peers(backend: NvrarBackend, send: Array, recv: Array) -> list[tuple[int, .
 
 
 def require_mapped(world: World, addresses: Sequence[int]) -> None:
-    """Refuse memory that a rank of the same node does not reach; `addresses` are by rank.
-
-    Raises:
-        Unavailable: naming the rank.
-    """
+    """Refuse memory, by rank, that a rank of the same node does not reach (Unavailable)."""
     first = world.rank - world.rank % world.ranks_per_node
     if not world.virtual_ranks and not all(addresses[first : first + world.ranks_per_node]):
         raise Unavailable(

@@ -52,8 +52,7 @@ class Chooser:
     def choose(self, tuning: Tuning, case: Case) -> Chosen:
         """What the user fixed comes first, then the table, then what limits and size suggest.
 
-        Raises:
-            UsageError: the user fixed something that the limits do not allow.
+        UsageError: the user fixed something that the limits do not allow.
         """
         if tuning.table is None:
             return self._of(tuning, case, self._protocol(tuning, case))
@@ -72,11 +71,7 @@ class Chooser:
         return replace(chosen, tuned_at=row.size_bytes, warnings=overruled)
 
     def shaped(self, shape: Shape, case: Case) -> Chosen:
-        """Launch `case` as `shape`, whatever its protocol is.
-
-        Raises:
-            UsageError: the limits do not allow that.
-        """
+        """Launch `case` as `shape`, whatever its protocol is, within the limits (UsageError)."""
         return self._of(fixed(shape), case, shape.protocol)
 
     def _of(self, tuning: Tuning, case: Case, protocol: str) -> Chosen:
@@ -137,11 +132,7 @@ def fixed(shape: Shape) -> Tuning:
 
 
 def require_table_within(table: TuningTable, limits: Limits) -> None:
-    """Refuse a table with a row that the limits do not allow.
-
-    Raises:
-        UsageError: naming the table, the size, the value and what is allowed.
-    """
+    """Refuse a table with a row that the limits do not allow (UsageError)."""
     for row in table.rows:
         try:
             require_within(fixed(row.shape), limits)
@@ -170,8 +161,7 @@ class LaunchConfig:
 def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> LaunchConfig:
     """Shape the launch for a message of `nbytes` on nodes of `group` ranks.
 
-    Raises:
-        UsageError: the user fixed something that the limits do not allow.
+    UsageError: the user fixed something that the limits do not allow.
     """
     window = limits.window_bytes[protocol]
     slice_bytes = -(-min(nbytes, window) // group)

@@ -60,12 +60,10 @@ class HostEngine(_CpuEngine):
         seats: Sequence[CArguments],
         launch: LaunchConfig,  # noqa: ARG002
     ) -> Callable[[], Any]:
-        """Bind the one rank's arguments."""
         function, pointer = self.library(kernel).nvrar_all_reduce, ctypes.byref(seats[0])
         return partial(function, pointer)
 
     def native(self, kernel: Kernel, seats: Sequence[CArguments]) -> NativeCall:
-        """Return the kernel's entry, of the one rank's arguments."""
         entry = address_of(self.library(kernel).nvrar_all_reduce)
         return NativeCall(entry, (ctypes.addressof(seats[0]),), seats[0].failure)
 
@@ -87,7 +85,6 @@ class EmulatedEngine(_CpuEngine):
     def bind(
         self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
     ) -> Callable[[], Any]:
-        """Bind all ranks' arguments."""
         function = self.library(kernel).nvrar_launch
         ranks = CVirtualRanks()
         for index, arguments in enumerate(seats):
@@ -139,5 +136,4 @@ class HostsEngine(HostEngine):
         arguments.transport = ctypes.addressof(self._transport)
 
     def close(self) -> None:
-        """Free the communicator. Collective."""
         self._comm.Free()

@@ -23,11 +23,7 @@ _ALIGNMENT = 16
 
 
 def _require_aligned(seats: Sequence[CArguments]) -> None:
-    """Kernels load 16 bytes at a time.
-
-    Raises:
-        UsageError: a buffer starts elsewhere.
-    """
+    """Refuse buffers that start elsewhere (UsageError): kernels load 16 bytes at a time."""
     for seat in seats:
         for name, address in (("send", seat.send), ("recv", seat.recv)):
             if address % _ALIGNMENT:
@@ -101,7 +97,6 @@ class NvshmemEngine(_CudaEngine):
     def bind(
         self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
     ) -> Callable[[], Any]:
-        """Bind the one rank's arguments; they go with the launch."""
         _require_aligned(seats)
         return self._bound(kernel, seats[0], launch, ranks=self.device.ranks_sharing)
 
@@ -133,11 +128,7 @@ class LoopbackEngine(_CudaEngine):
     warnings = ("virtual ranks share one GPU: the kernel's cost without any link",)
 
     def __init__(self, world: World, device: CudaDevice) -> None:
-        """Share the GPU's multiprocessors among the ranks.
-
-        Raises:
-            UsageError: there are more ranks than one launch takes.
-        """
+        """Share the multiprocessors among the ranks, if one launch takes so many (UsageError)."""
         super().__init__(world, device)
         ranks = len(world.seats)
         if ranks > MAX_VIRTUAL_RANKS:

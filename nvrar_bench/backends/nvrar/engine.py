@@ -43,8 +43,7 @@ class SharedWords:
     def read(self, behind: str = "what reads or writes its words") -> list[int]:
         """Return all of them, as the calls that were launched left them, which are `behind`.
 
-        Raises:
-            TimedOut: these did not end.
+        TimedOut: these did not end.
         """
         found: list[int] = self._memory.to_host(self._array, behind).tolist()
         return found
@@ -72,8 +71,7 @@ class Engine(ABC):
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Build and load kernels that are to come, all at once. Collective over the machine.
 
-        Raises:
-            Unavailable: one cannot be built.
+        Unavailable: one cannot be built.
         """
 
     def allocate(self, nbytes: int) -> StagingMemory:
@@ -103,8 +101,7 @@ class Engine(ABC):
     ) -> Callable[[], Any]:
         """Return a function that launches `kernel` once, with one set of arguments per seat.
 
-        Raises:
-            UsageError: the device cannot hold such a launch.
+        UsageError: the device cannot hold such a launch.
         """
 
     def native(

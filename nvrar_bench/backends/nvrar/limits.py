@@ -38,11 +38,7 @@ class Limits:
     classes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def launch_class(self, protocol: str, blocks: int, threads: int) -> int | None:
-        """Return the smallest class that holds such a launch; None on CPUs.
-
-        Raises:
-            UsageError: none does.
-        """
+        """Return the smallest class that holds such a launch (UsageError); None on CPUs."""
         if not self.classes:
             return None
         if not self.holds(protocol, blocks, threads):
@@ -66,11 +62,7 @@ class Limits:
 
 
 def require_within(tuning: Tuning, limits: Limits) -> None:
-    """Refuse what the limits do not allow.
-
-    Raises:
-        UsageError: naming the option, the value and what is allowed.
-    """
+    """Refuse what the limits do not allow (UsageError)."""
     _require("--blocks", tuning.blocks, 1, limits.max_blocks)
     _require("--threads", tuning.threads, limits.min_threads, limits.max_threads)
     _require("--chunk", tuning.chunk_bytes, limits.min_chunk_bytes, limits.max_chunk_bytes)

@@ -68,11 +68,7 @@ class Space:
         return self.exchanges or (EXCHANGES if nodes > 2 else (DOUBLING,))
 
     def require_within(self, limits: Limits) -> None:
-        """Refuse what the limits do not allow.
-
-        Raises:
-            UsageError: naming the option, the value and what is allowed.
-        """
+        """Refuse what the limits do not allow (UsageError)."""
         for key in ("blocks", "threads", "chunk_bytes"):
             for value in getattr(self, key):
                 require_within(replace(AUTOMATIC, **{key: value}), limits)

@@ -62,11 +62,7 @@ class TuningTable:
     between_machines: str | None = None  # as the record has it
 
     def require_made_for(self, here: MadeFor) -> None:
-        """Refuse another topology, device or fabric.
-
-        Raises:
-            UsageError: naming the table and all that differs.
-        """
+        """Refuse another topology, device or fabric (UsageError)."""
         found = list(self.made_for.differences(here))
         if found:
             raise UsageError(
@@ -75,11 +71,7 @@ class TuningTable:
             )
 
     def require_same_path(self, here: str | None) -> None:
-        """Refuse another way between machines, as far as both are known: TCP, verbs, Slingshot.
-
-        Raises:
-            UsageError: naming the table and both.
-        """
+        """Refuse another way between machines, as far as both are known (UsageError)."""
         there = self.between_machines
         if there and here and _kinds(there) != _kinds(here):
             raise UsageError(
@@ -130,8 +122,7 @@ def table_for(
 ) -> TuningTable | None:
     """Read the table at `path`, which `option` named, or else the one that $NVRAR_BENCH_TUNING has.
 
-    Raises:
-        UsageError: it cannot be read, or is no table.
+    UsageError: it cannot be read, or is no table.
     """
     named = named_table(path, environ)
     if named is None:
@@ -140,11 +131,7 @@ def table_for(
 
 
 def read_table(path: Path, source: str) -> TuningTable:
-    """Read the table at `path`; `source` is how messages call it.
-
-    Raises:
-        UsageError: it cannot be read, is no table, or has two choices for one size.
-    """
+    """Read the table at `path` (UsageError); `source` is how messages call it."""
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -175,27 +162,16 @@ DEFAULT_RADIX = 2  # as published
 
 @dataclass(frozen=True)
 class Tuning:
-    """What the user fixed; None where the choice is left to the table, or else to `choose`.
+    """What the user fixed; None where the choice is left to the table, or else to `choose`."""
 
-    Attributes:
-        blocks: of each rank.
-        threads: of each block.
-        chunk_bytes: how much of a slice one flag announces.
-        radix: nodes that exchange directly in one step.
-        exchange: what they exchange, one of layout.EXCHANGES.
-        first_epoch: number of the first window; only tests have a reason to choose it.
-        table: what was found to be best, by size.
-        mapped_nodes: ranks of other virtual nodes are reached by loads and stores, not by puts.
-    """
-
-    blocks: int | None = None
-    threads: int | None = None
-    chunk_bytes: int | None = None
-    radix: int | None = None
-    exchange: str | None = None
-    first_epoch: int = 1
-    table: TuningTable | None = None
-    mapped_nodes: bool = False
+    blocks: int | None = None  # of each rank
+    threads: int | None = None  # of each block
+    chunk_bytes: int | None = None  # how much of a slice one flag announces
+    radix: int | None = None  # nodes that exchange directly in one step
+    exchange: str | None = None  # what they exchange, one of kernel.EXCHANGES
+    first_epoch: int = 1  # number of the first window; only tests have a reason to choose it
+    table: TuningTable | None = None  # what was found to be best, by size
+    mapped_nodes: bool = False  # other virtual nodes are reached by loads and stores, not by puts
 
     def schedules(self, nodes: int) -> set[Schedule]:
         """All that calls may have: of what is fixed, or else the table's beside the usual one."""

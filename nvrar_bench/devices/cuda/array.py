@@ -13,24 +13,14 @@ from nvrar_bench.errors import UsageError
 
 @dataclass(frozen=True, eq=False)
 class DeviceArray:
-    """Elements in GPU memory; does not own them unless `owner` is set.
+    """Elements in GPU memory; does not own them unless `owner` is set."""
 
-    Attributes:
-        address: device pointer of row 0.
-        count: elements per row.
-        dtype: NumPy's name of the element type.
-        rows: virtual ranks that share this process (loopback); 1 everywhere else.
-        pitch: row r starts r * pitch bytes behind `address`.
-        owner: keeps the memory alive.
-
-    """
-
-    address: int
-    count: int
+    address: int  # device pointer of row 0
+    count: int  # elements per row
     dtype: np.dtype[Any]
-    rows: int = 1
-    pitch: int = 0
-    owner: object = None
+    rows: int = 1  # virtual ranks that share this process (loopback); 1 everywhere else
+    pitch: int = 0  # row r starts r * pitch bytes behind `address`
+    owner: object = None  # keeps the memory alive
 
     @property
     def itemsize(self) -> int:

@@ -22,10 +22,8 @@ class CudaError(NvrarBenchError):
 class Calls:
     """The functions and constants of cuda.bindings.driver by their own names.
 
-    A function returns its results without the error code: nothing, one value or a tuple.
-
-    Raises:
-        CudaError: a function returned an error code.
+    A function returns its results without the error code: nothing, one value or a tuple. An error
+    code is raised (CudaError).
     """
 
     def __init__(self, driver: Any) -> None:
@@ -67,8 +65,7 @@ class Calls:
 def load_calls() -> Calls:
     """Open the door; neither a driver nor a GPU is needed for that.
 
-    Raises:
-        Unavailable: cuda-python is not installed, or is damaged.
+    Unavailable: cuda-python is not installed, or is damaged.
     """
     try:
         return Calls(importlib.import_module("cuda.bindings.driver"))

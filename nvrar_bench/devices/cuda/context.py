@@ -59,11 +59,7 @@ class GpuContext:
             self._stream = own
 
     def drain(self, what: str) -> None:
-        """Wait until all that was enqueued has run; `what` says what that is.
-
-        Raises:
-            TimedOut: not within the timeout.
-        """
+        """Wait until all that was enqueued has run, which is `what` in words (TimedOut)."""
         self.calls.cuEventRecord(self._drained, self._stream)
         self.await_event(self._drained, what)
 
@@ -119,11 +115,7 @@ class GpuContext:
         return self._resident[kernel, threads]
 
     def require_resident(self, kernel: LoadedKernel, blocks: int, threads: int) -> None:
-        """Refuse a grid whose blocks wait for each other and do not all run at once.
-
-        Raises:
-            UsageError: naming both numbers.
-        """
+        """Refuse blocks that wait for each other and do not all run at once (UsageError)."""
         room = self.resident_blocks(kernel, threads)
         if blocks > room:
             raise UsageError(
@@ -173,11 +165,7 @@ class Hold:
         self._released.value = self._ticket
 
     def require_kept(self) -> None:
-        """Refuse a sample that began before it was released; call it when the stream has run.
-
-        Raises:
-            TimedOut: the hold passed its deadline first.
-        """
+        """Refuse a sample that began before its release (TimedOut), when the stream has run."""
         if self._expired.value == self._ticket:
             raise TimedOut(
                 f"{self._context.who}: the start was not released in {self._timeout_ns / 1e9:g} s"

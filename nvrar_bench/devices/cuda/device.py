@@ -45,11 +45,8 @@ class CudaDevice(Device):
 
     Constructing it is collective. Every wait is bounded by `timeout` seconds. `heap` is NVSHMEM's,
     None where nobody needs it, or where it does not start: then `heap_problem` says why.
-    `timer` and `works` are made only where calls are `timed`.
-
-    Raises:
-        Unavailable: the kernels of the device cannot be built.
-        CudaError: the driver refused something.
+    `timer` and `works` are made only where calls are `timed`. Unavailable where its kernels cannot
+    be built.
     """
 
     name = "cuda"
@@ -106,7 +103,6 @@ class CudaDevice(Device):
         self.world.on_host_leader(lambda: self._build_missing(sources, arch, cores, show))
 
     def start_gate(self, mode: str = "auto", clocks: Clocks | None = None) -> Gate:
-        """A gate that lets all ranks of the run go at once, on the host. Collective."""
         if self.world.comm.size == 1:
             return OpenGate()
         return open_gate(self.world, self.timeout, polls_before_yield(self.world), mode, clocks)
@@ -116,27 +112,20 @@ class CudaDevice(Device):
         return GpuSequence(parts, self.context, graph)
 
     def finish(self, operation: Operation) -> None:
-        """Wait until what was enqueued has run, then let the operation say whether it gave up.
-
-        Raises:
-            TimedOut: it did not end in time, or gave up.
-        """
+        """Wait until what was enqueued has run, then let the operation say whether it gave up."""
         if not operation.confirm_waits:
             self.context.drain(operation.variant)
         operation.confirm()
 
     @property
     def processor(self) -> tuple[str, str]:
-        """The GPU's name and architecture."""
         return self.gpu.name, self.gpu.arch
 
     def warnings(self) -> tuple[str, ...]:
-        """That ranks share a GPU."""
         warning = self._placement.warning
         return () if warning is None else (warning,)
 
     def facts(self) -> dict[str, Any]:
-        """What a reader needs to judge a number that was measured here."""
         return {
             **self.gpu.facts(),
             "gpu_shared": bool(self._placement.shared),

@@ -38,11 +38,7 @@ def missing() -> str | None:
 
 
 def require() -> Calls:
-    """The door to a driver that is there.
-
-    Raises:
-        Unavailable: naming what is missing.
-    """
+    """The door to a driver that is there (Unavailable)."""
     problem = missing()
     if problem:
         raise Unavailable(problem)
@@ -143,11 +139,7 @@ class Gpu:
 
 
 def describe(calls: Calls, ordinal: int) -> Gpu:
-    """Read the facts of a visible GPU; needs no context.
-
-    Raises:
-        CudaError: there is no such GPU.
-    """
+    """Read the facts of a visible GPU (CudaError); needs no context."""
     device = calls.cuDeviceGet(ordinal)
     return Gpu(
         ordinal=ordinal,

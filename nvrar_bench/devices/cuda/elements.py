@@ -90,7 +90,6 @@ class GpuVerifier(Verifier):
         return made
 
     def expected(self, known: KnownReduction, count: int) -> Expected:
-        """Make what every rank must hold, in GPU memory."""
         kind = _DOUBLE if known.is_tolerant else np.dtype(DTYPES[known.dtype].numpy)
         value = self._memory.empty(count, kind)
         tolerance = self._memory.empty(count, kind) if known.is_tolerant else None
@@ -106,7 +105,6 @@ class GpuVerifier(Verifier):
     def spoil(
         self, output: DeviceArray, around: Sequence[DeviceArray] = (), *, poison: bool = True
     ) -> None:
-        """As verify.poison and verify.write_canary."""
         nbytes = output.nbytes if poison else 0
         pattern = pattern_of(output.dtype)
         self._launch(
@@ -119,8 +117,7 @@ class GpuVerifier(Verifier):
     ) -> Findings:
         """As verify.check and verify.canary_intact, in every row, when all before has run.
 
-        Raises:
-            UsageError: what is expected is shorter than what came, or of another dtype.
+        UsageError: what is expected is shorter than what came, or of another dtype.
         """
         _demand_comparable(received, expected)
         verdicts = self._judge(received, expected, around)

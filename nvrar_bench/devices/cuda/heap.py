@@ -35,11 +35,8 @@ class SymmetricHeap:
     what a rank will allocate in all; it counts where NVSHMEM takes its memory in one piece.
 
     NVSHMEM starts once in a process, for one set of ranks, whatever ends it. Where it `stays`, the
-    heap of whoever comes next is the same one, of the same size.
-
-    Raises:
-        Unavailable: NVSHMEM is not there, or does not start; raised on every rank.
-        UsageError: NVSHMEM was started for other ranks; raised on every rank.
+    heap of whoever comes next is the same one, of the same size. All ranks raise Unavailable where
+    NVSHMEM is not there or does not start, UsageError where it was started for other ranks.
     """
 
     def __init__(
@@ -64,8 +61,7 @@ class SymmetricHeap:
     def allocate(self, nbytes: int) -> int:
         """Device pointer to at least `nbytes` zeroed bytes, aligned to ALIGNMENT.
 
-        Raises:
-            UsageError: there is no room; raised on every rank.
+        All ranks raise UsageError where there is no room.
         """
         # NVSHMEM clears what it gives by this call only, and aligns by another only.
         found = self._library.allocate(_rounded(nbytes) + ALIGNMENT)
@@ -100,9 +96,7 @@ class SymmetricHeap:
         """Let the kernels of a CUlibrary, linked with NVSHMEM's device library, use the heap.
 
         It comes before their first launch; a library that is known already stays so.
-
-        Raises:
-            NvrarBenchError: it is not linked so, or with another version.
+        NvrarBenchError: it is not linked so, or with another version.
         """
         if library in self._modules:
             return

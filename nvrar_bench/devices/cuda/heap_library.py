@@ -35,13 +35,11 @@ def missing() -> str | None:
 
 
 class NvshmemLibrary:
-    """NVSHMEM as the suite uses it: one method per call.
+    """NVSHMEM as the suite uses it: one method per call; a failed one raises NvrarBenchError.
 
     `ranks` are those that it was started for, host and process of each; `left` is memory that
-    somebody uses still, and whether he does.
-
-    Raises:
-        ImportError, OSError, RuntimeError: the library or its bindings cannot be loaded.
+    somebody uses still, and whether he does. Where library or bindings cannot be loaded, the
+    constructor raises ImportError, OSError or RuntimeError.
     """
 
     def __init__(self) -> None:
@@ -59,21 +57,13 @@ class NvshmemLibrary:
         self._host.nvshmemx_hostlib_finalize.restype = None
 
     def unique_id(self) -> bytes:
-        """A new identity for a job; one rank makes it for all.
-
-        Raises:
-            NvrarBenchError: NVSHMEM found no network for it.
-        """
+        """A new identity for a job; one rank makes it for all. It needs a network."""
         identity = self._bindings.uniqueid()
         self._must("get_uniqueid", identity.ptr)
         return ctypes.string_at(identity.ptr, _ID_BYTES)
 
     def initialize(self, rank: int, ranks: int, unique_id: bytes) -> None:
-        """Start NVSHMEM on the current GPU; waits for all ranks.
-
-        Raises:
-            NvrarBenchError: NVSHMEM says that it did not start.
-        """
+        """Start NVSHMEM on the current GPU; waits for all ranks."""
         identity = ctypes.create_string_buffer(unique_id, _ID_BYTES)
         attributes = _blank(self._bindings)
         where = ctypes.addressof(identity)

@@ -62,12 +62,6 @@ class GpuMemory(Memory[GpuBlock]):
         self._staging = Staging(context.calls)
 
     def allocate(self, nbytes: int, kind: str) -> GpuBlock:
-        """Allocate at least `nbytes` zeroed bytes per row, `symmetric` or `private`. Collective.
-
-        Raises:
-            UsageError: the GPU has not that much memory left.
-            Unavailable: symmetric memory is asked for, and there is no heap.
-        """
         pitch = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
         symmetric = kind == "symmetric"
         on_heap = symmetric and self._rows == 1
@@ -79,7 +73,6 @@ class GpuMemory(Memory[GpuBlock]):
         return block
 
     def clear(self, block: GpuBlock) -> None:
-        """Fill a block with zeros, and wait for it."""
         self.zero(block.address, block.pitch * block.rows)
         self.context.drain("clearing memory")
 
@@ -88,7 +81,6 @@ class GpuMemory(Memory[GpuBlock]):
         self.context.calls.cuMemsetD8Async(address, 0, nbytes, self.context.stream_handle)
 
     def release(self, block: GpuBlock) -> None:
-        """Give a block back when what uses it has run. Collective where it is symmetric."""
         self._blocks.remove(block)
         self.context.drain("what uses a buffer")
         if block.symmetric and self._heap is not None and block.rows == 1:
@@ -103,14 +95,12 @@ class GpuMemory(Memory[GpuBlock]):
             self._heap.leave(block.address, is_used)
 
     def peers(self, array: DeviceArray) -> tuple[int, ...] | None:
-        """Where `array` of every rank is mapped here, 0 where it is not; None if it is private."""
         found = self._symmetric(array.address, array.nbytes)
         if found is None:
             return None
         return tuple(start and start + found[1] for start in self._starts(found[0]))
 
     def at(self, address: int, count: int, dtype: np.dtype[Any]) -> DeviceArray:
-        """A view of the block, or of memory that somebody else keeps."""
         nbytes = count * dtype.itemsize
         found = self._symmetric(address, nbytes)
         return (
@@ -126,7 +116,6 @@ class GpuMemory(Memory[GpuBlock]):
         return None
 
     def addresses(self, array: DeviceArray) -> tuple[int, ...]:
-        """Device pointers of the rows."""
         return tuple(array.row(row) for row in range(array.rows))
 
     def available(self) -> int:
@@ -135,11 +124,7 @@ class GpuMemory(Memory[GpuBlock]):
         return int(free) * self._gpus
 
     def allocate_bytes(self, nbytes: int) -> int:
-        """Plain GPU memory, not zeroed; `nbytes` > 0.
-
-        Raises:
-            UsageError: the GPU has not that much memory left.
-        """
+        """Plain GPU memory, not zeroed; `nbytes` > 0 (UsageError)."""
         self.context.drain("what runs before memory is allocated")
         self._free_spare()
         try:
@@ -190,11 +175,6 @@ class GpuMemory(Memory[GpuBlock]):
     def to_host(
         self, array: DeviceArray, what: str = "what runs before a copy to the host"
     ) -> npt.NDArray[Any]:
-        """A copy in host memory, of the array's shape, when all before it has run, which is `what`.
-
-        Raises:
-            TimedOut: it did not run in time.
-        """
         staged = self._staged(array.rows * array.nbytes)
         for row in array.rows_with_data():
             self.context.calls.cuMemcpyDtoHAsync(
@@ -206,11 +186,7 @@ class GpuMemory(Memory[GpuBlock]):
         return host.reshape(array.shape)
 
     def copy(self, target: DeviceArray, source: DeviceArray) -> None:
-        """Copy all rows, in stream order.
-
-        Raises:
-            UsageError: the shapes differ.
-        """
+        """Copy all rows, in stream order; UsageError where the shapes differ."""
         if (target.rows, target.nbytes) != (source.rows, source.nbytes):
             raise UsageError(f"a copy of shape {source.shape} does not fit {target.shape}")
         if target.rows > 1 and target.count and max(target.pitch, source.pitch) <= _MOST_PITCH:

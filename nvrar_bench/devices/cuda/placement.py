@@ -54,11 +54,9 @@ class GpuPlacement:
 def place(world: World, share_gpu: bool = False) -> GpuPlacement:
     """Give this rank its GPU: the ranks of a machine in turn over its visible GPUs. Collective.
 
-    With `share_gpu`, sets what NCCL and NVSHMEM need for it, so it must come before they start.
-
-    Raises:
-        Unavailable: a rank has no driver or no GPU; raised on every rank.
-        UsageError: two ranks have the same GPU and `share_gpu` is False; raised on every rank.
+    With `share_gpu`, sets what NCCL and NVSHMEM need for it, so it must come before they start. All
+    ranks raise Unavailable where one has no driver or GPU, UsageError where two have one GPU and
+    may not.
     """
     problem = world.first_problem(missing())
     if problem:

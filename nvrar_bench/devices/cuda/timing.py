@@ -44,10 +44,8 @@ class GpuTimer(Timer):
     """Times calls on one GPU.
 
     `graph` > 1 captures the calls of a sample, that many, in one CUDA graph; `cold_cache` writes
-    over twice the L2 cache before each sample.
-
-    Raises:
-        UsageError: the environment makes every launch wait, also for a stream that is held.
+    over twice the L2 cache before each sample. UsageError where the environment makes every launch
+    wait, also for a stream that is held.
     """
 
     def __init__(
@@ -77,13 +75,10 @@ class GpuTimer(Timer):
         timings: Timings,
         batch: int = 1,
     ) -> None:
-        """Fill `timings`, shape (n,), with n samples on this rank, in ns, each of `batch` calls.
+        """As Timer.time_calls. A call that is held starts when the host lets the stream go.
 
-        A call that is held starts when the host lets the stream go. The operation has run at least
-        once before: what it loads or connects on first use would wait for a stream that is held.
-
-        Raises:
-            TimedOut: a call, or its start, passed the deadline.
+        The operation has run at least once before: what it loads or connects on first use would
+        wait for a stream that is held. TimedOut: a call, or its start, passed the deadline.
         """
         if not operation.stream_ordered:
             self._time_on_the_host(operation, prepare, gate, timings, batch)

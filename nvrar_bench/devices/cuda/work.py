@@ -33,11 +33,9 @@ class CublasError(NvrarBenchError):
 
 
 class Cublas:
-    """A handle of cuBLAS, on one stream.
+    """A handle of cuBLAS, on one stream; a failed function raises CublasError.
 
-    Raises:
-        Unavailable: nvmath-python or cuBLAS is not installed.
-        CublasError: by any method whose function failed.
+    Unavailable where nvmath-python or cuBLAS is not installed.
     """
 
     def __init__(self, stream: int, workspace: int, install: str, library: Any = None) -> None:
@@ -99,7 +97,6 @@ class GpuSequence(SequenceOperation):
         self._graph: Graph | None = None
 
     def launch(self) -> None:
-        """Launch the graph, or all parts."""
         if self.stream_ordered and self._was_launched:
             self._captured().launch()
             return
@@ -114,7 +111,6 @@ class GpuSequence(SequenceOperation):
         return self._graph
 
     def close(self) -> None:
-        """Forget the graph, and close the parts."""
         if self._graph is not None:
             self._graph.close()
         super().close()
