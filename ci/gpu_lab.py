@@ -33,14 +33,14 @@ def lab(run: Run) -> list[str]:
     return [_HEAD, *groups] if groups else [NOT_RUN]
 
 
-def table_of(record: RunRecord) -> TuningDocument | None:
+def race_table(record: RunRecord) -> TuningDocument | None:
     """What a race chose; None of a run that was none."""
     found = record.environment.get("tuning")
     return None if found is None else TuningDocument.from_json(found, "environment.tuning")
 
 
 def _group(run: Run, record: RunRecord) -> Iterator[str]:
-    table = table_of(record)
+    table = race_table(record)
     rows = _beside(record) if table is None else {**_raced(record), **_automatic(table)}
     columns = sorted({size for row in rows.values() for size in row})
     floors = {size: _floor_us(run, record, size) for size in columns}
@@ -75,9 +75,9 @@ def _raced(record: RunRecord) -> dict[str, Row]:
 
 
 def _automatic(table: TuningDocument) -> dict[str, Row]:
-    """What `auto` does without a table, in the match against the fastest."""
+    """What `auto` does unasked, in the match against the fastest."""
     auto = {one.size_bytes: Time(one.auto.median_us) for one in table.choices if one.auto}
-    return {"auto without a table": auto}
+    return {"auto": auto}
 
 
 def _beside(record: RunRecord) -> dict[str, Row]:

@@ -209,7 +209,7 @@ def test_the_lab_shows_launches_over_the_floor_and_marks_the_fastest(folder):
         f"packet 512 x 1 per SM 7.00 {7 / small:.2f}x 16 170.00* {170 / large:.2f}x 16",
         f"signal 256 x 1 per SM 5.00* {5 / small:.2f}x 16 -",
         f"signal 256 x 2 per SM 9.00 {9 / small:.2f}x 32 -",
-        f"auto without a table 6.50 {6.5 / small:.2f}x -",
+        f"auto 6.50 {6.5 / small:.2f}x -",
         "2 ranks in 1 node, beside NCCL, graphs of 10 128K",
         f"the floor {least:.2f}",
         f"nccl 8.00 {8 / least:.2f}x",

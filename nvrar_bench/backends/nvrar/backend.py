@@ -25,6 +25,7 @@ from nvrar_bench.backends.nvrar.layout import (
     window_fields,
 )
 from nvrar_bench.backends.nvrar.limits import halving_from, require_within
+from nvrar_bench.backends.nvrar.shipped import shipped_table
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Tuning
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor
@@ -65,11 +66,12 @@ class NvrarBackend(Tunable):
         super().__init__(world, engine.device, timeout)
         require_within(tuning, engine.limits)
         self.engine, self.tuning = engine, tuning
+        self.made_for, maker = world.comm.bcast(_here(world, engine))
+        shipped = shipped_table(self.made_for, engine.limits)
         self.chooser = Chooser(
             engine.limits, world.ranks_per_node, engine.packets_up_to,
-            halving_from(engine.fabric, world.nodes),
+            halving_from(engine.fabric, world.nodes), world.comm.bcast(shipped),
         )  # fmt: skip
-        self.made_for, maker = world.comm.bcast(_here(world, engine))
         self.doubts = self._doubts(maker)
         self._epoch = tuning.first_epoch
         self.begun = 0  # epochs of calls that were counted and have not run
@@ -182,7 +184,10 @@ class NvrarBackend(Tunable):
         self.world.comm.Barrier()
 
     def facts(self) -> dict[str, str]:
-        return self.engine.facts()
+        table = self.chooser.shipped
+        if table is None:
+            return self.engine.facts()
+        return {**self.engine.facts(), "nvrar_table": f"{table.path}, of {table.maker.processor}"}
 
     def close(self) -> None:
         for staging in self._staging.values():

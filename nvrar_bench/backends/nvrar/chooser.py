@@ -11,7 +11,13 @@ from nvrar_bench.backends.nvrar.limits import (
     Limits,
     require_within,
 )
-from nvrar_bench.backends.nvrar.tuning import DEFAULT_RADIX, REACH, Tuning, TuningTable
+from nvrar_bench.backends.nvrar.tuning import (
+    DEFAULT_RADIX,
+    REACH,
+    TunedLaunch,
+    Tuning,
+    TuningTable,
+)
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
@@ -42,30 +48,31 @@ class Chooser:
     """Chooses for nodes of `group` ranks.
 
     Slices of up to `packets_up_to` bytes go by packets, those from `halving_from` on in parts.
+    `shipped` is the package's own table, where it has one.
     """
 
     limits: Limits
     group: int
     packets_up_to: int
     halving_from: int | None = None
+    shipped: TuningTable | None = None
 
     def choose(self, tuning: Tuning, case: Case) -> Chosen:
-        """What the user fixed comes first, then the table, then what limits and size suggest.
+        """What the user fixed comes first, then the user's table, then what is usual here.
 
         UsageError: the user fixed something that the limits do not allow.
         """
         if tuning.table is None:
-            return self._of(tuning, case, self._protocol(tuning, case))
+            return self._usual(tuning, case)
         row = tuning.table.row(case)
         if row is None:
-            chosen = self._of(tuning, case, self._protocol(tuning, case))
-            return replace(chosen, warnings=(NOTHING_NEAR,))
+            return replace(self._usual(tuning, case), warnings=(NOTHING_NEAR,))
         if case.protocol not in ("auto", row.shape.protocol):
             text = (
                 f"tuning: the table has {row.shape.protocol} here: with --protocol "
                 f"{case.protocol} launches are as without a table"
             )
-            return replace(self._of(tuning, case, case.protocol), warnings=(text,))
+            return replace(self._usual(tuning, case), warnings=(text,))
         chosen = self._of(_filled(tuning, row.shape), case, row.shape.protocol)
         overruled = tuple(_overruled(tuning, row.shape))
         return replace(chosen, tuned_at=row.size_bytes, warnings=overruled)
@@ -73,6 +80,16 @@ class Chooser:
     def shaped(self, shape: Shape, case: Case) -> Chosen:
         """Launch `case` as `shape`, whatever its protocol is, within the limits (UsageError)."""
         return self._of(fixed(shape), case, shape.protocol)
+
+    def _usual(self, tuning: Tuning, case: Case) -> Chosen:
+        """By the table that ships, where all of a launch is open; else as limits and size suggest.
+
+        Its launches are whole: with other blocks, say, its threads need not be good.
+        """
+        row = self.shipped.row(case) if self.shipped and tuning.fixes_nothing else None
+        if row is None or case.protocol not in ("auto", row.shape.protocol):
+            return self._of(tuning, case, self._protocol(tuning, case))
+        return replace(self.shaped(row.shape, case), tuned_at=row.size_bytes)
 
     def _of(self, tuning: Tuning, case: Case, protocol: str) -> Chosen:
         launch = choose(tuning, self.limits, protocol, case.size_bytes, self.group)
@@ -134,14 +151,19 @@ def fixed(shape: Shape) -> Tuning:
 def require_table_within(table: TuningTable, limits: Limits) -> None:
     """Refuse a table with a row that the limits do not allow (UsageError)."""
     for row in table.rows:
-        try:
-            require_within(fixed(row.shape), limits)
-            limits.launch_class(row.shape.protocol, row.shape.blocks, row.shape.threads)
-        except UsageError as error:
-            raise UsageError(
-                f"{table.source}: the choice at {row.size_bytes} bytes ({row.shape}) cannot be "
-                f"launched here: {error}"
-            ) from error
+        require_row_within(table, row, limits)
+
+
+def require_row_within(table: TuningTable, row: TunedLaunch, limits: Limits) -> None:
+    """As `require_table_within`, of one row."""
+    try:
+        require_within(fixed(row.shape), limits)
+        limits.launch_class(row.shape.protocol, row.shape.blocks, row.shape.threads)
+    except UsageError as error:
+        raise UsageError(
+            f"{table.source}: the choice at {row.size_bytes} bytes ({row.shape}) cannot be "
+            f"launched here: {error}"
+        ) from error
 
 
 @dataclass(frozen=True)

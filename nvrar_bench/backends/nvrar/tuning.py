@@ -139,13 +139,17 @@ def read_table(path: Path, source: str) -> TuningTable:
             f"{source} cannot be read: {reason_of(error)}; allowed: a table, as written by "
             "nvrar-bench tune"
         ) from error
-    document = TuningDocument.from_json(content, source)
+    return table_of(TuningDocument.from_json(content, source), source, str(path), content)
+
+
+def table_of(document: TuningDocument, source: str, path: str, content: bytes) -> TuningTable:
+    """Take from `document` what launches need; `content` is that of the file at `path`."""
     made_on = document.made_on
     maker = Maker(made_on.processor, made_on.kernels_sha256)
     digest = hashlib.sha256(content).hexdigest()
     rows = tuple(map(_row, document.choices))
     return TuningTable(
-        source, str(path), digest, document.made_for, maker, rows, made_on.between_machines
+        source, path, digest, document.made_for, maker, rows, made_on.between_machines
     )
 
 
@@ -172,6 +176,12 @@ class Tuning:
     first_epoch: int = 1  # number of the first window; only tests have a reason to choose it
     table: TuningTable | None = None  # what was found to be best, by size
     mapped_nodes: bool = False  # other virtual nodes are reached by loads and stores, not by puts
+
+    @property
+    def fixes_nothing(self) -> bool:
+        """Whether the whole launch is left open."""
+        fixed = (self.blocks, self.threads, self.chunk_bytes, self.radix, self.exchange)
+        return fixed == (None,) * len(fixed)
 
     def schedules(self, nodes: int) -> set[Schedule]:
         """All that calls may have: of what is fixed, or else the table's beside the usual one."""
