@@ -63,6 +63,11 @@ def format_latency(seconds: float) -> str:
     return _digits(seconds / MICROSECOND)
 
 
+def format_micros(microseconds: float) -> str:
+    """Write a time of the record, as `format_latency` does."""
+    return format_latency(microseconds * MICROSECOND)
+
+
 def format_bandwidth(bytes_per_second: float) -> str:
     """Write a rate in GB/s (1e9 bytes per second), without the unit."""
     return _digits(bytes_per_second / GIGABYTE)

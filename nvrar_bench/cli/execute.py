@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,12 +19,10 @@ from nvrar_bench.settings.options import (
 )
 
 if TYPE_CHECKING:
-    from nvrar_bench.cli.places import NamedPath
     from nvrar_bench.launch.launcher import Starter
     from nvrar_bench.settings.settings import Settings
 
     MakeSettings = Callable[[], Settings]
-    Paths = Sequence[NamedPath]
 
 
 def sweep(options: SweepOptions) -> None:
@@ -32,15 +30,10 @@ def sweep(options: SweepOptions) -> None:
 
     Sizes are bytes per rank; K, M, G and T are powers of 1024.
     """
-    from nvrar_bench.cli.places import run_reads
     from nvrar_bench.settings.planning import sweep_settings
 
-    execute(
-        lambda: sweep_settings(options),
-        options,
-        Shown("table", options.wide, options.verbose),
-        run_reads(options.case, options.tuning, options.network),
-    )
+    shown = Shown("table", options.wide, options.verbose)
+    execute(lambda: sweep_settings(options), options, shown)
 
 
 def check(options: CheckOptions) -> None:
@@ -48,15 +41,9 @@ def check(options: CheckOptions) -> None:
 
     No times are reported. All cases run, also after a wrong one; exit code 3 if any was wrong.
     """
-    from nvrar_bench.cli.places import run_reads
     from nvrar_bench.settings.planning import check_settings
 
-    execute(
-        lambda: check_settings(options),
-        options,
-        Shown("summary"),
-        run_reads(options.case, options.tuning, options.network),
-    )
+    execute(lambda: check_settings(options), options, Shown("summary"))
 
 
 def tune(options: TuneOptions) -> None:
@@ -65,16 +52,9 @@ def tune(options: TuneOptions) -> None:
     Slow candidates are eliminated early. The winner must then beat the default in a fresh
     head-to-head run. A wrong result ends the search with exit code 3.
     """
-    from nvrar_bench.cli.places import run_reads
     from nvrar_bench.settings.planning import tune_settings
 
-    execute(
-        lambda: tune_settings(options),
-        options,
-        Shown("tuning"),
-        run_reads(None, None, options.network),
-        [("--output", options.output)],
-    )
+    execute(lambda: tune_settings(options), options, Shown("tuning"))
 
 
 def decode(options: DecodeOptions) -> None:
@@ -84,57 +64,57 @@ def decode(options: DecodeOptions) -> None:
     and KV cache, and all-reduce the hidden state twice. Shown are the time of whole steps, the part
     that is all-reduce, tokens per second, and how many times faster NVRAR's steps are.
     """
-    from nvrar_bench.cli.places import run_reads
-    from nvrar_bench.settings.models import model_path
     from nvrar_bench.settings.planning import decode_settings
 
-    execute(
-        lambda: decode_settings(options),
-        options,
-        Shown("decode"),
-        [*run_reads(None, options.tuning, options.network), ("--model", model_path(options.model))],
-    )
+    execute(lambda: decode_settings(options), options, Shown("decode"))
 
 
-def execute(
-    make_settings: MakeSettings, options: RunOptions, shown: Shown, reads: Paths, writes: Paths = ()
-) -> None:
+def execute(make_settings: MakeSettings, options: RunOptions, shown: Shown) -> None:
     """Run `make_settings()` on new ranks, or as a rank of the job this is part of.
 
-    New are the `--ranks` of this machine, or those that the command `--launcher` starts.
-
-    `reads` and `writes` are the files of the command, less `--json`, the only one that may be `-`.
-    `shown` is what to show of the record.
+    New are the `--ranks` of this machine, or those that the command `--launcher` starts. `shown` is
+    what to show of the record.
 
     Raises:
         NvrarBenchError: what ended the run, on every rank; the record holds it too.
     """
     # Here and below, imports wait for their use: --help and the start of ranks load neither
     # NumPy nor MPI.
-    from nvrar_bench.cli.places import require_places
     from nvrar_bench.launch import environment, launcher, supervisor
-
-    def require_own_places() -> None:
-        only_files = [option for option, _ in writes]
-        require_places([("--json", options.json), *writes], reads, only_files=only_files)
 
     starter = _starter(options)
     if isinstance(options, SweepOptions) and options.are_several:
-        require_own_places()
+        _require_places(options)
         make_settings()
         raise typer.Exit(_repeat(options, starter, shown))
     if starter:
         from nvrar_bench.launch.console import announce_terminal
 
-        require_own_places()
+        _require_places(options)
         make_settings()  # a mistake is found before any rank starts
         announce_terminal()
         raise typer.Exit(launcher.start(starter, sys.argv[1:]))
     supervisor.supervise(options.timeout)  # before MPI: a fork copies no thread and no connection
     # One rank is enough, and others may have no access to the folder.
     if environment.rank(os.environ) == 0:
-        require_own_places()
+        _require_places(options)
     _become_rank(make_settings(), options, shown)  # a mistake is found before MPI starts
+
+
+def _require_places(options: RunOptions) -> None:
+    """Refuse files of the command that cannot be written, or that another one would replace."""
+    from nvrar_bench.cli.places import require_places, run_reads
+
+    case = options.case if isinstance(options, SweepOptions | CheckOptions) else None
+    table = None if isinstance(options, TuneOptions) else options.tuning
+    reads = run_reads(case, table, options.network)
+    if isinstance(options, DecodeOptions):
+        from nvrar_bench.settings.models import model_path
+
+        reads.append(("--model", model_path(options.model)))
+    writes = [("--output", options.output)] if isinstance(options, TuneOptions) else []
+    # The record alone may go to standard output.
+    require_places([("--json", options.json), *writes], reads, only_files=["--output"])
 
 
 def _starter(options: RunOptions) -> Starter:

@@ -73,7 +73,6 @@ class Format:
         tells_all: whether that says what no result knows: skipped backends, errors, how it ended.
         takes_several: whether it has room for several runs.
         variants: the options that change it.
-
     """
 
     encode: Encode

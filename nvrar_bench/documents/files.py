@@ -33,7 +33,6 @@ def require_writable(destination: Path | None, option: str, *, or_stdout: bool =
 
     Raises:
         UsageError: names the option, the path, and why it cannot be written.
-
     """
     if destination is None or destination == STDOUT:
         return
@@ -58,7 +57,6 @@ def write_text(destination: Path | None, text: str, option: str) -> None:
 
     Raises:
         NvrarBenchError: names the option, the path and why; the old file stays.
-
     """
     if destination is None:
         return
@@ -198,7 +196,6 @@ def encode_lines(plain: Mapping[str, Any], what: str) -> str:
 
     Raises:
         NvrarBenchError: as `encode`, naming `what` it is.
-
     """
     try:
         parts = [f" {to_text(k)}: {_encode_value(v)}" for k, v in plain.items()]

@@ -30,7 +30,6 @@ def encode(record: Record) -> str:
 
     Raises:
         NvrarBenchError: the record holds what JSON has no word for, such as NaN.
-
     """
     return encode_lines(record.to_json(), "the run record")
 
@@ -52,7 +51,6 @@ class Writer:
 
         Raises:
             NvrarBenchError: the record is no JSON, or the write failed; the old file stays.
-
         """
         if self.destination is None:
             return
@@ -88,7 +86,6 @@ def read_record(path: Path) -> RunRecord:
 
     Raises:
         UsageError: it cannot be read, is no record, or contradicts itself; names the file.
-
     """
     return _read(path, RunRecord.of)
 

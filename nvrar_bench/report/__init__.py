@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
 
@@ -36,7 +34,5 @@ class Shown:
         if self.name == "table":
             table.write(record, console, self.wide, self.verbose)
         else:
-            reports: dict[str, Callable[[Any, Console], None]] = {
-                "summary": summary.write, "tuning": tuning.write, "decode": steps.write,
-            }  # fmt: skip
-            reports[self.name](record, console)
+            of: Any = {"summary": summary, "tuning": tuning, "decode": steps}
+            of[self.name].write(record, console)

@@ -156,7 +156,8 @@ class ChartLine:
 
 def draw(lines: Sequence[ChartLine], values: Scale, title: str, unit: str) -> Element:
     """Return the chart of `lines`, which have a point at least; `unit` is written at the axis."""
-    sizes = _size_axis([point.size for line in lines for point in line.points])
+    room = (_WIDTH - _LEFT - _RIGHT) / _LETTER
+    sizes = of_sizes([point.size for line in lines for point in line.points], format_size, room)
     texts = element("title", title), _text(4, _TOP - 3, unit, "start")
     ticks = *_value_ticks(values), *_size_ticks(sizes)
     drawn = (_line(each, sizes, values) for each in lines)
@@ -171,10 +172,6 @@ def key(line: ChartLine) -> Element:
     seen = {"class_": _colour(line), "viewBox": "0 0 32 14", "width": 32, "height": 14}
     sample = element("svg", stroke, marker, **seen, aria_hidden="true")
     return element("li", sample, " ", line.label)
-
-
-def _size_axis(sizes: Sequence[int]) -> Scale:
-    return of_sizes(sizes, format_size, (_WIDTH - _LEFT - _RIGHT) / _LETTER)
 
 
 def _value_ticks(scale: Scale) -> Iterator[Element]:

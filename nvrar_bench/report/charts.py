@@ -12,13 +12,7 @@ from nvrar_bench.report.chart import ChartLine, ChartPoint, Scale, draw, key, li
 from nvrar_bench.report.columns import Series, all_series, groups, interval, series_of
 from nvrar_bench.report.markup import element
 from nvrar_bench.statistics.points import numbered
-from nvrar_bench.units import (
-    GIGABYTE,
-    MICROSECOND,
-    format_bandwidth,
-    format_latency,
-    format_size,
-)
+from nvrar_bench.units import GIGABYTE, format_bandwidth, format_micros, format_size
 
 _Interval = tuple[float | None, float | None]
 _Line = tuple[Series, int]  # and which of several at the same sizes, from 0
@@ -121,6 +115,6 @@ def _point(chart: Chart, result: Result, mark: str) -> ChartPoint:
 def _words(result: Result) -> str:
     return (
         f"{result.backend} {result.variant}, {format_size(result.size_bytes)}: "
-        f"{format_latency(result.latency_us.median * MICROSECOND)} µs ({interval(result)}), "
+        f"{format_micros(result.latency_us.median)} µs ({interval(result)}), "
         f"{format_bandwidth(result.busbw_gb_per_s * GIGABYTE)} GB/s"
     )

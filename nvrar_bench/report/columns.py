@@ -11,13 +11,7 @@ from nvrar_bench.documents.result import Result
 from nvrar_bench.report.grid import NOTHING, WRONG, Column
 from nvrar_bench.statistics.median import Estimate, median_of, ratio
 from nvrar_bench.statistics.points import SUBJECT, point_of
-from nvrar_bench.units import (
-    GIGABYTE,
-    MICROSECOND,
-    format_bandwidth,
-    format_latency,
-    format_ratio,
-)
+from nvrar_bench.units import GIGABYTE, format_bandwidth, format_micros, format_ratio
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ class Field:
 
 def interval(result: Result) -> str:
     """Write the 95 % interval of the median, in microseconds."""
-    return _span(median_of(result.latency_us), lambda us: format_latency(us * MICROSECOND))
+    return _span(median_of(result.latency_us), lambda us: format_micros(us))
 
 
 def how_sure(found: Estimate) -> str:
@@ -122,9 +116,7 @@ def _span(found: Estimate, written: Callable[[float], str]) -> str:
     return f"{written(found.low)}..{written(found.high)}"
 
 
-TIME = Field(
-    Column("time", "us"), lambda result: format_latency(result.latency_us.median * MICROSECOND)
-)
+TIME = Field(Column("time", "us"), lambda result: format_micros(result.latency_us.median))
 SURE = Field(
     Column("", "±95%", gap=1, is_left=True), lambda one: how_sure(median_of(one.latency_us))
 )

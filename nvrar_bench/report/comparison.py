@@ -11,7 +11,7 @@ from nvrar_bench.documents.comparison import VERDICTS, ComparedPoint, Comparison
 from nvrar_bench.report.columns import ascii_of
 from nvrar_bench.report.grid import NOTHING, VERDICT, Grid, plain_columns, printable, show
 from nvrar_bench.statistics.verdicts import MOST
-from nvrar_bench.units import MICROSECOND, format_latency
+from nvrar_bench.units import format_micros
 
 
 def write(document: ComparisonDocument, console: Console) -> None:
@@ -24,7 +24,11 @@ def write(document: ComparisonDocument, console: Console) -> None:
             *(f"base: {document.base.file}", f"new: {comparison.new.file}"),
             summary(comparison, document.threshold),
         ]
-        grids = [[_grid(title, points, unit)] for title, points in groups(comparison.points)]
+        columns = plain_columns(titles(unit))
+        grids = [
+            [Grid(title, columns, tuple(map(cells, points)))]
+            for title, points in groups(comparison.points)
+        ]
         show(console, heading, grids, list(remarks(comparison)))
 
 
@@ -104,12 +108,8 @@ def percent(part: float) -> str:
     return f"{part * 100:.6g} %"
 
 
-def _grid(title: str, points: Sequence[ComparedPoint], unit: str) -> Grid:
-    return Grid(title, plain_columns(titles(unit)), tuple(cells(point) for point in points))
-
-
 def _latency(micros: float | None) -> str:
-    return NOTHING if micros is None else format_latency(micros * MICROSECOND)
+    return NOTHING if micros is None else format_micros(micros)
 
 
 # What Markdown or HTML would take for more than text. Names come from other people's files.

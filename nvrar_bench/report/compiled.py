@@ -18,9 +18,9 @@ FORMAT_VERSION = "1.2"
 _CACHED = "cached"
 _KEYS = ("fabric", "protocol", "dtype", "op", "launch_class")  # null where a source has none
 _TITLES = (
-    "arch", "kernel", "registers", "spill stores", "spill loads", "stack", "shared", "constant",
-    "cubin", "seconds",
-)  # fmt: skip
+    *("arch", "kernel", "registers", "spill stores", "spill loads", "stack", "shared", "constant"),
+    *("cubin", "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,12 @@ def encode(report: Report) -> str:
 def write_table(report: Report, console: Console) -> None:
     """Write one row per kernel; bytes, but for registers and seconds."""
     rows = tuple(_cells(one) for one in report.kernels)
-    heading = [f"nvrar-bench {__version__}", f"compiler: {_versions(report)}"]
-    show(console, heading, [[Grid(_summary(report), plain_columns(_TITLES), rows)]], [])
+    compiler = ", ".join(f"{name} {number}" for name, number in report.compiler.items())
+    spilling = sum(1 for one in report.kernels if one.usage.spill_stores or one.usage.spill_loads)
+    cached = sum(one.cached for one in report.kernels)
+    title = f"{len(rows)} kernels, {cached} of them cached, {spilling} with spills; bytes"
+    heading = [f"nvrar-bench {__version__}", f"compiler: {compiler}"]
+    show(console, heading, [[Grid(title, plain_columns(_TITLES), rows)]], [])
 
 
 def _as_json(one: Delivery) -> dict[str, Any]:
@@ -74,13 +78,3 @@ def _as_json(one: Delivery) -> dict[str, Any]:
 def _cells(one: Delivery) -> tuple[str, ...]:
     seconds = _CACHED if one.cached else f"{one.seconds:.1f}"
     return one.order.arch, one.order.kernel.name, *map(str, astuple(one.usage)), seconds
-
-
-def _summary(report: Report) -> str:
-    spilling = sum(1 for one in report.kernels if one.usage.spill_stores or one.usage.spill_loads)
-    cached = sum(one.cached for one in report.kernels)
-    return f"{len(report.kernels)} kernels, {cached} of them cached, {spilling} with spills; bytes"
-
-
-def _versions(report: Report) -> str:
-    return ", ".join(f"{name} {number}" for name, number in report.compiler.items())

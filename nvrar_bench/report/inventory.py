@@ -54,7 +54,11 @@ def _sections(inventory: Inventory) -> Iterator[_Section]:
     settings = [_Line(_SET, name, "", value) for name, value in inventory.settings.items()]
     yield "settings that change results" if settings else "no setting changes results", settings
     counts = ", ".join(f"{count} {status}" for status, count in inventory.summary.to_json().items())
-    yield f"what this machine can run ({counts})", list(_abilities(inventory))
+    # A device that cannot run has no line for its backends.
+    shown = [
+        a for a in inventory.abilities if a.backend is None or inventory.ability(a.device).can_run
+    ]
+    yield f"what this machine can run ({counts})", [_of_ability(one) for one in shown]
 
 
 def _of_row(row: Row) -> _Line:
@@ -63,15 +67,8 @@ def _of_row(row: Row) -> _Line:
     return _Line(row.status, row.name, ", ".join(row.needed_for), first, tuple(filter(None, below)))
 
 
-def _abilities(inventory: Inventory) -> Iterator[_Line]:
-    """One line each; a device that cannot run has none for its backends."""
-    for one in inventory.abilities:
-        if one.backend is None or inventory.ability(one.device).can_run:
-            name = f"{one.backend} on {one.device}" if one.backend else f"device {one.device}"
-            yield _of_ability(one, name)
-
-
-def _of_ability(one: Ability, name: str) -> _Line:
+def _of_ability(one: Ability) -> _Line:
+    name = f"{one.backend} on {one.device}" if one.backend else f"device {one.device}"
     below = (f"fix: {one.fix}",) if one.fix else ()
     return _Line(_CAN if one.can_run else _CANNOT, name, "", one.reason or "", below)
 

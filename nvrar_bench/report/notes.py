@@ -11,16 +11,8 @@ from typing import NamedTuple
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
+from nvrar_bench.report import remarks
 from nvrar_bench.report.columns import Series, all_series, ascii_of
-from nvrar_bench.report.remarks import (
-    alone,
-    empty,
-    endings,
-    errors,
-    samples_per_point,
-    skipped,
-    wrong_results,
-)
 from nvrar_bench.statistics import doubts
 from nvrar_bench.statistics.doubts import DOUBT, RULER, Doubt
 from nvrar_bench.statistics.figures import doubts_of
@@ -42,17 +34,17 @@ class Found(NamedTuple):
 
 def notes(record: RunRecord) -> list[str]:
     """Return at most MOST lines, the worst last, where it is read."""
-    bad = [f"wrong: {text}" for text in wrong_results(record)]
+    bad = [f"wrong: {text}" for text in remarks.wrong_results(record)]
     if len(bad) > _MOST_WRONG:
         bad = [f"wrong: {len(bad) - _MOST_WRONG} more results, see --verbose", *bad[:_MOST_WRONG]]
     found = [
-        *empty(record),
+        *remarks.empty(record),
         *(NOTE + text for text in of_results(_found(record), record.results)),
-        *(f"skipped: {text}" for text in skipped(record)),
+        *(f"skipped: {text}" for text in remarks.skipped(record)),
         *bad,
-        *(f"error: {text}" for text in errors(record)),
-        *endings(record),
-        *alone(record),
+        *(f"error: {text}" for text in remarks.errors(record)),
+        *remarks.endings(record),
+        *remarks.alone(record),
     ]
     # What is cut is the least important, at the beginning.
     more = len(found) - MOST
@@ -69,17 +61,25 @@ def samples(results: Sequence[Result]) -> Iterator[str]:
     }
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
     taken = sum(result.samples for result in results)
-    yield samples_per_point(results) + (f"; left out of {taken}: {reasons}" if reasons else "")
+    yield remarks.samples_per_point(results) + (
+        f"; left out of {taken}: {reasons}" if reasons else ""
+    )
 
 
 def of_results(found: Iterable[Found], results: Sequence[Result]) -> Iterator[str]:
     """Make one note of each kind of doubt or warning about `results`; the least important first."""
     groups: dict[str, list[Found]] = {kind.note: [] for kind in (*ruler.KINDS, *doubts.KINDS)}
     for one in found:
-        groups.setdefault(_group(one.said), []).append(one)
+        # Kinds with the same note are one; a warning is alike to those with other numbers.
+        said = one.said
+        key = said.kind.note if isinstance(said, Doubt) else re.sub(r"\d+(\.\d+)?", "#", said)
+        groups.setdefault(key, []).append(one)
     for group in filter(None, groups.values()):
-        if _is_noted(group[0].said):
-            place, text = _place([one.result for one in group], results), _text(group)
+        # The largest of a kind of doubt stands for all; of warnings the first.
+        known = [one.said for one in group if isinstance(one.said, Doubt)]
+        text = max(known, key=lambda doubt: doubt.size).note if known else str(group[0].said)
+        if text or not known:
+            place = _place([one.result for one in group], results)
             yield f"{place}: {text}" if place else text
 
 
@@ -92,23 +92,6 @@ def _found(record: RunRecord) -> Iterator[Found]:
         yield from (
             Found(result, text) for text in result.warnings if not text.startswith((DOUBT, RULER))
         )
-
-
-def _group(said: Doubt | str) -> str:
-    """Kinds with the same note are one; a warning is alike to those with other numbers."""
-    return said.kind.note if isinstance(said, Doubt) else re.sub(r"\d+(\.\d+)?", "#", said)
-
-
-def _is_noted(said: Doubt | str) -> bool:
-    return not isinstance(said, Doubt) or said.kind.note != ""
-
-
-def _text(group: Sequence[Found]) -> str:
-    """The largest of a kind of doubt stands for all; of warnings the first."""
-    known = [one.said for one in group if isinstance(one.said, Doubt)]
-    if known:
-        return max(known, key=lambda doubt: doubt.size).note
-    return str(group[0].said)
 
 
 def _place(points: Sequence[Result], results: Sequence[Result]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
@@ -37,13 +38,12 @@ def encode(records: Sequence[RunRecord]) -> str:
 
 def html(articles: Sequence[tuple[str, Element]]) -> str:
     """Return a page of articles, each with its title."""
-    head = element(
-        "head",
+    metas = (
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", "; ".join(title for title, _ in articles)),
-    )  # fmt: skip
+    )
+    head = element("head", *metas, element("title", "; ".join(title for title, _ in articles)))
     made = f"Made by nvrar-bench {__version__}; all figures computed anew from the samples."
     body = element("body", *(article for _, article in articles), element("footer", made))
     style = files("nvrar_bench.report").joinpath("page.css").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def _article(record: RunRecord) -> Element:
         *_alarms(record),
         *_groups(record),
         *_notes(record),
-        *_checks(record),
+        *([section("Check", checked(record))] if record.results else []),
         *of_run(record),
     )
 
@@ -86,28 +86,19 @@ def table(stacked: Grid) -> Element:
     ]
     titles = (_cell("th", column, head, scope="col") for head, column in heads)
     bodies = (
-        element("tbody", *(_row(stacked.columns, row) for row in rows))
+        element(
+            "tbody",
+            *(element("tr", *map(partial(_cell, "td"), stacked.columns, row)) for row in rows),
+        )
         for _, rows in groupby(stacked.rows, key=lambda row: row[_POINT])
     )
     return element("table", element("thead", element("tr", *titles)), *bodies, class_="figures")
-
-
-def _row(titles: Sequence[Column], row: Sequence[str]) -> Element:
-    return element(
-        "tr", *(_cell("td", column, text) for column, text in zip(titles, row, strict=True))
-    )
 
 
 def _cell(tag: str, column: Column, text: str, **attributes: str) -> Element:
     alarming = tag == "td" and column.title == WRONG and text not in ("0", NOTHING)
     style = "alarm" if alarming else "text" if column.is_left else None
     return element(tag, text, class_=style, **attributes)
-
-
-def _checks(record: RunRecord) -> Iterator[Element]:
-    """Say for each backend what was verified, and what came of it."""
-    if record.results:
-        yield section("Check", checked(record))
 
 
 def _alarms(record: RunRecord) -> Iterator[Element]:

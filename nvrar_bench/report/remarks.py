@@ -15,7 +15,7 @@ from nvrar_bench.documents.decode import TimedStep
 from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.documents.result import Check, Result
 from nvrar_bench.report.columns import ascii_of
-from nvrar_bench.units import MICROSECOND, format_latency, format_size
+from nvrar_bench.units import format_micros, format_size
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Remark:
         title: of the section on a page; empty: it belongs above everything.
         of: the texts on a record, without the mark.
         in_results: whether the results of the record say it too, so that all figures show it.
-
     """
 
     mark: str
@@ -73,8 +72,8 @@ def _samples(record: RunRecord) -> Iterator[str]:
     last = max(arrivals, key=lambda arrival: arrival.median_us, default=None)
     if last is not None and last.max_us > 0:
         yield (
-            f"last to arrive: rank {last.rank}, {format_latency(last.median_us * MICROSECOND)} us "
-            f"behind in the median, {format_latency(last.max_us * MICROSECOND)} us at most"
+            f"last to arrive: rank {last.rank}, {format_micros(last.median_us)} us "
+            f"behind in the median, {format_micros(last.max_us)} us at most"
         )
 
 
@@ -98,26 +97,17 @@ def skipped(record: Record) -> Iterator[str]:
 
 
 def _warnings(record: RunRecord) -> Iterator[str]:
-    """Say each warning once."""
+    """Say each warning once: of all results, or of each series with the sizes that it came at."""
     results = record.results
     # By text and not by result: one cause often touches most points.
     for text in dict.fromkeys(text for result in results for text in result.warnings):
-        yield from _warning(text, results)
-
-
-def _warning(text: str, results: Sequence[Result]) -> Iterator[str]:
-    """Say it for all results, or for each series with the sizes that it came at."""
-    warned = [result for result in results if text in result.warnings]
-    if len(warned) == len(results) > 1:
-        yield text
-    else:
-        yield from _warnings_of_series(text, warned)
-
-
-def _warnings_of_series(text: str, warned: Sequence[Result]) -> Iterator[str]:
-    for label, group in groupby(sorted(warned, key=_label), key=_label):
-        sizes = dict.fromkeys(format_size(result.size_bytes) for result in group)
-        yield f"{label} at {', '.join(sizes)}: {text}"
+        warned = [result for result in results if text in result.warnings]
+        if len(warned) == len(results) > 1:
+            yield text
+            continue
+        for label, group in groupby(sorted(warned, key=_label), key=_label):
+            sizes = dict.fromkeys(format_size(result.size_bytes) for result in group)
+            yield f"{label} at {', '.join(sizes)}: {text}"
 
 
 def _label(result: Result) -> str:
@@ -126,13 +116,11 @@ def _label(result: Result) -> str:
 
 def wrong_results(record: RunRecord) -> Iterator[str]:
     """Say of each wrong result where it is wrong."""
-    yield from (_wrong_result(result) for result in record.results if result.check.wrong)
-
-
-def _wrong_result(result: Result) -> str:
-    where = f"{result.dtype} {result.op}, {result.placement.replace('_', ' ')}"
-    at = f"{_label(result)} at {format_size(result.size_bytes)}"
-    return f"{at}, {where}: {wrong_elements(result.check)}"
+    for result in record.results:
+        if result.check.wrong:
+            where = f"{result.dtype} {result.op}, {result.placement.replace('_', ' ')}"
+            at = f"{_label(result)} at {format_size(result.size_bytes)}"
+            yield f"{at}, {where}: {wrong_elements(result.check)}"
 
 
 def wrong_elements(check: Check) -> str:

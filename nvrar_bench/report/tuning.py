@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.console import Console
 
 from nvrar_bench.documents.record import RunRecord
-from nvrar_bench.documents.result import Result
 from nvrar_bench.documents.tuning import Choice, TunedMedian, TuningDocument
 from nvrar_bench.report.columns import SURE, TIME, how_sure, speed_up_cells
 from nvrar_bench.report.grid import NOTHING, Column, ColumnGroup, Grid, screen_width, show
@@ -15,7 +14,7 @@ from nvrar_bench.report.remarks import endings, errors
 from nvrar_bench.report.table import ranks
 from nvrar_bench.statistics.doubts import DOUBT, RULER
 from nvrar_bench.statistics.median import Estimate, ratio
-from nvrar_bench.units import MICROSECOND, format_latency, format_size
+from nvrar_bench.units import format_micros, format_size
 
 _CHOICE = "choice"
 _REFUSED = 3  # launches that are named; the record has all
@@ -62,6 +61,9 @@ def _grid(key: tuple[str, str, str], choices: tuple[Choice, ...]) -> Grid:
 
 
 def _cells(one: Choice) -> tuple[str, ...]:
+    speed_up = None
+    if one.auto is not None and one.measured.median_us:
+        speed_up = ratio(_estimate(one.auto), _estimate(one.measured))
     launch = f"{one.protocol} {one.blocks}x{one.threads} {format_size(one.chunk_bytes)} "
     return (
         format_size(one.size_bytes),
@@ -71,7 +73,7 @@ def _cells(one: Choice) -> tuple[str, ...]:
         str(one.level),
         *_figure(one.measured),
         *_figure(one.auto),
-        *speed_up_cells(_speed_up(one), wide=False),
+        *speed_up_cells(speed_up, wide=False),
     )
 
 
@@ -82,13 +84,7 @@ def _estimate(of: TunedMedian) -> Estimate:
 def _figure(of: TunedMedian | None) -> tuple[str, str]:
     if of is None:
         return NOTHING, NOTHING
-    return format_latency(of.median_us * MICROSECOND), how_sure(_estimate(of))
-
-
-def _speed_up(one: Choice) -> Estimate | None:
-    if one.auto is None or not one.measured.median_us:
-        return None
-    return ratio(_estimate(one.auto), _estimate(one.measured))
+    return format_micros(of.median_us), how_sure(_estimate(of))
 
 
 def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
@@ -102,20 +98,13 @@ def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
         yield f"left out: {skipped.reason}"
     if len(record.skipped) > _REFUSED:
         yield f"left out: {len(record.skipped) - _REFUSED} more, in the record"
-    yield from _late(record.results)
-    yield from _warnings(record.results)
-    yield from (f"error: {text}" for text in errors(record))
-    yield from endings(record)
-
-
-def _late(results: Sequence[Result]) -> Iterator[str]:
-    late, taken = sum(len(one.late) for one in results), sum(one.samples for one in results)
+    late = sum(len(one.late) for one in record.results)
     if late:
+        taken = sum(one.samples for one in record.results)
         yield f"late: {late} of {taken} samples, which some rank began late, decided nothing"
-
-
-def _warnings(results: Sequence[Result]) -> Iterator[str]:
-    """Each once; not what the few samples of those that dropped out leave in doubt."""
-    for text in dict.fromkeys(text for result in results for text in result.warnings):
+    for text in dict.fromkeys(text for one in record.results for text in one.warnings):
+        # Not what the few samples of those that dropped out leave in doubt.
         if not text.startswith((DOUBT, RULER)):
             yield f"warning: {text}"
+    yield from (f"error: {text}" for text in errors(record))
+    yield from endings(record)

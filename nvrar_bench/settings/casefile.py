@@ -38,7 +38,6 @@ def read_case_file(source: str | Path) -> tuple[Sweep, ...]:
     Raises:
         CaseFileError: the file cannot be read, is not TOML, or holds an unknown key or a value
             that is not allowed; the message names file, sweep, key and what is allowed.
-
     """
     path = find_case_file(source)
     document = load_toml(path, CaseFileError)

@@ -21,8 +21,9 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.files import data_dir, load_toml
 
 _SIZES = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
-)  # fmt: skip
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    "vocab_size",
+)
 _OPTIONAL = ("num_key_value_heads", "head_dim")
 _DTYPES = tuple(name for name, row in DTYPES.items() if row.is_float)
 _LARGEST = 10**7  # what is larger is a typing error

@@ -12,77 +12,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from nvrar_bench.settings.measure_options import (
-    BackendOption,
-    CaseFileOption,
-    CaseOptions,
-    CheckingOptions,
-    CheckModeOption,
-    CountOptions,
-    DeviceOption,
-    PrecisionOptions,
-    SearchOptions,
-    SizeOptions,
-    StepOptions,
-)
+from nvrar_bench.settings import measure_options as measure
+from nvrar_bench.settings import run_options as run
 from nvrar_bench.settings.option import REQUIRED, argument, flag, option, place
-from nvrar_bench.settings.run_options import (
-    BatchOption,
-    ColdCacheOption,
-    FabricOptions,
-    FirstEpochOption,
-    GraphOption,
-    JsonOption,
-    LaunchesOptions,
-    LimitOptions,
-    OneStateOption,
-    RankOptions,
-    ShapeOptions,
-    ShareGpuOption,
-    TableOptions,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions(
-    SizeOptions,
-    CaseFileOption,
-    BackendOption,
-    DeviceOption,
-    CaseOptions,
-    CountOptions,
-    PrecisionOptions,
-    CheckingOptions,
-    CheckModeOption,
-    FabricOptions,
-    ShapeOptions,
-    BatchOption,
-    GraphOption,
-    ColdCacheOption,
-    ShareGpuOption,
-    FirstEpochOption,
-    RankOptions,
-    LaunchesOptions,
-    OneStateOption,
-    JsonOption,
-    TableOptions,
-    LimitOptions,
+    measure.SizeOptions,
+    measure.CaseFileOption,
+    measure.BackendOption,
+    measure.DeviceOption,
+    measure.CaseOptions,
+    measure.CountOptions,
+    measure.PrecisionOptions,
+    measure.CheckingOptions,
+    measure.CheckModeOption,
+    run.FabricOptions,
+    run.ShapeOptions,
+    run.BatchOption,
+    run.GraphOption,
+    run.ColdCacheOption,
+    run.ShareGpuOption,
+    run.FirstEpochOption,
+    run.RankOptions,
+    run.LaunchesOptions,
+    run.OneStateOption,
+    run.JsonOption,
+    run.TableOptions,
+    run.LimitOptions,
 ):
     """Options of `sweep`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(
-    CheckModeOption,
-    BackendOption,
-    DeviceOption,
-    FabricOptions,
-    ShapeOptions,
-    ShareGpuOption,
-    FirstEpochOption,
-    RankOptions,
-    JsonOption,
-    LimitOptions,
+    measure.CheckModeOption,
+    measure.BackendOption,
+    measure.DeviceOption,
+    run.FabricOptions,
+    run.ShapeOptions,
+    run.ShareGpuOption,
+    run.FirstEpochOption,
+    run.RankOptions,
+    run.JsonOption,
+    run.LimitOptions,
 ):
     """Options of `check`, which has a case file by default."""
 
@@ -98,16 +72,16 @@ class CheckOptions(
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions(
-    SizeOptions,
-    SearchOptions,
-    DeviceOption,
-    FabricOptions,
-    BatchOption,
-    GraphOption,
-    ShareGpuOption,
-    RankOptions,
-    JsonOption,
-    LimitOptions,
+    measure.SizeOptions,
+    measure.SearchOptions,
+    measure.DeviceOption,
+    run.FabricOptions,
+    run.BatchOption,
+    run.GraphOption,
+    run.ShareGpuOption,
+    run.RankOptions,
+    run.JsonOption,
+    run.LimitOptions,
 ):
     """Options of `tune`."""
 
@@ -118,18 +92,18 @@ class TuneOptions(
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeOptions(
-    StepOptions,
-    BackendOption,
-    DeviceOption,
-    PrecisionOptions,
-    CheckingOptions,
-    FabricOptions,
-    ShapeOptions,
-    ShareGpuOption,
-    FirstEpochOption,
-    RankOptions,
-    JsonOption,
-    LimitOptions,
+    measure.StepOptions,
+    measure.BackendOption,
+    measure.DeviceOption,
+    measure.PrecisionOptions,
+    measure.CheckingOptions,
+    run.FabricOptions,
+    run.ShapeOptions,
+    run.ShareGpuOption,
+    run.FirstEpochOption,
+    run.RankOptions,
+    run.JsonOption,
+    run.LimitOptions,
 ):
     """Options of `decode`."""
 
@@ -150,7 +124,7 @@ class ReportJsonOption:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(TableOptions, OneStateOption, ReportJsonOption):
+class ReportOptions(run.TableOptions, run.OneStateOption, ReportJsonOption):
     """Options of `report`."""
 
     run: list[Path] = argument(

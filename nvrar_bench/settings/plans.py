@@ -117,7 +117,6 @@ def sizes_from_range(
 
     Raises:
         UsageError: an empty range, a factor that does not grow, or more than `MAX_SIZES` sizes.
-
     """
     if not 1 <= minimum <= maximum <= MAX_BYTES:
         raise UsageError(

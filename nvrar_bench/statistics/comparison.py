@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from msgspec.structs import asdict
@@ -11,7 +12,6 @@ from nvrar_bench import __version__
 from nvrar_bench.documents.comparison import (
     FORMAT,
     FORMAT_VERSION,
-    ComparedPoint,
     Comparison,
     ComparisonDocument,
     MissingPoint,
@@ -40,7 +40,6 @@ def compare(
 
     Raises:
         UsageError: runs that cannot be compared, with all the facts that disagree.
-
     """
     problems = [text for new in news for text in _incomparable(base, new)]
     if problems:
@@ -64,9 +63,7 @@ def outcome(
     ignored = {UsageError: allow_missing, Undecided: not strict}
     for kind, find in _OUTCOMES:
         texts = [find(one) for one in document.comparisons]
-        if ignored.get(kind):
-            continue
-        if any(texts):
+        if any(texts) and not ignored.get(kind):
             return kind("; ".join(filter(None, texts)))
     return None
 
@@ -142,28 +139,14 @@ def _missing(one: Comparison) -> str:
     return f"{one.new.file}: points are missing: {listed}; --allow-missing compares the rest"
 
 
-def _wrong(one: Comparison) -> str:
-    return _with_verdict(one, "wrong", "wrong")
-
-
-def _slower(one: Comparison) -> str:
-    return _with_verdict(one, "slower", "slower")
-
-
-def _undecided(one: Comparison) -> str:
-    return _with_verdict(one, "undecided", "undecided, which --strict does not allow")
-
-
-def _with_verdict(one: Comparison, verdict: str, said: str) -> str:
+def _with_verdict(verdict: str, said: str, one: Comparison) -> str:
     points = [point for point in one.points if point.verdict == verdict]
     if not points:
         return ""
-    listed = _some([_with_ratio(point) for point in points])
+    listed = _some(
+        [str(one) + ("" if one.ratio is None else f" x{one.ratio:.3f}") for one in points]
+    )
     return f"{one.new.file}: {len(points)} of {len(one.points)} points {said}: {listed}"
-
-
-def _with_ratio(point: ComparedPoint) -> str:
-    return str(point) + ("" if point.ratio is None else f" x{point.ratio:.3f}")
 
 
 def _some(texts: Sequence[str]) -> str:
@@ -173,7 +156,7 @@ def _some(texts: Sequence[str]) -> str:
 
 _OUTCOMES = (
     (UsageError, _missing),
-    (WrongResult, _wrong),
-    (Regression, _slower),
-    (Undecided, _undecided),
+    (WrongResult, partial(_with_verdict, "wrong", "wrong")),
+    (Regression, partial(_with_verdict, "slower", "slower")),
+    (Undecided, partial(_with_verdict, "undecided", "undecided, which --strict does not allow")),
 )

@@ -25,9 +25,9 @@ _CONDITIONS: dict[str, Any] = {
 }
 # Settings that say which points there are: points that are missing are named one by one.
 _OF_POINTS = {
-    "sweeps", "sizes", "dtype", "op", "placement", "buffers", "protocol", "backends", "device",
-    "nodes", "start",
-}  # fmt: skip
+    *("sweeps", "sizes", "dtype", "op", "placement", "buffers", "protocol", "backends", "device"),
+    *("nodes", "start"),
+}
 _JUDGED = {"start", "oversubscribed", "soak"}  # of the environment, under other names here
 # Written since 1.3; a record without it is of all samples.
 _ONE_STATE = "one_state"
@@ -51,29 +51,21 @@ def _differing(base: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference
             yield Difference(fact, *texts)
 
 
-def _batch(record: RunRecord) -> Any:
-    """Calls of a sample, unless `graph` says it; 1 before there were batches."""
-    has_graph = record.settings.get("graph", 1) != 1
-    return 1 if has_graph else record.settings.get("batch", 1)
-
-
 def _must_agree(record: RunRecord) -> Iterator[tuple[str, Any]]:
     for name in _SHAPE:
         yield name, getattr(record.topology, name)
     yield "device", ", ".join(sorted({result.device for result in record.results}))
     # As it was, rather than as it was asked for: `auto` is not a way to start.
-    yield "start", _start(record)
+    start = record.environment.get("start", record.settings.get("start"))
+    if isinstance(start, dict):
+        start = f"{start.get('mode')} through {start.get('through')}"
+    yield "start", start
     yield "oversubscribed", record.environment.get("oversubscribed", False)
     for name, before in _CONDITIONS.items():
         yield name, record.settings.get(name, before)
-    yield "batch", _batch(record)
-
-
-def _start(record: RunRecord) -> Any:
-    start = record.environment.get("start", record.settings.get("start"))
-    if not isinstance(start, dict):
-        return start
-    return f"{start.get('mode')} through {start.get('through')}"
+    # A graph holds all calls of a sample; before there were batches, a sample was a call.
+    has_graph = record.settings.get("graph", 1) != 1
+    yield "batch", 1 if has_graph else record.settings.get("batch", 1)
 
 
 def _may_differ(record: RunRecord) -> Iterator[tuple[str, Any]]:

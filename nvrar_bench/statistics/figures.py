@@ -200,9 +200,9 @@ def make_result(
 
 
 _COMPUTED = (
-    "latency_us", "samples", "precision", "independence", "launches", "state",
-    "algbw_gb_per_s", "busbw_gb_per_s",
-)  # fmt: skip
+    *("latency_us", "samples", "precision", "independence", "launches", "state"),
+    *("algbw_gb_per_s", "busbw_gb_per_s"),
+)
 
 
 def replay(record: RunRecord, one_state: bool = False) -> RunRecord:

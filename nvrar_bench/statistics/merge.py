@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from nvrar_bench.documents.record import ErrorEntry, Run, RunRecord, Skipped, Status
+from nvrar_bench.documents.record import ErrorEntry, Run, RunRecord, Status
 from nvrar_bench.errors import UsageError
 from nvrar_bench.statistics.merged_result import matched, merged
 
@@ -30,7 +30,7 @@ _FREE_SETTINGS = ("launches", "seed")
 _SHAPE = ("ranks", "nodes", "ranks_per_node", "virtual_nodes")
 _SUBJECT = ("kernels_sha256", "mpi_library")  # facts that say what is measured
 _WORST_LAST: tuple[Status, ...] = ("complete", "interrupted", "failed")
-_NUMBER = re.compile(r"launch (\d+): ")
+_NUMBER = re.compile(r"\Alaunch (\d+): ")
 _ABSENT = "absent"
 
 
@@ -57,7 +57,7 @@ def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> R
         settings={**first.settings, "launches": launches},
         environment=combined([launch for each in facts for launch in each]),
         results=tuple(merged(group, launches, first) for group in groups),
-        skipped=_skipped(records),
+        skipped=tuple(dict.fromkeys(one for record in records for one in record.skipped)),
         errors=tuple(_errors(records, counts)),
     )
 
@@ -121,10 +121,6 @@ def _run(runs: Sequence[Run]) -> Run:
     )
 
 
-def _skipped(records: Sequence[RunRecord]) -> tuple[Skipped, ...]:
-    return tuple(dict.fromkeys(skipped for record in records for skipped in record.skipped))
-
-
 def _errors(records: Sequence[RunRecord], counts: Sequence[int]) -> Iterator[ErrorEntry]:
     """All errors, each with the number of its launch, from 1, where there are several launches."""
     before = accumulate(counts, initial=0)
@@ -140,8 +136,7 @@ def _errors(records: Sequence[RunRecord], counts: Sequence[int]) -> Iterator[Err
 
 def _renumbered(message: str, earlier: int) -> str:
     """Of a record that was merged before, whose messages begin with numbers of its own."""
-    match = _NUMBER.match(message)
-    return f"launch {int(match[1]) + earlier}: {message[match.end() :]}" if match else message
+    return _NUMBER.sub(lambda own: f"launch {int(own[1]) + earlier}: ", message)
 
 
 def of_launches(record: RunRecord, name: str) -> list[Facts]:
@@ -152,8 +147,17 @@ def of_launches(record: RunRecord, name: str) -> list[Facts]:
     """
     shared = {key: value for key, value in record.environment.items() if key != KEY}
     hosts = {_HOSTS: [place.host for place in record.topology.placement]}
-    own = record.environment.get(KEY, [_as_launch(record)])
-    if not (isinstance(own, list) and own and all(_is_launch(facts) for facts in own)):
+    as_launch = {
+        **{key: getattr(record.run, key) for key in ("id", "started_at", "finished_at", "status")},
+        "seed": record.settings.get("seed"),
+    }
+    own = record.environment.get(KEY, [as_launch])
+    ids = (
+        [facts.get("id") for facts in own if isinstance(facts, dict)]
+        if isinstance(own, list)
+        else []
+    )
+    if not (ids and len(ids) == len(own) and all(isinstance(one, str) for one in ids)):
         raise UsageError(
             f"{name}: environment.{KEY} is no list of launches: objects with an id, 1 or more"
         )
@@ -163,25 +167,15 @@ def of_launches(record: RunRecord, name: str) -> list[Facts]:
 def combined(launches: Sequence[Facts]) -> dict[str, Any]:
     """Return the environment of a record with these launches."""
     keys = list(dict.fromkeys(key for facts in launches for key in facts))
-    differing = [key for key in keys if key in _ALWAYS or _differs(launches, key)]
-    shared = {key: _first_known(launches, key) for key in keys if key not in (*_ALWAYS, _HOSTS)}
+    values = {key: [facts.get(key) for facts in launches] for key in keys}
+    differing = [
+        key
+        for key, found in values.items()
+        if key in _ALWAYS or any(one != found[0] for one in found)
+    ]
+    shared = {
+        key: next((one for one in found if one is not None), None)
+        for key, found in values.items()
+        if key not in (*_ALWAYS, _HOSTS)
+    }
     return {**shared, KEY: [{key: facts.get(key) for key in differing} for facts in launches]}
-
-
-def _as_launch(record: RunRecord) -> Facts:
-    run = record.run
-    times = {"started_at": run.started_at, "finished_at": run.finished_at}
-    return {"id": run.id, **times, "status": run.status, "seed": record.settings.get("seed")}
-
-
-def _is_launch(facts: Any) -> bool:
-    return isinstance(facts, dict) and isinstance(facts.get("id"), str)
-
-
-def _differs(launches: Sequence[Facts], key: str) -> bool:
-    return any(facts.get(key) != launches[0].get(key) for facts in launches)
-
-
-def _first_known(launches: Sequence[Facts], key: str) -> Any:
-    known = (facts[key] for facts in launches if facts.get(key) is not None)
-    return next(known, None)

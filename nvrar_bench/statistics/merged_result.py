@@ -58,13 +58,13 @@ def merged(parts: Sequence[Part], launches: int, first: RunRecord) -> Result:
 
 
 def _joined(results: Sequence[Result], launches: int, run: RunRecord) -> Result:
-    first = results[0]
+    first, before = results[0], _before(len(one.samples_us) for one in results)
     return make_result(
         ranks=run.topology.ranks,
         one_state=run.one_state,
         samples_us=tuple(chain.from_iterable(r.samples_us for r in results)),
         launch_samples=tuple(chain.from_iterable(r.launch_samples for r in results)),
-        late=_late(results),
+        late=tuple(n + i for n, r in zip(before, results, strict=False) for i in r.late),
         target=first.precision.target,
         warnings=_warnings(results, launches),
         warmup=first.warmup,
@@ -86,11 +86,6 @@ def _once(texts: Iterable[str]) -> list[str]:
 
 def _before(counts: Iterable[int]) -> list[int]:
     return list(accumulate(counts, initial=0))
-
-
-def _late(results: Sequence[Result]) -> tuple[int, ...]:
-    samples = _before(len(result.samples_us) for result in results)
-    return tuple(n + i for n, r in zip(samples, results, strict=False) for i in r.late)
 
 
 def _stretches(result: Result) -> Sequence[Stretch]:

@@ -31,7 +31,11 @@ def notes(
     """
     others = {key: pair for key, pair in pairs.items() if not pair.is_itself}
     if len(others) < len(pairs):
-        yield _itself(len(pairs) - len(others), len(pairs))
+        same = len(pairs) - len(others)
+        where = f" at {same} of {len(pairs)} points" if others else ""
+        yield (
+            f"new is the same run as base{where}: the samples are the same, and so is every figure"
+        )
     sides = {
         "base": {key: pair.base for key, pair in others.items()},
         "new": {key: pair.new for key, pair in others.items()},
@@ -48,11 +52,6 @@ def notes(
         if run.run.status != "complete":
             yield f"{name} is not complete: {run.run.status}"
         yield from _of_points(name, sides[name], run)
-
-
-def _itself(points: int, of: int) -> str:
-    where = "" if points == of else f" at {points} of {of} points"
-    return f"new is the same run as base{where}: the samples are the same, and so is every figure"
 
 
 def _left_out(sides: Mapping[str, Mapping[PointKey, Side]]) -> Iterator[str]:

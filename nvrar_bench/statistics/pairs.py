@@ -76,10 +76,6 @@ class Candidate:
         found = replace(self.own, chosen=chosen)
         return found if found.mask.any() else self.own
 
-    def is_measured_as(self, other: Candidate) -> bool:
-        """Say whether both have the very same samples."""
-        return all(getattr(self.result, key) == getattr(other.result, key) for key in _RAW)
-
 
 @dataclass(frozen=True, eq=False)
 class Pair:
@@ -107,7 +103,10 @@ class Pair:
             some = base.in_state(chosen[0]), new.in_state(chosen[1])
         sides = base.side(some[0]), new.side(some[1])
         readings = reading_of(base.stretches), reading_of(new.stretches)
-        return cls(*sides, readings, apart, same_run and base.is_measured_as(new))
+        is_itself = same_run and all(
+            getattr(base.result, key) == getattr(new.result, key) for key in _RAW
+        )
+        return cls(*sides, readings, apart, is_itself)
 
 
 def unusable(launches: Sequence[Floats]) -> str | None:

@@ -18,8 +18,9 @@ from nvrar_bench.statistics.launches import cut, headline, medians_of
 from nvrar_bench.statistics.machine_states import Masks, chosen_of, samples_of, stretches_of
 
 POINT = (
-    "backend", "variant", "device", "buffers", "dtype", "op", "placement", "size_bytes", "count",
-)  # fmt: skip
+    *("backend", "variant", "device", "buffers", "dtype", "op", "placement"),
+    *("size_bytes", "count"),
+)
 
 # The backend whose speed-up over the others is the question.
 SUBJECT = "nvrar"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import log, sqrt
 
@@ -88,17 +87,12 @@ def _judged(
 
 def verdict(low: float, high: float, threshold: float) -> Verdict:
     """Say where the interval [low, high] of new / base lies; `threshold` is a part, from 0 on."""
-    for said, holds in _RULES:
-        if holds(low, high, 1 + threshold):
-            return said
-    return "undecided"
-
-
-_RULES: tuple[tuple[Verdict, Callable[[float, float, float], bool]], ...] = (
-    ("slower", lambda low, _, limit: low > limit),
-    ("faster", lambda _, high, limit: high < 1 / limit),
-    ("same", lambda low, high, limit: 1 / limit <= low and high <= limit),
-)
+    limit = 1 + threshold
+    if low > limit:
+        return "slower"
+    if high < 1 / limit:
+        return "faster"
+    return "same" if 1 / limit <= low and high <= limit else "undecided"
 
 
 @dataclass(frozen=True)
@@ -115,18 +109,16 @@ class Runs:
 
     @property
     def variance(self) -> float:
-        """Of the ratio's logarithm, from one launch of each run."""
-        pairs = zip(self.spreads, self.launches, strict=True)
-        return sum(self._of_launch(spread, count) for spread, count in pairs)
-
-    def _of_launch(self, spread: Spread, count: int) -> float:
-        """Return the variance of one launch's logarithm.
+        """Of the ratio's logarithm, from one launch of each run.
 
         Two launches differ by less than `launch_spread` in 95 of 100 cases; each has half of that
         variance.
         """
-        between = (log(1 + self.launch_spread) / NORMAL_975) ** 2 / 2 if count == 1 else 0.0
-        return count * spread.variance + between
+        between = (log(1 + self.launch_spread) / NORMAL_975) ** 2 / 2
+        pairs = zip(self.spreads, self.launches, strict=True)
+        return sum(
+            count * spread.variance + (between if count == 1 else 0.0) for spread, count in pairs
+        )
 
 
 def launches_needed(runs: Runs, threshold: float) -> int | None:
@@ -135,17 +127,10 @@ def launches_needed(runs: Runs, threshold: float) -> int | None:
     Student's interval narrows by the root of the number of launches, and so does what chance does
     to the ratio: with so many it crosses no border in 4 of 5 cases.
     """
-    room, variance = _room(log(runs.ratio), log(1 + threshold)), runs.variance
+    ratio, limit, variance = log(runs.ratio), log(1 + threshold), runs.variance
+    room = min(abs(ratio - limit), abs(ratio + limit))  # to the nearer border
     # More than there are: these have not decided it.
-    first = max(*runs.launches, 1) + 1
-    enough = (n for n in range(first, MOST + 1) if _reach(variance, n) < room)
-    return next(enough, None)
-
-
-def _room(ratio: float, limit: float) -> float:
-    """Return how far the ratio lies from the nearer border; all are logarithms."""
-    return min(abs(ratio - limit), abs(ratio + limit))
-
-
-def _reach(variance: float, launches: int) -> float:
-    return (t_975(2 * launches - 2) + _NORMAL_80) * sqrt(variance / launches)
+    for launches in range(max(*runs.launches, 1) + 1, MOST + 1):
+        if (t_975(2 * launches - 2) + _NORMAL_80) * sqrt(variance / launches) < room:
+            return launches
+    return None
