@@ -19,6 +19,7 @@
 #     NVRAR_GPU_JOBS     correctness runs at a time                                4
 #     NVRAR_GPU_SHAPES   of the lab: virtual ranks x nodes                          8x2 4x1 2x1
 #     NVRAR_GPU_SIZES    of the lab                                                 128K,256K,512K,1M,2M
+#     NVRAR_GPU_DTYPES   of the lab's table; what it prints is float32              float32
 #     NVRAR_GPU_THREADS  of the lab's launches                                      256,512
 #     NVRAR_GPU_ROUNDS   rounds beside nccl-tests, of which the best counts        3
 #     NVRAR_GPU_MPIRUN   of the MPI that nccl-tests was built with                 mpirun, or the one beside PYTHON
@@ -357,12 +358,15 @@ floor() {
 race() {
     local blocks
     blocks=$(timeout 20 "$python" -c "$blocks_raced" "$2")
-    nvrar "$1" 40 tune "${@:3}" --sizes "$sizes" --blocks "${blocks:-1}" --graph 10 \
-        --threads "${NVRAR_GPU_THREADS:-256,512}" --max-time 3 --timeout 20 --output "$1.table"
+    nvrar "$1" 40 tune "${@:3}" --sizes "$sizes" --dtype "$dtypes" --blocks "${blocks:-1}" \
+        --graph 10 --threads "${NVRAR_GPU_THREADS:-256,512}" --max-time 3 --timeout 20 --output "$1.table"
 }
 
 lab() {
     local shape tuning=() sizes=${NVRAR_GPU_SIZES:-128K,256K,512K,1M,2M}
+    local dtypes=${NVRAR_GPU_DTYPES:-float32}
+    try kernels-lab 60 "$python" -m nvrar_bench compile --fabric all --dtype "$dtypes" --op sum \
+        --arch "$(timeout 20 "$python" -c "$architecture")"
     for shape in ${NVRAR_GPU_SHAPES:-8x2 4x1 2x1}; do
         race "lab-$shape" "${shape%x*}" "${loopback[@]}" --virtual-ranks "${shape%x*}" \
             --nodes "${shape#*x}"

@@ -65,7 +65,8 @@ def _raced(record: RunRecord) -> dict[str, Row]:
     share = max(1, int(record.environment["gpu_sms"]) // record.topology.ranks)
     rows: dict[str, Row] = {}
     for result in record.results:
-        if result.shape is None or result.check.status == "failed":
+        wanted = result.dtype == "float32" and result.check.status != "failed"
+        if result.shape is None or not wanted:
             continue
         blocks, threads = result.shape.blocks, result.shape.threads
         row = rows.setdefault(f"{result.variant} {threads} x {-(-blocks // share)} per SM", {})
@@ -76,7 +77,11 @@ def _raced(record: RunRecord) -> dict[str, Row]:
 
 def _automatic(table: TuningDocument) -> dict[str, Row]:
     """What `auto` does unasked, in the match against the fastest."""
-    auto = {one.size_bytes: Time(one.auto.median_us) for one in table.choices if one.auto}
+    auto = {
+        one.size_bytes: Time(one.auto.median_us)
+        for one in table.choices
+        if one.auto and one.dtype == "float32"
+    }
     return {"auto": auto}
 
 

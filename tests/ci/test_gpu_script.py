@@ -163,6 +163,7 @@ def test_every_command_of_every_step_is_one_that_the_product_takes(
         "compile --arch sm_90 --fabric nvshmem --dtype float32,bfloat16 --op sum --threads 256",
         "compile --arch sm_90 --fabric loopback --dtype all --op all --threads 256",
         "compile --arch sm_90 --fabric loopback --dtype float32,bfloat16 --op sum --threads 512",
+        "compile --fabric all --dtype float32 --op sum --arch sm_90",
     ]
     for line in products:
         if line[0] != "compile":

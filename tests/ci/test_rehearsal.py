@@ -246,7 +246,7 @@ def test_the_lab_races_launches_and_shows_them_in_one_table(rehearsal, tmp_path)
     code, text, run = rehearsal("floor lab", NVRAR_GPU_SHAPES="4x2", STUB_NCCL="23203")
     assert code == 2, text  # steps were left out
     ran = {name for name, outcome in outcomes(run, "lab").items() if outcome == "ok"}
-    assert ran - {"MPS"} == {"lab-4x2", *shared}
+    assert ran - {"MPS"} == {"kernels-lab", "lab-4x2", *shared}
     require_sound(run, tmp_path / "out")
     blocks = {one.shape.blocks for one in run.records["lab-4x2"].results}
     assert blocks == {2, 4, 8, 16}, "of 8 multiprocessors for each rank: to two on each"
