@@ -122,12 +122,10 @@ class StepOptions:
     )
     batch: str = option(
         "--batch LIST",
-        "Sequences in a batch, each of which gets one token; several: in turn.",
+        "Sequences in a batch: each gets one token per step. Several batches are measured in turn.",
         default="1,8,32",
     )
-    context: int = option(
-        "--context N", "Tokens of each sequence that are in the KV cache.", default=512
-    )
+    context: int = option("--context N", "Tokens of each sequence in the KV cache.", default=512)
     compute: str = option(
         "--compute stream|gemm|none",
         "Work between all-reduces. stream: read as many bytes as the rank's weights and KV cache "
@@ -145,7 +143,9 @@ class StepOptions:
         "-n, --iters N", "Timed steps per batch. [100, up to 500 where they resemble each other]"
     )
     buffers: str = option(
-        "--buffers symmetric|private", "Of the all-reduces, as for sweep.", default="symmetric"
+        "--buffers symmetric|private",
+        "Memory of the all-reduces, as for sweep.",
+        default="symmetric",
     )
     protocol: str = option(
         "--protocol auto|signal|packet", "Protocol of NVRAR, as for sweep.", default="auto"

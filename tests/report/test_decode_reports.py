@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
-from nvrar_bench.documents.decode import DecodeRecord
+from nvrar_bench.documents.decode import DecodeRecord, Figure
 from nvrar_bench.report.decode import csv_rows, openmetrics, page, table
 from nvrar_bench.statistics.decode import replay
 
@@ -41,6 +41,15 @@ def test_the_table_in_a_file_has_100_columns():
     text = written(decode_record())
     assert matches("decode.piped.txt", text)
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_part_that_is_below_0_is_doubted_also_without_an_interval():
+    record = decode_record()
+    first = record.results[0]
+    (mpi, nvrar) = first.steps
+    mpi = replace(mpi, all_reduce_us=Figure(-9.5, None, None))
+    text = written(replace(record, results=(replace(first, steps=(mpi, nvrar)),)))
+    assert "note: comm of mpi cannot be told from 0 at batch 1: " in text
 
 
 def test_on_a_narrow_terminal_backends_stand_below_each_other():

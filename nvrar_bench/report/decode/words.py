@@ -14,9 +14,9 @@ from nvrar_bench.statistics.median import Estimate
 from nvrar_bench.units import MICROSECOND, format_latency, format_ratio, format_size
 
 _COMPUTE = {
-    "stream": "reads as many bytes as the rank's weights and KV cache have",
-    "gemm": "multiplies matrices of the layer's sizes, and reads the KV cache",
-    "none": "is left out",
+    "stream": " (reads as many bytes as the rank's weights and KV cache)",
+    "gemm": " (multiplies matrices of the layer's sizes, and reads the KV cache)",
+    "none": "",
 }
 
 
@@ -60,14 +60,16 @@ def heading(record: DecodeRecord) -> Iterator[str]:
     yield (
         f"model: {model.name}: {model.num_hidden_layers} layers, hidden size {model.hidden_size}, "
         f"{model.num_attention_heads} heads, {model.num_key_value_heads} KV heads, "
-        f"{model.torch_dtype}; split over {step.tensor_parallel} ranks"
+        f"{model.torch_dtype}; "
+        + (f"split over {step.tensor_parallel} ranks" if step.tensor_parallel > 1 else "not split")
     )
+    yield f"step: {step.all_reduces} all-reduces{_each(results, 'size_bytes', ', of ')}"
+    cache = _each(results, "kv_bytes", " and ", " of KV cache")
     yield (
-        f"step: {step.all_reduces} all-reduces{_each(results, 'size_bytes', ' of ')}; a rank reads "
-        f"{_bytes(step.layer_bytes)} of weights{_each(results, 'kv_bytes', ' and ')}"
-        f"{' of KV cache' if results else ''} per layer, {_bytes(step.head_bytes)} behind the last"
+        f"each rank reads: {_bytes(step.layer_bytes)} of weights{cache} in each layer, "
+        f"{_bytes(step.head_bytes)} of weights at the end"
     )
-    yield f"work between all-reduces: {step.compute}: {_COMPUTE[step.compute]}"
+    yield f"work between all-reduces: {step.compute}{_COMPUTE[step.compute]}"
     if record.settings.get("late"):
         yield f"late on purpose: rank {record.settings['late']}"
     timed = _timed(results)
@@ -80,13 +82,13 @@ def _timed(results: Sequence[BatchResult]) -> list[TimedStep]:
     return [one.step for result in results for one in result.steps]
 
 
-def _each(results: Sequence[BatchResult], key: str, before: str) -> str:
-    """Write what each batch has: `2K 16K 64K at batch 1 8 32`."""
+def _each(results: Sequence[BatchResult], key: str, before: str, what: str = "") -> str:
+    """Write what each batch has: `, of 2K 16K 64K (batch 1 8 32)`."""
     if not results:
         return ""
     amounts = " ".join(_bytes(getattr(one, key)) for one in results)
     batches = " ".join(str(one.batch) for one in results)
-    return f"{before}{amounts} (batch {batches})"
+    return f"{before}{amounts}{what} (batch {batches})"
 
 
 def _bytes(size: int) -> str:
@@ -122,8 +124,8 @@ def _doubtful(results: Sequence[BatchResult]) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for result in results:
         for one in result.steps:
-            low = one.all_reduce_us.ci95_low if one.all_reduce_us else None
-            if low is not None and low <= 0:
+            comm = estimate(one.all_reduce_us)
+            if comm and (comm.value if comm.low is None else comm.low) <= 0:
                 found.setdefault(one.backend, []).append(str(result.batch))
     for backend, batches in found.items():
         yield (
