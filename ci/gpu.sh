@@ -351,7 +351,8 @@ decode() { # a step of the whole model, as one graph and part by part
 
 floor() {
     local shapes=${NVRAR_GPU_SHAPES:-8x2 4x1 2x1}
-    try floor 25 "$python" "$here/gpu_floor.py" --shapes "${shapes// /,}" --json floor.json
+    try floor 25 "$python" "$here/gpu_floor.py" --shapes "${shapes// /,}" --samples "$iters" \
+        --json floor.json
 }
 
 # race NAME RANKS OPTIONS...: all launches of a shape in one process; the table is in NAME.table.

@@ -33,7 +33,7 @@ SIZES = (128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20)
 SHAPES = "8x2,4x1,2x1"  # ranks x nodes
 GRAPH = 10  # calls of a graph
 ROUNDS = 1000  # of ping-pong in a sample: what the launch takes is lost among 2000 hops
-SAMPLES = 50
+SAMPLES = 200  # about so many calls of each
 TIMEOUT_S = 10.0
 _SPIN = 4096  # polls before the clock is looked at, as in the collective on GPUs
 _FLAG_BYTES = 1024
@@ -201,11 +201,12 @@ def _open_device() -> CudaDevice:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--shapes", default=SHAPES, help="ranks x nodes of the all-reduces")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="about so many calls of each")
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
     try:
         device = _open_device()
-        found = measure(device, arguments.shapes)
+        found = measure(device, arguments.shapes, samples=arguments.samples)
         device.close()
     except NvrarBenchError as error:
         print(f"gpu_floor: error: {error}", file=sys.stderr)

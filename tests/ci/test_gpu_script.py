@@ -173,7 +173,9 @@ def test_every_command_of_every_step_is_one_that_the_product_takes(
     assert {one.graph for one in settings} == {1, 10}
     assert 4294967280 in {one.tuning.first_epoch for one in settings}
     (floor,) = [line for line in words if line[0].endswith("gpu_floor.py")]
-    assert floor[1:] == ["--shapes", "8x2,4x1,2x1", "--json", "floor.json"]
+    assert floor[1:] == [
+        "--shapes", "8x2,4x1,2x1", "--samples", "200", "--json", "floor.json"
+    ]  # fmt: skip
     records = [line[line.index("--json") + 1] for line in words if "--json" in line]
     assert len(set(records)) == len(records)
 
