@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from pathlib import Path
 
 from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable
 from nvrar_bench.launch import progress
+from nvrar_bench.launch.environment import local_ranks
 
 _SHM = "/dev/shm/"  # noqa: S108 - read from the map of this process, never made up
 
@@ -51,16 +53,26 @@ def initialize_mpi() -> None:
 
     if MPI.Is_initialized():
         return
-    # Only the main thread calls MPI. More than that would put locks into what is measured.
     provided = ctypes.c_int()
     # The extension module is linked with the MPI library that mpi4py chose: it leads to the symbol.
     init = ctypes.CDLL(MPI.__file__).MPI_Init_thread
     progress.begin("MPI_Init")
-    code = init(None, None, ctypes.c_int(MPI.THREAD_FUNNELED), ctypes.byref(provided))
+    level = MPI.THREAD_MULTIPLE if _shares_cores() else MPI.THREAD_FUNNELED
+    code = init(None, None, ctypes.c_int(level), ctypes.byref(provided))
     if code != MPI.SUCCESS:
         raise NvrarBenchError(f"MPI_Init_thread failed: {MPI.Get_error_string(code)}")
     for communicator in (MPI.COMM_SELF, MPI.COMM_WORLD):
         communicator.Set_errhandler(MPI.ERRORS_RETURN)
+
+
+def _shares_cores() -> bool:
+    """True where this host has more ranks than cores for them.
+
+    Only the main thread calls MPI, and more than THREAD_FUNNELED puts locks into what is measured.
+    But MPICH gives its core to another rank while it waits only where many threads may call it:
+    else each call of ranks that share cores takes seconds.
+    """
+    return (local_ranks(os.environ) or 1) > len(os.sched_getaffinity(0))
 
 
 def finalize_mpi() -> None:

@@ -42,7 +42,6 @@ def _places(record: dict[str, Any]) -> list[tuple[int, int, int]]:
 
 def test_first_command_of_the_readme(run_mpirun: Callable[..., Any], tmp_path: Path):
     path = tmp_path / "run.json"
-    # MPICH takes seconds for a call where it has more ranks than cores.
     words = ("sweep", "--min", "128K", "--max", "2M", "--json", path, "-n", 1, "-w", 0)
     done = run_mpirun(4, *words)
     assert (done.code, messages(done.stderr)) == (0, []), done.stderr
