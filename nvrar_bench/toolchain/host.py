@@ -102,9 +102,15 @@ def include_dirs() -> tuple[Path, ...]:
     )
 
 
+@cache
 def _headers_identity() -> str:
-    """Tells two versions of the header wheels apart."""
+    """Tells two versions of the header wheels apart, the same in each environment that has them."""
     runtime, cccl = include_dirs()
+    names = [f"{wheel.replace('-', '_')}-*.dist-info" for wheel in HEADER_WHEELS]
+    versions = [found.name for name in names for found in runtime.parents[2].glob(name)]
+    if len(versions) == len(names):
+        return " ".join(versions)
+    # They were not installed as wheels.
     probes = (runtime / "cuda_fp16.h", runtime / "cuda_fp8.hpp", cccl / "cuda" / "std" / "atomic")
     return " ".join(f"{probe.stat().st_size} {probe.stat().st_mtime_ns}" for probe in probes)
 

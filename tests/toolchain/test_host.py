@@ -167,6 +167,21 @@ def test_what_goes_into_a_kernel_goes_into_its_key(cache, script, tmp_path, monk
     assert not built_anew()  # nothing has changed
 
 
+def test_headers_of_one_version_are_the_same_in_each_environment(tmp_path, monkeypatch):
+    def identity(environment: str, version: str) -> str:
+        site = tmp_path / environment
+        include = site / "nvidia" / "cu13" / "include"
+        include.mkdir(parents=True)
+        for wheel in host.HEADER_WHEELS:
+            (site / f"{wheel.replace('-', '_')}-{version}.dist-info").mkdir()
+        monkeypatch.setattr(host, "include_dirs", lambda: (include, include / "cccl"))
+        return host._headers_identity.__wrapped__()
+
+    first = identity("a", "13.0.88")
+    assert identity("b", "13.0.88") == first
+    assert identity("c", "13.5.37") != first
+
+
 def test_all_at_once_come_back_in_their_order(cache, script):
     script(WRITES)
     kernels = [Kernel(dtype, "sum", "signal", "host") for dtype in ("int8", "float32", "uint64")]
