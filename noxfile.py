@@ -19,6 +19,8 @@ PYTORCH = "tests/pytorch"  # a step of their own, which installs the one version
 TORCH = "torch==2.13.0"
 ALONE = ("tests/exploration", FAULTS, HOSTS)
 OTHERS = (FAULTS, f"{HOSTS}/{SWEEPS}", "tests/cli/test_sweep.py", STARTS)
+# What these need beside the package: neither compilers for GPUs nor linters.
+OF_OTHERS = ("hypothesis", "jsonschema", "pexpect", "pytest", "pytest-timeout", "pytest-xdist")
 # Of the sweeps between hosts fewer will do: ranks that share cores and poll take long.
 FEWER = {
     "mpich": ("-k", f"not ({SWEEPS} and (2-2 or 3-1))"),
@@ -50,16 +52,17 @@ def lint(session: nox.Session) -> None:
 
 
 def _run_tests(session: nox.Session, mpi: str) -> None:
-    _install(session, "-e", ".[test]", mpi)
+    # Kernels know no MPI: what one of these steps has compiled the next one takes.
+    kept = {"NVRAR_BENCH_TEST_CACHE": str(session.cache_dir / "kernels")}
     if mpi == MPIS[0]:
+        _install(session, "-e", ".[test]", mpi)
         kernels = ("--fabric", "nvshmem", "--dtype", "bfloat16", "--op", "sum", "--threads", "256")
         session.run("nvrar-bench", "compile", *kernels)
         apart = [f"--ignore={path}" for path in (*ALONE, PYTORCH)]
-        session.run("pytest", *QUICK, *AT_ONCE, *apart, "tests", env=ENVIRONMENT)
-        session.run("pytest", *QUICK, *ALONE, env=FEW_FAULTS)
+        session.run("pytest", *QUICK, *AT_ONCE, *apart, "tests", env={**ENVIRONMENT, **kept})
+        session.run("pytest", *QUICK, *ALONE, env={**FEW_FAULTS, **kept})
     else:
-        # Kernels know no MPI: what one of these steps has compiled the next one takes.
-        kept = {"NVRAR_BENCH_TEST_CACHE": str(session.cache_dir / "kernels")}
+        _install(session, "-e", ".", mpi, *OF_OTHERS)
         environment = {**FEW_FAULTS, **kept}
         session.run("pytest", *QUICK, *AT_ONCE, *FEWER[mpi], *OTHERS, env=environment)
 
@@ -100,4 +103,5 @@ def coverage(session: nox.Session) -> None:
 
 
 def _install(session: nox.Session, *what: str) -> None:
-    session.install("-qq", "--disable-pip-version-check", *what)
+    # Python compiles what is imported; pip would compile all of it, and take twice as long.
+    session.install("-qq", "--disable-pip-version-check", "--no-compile", *what)
