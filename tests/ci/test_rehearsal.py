@@ -98,7 +98,7 @@ def test_virtual_ranks_from_the_command_line_to_the_summary(rehearsal, work, tmp
     ran = outcomes(run, "facts", "loopback", "sanitizer", "floor", "timings", "decode")
     shared = {
         "MPS", "decode-shared-2", "decode-shared-2-late",
-        *(f"sweep-nvshmem-{ranks}" for ranks in (2, 4, 8)),
+        *(f"sweep-nvshmem-{which}" for which in (2, 4, 8, "4-nodes", "4-mapped")),
     }  # fmt: skip
     expected = {
         "nvidia-smi", "processors", "packages", "memcheck", "racecheck", "floor",
@@ -250,8 +250,8 @@ def test_the_lab_races_launches_and_shows_them_in_one_table(rehearsal, tmp_path)
     require_sound(run, tmp_path / "out")
     blocks = {one.shape.blocks for one in run.records["lab-4x2"].results}
     assert blocks == {2, 4, 8, 16}, "of 8 multiprocessors for each rank: to two on each"
-    assert stub_us(8 << 10, 2, calls=10) == pytest.approx(5.455)
-    assert re.search(r"^  signal 256 x 1 per SM +5\.4[56]\*", text, re.MULTILINE)
+    fastest = re.search(r"^  signal 256 x 1 per SM +([\d.]+)\*", text, re.MULTILINE)
+    assert float(fastest[1]) == pytest.approx(stub_us(8 << 10, 2, calls=10), abs=0.01)
     if has_bindings:
         assert run.records["lab-nccl-2"].settings["tuning"] == "lab-shared-2.table"
         assert "2 ranks in 1 node, beside NCCL, graphs of 10" in text
