@@ -101,7 +101,8 @@ def refusal(shared: Sequence[Sequence[RankOnGpu]]) -> str:
     return (
         f"ranks {', '.join(str(one.rank) for one in first)} on {first[0].host} share one GPU, "
         f"{first[0].gpu} {first[0].uuid}{more}: start one rank per GPU, or allow it with "
-        "--share-gpu, which shows that results are right but not how fast they are"
+        "--share-gpu (from Python: share_gpu=True), which shows that results are right but not how "
+        "fast they are"
     )
 
 
