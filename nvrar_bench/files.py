@@ -1,4 +1,4 @@
-"""Files: those that ship with the package but are not Python, TOML from outside, in memory."""
+"""Files that ship but are not Python, packages that are installed, TOML, files in memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def data_dir(name: str) -> Path:
             return candidate
     looked_at = " or ".join(str(candidate) for candidate in candidates)
     raise NvrarBenchError(f"this installation lacks its {name} folder; looked for {looked_at}")
+
+
+def installed(name: str) -> str | None:
+    """The version of a package, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def memory_file(name: str, nbytes: int) -> int:

@@ -24,17 +24,6 @@ _SHORT_NAP_S, _LONG_NAP_S, _NAP_PART = 0.001, 0.05, 1 / 16
 
 
 @dataclass(frozen=True)
-class RankLocation:
-    """Where one rank runs."""
-
-    rank: int
-    host: str
-    node: int
-    local_rank: int
-    device: str
-
-
-@dataclass(frozen=True)
 class World:
     """The ranks of a run and the nodes they form.
 
@@ -111,14 +100,6 @@ class World:
     def local_ranks(self) -> int:
         """Number of ranks on this machine."""
         return self.size if self.virtual_ranks else int(self.host_comm.size)
-
-    def placement(self, device: str) -> tuple[RankLocation, ...]:
-        """Every rank with its host and node."""
-        located, ranks_of = [], Counter[int]()
-        for rank, (host, node) in enumerate(zip(self.hosts, self.node_of, strict=True)):
-            located.append(RankLocation(rank, host, node, ranks_of[node], device))
-            ranks_of[node] += 1
-        return tuple(located)
 
     def with_nodes(self, nodes: int) -> World:
         """The same ranks as `nodes` virtual nodes.

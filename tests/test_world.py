@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from mpi4py import MPI
 
+from nvrar_bench.documents.record import RankPlace
 from nvrar_bench.errors import UsageError
-from nvrar_bench.world import RankLocation, join, library_version
+from nvrar_bench.run.facts import topology
+from nvrar_bench.world import join, library_version
 
 WORKER = Path(__file__).parent / "worker_world.py"
 
@@ -81,8 +83,8 @@ def test_machines_are_nodes_however_ranks_are_spread(hosts, machine_of, rank, no
     assert world.machines == world.nodes == len(set(hosts))
     assert (world.node, world.local_rank, world.host) == (node, local_rank, hosts[rank])
     assert world.virtual_nodes is False
-    places = world.placement("cpu")
-    assert places[rank] == RankLocation(rank, hosts[rank], node, local_rank, "cpu")
+    places = topology(world, "cpu").placement
+    assert places[rank] == RankPlace(rank, hosts[rank], node, local_rank, "cpu")
 
 
 def test_machines_with_unequal_numbers_of_ranks_are_refused():
@@ -98,7 +100,7 @@ def test_virtual_nodes_are_equal_shares(four):
     two = four.with_nodes(2)
     assert (two.nodes, two.ranks_per_node, two.node, two.local_rank) == (2, 2, 1, 0)
     assert two.virtual_nodes is True
-    assert [(p.node, p.local_rank) for p in two.placement("cpu")] == [
+    assert [(p.node, p.local_rank) for p in topology(two, "cpu").placement] == [
         (0, 0), (0, 1), (1, 0), (1, 1),
     ]  # fmt: skip
     assert four.with_nodes(1) == four

@@ -11,13 +11,13 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 from nvrar_bench import variables
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import load_calls
 from nvrar_bench.errors import NvrarBenchError, Problem, TimedOut, Unavailable
+from nvrar_bench.files import installed
 
 _T = TypeVar("_T")
 
@@ -158,13 +158,9 @@ def spelled(number: int) -> str:
 
 def facts(number: int, environment: Mapping[str, str]) -> dict[str, Any]:
     """What a reader needs to know of this NCCL; None is unknown, for the reason beside it."""
-    try:
-        bindings: str | None = version("nccl4py")
-    except PackageNotFoundError:
-        bindings = None
     return {
         "nccl": spelled(number),
-        "nccl4py": bindings,
+        "nccl4py": installed("nccl4py"),
         "nccl_environment": variables.chosen(environment, variables.NCCL),
         "nccl_algorithm": None,
         "nccl_protocol": None,

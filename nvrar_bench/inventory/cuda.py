@@ -14,7 +14,8 @@ from nvrar_bench.backends import nccl_library
 from nvrar_bench.devices.cuda import driver, heap_library
 from nvrar_bench.devices.cuda.calls import Calls, load_calls, mps_is_on, mps_problem
 from nvrar_bench.errors import CompilerError, Problem, Unavailable, problem_of
-from nvrar_bench.inventory.probe import Finding, Probe, installed, loaded, missing, wheel
+from nvrar_bench.files import installed
+from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing, wheel
 from nvrar_bench.toolchain import nvrtc, wheels
 from nvrar_bench.units import gibibytes
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nvrar_bench.documents.inventory import Row, RowStatus
 from nvrar_bench.errors import NvrarBenchError, Problem, problem_of
+from nvrar_bench.files import installed
 
 STEP_S = 15.0
 _MAPS = Path("/proc/self/maps")
@@ -84,14 +84,6 @@ def wheel(name: str, install: str) -> Finding:
     """A package by its name; `install` installs it."""
     number = installed(name)
     return Finding(version=number) if number else missing("not installed", install)
-
-
-def installed(name: str) -> str | None:
-    """The version of a package, or None."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def loaded(pattern: str) -> str | None:

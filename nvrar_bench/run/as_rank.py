@@ -66,7 +66,8 @@ def run_as_rank(settings: Settings, json: Path | None, shown: Shown) -> None:
         ending.close(error)
         raise
     except Exception as error:
-        unexpected = Unexpected.of(error, _where())
+        where = f"rank {rank(os.environ)} on host {socket.gethostname()}"
+        unexpected = Unexpected.of(error, where)
         guard.stop()
         ending.close(unexpected)
         raise unexpected from error
@@ -149,10 +150,6 @@ def _failure(step: Callable[[], None]) -> NvrarBenchError | None:
     except NvrarBenchError as error:
         return error
     return None
-
-
-def _where() -> str:
-    return f"rank {rank(os.environ)} on host {socket.gethostname()}"
 
 
 def print_error(error: NvrarBenchError) -> None:

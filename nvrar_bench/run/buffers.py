@@ -38,8 +38,7 @@ class CaseBuffers:
     device: Device
     send: Array
     recv: Array
-    front: Array
-    behind: Array
+    around: tuple[Array, Array]  # canaries before and behind the output
 
     def restore(self, inputs: Array) -> None:
         """Put the inputs where the call will read them."""
@@ -58,11 +57,6 @@ class CaseBuffers:
         """Poison the output, unless it is the input, and renew the canaries around it."""
         self.device.verifier.spoil(self.recv, self.around, poison=self.recv is not self.send)
 
-    @property
-    def around(self) -> tuple[Array, Array]:
-        """The canaries of the output."""
-        return self.front, self.behind
-
 
 class SweepBuffers:
     """Two blocks, for messages of up to `nbytes` bytes."""
@@ -75,19 +69,18 @@ class SweepBuffers:
 
     def of(self, case: Case) -> CaseBuffers:
         """Views for `case`, with the canaries right before and behind its output."""
-        end = _LINE_BYTES + case.size_bytes
-        output = self._view(self._recv, case)
+        end, dtype = _LINE_BYTES + case.size_bytes, DTYPES[case.dtype].numpy
+        output = self._recv.view(_LINE_BYTES, case.size_bytes, dtype)
+        is_in_place = case.placement == "in_place"
         return CaseBuffers(
             device=self._device,
-            send=output if case.placement == "in_place" else self._view(self._send, case),
+            send=output if is_in_place else self._send.view(_LINE_BYTES, case.size_bytes, dtype),
             recv=output,
-            front=self._recv.view(_LINE_BYTES - CANARY_BYTES, CANARY_BYTES, _BYTE),
-            behind=self._recv.view(end, CANARY_BYTES, _BYTE),
+            around=(
+                self._recv.view(_LINE_BYTES - CANARY_BYTES, CANARY_BYTES, _BYTE),
+                self._recv.view(end, CANARY_BYTES, _BYTE),
+            ),
         )
-
-    def _view(self, block: MemoryBlock, case: Case) -> Array:
-        dtype = DTYPES[case.dtype].numpy
-        return block.view(_LINE_BYTES, case.size_bytes, dtype)
 
     def release(self) -> None:
         """Give both blocks back."""
@@ -168,20 +161,13 @@ def symmetric_bytes(
     `schedules_of` says which ones calls may have between so many nodes.
     """
     needs = []
+    limits = gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90")
     for stage in todo:
-        world = stage.world
-        staging = staging_bytes(
-            schedules_of(world.nodes), world.ranks_per_node,
-            gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90"), all_mapped=False,
-        )  # fmt: skip
+        schedules, group = schedules_of(stage.world.nodes), stage.world.ranks_per_node
+        staging = staging_bytes(schedules, group, limits, all_mapped=False)
         largest = max(case.size_bytes for case in stage.sweep.plan)
         needs.append(2 * stage.pairs * (largest + _AROUND_BYTES) + staging)
     return max(needs)
-
-
-def _fitting(case: Case, nbytes: int, pairs: int) -> int:
-    """Return the size of the message that needs `nbytes`, of the kind of `case`."""
-    return nbytes * case.size_bytes // needed(case, pairs)
 
 
 def _gib(nbytes: int) -> str:
@@ -208,7 +194,9 @@ def require_enough(
         free = int(device.memory.available() * SHARE)
         if per_rank * ranks > free:
             item = DTYPES[largest.dtype].itemsize
-            fitting = max(item, _fitting(largest, free // ranks - staging, pairs) // item * item)
+            # What a message needs grows with its size.
+            fitting = (free // ranks - staging) * largest.size_bytes // needed(largest, pairs)
+            fitting = max(item, fitting // item * item)
             raise UsageError(
                 f"size {format_size(largest.size_bytes)} ({option}) does not fit: "
                 f"{ranks} ranks on {world.host} need {_gib(per_rank)} each and {_gib(free)} of "

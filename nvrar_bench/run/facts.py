@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from nvrar_bench.devices.machine import cpu_model
 from nvrar_bench.documents.record import RankPlace, Topology
 from nvrar_bench.documents.tuning import MadeOn
 from nvrar_bench.errors import CompilerError
+from nvrar_bench.files import installed
 from nvrar_bench.inventory.network import interface
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
@@ -37,10 +38,12 @@ _VERBS = Path("/sys/class/infiniband_verbs")
 
 def topology(world: World, device: str) -> Topology:
     """The world as the record describes it."""
-    placement = tuple(
-        RankPlace(p.rank, p.host, p.node, p.local_rank, p.device) for p in world.placement(device)
-    )
-    return Topology(world.size, world.nodes, world.ranks_per_node, world.virtual_nodes, placement)
+    places, ranks_of = [], Counter[int]()
+    for rank, (name, node) in enumerate(zip(world.hosts, world.node_of, strict=True)):
+        places.append(RankPlace(rank, name, node, ranks_of[node], device))
+        ranks_of[node] += 1
+    kind = world.virtual_nodes
+    return Topology(world.size, world.nodes, world.ranks_per_node, kind, tuple(places))
 
 
 def environment(world: World) -> dict[str, Any]:
@@ -57,27 +60,22 @@ def environment(world: World) -> dict[str, Any]:
         "kernels_sha256": sources_digest(kernels_dir()),
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
-        "cuda_packages": _installed(_CUDA_PACKAGES),
+        "cuda_packages": _cuda_packages(),
     }
 
 
 def made_on(world: World, device: Device) -> MadeOn:
     """Where a tuning table is made."""
     model, _ = device.processor
-    libraries = {
-        "mpi_library": library_version(), "compiler": _compiler(), **_installed(_CUDA_PACKAGES)
-    }  # fmt: skip
+    libraries = {"mpi_library": library_version(), "compiler": _compiler()}
+    libraries |= _cuda_packages()
     hosts = tuple(dict.fromkeys(world.hosts))
     path = crossing() if world.machines > 1 else None
     return MadeOn(model, hosts, sources_digest(kernels_dir()), libraries, path)
 
 
-def _installed(names: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+def _cuda_packages() -> dict[str, str]:
+    return {name: found for name in _CUDA_PACKAGES if (found := installed(name))}
 
 
 def _compiler() -> str:

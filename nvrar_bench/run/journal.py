@@ -65,8 +65,9 @@ class Journal:
                 return
             closing = self._with_unfinished(self.record)
             self._unfinished = tuple
+            status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"
             closing = closing.with_error(error) if error else closing
-            self.record = closing.finished(_status(error))
+            self.record = closing.finished(status if error else "complete")
             self._write()
 
     def _change(self, change: Callable[[Record], Record]) -> None:
@@ -91,9 +92,3 @@ class Journal:
         for result in self._unfinished():
             record = record.with_result(result)
         return record
-
-
-def _status(error: NvrarBenchError | None) -> Status:
-    if error is None:
-        return "complete"
-    return "interrupted" if isinstance(error, Interrupted) else "failed"

@@ -23,7 +23,6 @@ from nvrar_bench.documents.result import (
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.run.point import Point
 from nvrar_bench.statistics.figures import make_result
-from nvrar_bench.verify import CheckResult
 from nvrar_bench.world import World
 
 Arrivals = tuple[Arrival, ...]
@@ -32,19 +31,17 @@ _UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)
 
 def combined_check(world: World, point: Point) -> Check:
     """All checks of all ranks as one; collective, the same on every rank."""
-    everyone, count = world.comm.allgather(own_check(point)), point.case.count
-    places = [_place(rank, check, count) for rank, check in enumerate(everyone) if check.wrong]
+    everyone, behind = world.comm.allgather(own_check(point)), point.case.count
+    # A check that names no element has seen something wrong behind the output.
+    places = [
+        check.first_wrong or FirstWrong(rank, behind, "untouched memory", "overwritten memory")
+        for rank, check in enumerate(everyone)
+        if check.wrong
+    ]
     first = min(places, key=lambda place: (place.index, place.rank), default=None)
-    return Check(
-        "failed" if first else everyone[0].status, everyone[0].mode,
-        sum(check.elements for check in everyone), sum(check.wrong for check in everyone),
-        first, everyone[0].timed,
-    )  # fmt: skip
-
-
-def _place(rank: int, check: Check, count: int) -> FirstWrong:
-    """Where a rank's check saw something wrong; no element: then it is behind the output."""
-    return check.first_wrong or FirstWrong(rank, count, "untouched memory", "overwritten memory")
+    status: CheckStatus = "failed" if first else everyone[0].status
+    elements, wrong = (sum(getattr(one, key) for one in everyone) for key in ("elements", "wrong"))
+    return Check(status, everyone[0].mode, elements, wrong, first, everyone[0].timed)
 
 
 def provisional_check(point: Point) -> Check:
@@ -58,13 +55,10 @@ def own_check(point: Point) -> Check:
         return _UNCHECKED
     status: CheckStatus = "failed" if point.wrong() else "passed"
     elements = sum(check.elements for check in point.checks)
-    first, mode = _first_wrong(point.checks), point.checks[0].mode
+    places = [convert(one.first_wrong, FirstWrong) for one in point.checks if one.first_wrong]
+    first = min(places, key=lambda place: (place.index, place.rank), default=None)
+    mode = point.checks[0].mode
     return Check(status, mode, elements, point.wrong(), first, point.checks_what_is_timed)
-
-
-def _first_wrong(checks: list[CheckResult]) -> FirstWrong | None:
-    found = [convert(check.first_wrong, FirstWrong) for check in checks if check.first_wrong]
-    return min(found, key=lambda place: (place.index, place.rank), default=None)
 
 
 def require_right(point: Point, check: Check) -> None:
@@ -135,10 +129,9 @@ def shape_of(operation: Operation) -> LaunchShape | None:
     of = operation.shape
     if of is None:
         return None
-    return LaunchShape(
-        of.blocks, of.threads, of.chunk_bytes, of.radix, cast(Exchange, of.exchange),
-        operation.tuned_at,
-    )  # fmt: skip
+    exchange = cast(Exchange, of.exchange)
+    at = operation.tuned_at
+    return LaunchShape(of.blocks, of.threads, of.chunk_bytes, of.radix, exchange, at)
 
 
 def _stretches(point: Point) -> tuple[Stretch, ...]:

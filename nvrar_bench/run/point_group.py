@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ MOST_OF_STRETCH = 100
 # Of the yardstick: as exact as so many calls are worth.
 LEAST_PASSES, MOST_PASSES = 5, 25
 _T = TypeVar("_T")
+ShowRound = Callable[[int, int], None]  # how many points are done, and of how many
 
 
 class TurnOrder:
@@ -64,7 +66,7 @@ class PointGroup:
         start: Start,
         watch: Callable[[Case], AbstractContextManager[object]],
         alive: Callable[[], None],
-        show: Callable[[int, int], None] = lambda *_: None,
+        show: ShowRound = lambda *_: None,
         one_state: bool = False,
     ) -> None:
         self._device, self._world = device, device.world
@@ -79,12 +81,12 @@ class PointGroup:
         known: list[KnownCall], rule: Callable[[], StoppingRule], batch: int = 1,
     ) -> None:  # fmt: skip
         """Prepare a point for each of the backends, with `batch` calls a sample; collective."""
+        one = self._one_state
         for backend in backends:
             operation = backend.prepare(case, buffers.send, buffers.recv)
             point = Point(
-                backend.name, case, operation, buffers, known, rule(), batch=batch,
-                one_state=self._one_state,
-            )  # fmt: skip
+                backend.name, case, operation, buffers, known, rule(), batch=batch, one_state=one
+            )
             self.add_point(point)
 
     def add_point(self, point: Point) -> None:
@@ -103,7 +105,7 @@ class PointGroup:
                 wrong[0].rule = Iterations(1)
             self._each(lambda point: self._warm_up(point, warmup))
             self._take_turns(order, stop_at_wrong)
-            self._each(self._verify_again)
+            self._each(self._checked_call)
         finally:
             for operation in operations:
                 operation.close()
@@ -134,14 +136,13 @@ class PointGroup:
         point.restore()
         point.spoil()  # what stands in the output is the others'
         timings = Timings.empty(samples)
+        renew = partial(self._renew, point)
         passes = min(max(2 * samples, LEAST_PASSES), MOST_PASSES)
         states = [self._state(point, passes, self._last)]
         for first in range(0, samples, MOST_OF_STRETCH):
             self._untimed_call(point)  # what is in the caches is the others' too
-            self._device.timer.time_calls(
-                point.operation, lambda: self._renew(point), self._gate,
-                timings.part(first, MOST_OF_STRETCH), point.batch,
-            )  # fmt: skip
+            part = timings.part(first, MOST_OF_STRETCH)
+            self._device.timer.time_calls(point.operation, renew, self._gate, part, point.batch)
             states.append(self._state(point, passes))
         self._check_turn(point)
         return self._share(point, timings, start, np.array(states))
@@ -167,10 +168,9 @@ class PointGroup:
         """Exchange a turn: of everything the maximum over ranks."""
         durations, late = timings.durations, self._start.late(timings, point.batch)
         seconds = time.monotonic() - start
-        everyone = np.concatenate(
-            [durations, late, self._start.arrived(timings), states.ravel(),
-             [int(seconds * 1e9), int(point.wrong() > 0)]]
-        )  # fmt: skip
+        said = [int(seconds * 1e9), int(point.wrong() > 0)]
+        arrived = self._start.arrived(timings)
+        everyone = np.concatenate([durations, late, arrived, states.ravel(), said])
         self._world.comm.Allreduce(MPI.IN_PLACE, everyone, MPI.MAX)
         places = np.cumsum([len(timings)] * 3 + [states.size])
         *shared, (longest, wrong) = np.split(everyone, places)
@@ -184,9 +184,6 @@ class PointGroup:
         """The inputs of set 0 are in place afterwards."""
         for number in VERIFY_ORDER:
             self._checked_call(point, number)
-
-    def _verify_again(self, point: Point) -> None:
-        self._checked_call(point)
 
     def _warm_up(self, point: Point, calls: int) -> None:
         point.restore()

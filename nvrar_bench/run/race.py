@@ -118,9 +118,10 @@ class Race:
         self._fastest = fastest([shown[number] for number in self._open], self._open)
         pivot = shown[self._fastest].figure
         self._open = [
-            number for number in self._open
+            number
+            for number in self._open
             if number == self._fastest or not pivot.is_below(shown[number].figure)
-        ]  # fmt: skip
+        ]
         self._reason = self._ended_by([shown[number] for number in self._open])
         if self._reason:
             pair = {self._fastest, self._fastest if self.before is None else self.before}

@@ -42,8 +42,12 @@ class Session:
         with self._watch("the agreement of all ranks"):
             self._world.require_agreement(self._must_agree())
         self._require_ranks()
-        device = self._opened_device(todo)
-        staging = buffers.STAGING_BYTES if self._has_nvrar(todo) else 0
+        with self._guard.watch("opening the device", LOCAL_WORK_LIMIT_S):
+            options, settings = gpu_options(self._settings, todo), self._settings
+            device = open_device(self._world, settings.device, settings.timeout, options)
+        named = [settings.backends or stage.sweep.backends for stage in todo]
+        has_nvrar = any(not names or "nvrar" in names for names in named)
+        staging = buffers.STAGING_BYTES if has_nvrar else 0
         plans = [stage.sweep.plan for stage in todo]
         buffers.require_enough(plans, device, staging, todo[0].pairs)
         if self._world.rank == 0:
@@ -64,12 +68,6 @@ class Session:
         applied = self._settings.applied
         settings = facts.must_agree(self._settings.to_json())
         return {**settings, **(applied.must_agree() if applied else {})}
-
-    def _opened_device(self, todo: list[Stage]) -> Device:
-        settings = self._settings
-        with self._guard.watch("opening the device", LOCAL_WORK_LIMIT_S):
-            options = gpu_options(settings, todo)
-            return open_device(self._world, settings.device, settings.timeout, options)
 
     def _require_ranks(self) -> None:
         """Refuse what does not go with so many ranks."""
@@ -94,10 +92,6 @@ class Session:
             },
             **more,
         )
-
-    def _has_nvrar(self, todo: list[Stage]) -> bool:
-        named = [self._settings.backends or stage.sweep.backends for stage in todo]
-        return any(not names or "nvrar" in names for names in named)
 
     def _kind(self) -> tuple[type[Record], dict[str, Any]]:
         """The record of this run, and what only it has."""

@@ -59,7 +59,9 @@ class Soak:
                 self._look_ahead(math.ceil(min(self._most_ahead, left / SPELL)))
             self._spell(int(min(SPELL, left)))
             tell(self.facts())
-            self._agree()
+            problems = filter(None, self._device.world.comm.allgather(self._problem))
+            if problem := next(problems, None):
+                raise WrongResult(problem)
 
     def facts(self) -> dict[str, Any]:
         """What was done so far, for the record."""
@@ -132,15 +134,8 @@ class Soak:
         operation.close()
         self._calls[backend.name] += 1
 
-    def _agree(self) -> None:
-        problems = [text for text in self._device.world.comm.allgather(self._problem) if text]
-        if problems:
-            raise WrongResult(problems[0])
-
 
 def _plan(dtype: str, op: str) -> Plan:
     """The longest message, in every protocol."""
-    return build_plan(
-        counts=(longest_counts()[dtype],), dtypes=(dtype,), ops=(op,),
-        protocols=AXES["protocol"].allowed,
-    )  # fmt: skip
+    counts, protocols = (longest_counts()[dtype],), AXES["protocol"].allowed
+    return build_plan(counts=counts, dtypes=(dtype,), ops=(op,), protocols=protocols)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
@@ -26,7 +27,7 @@ from nvrar_bench.run.outcome import (
     result_of,
 )
 from nvrar_bench.run.point import Point
-from nvrar_bench.run.point_group import PointGroup, TurnOrder
+from nvrar_bench.run.point_group import PointGroup, ShowRound, TurnOrder
 from nvrar_bench.run.soak import Soak
 from nvrar_bench.run.stages import (
     MOST_TOGETHER,
@@ -140,15 +141,16 @@ class StageRunner:
             self._progress.begin(describe(case, stage))
             with self._guard.watch("computing the expected results", LOCAL_WORK_LIMIT_S):
                 calls = known.of(case)
-            heat = Heat(tuner, case, self._guard.renew, self._progress.note)
-            group = self._group(stage, heat.judge)
             with self._watch("relating the clocks"):
                 self._start.renew()
             with self._watch(f"preparing the case {describe(case, stage)}"):
-                heat.enter(group, buffers[case.buffers].of(case), calls)
+                heat = Heat(
+                    tuner, case, partial(self._group, stage), buffers[case.buffers].of(case), calls,
+                    self._guard.renew, self._progress.note,
+                )  # fmt: skip
             order = TurnOrder(self._settings.seed, self._launch, number)
-            group.run(stage.warmup, order, stop_at_wrong=True)
-            self._conclude(group, stage)
+            heat.group.run(stage.warmup, order, stop_at_wrong=True)
+            self._conclude(heat.group, stage)
             for reason in heat.refused:
                 self._journal.skip(backend.name, reason)
             self._journal.learn({"tuning": tuner.keep(heat.choice())})
@@ -213,7 +215,7 @@ class StageRunner:
                 sizes = [case.size_bytes for case in stage.sweep.plan if case.buffers == kind]
                 buffers[kind] = SweepBuffers(self._device, max(sizes), kind)
 
-    def _group(self, stage: Stage, show: Callable[[int, int], None]) -> PointGroup:
+    def _group(self, stage: Stage, show: ShowRound) -> PointGroup:
         return PointGroup(
             self._device, self._start,
             lambda case: self._watch(f"the case {describe(case, stage)}"),

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from nvrar_bench.devices.base import Device
+from nvrar_bench.devices.base import Device, Timer
 from nvrar_bench.devices.gate import late_tolerance_ns
+from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.settings.values import Late
 from nvrar_bench.statistics.machine_states import YARDSTICKS
 from nvrar_bench.timing.clocks import Clocks, relate
-from nvrar_bench.timing.loop import Gate, Nanoseconds, Timings, Yardstick
-from nvrar_bench.timing.ruler import Ruler, measure_ruler
+from nvrar_bench.timing.loop import MONOTONIC, Gate, Nanoseconds, Timings, Yardstick
+from nvrar_bench.timing.ruler import Ruler
 
 UNKNOWN = np.zeros(len(YARDSTICKS), np.int64)
+_CALLS = 101
+_BATCHES, _BATCH = 101, 32
+_READINGS, _STEPS_WITHIN_S = 1000, 0.5
 
 
 class LateGate(Gate):
@@ -105,3 +112,51 @@ class Start:
             "clocks": None if self.clocks is None else self.clocks.facts(),
             "ruler": None if self.ruler is None else self.ruler.facts(),
         }
+
+
+# ---- what measuring costs ------------------------------------------------------------------------
+
+
+class _Nothing(Operation):
+    variant = "nothing"
+
+    def __init__(self, native: NativeCall | None, clock: Callable[[], int]) -> None:
+        self.native, self.clock = native, clock
+
+    def launch(self) -> None:
+        pass
+
+
+def measure_ruler(
+    timer: Timer, gate: Gate, clock: Callable[[], int] = MONOTONIC, calls: int = _CALLS
+) -> Ruler:
+    """Measure all of it, `calls` passes of the gate for each kind of call. Collective."""
+    timings = Timings.empty(calls)
+    timer.time_calls(_Nothing(timer.nothing, clock), lambda: None, gate, timings)
+    call_cost = statistics.median(timings.durations.tolist())
+    return Ruler(
+        resolution_of(clock), _cost_of(clock), call_cost, *(timer.event_ruler_ns or (None, None))
+    )
+
+
+def resolution_of(clock: Callable[[], int]) -> float:
+    """The smallest difference above 0 of two readings; half a second if none is seen in that."""
+    end = time.monotonic() + _STEPS_WITHIN_S
+    while time.monotonic() < end:
+        readings = [clock() for _ in range(_READINGS)]
+        steps = [after - before for before, after in pairwise(readings) if after > before]
+        if steps:
+            return float(min(steps))
+    return _STEPS_WITHIN_S * 1e9
+
+
+def _cost_of(clock: Callable[[], int]) -> float:
+    """The median over batches: a single reading may cost less than the clock resolves."""
+
+    def batch() -> float:
+        start = clock()
+        for _ in range(_BATCH):
+            clock()
+        return (clock() - start) / (_BATCH + 1)
+
+    return statistics.median(batch() for _ in range(_BATCHES))

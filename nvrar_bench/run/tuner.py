@@ -31,7 +31,7 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol
 from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.run.point import Point
-from nvrar_bench.run.point_group import PointGroup
+from nvrar_bench.run.point_group import PointGroup, ShowRound
 from nvrar_bench.run.race import Race, SoFar
 from nvrar_bench.settings.launching import Tune
 from nvrar_bench.statistics.median import Estimate
@@ -89,38 +89,34 @@ class Tuner:
 class Heat:
     """One size: the launches that the device takes, as points of a group, and their race."""
 
-    _group: PointGroup
-    _race: Race
-
     def __init__(
-        self, tuner: Tuner, case: Case, alive: Callable[[], None], tell: Callable[[str], None]
-    ) -> None:
-        """`alive` is called for every launch that is prepared, `tell` for every round."""
+        self, tuner: Tuner, case: Case, new_group: Callable[[ShowRound], PointGroup],
+        buffers: CaseBuffers, known: list[KnownCall],
+        alive: Callable[[], None], tell: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """Prepare all candidates, and add them to a new group. Collective.
+
+        `alive` is called for every launch that is prepared, `tell` for every round. UsageError: the
+        device takes none.
+        """
         self._tuner, self._case, self._alive, self._tell = tuner, case, alive, tell
-        self._shapes: list[Shape] = []
         self.refused: list[str] = []
         self._began = time.monotonic()
-
-    def enter(self, group: PointGroup, buffers: CaseBuffers, known: list[KnownCall]) -> None:
-        """Prepare all candidates, and add them to `group`, which tells `judge`. Collective.
-
-        Raises:
-            UsageError: the device takes none.
-        """
-        automatic, *others = self._tuner.candidates(self._case)
+        automatic, *others = tuner.candidates(case)
         operations = self._operations([automatic, *others], buffers)
-        self._group, self._shapes = group, list(operations)
+        self._shapes = list(operations)
         before = 0 if automatic in operations else None
-        self._race = Race(len(operations), before, self._tuner.tune.max_time, self._elapsed)
+        self._race = Race(len(operations), before, tuner.tune.max_time, self._elapsed)
+        self.group = new_group(self.judge)
         for number, (shape, operation) in enumerate(operations.items()):
-            case, rule = _named(self._case, shape.protocol), self._race.rule(number)
-            name = self._tuner.backend.name
-            batch = self._tuner.batch_for(case.size_bytes)
-            group.add_point(Point(name, case, operation, buffers, known, rule, batch=batch))
+            named, rule = _named(case, shape.protocol), self._race.rule(number)
+            batch = tuner.batch_for(case.size_bytes)
+            name = tuner.backend.name
+            self.group.add_point(Point(name, named, operation, buffers, known, rule, batch=batch))
 
     def judge(self, *_: int) -> None:
         """Drop candidates that are certainly slower, after a round. Collective."""
-        if len(self._group.points) < len(self._shapes):  # one was wrong: it alone is left
+        if len(self.group.points) < len(self._shapes):  # one was wrong: it alone is left
             return
         self._race.judge(self._shown())
         left, of = len(self._race.open), len(self._shapes)
@@ -170,7 +166,7 @@ class Heat:
             return None, str(error)
 
     def _shown(self) -> list[SoFar]:
-        return [_shown(point) for point in self._group.points]
+        return [_shown(point) for point in self.group.points]
 
     def _elapsed(self) -> float:
         """Rank 0 looks at its clock for all."""

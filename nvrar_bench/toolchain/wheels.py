@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nvrar_bench.errors import CompilerError, Problem
+from nvrar_bench.files import installed
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ def find() -> Wheels:
 
     CompilerError: a wheel is missing, or the wheels are of different CUDA versions.
     """
-    bindings = _version("cuda-bindings")
+    bindings = installed("cuda-bindings")
     if bindings is None:
         raise CompilerError(Problem("the CUDA compiler is not installed", _fix(13)))
     release = _release_of(bindings)
-    versions = {name: _version(name) for name in (*release.compilers, *release.headers)}
+    versions = {name: installed(name) for name in (*release.compilers, *release.headers)}
     missing = [name for name, number in versions.items() if number is None]
     if missing:
         raise CompilerError(_missing(release, bindings, missing))
@@ -89,7 +89,7 @@ def find() -> Wheels:
 
 def find_nvshmem(release: Release) -> Nvshmem:
     """Find NVSHMEM's device library of a CUDA version (CompilerError)."""
-    number = _version(release.nvshmem)
+    number = installed(release.nvshmem)
     for root in _package_roots():
         library = root / "nvshmem" / "lib" / "libnvshmem_device.a"
         if number is not None and library.is_file():
@@ -109,7 +109,7 @@ def _missing(release: Release, bindings: str, missing: list[str]) -> str:
     text = f"cuda-bindings {bindings} needs {', '.join(missing)}, not installed"
     other = next(r for major, r in _RELEASES.items() if major != release.major)
     # Headers of the other version lie there, and would compile into something that is neither.
-    if any(_version(name) for name in (*other.compilers, *other.headers)):
+    if any(installed(name) for name in (*other.compilers, *other.headers)):
         text += f" (installed is CUDA {other.major})"
     return Problem(text, _fix(release.major))
 
@@ -140,13 +140,6 @@ def _include_dirs(release: Release) -> tuple[Path, ...]:
 def _package_roots() -> list[Path]:
     spec = importlib.util.find_spec("nvidia")
     return [Path(root) for root in spec.submodule_search_locations or ()] if spec else []
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _major(number: str) -> int:

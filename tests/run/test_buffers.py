@@ -32,9 +32,10 @@ def test_buffers_start_on_a_cache_line_between_canaries(device, kind, nbytes):
         assert array.shape == (nbytes // 4,)
         assert array.ctypes.data % 64 == 0
     start = buffers.recv.ctypes.data
-    assert buffers.front.ctypes.data + CANARY_BYTES == start
-    assert buffers.behind.ctypes.data == start + nbytes
-    assert buffers.front.size == buffers.behind.size == CANARY_BYTES
+    front, behind = buffers.around
+    assert front.ctypes.data + CANARY_BYTES == start
+    assert behind.ctypes.data == start + nbytes
+    assert front.size == behind.size == CANARY_BYTES
     assert not np.may_share_memory(buffers.send, buffers.recv)
 
 
@@ -91,7 +92,7 @@ def intact(device: CpuDevice, buffers: CaseBuffers) -> bool:
     return device.verifier.check(buffers.recv, Expected(buffers.recv, None), buffers.around).intact
 
 
-@pytest.mark.parametrize("where", ["front", "behind"])
+@pytest.mark.parametrize("where", [0, 1])  # before the output, behind it
 @pytest.mark.parametrize("byte", [0, CANARY_BYTES - 1])
 def test_one_byte_around_the_output_is_noticed(device, where, byte):
     buffers = SweepBuffers(device, LONGEST, "private").of(a_case(LONGEST))
@@ -99,7 +100,7 @@ def test_one_byte_around_the_output_is_noticed(device, where, byte):
     buffers.send.fill(3)
     buffers.recv.fill(3)
     assert intact(device, buffers)
-    getattr(buffers, where)[byte] ^= 1
+    buffers.around[where][byte] ^= 1
     assert not intact(device, buffers)
     buffers.spoil()
     assert intact(device, buffers)

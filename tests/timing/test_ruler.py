@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.timing import ruler
+from nvrar_bench.run import starts
+from nvrar_bench.run.starts import measure_ruler, resolution_of
 from nvrar_bench.timing.loop import Gate, time_calls
-from nvrar_bench.timing.ruler import Ruler, measure_ruler, resolution_of
+from nvrar_bench.timing.ruler import Ruler
 
 
 class Clock:
@@ -114,7 +115,7 @@ def test_what_calls_alone_cost_is_said_in_the_same_words_at_every_point():
 
 
 def test_a_clock_that_stands_still_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(ruler, "_STEPS_WITHIN_S", 0.01)
+    monkeypatch.setattr(starts, "_STEPS_WITHIN_S", 0.01)
     assert resolution_of(lambda: 5) == 0.01e9
 
 

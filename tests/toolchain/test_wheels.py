@@ -48,7 +48,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         for name in files:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
-        monkeypatch.setattr(wheels, "_version", versions.get)
+        monkeypatch.setattr(wheels, "installed", versions.get)
         monkeypatch.setattr(wheels, "_package_roots", lambda: [tmp_path])
         wheels._include_dirs.cache_clear()
         return tmp_path

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from nvrar_bench import files
 from nvrar_bench.devices.cuda.calls import Calls, CudaError, load_calls, mps_fault
 from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable, problem_of
 
@@ -166,11 +165,7 @@ def versions(calls: Calls) -> dict[str, str | None]:
 def installed() -> dict[str, str]:
     """Versions of the wheels of the cuda device that are there."""
     names = [_BINDINGS, *(f"{family}{major}" for family in _SUFFIXED for major in _MAJORS)]
-    found = {}
-    for name in names:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    return {name: found for name in names if (found := files.installed(name))}
 
 
 def bindings_major() -> int | None:

@@ -151,5 +151,5 @@ def main(ranks: int, graph: int) -> None:
 
 if __name__ == "__main__":
     # Whatever wheels are beside the bindings: the stub drives them all.
-    driver.installed = lambda: {"cuda-bindings": driver.version("cuda-bindings")}
+    driver.installed = lambda: {"cuda-bindings": driver.files.installed("cuda-bindings")}
     main(int(sys.argv[1]), int(sys.argv[2]))
