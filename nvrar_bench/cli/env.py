@@ -42,7 +42,7 @@ def env(options: EnvOptions) -> None:
     """
     # Imported on use, so that --help does not wait for NumPy.
     from nvrar_bench import backends, devices
-    from nvrar_bench.cli.network import chosen
+    from nvrar_bench.cli.execute import network as network_of
     from nvrar_bench.cli.places import require_places, run_reads
     from nvrar_bench.documents.files import STDOUT, write_text
     from nvrar_bench.documents.inventory import encode
@@ -57,7 +57,7 @@ def env(options: EnvOptions) -> None:
     devices.require_known(options.device)
     backends.require_known(wanted)
     require_places([("--json", json)], run_reads(None, None, network))
-    asked = None if network is None else chosen(network)
+    asked = None if network is None else network_of(network)
     with CaseProgress(len(steps(asked)), console("stderr")) as progress:
         found = survey.take(progress.begin, asked)
     write_text(json, encode(found), "--json")

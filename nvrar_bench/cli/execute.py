@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -20,6 +21,7 @@ from nvrar_bench.settings.options import (
 
 if TYPE_CHECKING:
     from nvrar_bench.launch.launcher import Starter
+    from nvrar_bench.networks import Network
     from nvrar_bench.settings.settings import Settings
 
     MakeSettings = Callable[[], Settings]
@@ -75,8 +77,7 @@ def execute(make_settings: MakeSettings, options: RunOptions, shown: Shown) -> N
     New are the `--ranks` of this machine, or those that the command `--launcher` starts. `shown` is
     what to show of the record.
 
-    Raises:
-        NvrarBenchError: what ended the run, on every rank; the record holds it too.
+    NvrarBenchError: what ended the run, on every rank; the record holds it too.
     """
     # Here and below, imports wait for their use: --help and the start of ranks load neither
     # NumPy nor MPI.
@@ -138,7 +139,6 @@ def _repeat(options: SweepOptions, starter: Starter, shown: Shown) -> int:
 
 
 def _become_rank(settings: Settings, options: RunOptions, shown: Shown) -> None:
-    from nvrar_bench.cli.network import with_network
     from nvrar_bench.launch.initialize import load_mpi
 
     settings = with_network(settings)  # before a library is loaded that reads variables
@@ -146,3 +146,41 @@ def _become_rank(settings: Settings, options: RunOptions, shown: Shown) -> None:
     from nvrar_bench.run.as_rank import run_as_rank
 
     run_as_rank(settings, options.json, shown)
+
+
+def with_network(settings: Settings) -> Settings:
+    """Set the variables of --network in this process, and let the settings say so.
+
+    To be called on every rank, before MPI, NCCL or NVSHMEM is loaded.
+    """
+    if settings.network is None:
+        return settings
+    from nvrar_bench.inventory import network as here
+    from nvrar_bench.networks import AUTO, apply
+
+    is_auto, device = settings.network == AUTO, settings.device
+    # Which device a run will take, found out without loading a library of CUDA.
+    if device == "auto" and not here.has_driver():
+        device = "cpu"
+    applied = apply(network(settings.network), is_auto, device, os.environ, here.lacks)
+    return replace(settings, applied=applied)
+
+
+def network(asked: str) -> Network:
+    """Return the network that is asked for (UsageError where there is none such).
+
+    `auto` is the fastest that this machine has an adapter of, or else TCP.
+    """
+    from nvrar_bench import networks
+
+    if asked != networks.AUTO:
+        return networks.read(asked)
+    from nvrar_bench.inventory.network import kinds
+
+    here = kinds()
+    usable = (
+        kind
+        for kind in networks.FOUND_BY
+        if any(one.status == "here" for one in here.get(kind, []))
+    )
+    return networks.of_adapter(next(usable, "none"))

@@ -27,11 +27,7 @@ class Habit:
     instead: str  # what to type, with the {value} that was given
 
     def require_same(self, flag: str, value: str) -> None:
-        """Refuse a value that asks for something.
-
-        Raises:
-            UsageError: saying what to type.
-        """
+        """Refuse a value that asks for something, and say what to type."""
         if value not in self.same:
             allowed = f"; allowed here: {', '.join(self.same)}" if self.same else ""
             instead = self.instead.format(value=value)
@@ -79,11 +75,7 @@ class NcclTestsHabits(TyperCommand):
 
 
 def _without(args: Sequence[str], with_value: Collection[str]) -> list[str]:
-    """Return `args` less habits and their values; `with_value` are options that take one.
-
-    Raises:
-        UsageError: a habit that asks for something.
-    """
+    """Return `args` less habits and their values; `with_value` are options that take one."""
     kept, rest = list[str](), iter(args)
     for word in rest:
         flag, value = _split(word)

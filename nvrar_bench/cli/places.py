@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 from typing import TextIO
@@ -19,6 +19,7 @@ from nvrar_bench.networks import file_of
 from nvrar_bench.streams import results
 from nvrar_bench.variables import named_table
 
+_PRINTED = "standard output"
 NamedPath = tuple[str, Path | None]  # an option or argument, and its path; None: not given
 
 
@@ -30,16 +31,17 @@ def require_places(
     Links and other spellings of a path count as the same file. Standard input and output count
     where they are files. The options of `only_files` do not take `-`.
 
-    Raises:
-        UsageError: names both options and their paths.
+    UsageError: names both options and their paths.
     """
-    written, read = list(_given(writes)), list(_given(reads))
+    written, read = (
+        [(name, path) for name, path in named if path is not None] for named in (writes, reads)
+    )
     for option, path in written:
         require_writable(path, option, or_stdout=option not in only_files)
     _require_one(written, "both go to standard output", "- for one of them")
     _require_one(read, "standard input can be read once", "a file for all but one")
     # What is printed may go to a file by `>`, and that may be one of ours.
-    printed = [("standard output", STDOUT)] if all(path != STDOUT for _, path in written) else []
+    printed = [(_PRINTED, STDOUT)] if all(path != STDOUT for _, path in written) else []
     for one, other in combinations([*written, *printed], 2):
         _require_apart(one, _identity(one, results()), other, _identity(other, results()))
     for one in [*written, *printed]:
@@ -67,10 +69,6 @@ def _case_path(case: str | None) -> Path | None:
         return None  # who reads it says so
 
 
-def _given(named: Iterable[NamedPath]) -> Iterator[tuple[str, Path]]:
-    return ((name, path) for name, path in named if path is not None)
-
-
 def _require_one(named: list[tuple[str, Path]], problem: str, allowed: str) -> None:
     """Refuse more than one `-`."""
     names = [f"{name} -" for name, path in named if path == STDOUT]
@@ -82,12 +80,8 @@ def _require_apart(
     one: tuple[str, Path], identity: object, other: tuple[str, Path], others: object
 ) -> None:
     if identity is not None and identity == others:
-        raise UsageError(f"{_said(one)} is the same file as {_said(other)}; allowed: another file")
-
-
-def _said(named: tuple[str, Path]) -> str:
-    name, path = named
-    return name if name == "standard output" else f"{name} {path}"
+        said = [name if name == _PRINTED else f"{name} {path}" for name, path in (one, other)]
+        raise UsageError(f"{said[0]} is the same file as {said[1]}; allowed: another file")
 
 
 def _identity(named: tuple[str, Path], stream: TextIO | None) -> object:

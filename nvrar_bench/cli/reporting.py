@@ -31,6 +31,7 @@ from nvrar_bench.statistics.figures import replay
 
 TABLE = "table"
 SUMMARY, WIDE_TABLE, VERBOSE, SAMPLES = "--summary", "--wide", "--verbose", "--samples"
+_VARIANTS = ("samples", "summary", "wide", "verbose")
 # Of records that are all of sweep, or all of decode.
 Encode = Callable[[Sequence[Any], Collection[str]], str]
 
@@ -66,19 +67,12 @@ def _by_kind(
 
 @dataclass(frozen=True)
 class Format:
-    """One form of stored runs.
+    """One form of stored runs."""
 
-    Attributes:
-        encode: returns the text of all runs, as the options that were given want it.
-        tells_all: whether that says what no result knows: skipped backends, errors, how it ended.
-        takes_several: whether it has room for several runs.
-        variants: the options that change it.
-    """
-
-    encode: Encode
-    tells_all: bool
+    encode: Encode  # the text of all runs, as the options that were given want it
+    tells_all: bool  # also what no result knows: skipped backends, errors, how the run ended
     takes_several: bool = True
-    variants: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()  # the options that change it
 
 
 FORMATS: Mapping[str, Format] = {
@@ -92,102 +86,84 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-@dataclass(frozen=True)
-class StoredReport:
-    """The options of `report`, and what they come to."""
+def write(options: ReportOptions) -> None:
+    """Write the report, whole or not at all, and the record where that was asked for.
 
-    options: ReportOptions
+    UsageError: options that do not go together, a place that cannot be written, a file that is no
+    record, or whose samples come to no figures that JSON can hold.
+    """
+    variants = [f"--{name}" for name in _VARIANTS if getattr(options, name)]
+    # Standard output is for the record, and nothing else was asked for.
+    is_json_alone = options.json == STDOUT and options.output is None
+    _require_sense(options, variants)
+    is_shown, beside = options.form == TABLE or not is_json_alone, f"with --format {options.form}"
+    require(is_shown, "--json -", beside, "--output PATH beside it")
+    reads = [("RUN.json", path) for path in options.run]
+    require_places([("--json", options.json), ("--output", options.output)], reads)
+    read = [read_any_record(path) for path in options.run]
+    _require_one_kind(read, options, variants)
+    records = [_anew(path, one, options) for path, one in zip(options.run, read, strict=True)]
+    # A table on standard output, which may be a terminal, is drawn there.
+    is_drawn = options.form == TABLE and options.output in (None, STDOUT)
+    text = None if is_drawn else FORMATS[options.form].encode(records, variants)
+    if options.json is not None:
+        write_text(options.json, encode(records[0]), "--json")
+    if text is not None:
+        write_text(options.output or STDOUT, text, "--output")
+        _say_the_rest(options, records)
+    elif not is_json_alone:
+        for record in records:
+            _shown(record, variants).write(record, console("stdout"))
 
-    def require_sense(self) -> None:
-        """Refuse options that do not go together, and files that cannot be written.
 
-        Raises:
-            UsageError: names the options.
-        """
-        name, runs, variants = self.options.form, self.options.run, self._variants
-        require(name in FORMATS, "--format", repr(name), ", ".join(FORMATS))
-        form, several = FORMATS[name], f"with {len(runs)} runs"
-        for option in variants:
-            fitting = ", ".join(other for other, each in FORMATS.items() if option in each.variants)
-            allowed = f"--format {fitting}"
-            require(option in form.variants, option, f"with --format {name}", allowed)
-        others = [option for option in variants if option != SUMMARY]
-        is_alone = not others or SUMMARY not in variants
-        require(is_alone, SUMMARY, f"with {', '.join(others)}", "one of the two")
-        is_one = len(runs) == 1
-        require(is_one or form.takes_several, f"--format {name}", several, "one run")
-        require(is_one or self.options.json is None, "--json", several, "one run")
-        is_shown = self.options.form == TABLE or not self._is_json_alone
-        beside = f"with --format {self.options.form}"
-        require(is_shown, "--json -", beside, "--output PATH beside it")
-        reads = [("RUN.json", path) for path in self.options.run]
-        require_places([("--json", self.options.json), ("--output", self.options.output)], reads)
+def _require_sense(options: ReportOptions, variants: Sequence[str]) -> None:
+    name, runs = options.form, options.run
+    require(name in FORMATS, "--format", repr(name), ", ".join(FORMATS))
+    form, several = FORMATS[name], f"with {len(runs)} runs"
+    for option in variants:
+        fitting = ", ".join(other for other, each in FORMATS.items() if option in each.variants)
+        allowed = f"--format {fitting}"
+        require(option in form.variants, option, f"with --format {name}", allowed)
+    others = [option for option in variants if option != SUMMARY]
+    is_alone = not others or SUMMARY not in variants
+    require(is_alone, SUMMARY, f"with {', '.join(others)}", "one of the two")
+    is_one = len(runs) == 1
+    require(is_one or form.takes_several, f"--format {name}", several, "one run")
+    require(is_one or options.json is None, "--json", several, "one run")
 
-    def write(self) -> None:
-        """Write the report, whole or not at all, and the record where that was asked for.
 
-        Raises:
-            UsageError: a file is no record, or its samples come to no figures that JSON can hold.
-        """
-        options, variants = self.options, self._variants
-        read = [read_any_record(path) for path in options.run]
-        self._require_one_kind(read)
-        records = [self._anew(path, one) for path, one in zip(options.run, read, strict=True)]
-        form = FORMATS[options.form]
-        text = None if self._is_for_screen else form.encode(records, variants)
-        if options.json is not None:
-            write_text(options.json, encode(records[0]), "--json")
-        if text is not None:
-            write_text(options.output or STDOUT, text, "--output")
-            self._say_the_rest(records)
-        elif not self._is_json_alone:
-            for record in records:
-                _shown(record, variants).write(record, console("stdout"))
+def _require_one_kind(
+    records: Sequence[Record], options: ReportOptions, variants: Sequence[str]
+) -> None:
+    """Refuse records of both kinds, and what those of decode steps do not have."""
+    steps = sum(isinstance(record, DecodeRecord) for record in records)
+    if not steps:
+        return
+    together = f"{steps} of decode and {len(records) - steps} of sweep"
+    require(steps == len(records), "RUN.json", together, "records of one of the two commands")
+    given = [option for option in variants if option != SAMPLES]
+    given += ["--one-state"] if options.one_state else []
+    for option in given:
+        require(False, option, "with records of decode", "none of these options")
 
-    def _require_one_kind(self, records: Sequence[Record]) -> None:
-        """Refuse records of both kinds, and what those of decode steps do not have."""
-        steps = sum(isinstance(record, DecodeRecord) for record in records)
-        if not steps:
-            return
-        together = f"{steps} of decode and {len(records) - steps} of sweep"
-        require(steps == len(records), "RUN.json", together, "records of one of the two commands")
-        given = [option for option in self._variants if option != SAMPLES]
-        given += ["--one-state"] if self.options.one_state else []
-        for option in given:
-            require(False, option, "with records of decode", "none of these options")
 
-    def _anew(self, path: Path, read: Any) -> Record:
-        """Compute the figures of a record that was read at `path` anew."""
-        is_steps = isinstance(read, DecodeRecord)
-        try:
-            record = replay_steps(read) if is_steps else replay(read, self.options.one_state)
-            # Encoded too, and thrown away: samples beyond all bounds may have a mean that is no
-            # JSON, which is better found before anything is written.
-            encode(record)
-        except NvrarBenchError as error:
-            raise UsageError(f"{path}: {error}") from error
-        return record
+def _anew(path: Path, read: Any, options: ReportOptions) -> Record:
+    """Compute the figures of a record that was read at `path` anew."""
+    is_steps = isinstance(read, DecodeRecord)
+    try:
+        record = replay_steps(read) if is_steps else replay(read, options.one_state)
+        # Encoded too, and thrown away: samples beyond all bounds may have a mean that is no
+        # JSON, which is better found before anything is written.
+        encode(record)
+    except NvrarBenchError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return record
 
-    @property
-    def _variants(self) -> list[str]:
-        """The options that were given of what only some forms have."""
-        names = ("samples", "summary", "wide", "verbose")
-        return [f"--{name}" for name in names if getattr(self.options, name)]
 
-    @property
-    def _is_for_screen(self) -> bool:
-        """Whether it is a table on standard output, which may be a terminal."""
-        return self.options.form == TABLE and self.options.output in (None, STDOUT)
-
-    @property
-    def _is_json_alone(self) -> bool:
-        """Whether standard output is for the record, and nothing else was asked for."""
-        return self.options.json == STDOUT and self.options.output is None
-
-    def _say_the_rest(self, records: Sequence[Record]) -> None:
-        """Say on standard error what the form has no place for."""
-        if FORMATS[self.options.form].tells_all:
-            return
-        for path, record in zip(self.options.run, records, strict=True):
-            for remark in beside_results(record):
-                sys.stderr.write(printable(f"nvrar-bench: {path}: {remark}", "utf-8") + "\n")
+def _say_the_rest(options: ReportOptions, records: Sequence[Record]) -> None:
+    """Say on standard error what the form has no place for."""
+    if FORMATS[options.form].tells_all:
+        return
+    for path, record in zip(options.run, records, strict=True):
+        for remark in beside_results(record):
+            sys.stderr.write(printable(f"nvrar-bench: {path}: {remark}", "utf-8") + "\n")

@@ -18,11 +18,9 @@ def report(options: ReportOptions) -> None:
     All figures are computed anew. Starts no rank and needs no MPI.
     """
     # Imported on use, here and below, so that --help does not wait for NumPy.
-    from nvrar_bench.cli.reporting import StoredReport
+    from nvrar_bench.cli.reporting import write
 
-    wanted = StoredReport(options)
-    wanted.require_sense()
-    wanted.write()
+    write(options)
 
 
 @dataclass(frozen=True, kw_only=True)

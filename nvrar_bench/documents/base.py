@@ -72,8 +72,7 @@ _NAMES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean
 def checked(kind: type[_Kind], value: Any, what: str) -> _Kind:
     """Make a document of parsed JSON, which may change here; `what` begins the message.
 
-    Raises:
-        UsageError: it is none; the message names the place, what is there and what is allowed.
+    UsageError: it is none; the message names the place, what is there and what is allowed.
     """
     while True:
         try:

@@ -28,11 +28,10 @@ def require_writable(destination: Path | None, option: str, *, or_stdout: bool =
     """Find out before any work whether `destination`, of `option`, can be written.
 
     A file is created and removed beside it, because permission bits alone mean nothing to root, or
-    on a full or read-only file system. None and `-` are nothing to find out about. `or_stdout`
-    says whether the message offers `-`.
+    on a full or read-only file system. None and `-` are nothing to find out about. `or_stdout` says
+    whether the message offers `-`.
 
-    Raises:
-        UsageError: names the option, the path, and why it cannot be written.
+    UsageError: names the option, the path, and why it cannot be written.
     """
     if destination is None or destination == STDOUT:
         return
@@ -55,8 +54,7 @@ def write_text(destination: Path | None, text: str, option: str) -> None:
 
     None writes nothing.
 
-    Raises:
-        NvrarBenchError: names the option, the path and why; the old file stays.
+    NvrarBenchError: names the option, the path and why; the old file stays.
     """
     if destination is None:
         return
@@ -139,8 +137,7 @@ def parse_json(source: bytes | str | Mapping[str, Any]) -> Any:
 
     Half a surrogate pair, which is no text, comes back as the characters of its escape.
 
-    Raises:
-        ValueError, TypeError, RecursionError: it is none.
+    ValueError, TypeError, RecursionError: it is none.
     """
     # A mapping goes through its text too: then one path decides what is JSON and what is not.
     text = json.dumps(source, allow_nan=False) if isinstance(source, Mapping) else source
@@ -175,8 +172,7 @@ def whole_texts(value: Any) -> Any:
 def to_text(value: Any, indent: int | None = None) -> str:
     """Write `value` as JSON that every reader takes.
 
-    Raises:
-        ValueError, TypeError, RecursionError: JSON has no word for it, such as NaN.
+    ValueError, TypeError, RecursionError: JSON has no word for it, such as NaN.
     """
     text = json.dumps(value, indent=indent, allow_nan=False)
     if _SURROGATE.search(text):
@@ -194,8 +190,7 @@ def _finite(text: str) -> float:
 def encode_lines(plain: Mapping[str, Any], what: str) -> str:
     """Write `plain` as JSON text, one line per key and one per item of its lists.
 
-    Raises:
-        NvrarBenchError: as `encode`, naming `what` it is.
+    NvrarBenchError: as `encode`, naming `what` it is.
     """
     try:
         parts = [f" {to_text(k)}: {_encode_value(v)}" for k, v in plain.items()]

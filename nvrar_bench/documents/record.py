@@ -97,18 +97,13 @@ class Record(JsonObject, frozen=True):
     def from_json(cls: type[_Self], source: bytes | str | Mapping[str, Any]) -> _Self:
         """Read a record: the bytes or the text of its JSON, or what `to_json` returned.
 
-        Raises:
-            UsageError: whatever is wrong with it; the message names the place.
+        UsageError: whatever is wrong with it; the message names the place.
         """
         return cls.of(parsed(source))
 
     @classmethod
     def of(cls: type[_Self], value: Any) -> _Self:
-        """Make a record of parsed JSON.
-
-        Raises:
-            UsageError: it is none; the message names the place.
-        """
+        """Make a record of parsed JSON. UsageError: it is none; the message names the place."""
         return checked(cls, value, f"this is not a {cls.FORMAT} record")
 
     @classmethod
@@ -174,8 +169,7 @@ class RunRecord(Record, frozen=True):
     def of(cls, value: Any) -> RunRecord:
         """Make a record of parsed JSON, of today's format or an older one.
 
-        Raises:
-            UsageError: it is none; the message names the place.
+        UsageError: it is none; the message names the place.
         """
         value = upgraded(value)
         other = of_another_version(value)
@@ -185,11 +179,7 @@ class RunRecord(Record, frozen=True):
 
 
 def parsed(source: bytes | str | Mapping[str, Any]) -> Any:
-    """Read the JSON of a record.
-
-    Raises:
-        UsageError: it is none.
-    """
+    """Read the JSON of a record. UsageError: it is none."""
     try:
         return parse_json(source)
     # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
@@ -223,6 +213,8 @@ _MEANT: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "shape": lambda _: None,
     "batch": lambda _: 1,
 }  # fmt: skip
+# What a part of a result without the key means: without batches, what was verified was timed.
+_BEFORE: dict[str, dict[str, Any]] = {"shape": {"exchange": "doubling"}, "check": {"timed": True}}
 _GONE = ("yardstick_us",)  # of 1.1, before stretches
 
 
@@ -256,20 +248,11 @@ def of_another_version(value: Any) -> str | None:
 
 def _upgraded(result: dict[str, Any]) -> dict[str, Any]:
     known = {key: item for key, item in result.items() if key not in _GONE}
-    added = {key: meant(result) for key, meant in _MEANT.items() if key not in result}
-    return {**known, **added, **_launched(result), **_checked(result)}
-
-
-def _launched(result: dict[str, Any]) -> dict[str, Any]:
-    """Before 1.4 the exchange between nodes was doubling."""
-    shape = result.get("shape")
-    return {"shape": {"exchange": "doubling", **shape}} if isinstance(shape, dict) else {}
-
-
-def _checked(result: dict[str, Any]) -> dict[str, Any]:
-    """Without batches, what was verified was timed."""
-    check = result.get("check")
-    return {"check": {"timed": True, **check}} if isinstance(check, dict) else {}
+    found = known | {key: meant(result) for key, meant in _MEANT.items() if key not in result}
+    for key, before in _BEFORE.items():
+        if isinstance(found.get(key), dict):
+            found[key] = {**before, **found[key]}
+    return found
 
 
 def _median(result: dict[str, Any]) -> Any:

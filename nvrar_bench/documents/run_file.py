@@ -28,8 +28,7 @@ LONGEST_US = 1e12  # eleven days: more is no sample, and squares of it are still
 def encode(record: Record) -> str:
     """Write a record as JSON text, one line per key and one per result, to be read and diffed.
 
-    Raises:
-        NvrarBenchError: the record holds what JSON has no word for, such as NaN.
+    NvrarBenchError: the record holds what JSON has no word for, such as NaN.
     """
     return encode_lines(record.to_json(), "the run record")
 
@@ -49,8 +48,7 @@ class Writer:
     def write(self, record: Record) -> None:
         """Replace the file by `record`; to standard output goes a finished record, once.
 
-        Raises:
-            NvrarBenchError: the record is no JSON, or the write failed; the old file stays.
+        NvrarBenchError: the record is no JSON, or the write failed; the old file stays.
         """
         if self.destination is None:
             return
@@ -84,20 +82,19 @@ class Writer:
 def read_record(path: Path) -> RunRecord:
     """Read the record of a sweep at `path`; `-` is standard input.
 
-    Raises:
-        UsageError: it cannot be read, is no record, or contradicts itself; names the file.
+    UsageError: it cannot be read, is no record, or contradicts itself; names the file.
     """
     return _read(path, RunRecord.of)
 
 
 def read_any_record(path: Path) -> RunRecord | DecodeRecord:
     """Read a record of whichever kind the file says; as `read_record`."""
-    return _read(path, lambda value: _kind(value).of(value))
 
+    def of(value: Any) -> RunRecord | DecodeRecord:
+        is_decode = isinstance(value, dict) and value.get("format") == DecodeRecord.FORMAT
+        return DecodeRecord.of(value) if is_decode else RunRecord.of(value)
 
-def _kind(value: Any) -> type[RunRecord] | type[DecodeRecord]:
-    is_decode = isinstance(value, dict) and value.get("format") == DecodeRecord.FORMAT
-    return DecodeRecord if is_decode else RunRecord
+    return _read(path, of)
 
 
 def _read(path: Path, record_of: Callable[[Any], _Kind]) -> _Kind:

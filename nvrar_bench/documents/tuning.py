@@ -122,8 +122,7 @@ class TuningDocument(JsonObject, frozen=True):
     def from_json(cls, content: bytes | Mapping[str, Any], source: str) -> TuningDocument:
         """Read a table: its JSON, or what `to_json` returned; `source` is how messages call it.
 
-        Raises:
-            UsageError: it is no table, or has two choices for one size.
+        UsageError: it is no table, or has two choices for one size.
         """
         try:
             value = parse_json(content)

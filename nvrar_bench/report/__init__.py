@@ -28,11 +28,13 @@ class Shown:
 
         `record` is of the kind that the command writes.
         """
-        from nvrar_bench.report import summary, table, tuning
+        from nvrar_bench.report import remarks, table, tuning
         from nvrar_bench.report.decode import table as steps
 
         if self.name == "table":
             table.write(record, console, self.wide, self.verbose)
+        elif self.name == "summary":
+            for line in remarks.summary(record):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            of: Any = {"summary": summary, "tuning": tuning, "decode": steps}
-            of[self.name].write(record, console)
+            (tuning if self.name == "tuning" else steps).write(record, console)

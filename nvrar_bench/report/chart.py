@@ -126,10 +126,7 @@ COLOURS = 6  # classes c0 to c5 of page.css
 
 @dataclass(frozen=True)
 class ChartPoint:
-    """A result: its size in bytes, its value, the interval of that, and all of it in words.
-
-    `mark` is what ran there, where a line has several.
-    """
+    """A result: its size in bytes, its value, the interval of that, and all of it in words."""
 
     size: int
     value: float
@@ -137,7 +134,7 @@ class ChartPoint:
     high: float | None
     text: str
     is_wrong: bool
-    mark: str = ""
+    mark: str = ""  # what ran there, where a line has several
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -24,7 +24,7 @@ def write(document: ComparisonDocument, console: Console) -> None:
             *(f"base: {document.base.file}", f"new: {comparison.new.file}"),
             summary(comparison, document.threshold),
         ]
-        columns = plain_columns(titles(unit))
+        columns = plain_columns([title.format(unit) for title in _TITLES])
         grids = [
             [Grid(title, columns, tuple(map(cells, points)))]
             for title, points in groups(comparison.points)
@@ -81,8 +81,11 @@ def groups(points: Sequence[ComparedPoint]) -> Iterator[tuple[str, list[Compared
     yield from found.items()
 
 
+_TITLES = ("backend", "size", "count", "base {}", "new {}", "new/base", "95 % interval", VERDICT)
+
+
 def cells(point: ComparedPoint) -> tuple[str, ...]:
-    """Return a row: series, size, count, both medians, ratio, its interval, verdict."""
+    """Return a row, in the order of _TITLES."""
     return (
         ascii_of(point.series),
         point.size,
@@ -92,14 +95,6 @@ def cells(point: ComparedPoint) -> tuple[str, ...]:
         NOTHING if point.ratio is None else f"{point.ratio:.3f}",
         NOTHING if point.low is None else f"{point.low:.3f}..{point.high:.3f}",
         point.verdict,
-    )
-
-
-def titles(unit: str) -> tuple[str, ...]:
-    """Return the titles of what `cells` returns."""
-    return (
-        *("backend", "size", "count", f"base {unit}", f"new {unit}"),
-        *("new/base", "95 % interval", VERDICT),
     )
 
 
@@ -141,7 +136,7 @@ def _section(document: ComparisonDocument, comparison: Comparison) -> Iterator[s
 def _markdown_table(title: str, points: Sequence[ComparedPoint]) -> Iterator[str]:
     yield _escaped(title)
     yield ""
-    heads = titles("µs")
+    heads = [title.format("µs") for title in _TITLES]
     yield _markdown_row(heads)
     yield _markdown_row([_LEFT, *[_RIGHT] * (len(heads) - 2), _LEFT])
     for point in points:

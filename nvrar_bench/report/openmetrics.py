@@ -30,15 +30,12 @@ _Labels = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Metric:
-    """A gauge that a run or a result has one of, in base units; where it is None, it is left out.
-
-    `unit` ends the name; it is empty for what is counted.
-    """
+    """A gauge that a run or a result has one of, in base units."""
 
     name: str
-    unit: str
+    unit: str  # ends the name; empty for what is counted
     help: str
-    of: Callable[[Any], float | None]
+    of: Callable[[Any], float | None]  # None: it is left out
 
     def family(self, labels: Sequence[str]) -> GaugeMetricFamily:
         """Return the gauge, without a value yet."""

@@ -19,8 +19,7 @@ from nvrar_bench.report.columns import all_series, groups
 from nvrar_bench.report.grid import NOTHING, WRONG, Column, Grid
 from nvrar_bench.report.markup import document, element
 from nvrar_bench.report.notes import NOTE, notes
-from nvrar_bench.report.remarks import REMARKS
-from nvrar_bench.report.summary import checked
+from nvrar_bench.report.remarks import REMARKS, checked
 from nvrar_bench.report.table import Table, heading
 
 # Even if a text got into the page as more than text, no browser would run or load anything.

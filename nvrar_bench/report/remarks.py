@@ -6,7 +6,7 @@ A screen shows the few lines of notes.py, and these with --verbose.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -20,19 +20,12 @@ from nvrar_bench.units import format_micros, format_size
 
 @dataclass(frozen=True)
 class Remark:
-    """A kind of remark.
+    """A kind of remark."""
 
-    Attributes:
-        mark: what begins the line of each on the screen.
-        title: of the section on a page; empty: it belongs above everything.
-        of: the texts on a record, without the mark.
-        in_results: whether the results of the record say it too, so that all figures show it.
-    """
-
-    mark: str
-    title: str
-    of: Callable[[Any], Iterable[str]]
-    in_results: bool
+    mark: str  # what begins the line of each on the screen
+    title: str  # of the section on a page; empty: it belongs above everything
+    of: Callable[[Any], Iterable[str]]  # the texts on a record, without the mark
+    in_results: bool  # the results of the record say it too, so that all figures show it
 
 
 def lines(record: Record, remarks: Sequence[Remark] | None = None) -> Iterator[str]:
@@ -159,3 +152,54 @@ REMARKS = (
     Remark("", "", endings, in_results=False),
     Remark("", "", alone, in_results=False),
 )
+
+
+def summary(record: RunRecord) -> list[str]:
+    """Return a correctness run in a few lines: what passed per backend, and what failed."""
+    topology = record.topology
+    lines = [f"{topology.ranks} ranks; MPI library: {record.environment.get('mpi_library')}"]
+    lines += checked(record)
+    lines += _soak(record.environment.get("soak"))
+    lines += [f"skipped {skipped.backend}: {skipped.reason}" for skipped in record.skipped]
+    lines += [_failure(result) for result in record.results if result.check.status == "failed"]
+    return lines
+
+
+def checked(record: RunRecord) -> list[str]:
+    """Say of each backend how many of its results passed."""
+    lines = []
+    counted = Counter((result.backend, result.check.status) for result in record.results)
+    for backend in dict.fromkeys(result.backend for result in record.results):
+        passed, failed = counted[backend, "passed"], counted[backend, "failed"]
+        skipped = counted[backend, "skipped"]
+        elements = sum(r.check.elements for r in record.results if r.backend == backend)
+        unchecked = f", {skipped} not checked" if skipped else ""
+        lines.append(
+            f"{backend}: {passed} passed, {failed} failed{unchecked}; {elements} elements compared"
+        )
+    return lines
+
+
+def _soak(done: Any) -> list[str]:
+    """Describe a soak; in somebody else's record anything may be under its name."""
+    if not isinstance(done, Mapping):
+        return []
+    by_backend = done.get("calls_by_backend")
+    counted = by_backend.items() if isinstance(by_backend, Mapping) else ()
+    calls = ", ".join(f"{name} {count}" for name, count in counted)
+    seconds = done.get("seconds")
+    took = f"{seconds:.1f} s" if isinstance(seconds, int | float) else "an unknown time"
+    return [f"soak: {done.get('calls')} verified calls in {took}: {calls}"]
+
+
+def _failure(result: Result) -> str:
+    first = result.check.first_wrong
+    seen = ""
+    if first is not None:
+        seen = f"; first on rank {first.rank}, element {first.index}: "
+        seen += f"expected {first.expected}, saw {first.seen}"
+    return (
+        f"FAILED {result.backend} {result.variant} {result.dtype} {result.op} "
+        f"{format_size(result.size_bytes)} {result.placement} {result.buffers}: "
+        f"{result.check.wrong} wrong{seen}"
+    )

@@ -64,8 +64,7 @@ def shipped_case_files() -> tuple[str, ...]:
 def find_case_file(source: str | Path) -> Path:
     """Return the path of the case file that `source` names, as `read_case_file` takes it.
 
-    Raises:
-        CaseFileError: it is a name, but of no shipped case file.
+    CaseFileError: it is a name, but of no shipped case file.
     """
     path = Path(source)
     if isinstance(source, Path) or path.suffix or path.name != source:

@@ -12,6 +12,7 @@ and one of ours: `bytes_per_weight`, a number, for quantised weights; default: t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,30 @@ from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.errors import UsageError
 from nvrar_bench.files import data_dir, load_toml
 
-_SIZES = (
-    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-    "vocab_size",
-)
-_OPTIONAL = ("num_key_value_heads", "head_dim")
 _DTYPES = tuple(name for name, row in DTYPES.items() if row.is_float)
 _LARGEST = 10**7  # what is larger is a typing error
 Shapes = tuple[tuple[int, int, int], ...]
+
+# What a value may be, and how a message says so. In Python True is an int; in TOML it is no number.
+_Rule = tuple[Callable[[Any], bool], str]
+_SIZE: _Rule = (
+    lambda value: type(value) is int and 1 <= value <= _LARGEST,
+    f"a whole number, 1 to {_LARGEST}",
+)
+_RULES: dict[str, _Rule] = {
+    "hidden_size": _SIZE,
+    "num_hidden_layers": _SIZE,
+    "num_attention_heads": _SIZE,
+    "intermediate_size": _SIZE,
+    "vocab_size": _SIZE,
+    "num_key_value_heads": _SIZE,
+    "head_dim": _SIZE,
+    "torch_dtype": (lambda value: value in _DTYPES, ", ".join(_DTYPES)),
+    "bytes_per_weight": (
+        lambda value: type(value) in (int, float) and 0 < value <= 16,
+        "above 0, at most 16",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -113,11 +130,7 @@ class Shard:
 
 
 def shard_of(model: Model, ranks: int) -> Shard:
-    """Split a model.
-
-    Raises:
-        UsageError: what cannot be split so; the message names all of it.
-    """
+    """Split a model. UsageError: what cannot be split so; the message names all of it."""
     problems = _unsplit(model, ranks)
     if problems:
         numbers = range(1, model.num_attention_heads + 1)
@@ -150,8 +163,7 @@ def model_path(source: str) -> Path:
 
     A text without a folder that does not end in `.toml` is a name.
 
-    Raises:
-        UsageError: it is a name, but of no model.
+    UsageError: it is a name, but of no model.
     """
     path = Path(source)
     if path.suffix == ".toml" or path.name != source:
@@ -168,53 +180,30 @@ def model_path(source: str) -> Path:
 def read_model(source: str) -> Model:
     """Read a model by name or path.
 
-    Raises:
-        UsageError: the file cannot be read, or a key is unknown, missing or not allowed.
+    UsageError: the file cannot be read, or a key is unknown, missing or not allowed.
     """
     path = model_path(source)
-    table = load_toml(path)
-    where = f"--model {path}"
-    allowed = (*_SIZES, *_OPTIONAL, "torch_dtype", "bytes_per_weight")
+    table, where = load_toml(path), f"--model {path}"
     for key in table:
-        if key not in allowed:
-            raise UsageError(f"{where}: {key} is unknown; allowed: {', '.join(allowed)}")
-    sizes = {key: _size(table, key, where) for key in _SIZES}
-    hidden, heads = sizes["hidden_size"], sizes["num_attention_heads"]
+        if key not in _RULES:
+            raise UsageError(f"{where}: {key} is unknown; allowed: {', '.join(_RULES)}")
+    hidden, heads = (_value(table, key, where) for key in ("hidden_size", "num_attention_heads"))
     if "head_dim" not in table and hidden % heads:
         raise UsageError(
             f"{where}: head_dim is missing, and hidden_size {hidden} cannot be split into {heads} "
             "heads; allowed: head_dim, a whole number"
         )
-    dtype = _dtype(table, where)
-    return Model(
-        path.stem,
-        **sizes,
-        num_key_value_heads=_size({"num_key_value_heads": heads, **table}, _OPTIONAL[0], where),
-        head_dim=_size({"head_dim": hidden // heads, **table}, "head_dim", where),
-        torch_dtype=dtype,
-        bytes_per_weight=_bytes_per_weight(table, where, DTYPES[dtype].itemsize),
-    )
+    usual = {"num_key_value_heads": heads, "head_dim": hidden // heads, "torch_dtype": "bfloat16"}
+    table = {**usual, **table}
+    dtype = DTYPES[_value(table, "torch_dtype", where)]
+    table = {"bytes_per_weight": dtype.itemsize, **table}
+    values = {key: _value(table, key, where) for key in _RULES}
+    return Model(path.stem, **{**values, "bytes_per_weight": float(values["bytes_per_weight"])})
 
 
-def _size(table: dict[str, Any], key: str, where: str) -> int:
-    value = table.get(key)
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not (is_whole and 1 <= table[key] <= _LARGEST):
+def _value(table: dict[str, Any], key: str, where: str) -> Any:
+    value, (is_right, allowed) = table.get(key), _RULES[key]
+    if not is_right(value):
         seen = "is missing" if value is None else f"is {value!r}"
-        raise UsageError(f"{where}: {key} {seen}; allowed: a whole number, 1 to {_LARGEST}")
-    return int(table[key])
-
-
-def _dtype(table: dict[str, Any], where: str) -> str:
-    value = table.get("torch_dtype", "bfloat16")
-    if value not in _DTYPES:
-        raise UsageError(f"{where}: torch_dtype is {value!r}; allowed: {', '.join(_DTYPES)}")
-    return str(value)
-
-
-def _bytes_per_weight(table: dict[str, Any], where: str, itemsize: int) -> float:
-    value = table.get("bytes_per_weight", itemsize)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and 0 < value <= 16):
-        raise UsageError(f"{where}: bytes_per_weight is {value!r}; allowed: above 0, at most 16")
-    return float(value)
+        raise UsageError(f"{where}: {key} {seen}; allowed: {allowed}")
+    return value

@@ -48,7 +48,7 @@ MAX_LAUNCHES = 1000
 _WARMUP = 20  # calls of a launch that `tune` tries
 _STEPS = 100  # samples of `decode`: a step is many calls
 MAX_CALLS = 10_000_000
-_LEAST_PRECISION, _WORST_PRECISION = 0.0001, 0.5
+_PRECISIONS = (0.0001, 0.5)  # the best and the worst
 _FEWEST = 6  # samples of which the median has an interval
 
 
@@ -208,8 +208,12 @@ def stopping_of(
 ) -> Stopping:
     """Check --iters, or --precision and its bounds; `usual` is how many where neither is given."""
     precision = options.precision
+    bounds = {name: getattr(options, name) for name in ("min_samples", "max_samples", "max_time")}
+    given = {name: value for name, value in bounds.items() if value is not None}
     if precision is None:
-        _require_no_bounds(options)
+        for name, value in given.items():
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} {value:g} bounds --precision, which is not given")
         if iters is None:
             return Stopping(usual, is_default=True)
         require(1 <= iters <= MAX_CALLS, "--iters", iters, f"1 to {MAX_CALLS}")
@@ -219,26 +223,9 @@ def stopping_of(
             f"--iters {iters} and --precision {precision} exclude each other: give a "
             "number of calls, or how well the median must be known"
         )
-    return _precise(options, precision)
-
-
-def _require_no_bounds(options: PrecisionOptions) -> None:
-    given = {
-        "--min-samples": options.min_samples,
-        "--max-samples": options.max_samples,
-        "--max-time": options.max_time,
-    }
-    for option, value in given.items():
-        if value is not None:
-            raise UsageError(f"{option} {value:g} bounds --precision, which is not given")
-
-
-def _precise(options: PrecisionOptions, precision: str) -> Stopping:
-    least = Stopping.min_samples if options.min_samples is None else options.min_samples
-    most = Stopping.max_samples if options.max_samples is None else options.max_samples
-    seconds = Stopping.max_time if options.max_time is None else options.max_time
+    wanted = Stopping(precision=part("--precision", precision, *_PRECISIONS), **given)
+    least, most = wanted.min_samples, wanted.max_samples
     require(_FEWEST <= least <= MAX_CALLS, "--min-samples", least, f"{_FEWEST} to {MAX_CALLS}")
     require(least <= most <= MAX_CALLS, "--max-samples", most, f"{least} to {MAX_CALLS}")
-    require_seconds("--max-time", seconds)
-    target = part("--precision", precision, _LEAST_PRECISION, _WORST_PRECISION)
-    return Stopping(precision=target, min_samples=least, max_samples=most, max_time=seconds)
+    require_seconds("--max-time", wanted.max_time)
+    return wanted

@@ -10,21 +10,11 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import product
 from math import inf
-from typing import Any, cast
+from typing import Any
 
 from nvrar_bench import datatypes
 from nvrar_bench.errors import UsageError
-from nvrar_bench.plan import (
-    AXES,
-    Buffers,
-    Case,
-    CaseAxis,
-    CheckMode,
-    Placement,
-    Plan,
-    Protocol,
-    has_meaning,
-)
+from nvrar_bench.plan import AXES, Case, CaseAxis, Plan, has_meaning
 from nvrar_bench.units import MAX_BYTES, format_size
 
 _INTEGERS = tuple(name for name, row in datatypes.DTYPES.items() if not row.is_float)
@@ -58,19 +48,16 @@ def build_plan(
     allowed; `wrap` goes with sums and products of integers alone. `size_key` says where the sizes
     came from: `sizes` or `min`.
 
-    Raises:
-        UsageError: a value that is not allowed, a size below one element, or `wrap` where
-            nothing can.
+    UsageError: a value that is not allowed, a size below one element, or `wrap` where nothing can.
     """
     given = (dtypes, ops, placements, buffers, protocols, check_modes)
-    chosen = [
-        choose(axis, values, spell) for axis, values in zip(AXES.values(), given, strict=True)
-    ]
+    axes = zip(AXES.values(), given, strict=True)
+    chosen: list[tuple[Any, ...]] = [choose(axis, values, spell) for axis, values in axes]
     if not sizes and not counts:
         raise UsageError(f"{spell(size_key)} is empty; allowed: at least one size")
     elements = {name: _elements(sizes, counts, name, spell, spell(size_key)) for name in chosen[0]}
     cases = tuple(
-        _case(count, *choices)
+        Case(count * datatypes.dtype(choices[0]).itemsize, count, *choices)
         for choices in product(*chosen)
         if has_meaning(*choices)
         for count in elements[choices[0]]
@@ -112,11 +99,10 @@ def sizes_from_range(
 ) -> tuple[int, ...]:
     """List the sizes from `minimum` up, none above `maximum`, in bytes.
 
-    With `factor` (2 when neither is given), size k is floor(minimum * factor**k), computed
-    exactly, each size once; with `step`, it is minimum + k * step.
+    With `factor` (2 when neither is given), size k is floor(minimum * factor**k), computed exactly,
+    each size once; with `step`, it is minimum + k * step.
 
-    Raises:
-        UsageError: an empty range, a factor that does not grow, or more than `MAX_SIZES` sizes.
+    UsageError: an empty range, a factor that does not grow, or more than `MAX_SIZES` sizes.
     """
     if not 1 <= minimum <= maximum <= MAX_BYTES:
         raise UsageError(
@@ -179,20 +165,6 @@ def _elements(
                 f"allowed: 1 element and more, below 2**63 bytes"
             )
     return tuple(dict.fromkeys((*(size // itemsize for size in sizes), *counts)))
-
-
-def _case(count: int, dtype: str, op: str, *rest: Any) -> Case:
-    placement, buffers, protocol, check_mode = rest
-    return Case(
-        size_bytes=count * datatypes.dtype(dtype).itemsize,
-        count=count,
-        dtype=dtype,
-        op=op,
-        placement=cast(Placement, placement),
-        buffers=cast(Buffers, buffers),
-        protocol=cast(Protocol, protocol),
-        check_mode=cast(CheckMode, check_mode),
-    )
 
 
 def _choices(axis: CaseAxis) -> str:

@@ -54,38 +54,24 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Every option as resolved, for the record."""
+        stopping, table = self.stopping, self.tuning.table
         return {
             **self._measured(),
             "backends": list(self.backends),
             "device": self.device,
-            "iters": None if self.stopping.precision or self.tune else self.stopping.iters,
-            "precision": self.stopping.precision,
-            "min_samples": self.stopping.min_samples,
-            "max_samples": self.stopping.max_samples,
-            "max_time_s": self.stopping.max_time,
-            "warmup": self.warmup,
-            "check": self.check,
-            "wrap_asked": self.wrap_asked,
-            "nodes": self.nodes,
+            "iters": None if stopping.precision or self.tune else stopping.iters,
+            **_values(stopping, "precision", "min_samples", "max_samples"),
+            "max_time_s": stopping.max_time,
+            **_values(self, "warmup", "check", "wrap_asked", "nodes"),
             "timeout_s": self.timeout,
-            "seed": self.seed,
-            "start": self.start,
-            "interleave": self.interleave,
-            "virtual_ranks": self.virtual_ranks,
-            "blocks": self.tuning.blocks,
-            "threads": self.tuning.threads,
-            "chunk_bytes": self.tuning.chunk_bytes,
-            "radix": self.tuning.radix,
-            "exchange": self.tuning.exchange,
-            "tuning": self.tuning.table.path if self.tuning.table else None,
-            "tuning_sha256": self.tuning.table.sha256 if self.tuning.table else None,
+            **_values(self, "seed", "start", "interleave", "virtual_ranks"),
+            **_values(self.tuning, "blocks", "threads", "chunk_bytes", "radix", "exchange"),
+            "tuning": table.path if table else None,
+            "tuning_sha256": table.sha256 if table else None,
             "tune": self.tune.to_json() if self.tune else None,
             "decode": self.decode.to_json() if self.decode else None,
             "late": str(self.late) if self.late else None,
-            "batch": self.batch,
-            "graph": self.graph,
-            "cold_cache": self.cold_cache,
-            "share_gpu": self.share_gpu,
+            **_values(self, "batch", "graph", "cold_cache", "share_gpu"),
             "mapped_nodes": self.tuning.mapped_nodes,
             "one_state": self.one_state,
             "soak": str(self.soak) if self.soak else None,
@@ -103,3 +89,7 @@ class Settings:
             "sizes": sorted({case.size_bytes for case in cases}),
             **{name: list(dict.fromkeys(getattr(case, name) for case in cases)) for name in names},
         }
+
+
+def _values(of: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}

@@ -50,11 +50,7 @@ def soak_plan() -> Plan:
 
 
 def soak_limit(options: CheckOptions) -> SoakLimit | None:
-    """Read --soak; None where it is not given.
-
-    Raises:
-        UsageError: a limit that is none, or a case file or check mode besides.
-    """
+    """Read --soak, which goes with no case file and no check mode; None where it is not given."""
     soak, case, check_mode = options.soak, options.case, options.check_mode
     if soak is None:
         return None

@@ -126,16 +126,13 @@ def _positive(text: str, option: str) -> int:
 
 @dataclass(frozen=True)
 class Decode:
-    """The steps to measure: one for each batch of sequences, whose caches hold `context` tokens.
-
-    `one_graph`: on GPUs a whole step is one CUDA graph.
-    """
+    """The steps to measure: one for each batch of sequences."""
 
     model: Model
     batches: tuple[int, ...]
-    context: int
+    context: int  # tokens that the cache of each sequence holds
     compute: Compute
-    one_graph: bool
+    one_graph: bool  # on GPUs a whole step is one CUDA graph
 
     def batch_of(self, case: Case) -> int:
         """Return how many sequences the all-reduces of `case` are of."""

@@ -32,29 +32,20 @@ _LARGEST = 690.0  # of a logarithm whose exponential a float holds
 
 @dataclass(frozen=True)
 class Blocks:
-    """How to draw samples: in blocks of `length` neighbours, 1 if they are independent.
-
-    Blocks of finite length, and few of them, vary too little: `widening` is by how much a standard
-    deviation has to be multiplied.
-    """
+    """How to draw samples: in blocks of `length` neighbours, 1 if they are independent."""
 
     length: int
-    widening: float
+    widening: float  # of a standard deviation: few blocks of finite length vary too little
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """What chance does to the figure of a result.
+    """What chance does to the figure of a result."""
 
-    `figure` is the median that is shown, `centre` what the interval lies around; `deviations`,
-    shape (REPLICATES,), are those of the centre's logarithm; `freedom` is the degrees of freedom on
-    which they rest.
-    """
-
-    figure: float
-    centre: float
-    deviations: Floats
-    freedom: float
+    figure: float  # the median that is shown
+    centre: float  # what the interval lies around
+    deviations: Floats  # of the centre's logarithm, shape (REPLICATES,)
+    freedom: float  # degrees of freedom, on which they rest
 
     @property
     def variance(self) -> float:

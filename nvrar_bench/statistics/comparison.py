@@ -22,11 +22,9 @@ from nvrar_bench.documents.comparison import (
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.errors import NvrarBenchError, Regression, Undecided, UsageError, WrongResult
 from nvrar_bench.statistics.bootstrap import CONFIDENCE, REPLICATES
-from nvrar_bench.statistics.conditions import differences, disagreements
-from nvrar_bench.statistics.notes import notes
-from nvrar_bench.statistics.pairs import Candidate, Pair
+from nvrar_bench.statistics.conditions import differences, disagreements, notes
 from nvrar_bench.statistics.points import points_of
-from nvrar_bench.statistics.verdicts import Terms, judge
+from nvrar_bench.statistics.verdicts import Candidate, Pair, Terms, judge
 
 _DIFFERING = ("slower", "faster", "undecided")
 _NAMED = 5  # points that a message names; the table has all
@@ -38,8 +36,7 @@ def compare(
 ) -> ComparisonDocument:
     """Compare each of `news` with `base`.
 
-    Raises:
-        UsageError: runs that cannot be compared, with all the facts that disagree.
+    UsageError: runs that cannot be compared, with all the facts that disagree.
     """
     problems = [text for new in news for text in _incomparable(base, new)]
     if problems:

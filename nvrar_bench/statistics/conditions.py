@@ -1,13 +1,19 @@
-"""What two runs must have in common to be compared, and what else differs between them."""
+"""What two runs must have in common, what else differs, and what weakens a verdict on them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from nvrar_bench.documents.comparison import Difference
+from nvrar_bench.documents.comparison import Difference, PointKey
 from nvrar_bench.documents.record import RunRecord
+from nvrar_bench.documents.result import Result
+from nvrar_bench.statistics.doubts import TOLERATED
+from nvrar_bench.statistics.machine_states import YARDSTICKS, Readings, are_apart
+from nvrar_bench.statistics.points import points_of
+from nvrar_bench.statistics.verdicts import Pair, Side
+from nvrar_bench.units import format_size
 
 _LONGEST = 100  # characters of a fact that are shown
 
@@ -98,3 +104,131 @@ def _text(value: Any) -> str:
     except RecursionError:
         return "too deeply nested to show"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+Pairs = Mapping[PointKey, Pair]
+
+# Student's t of fewer launches makes an interval wide.
+FEW_LAUNCHES = 6
+ONE_LAUNCH = (
+    "how launches differ is unknown: intervals are wider by --launch-spread; use --launches"
+)
+
+
+def notes(
+    base: RunRecord, new: RunRecord, pairs: Pairs, differing: Collection[PointKey]
+) -> Iterator[str]:
+    """Yield what weakens a verdict or takes its place, worst last.
+
+    Of the points that are `differing`, the machine may be why.
+    """
+    others = {key: pair for key, pair in pairs.items() if not pair.is_itself}
+    if len(others) < len(pairs):
+        same = len(pairs) - len(others)
+        where = f" at {same} of {len(pairs)} points" if others else ""
+        yield (
+            f"new is the same run as base{where}: the samples are the same, and so is every figure"
+        )
+    sides = {
+        "base": {key: pair.base for key, pair in others.items()},
+        "new": {key: pair.new for key, pair in others.items()},
+    }
+    single = [name for name, of in sides.items() if any(one.has_one_launch for one in of.values())]
+    if single:
+        yield f"one launch in {' and '.join(single)}: {ONE_LAUNCH}"
+    yield from _left_out(sides)
+    yield from _few_launches(sides)
+    yield from _apart(pairs)
+    yield from _other_state({key: others[key] for key in differing if key in others}, len(pairs))
+    yield from _launched_otherwise(base, new, pairs)
+    for name, run in (("base", base), ("new", new)):
+        if run.run.status != "complete":
+            yield f"{name} is not complete: {run.run.status}"
+        yield from _of_points(name, sides[name], run)
+
+
+def _left_out(sides: Mapping[str, Mapping[PointKey, Side]]) -> Iterator[str]:
+    for name, of in sides.items():
+        measured = [side.measured for side in of.values() if side.measured.left_out]
+        most = max((m.left_out / (m.left_out + m.samples) for m in measured), default=0.0)
+        if most > TOLERATED:
+            yield (
+                f"samples of {name} found the machine in another state, and are left out: up to "
+                f"{most:.0%} of a point"
+            )
+
+
+def _few_launches(sides: Mapping[str, Mapping[PointKey, Side]]) -> Iterator[str]:
+    for name, of in sides.items():
+        kept = [one.kept_launches for one in of.values() if one.measured.left_out]
+        few = [(some, every) for some, every in kept if some < min(FEW_LAUNCHES, every)]
+        if few:
+            yield (
+                f"few launches of {name} were in the common state at {len(few)} of {len(of)} "
+                f"points, {min(few)[0]} of {min(few)[1]} at least: intervals are wide there; let "
+                "--launches go on with --max-launches"
+            )
+
+
+def _apart(pairs: Pairs) -> Iterator[str]:
+    apart = [pair.readings_us for pair in pairs.values() if pair.apart]
+    if apart:
+        base, new = map(_reading, apart[0])
+        yield (
+            f"at {len(apart)} of {len(pairs)} points the machine was in another state, by the "
+            f"yardstick: {base} us in base, {new} us in new; measure again, or judge nevertheless "
+            "without --one-state"
+        )
+
+
+def _other_state(pairs: Pairs, of: int) -> Iterator[str]:
+    """By the yardstick, in which no backend is."""
+    differing = [pair.readings_us for pair in pairs.values() if are_apart(*pair.readings_us)]
+    if differing:
+        base, new = map(_reading, differing[0])
+        yield (
+            f"at {len(differing)} of {of} points that are not the same the machine itself ran at "
+            f"another speed, by the yardstick: {base} us in base, {new} us in new; --one-state "
+            "compares only samples of one state"
+        )
+
+
+def _launched_otherwise(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterator[str]:
+    """A tuning table, an option or another version may be why; the figures show the effect."""
+    ours, theirs = points_of(base), points_of(new)
+    changed = [key for key in pairs if _launch(ours[key]) != _launch(theirs[key])]
+    if changed:
+        key = changed[0]
+        yield (
+            f"NVRAR was launched otherwise at {len(changed)} of {len(pairs)} points: at {key.size} "
+            f"{_launch(ours[key])} in base, {_launch(theirs[key])} in new"
+        )
+
+
+def _launch(result: Result) -> str:
+    of = result.shape
+    if of is None:
+        return "unknown"
+    chunk = format_size(of.chunk_bytes)
+    halving = ", halving" if of.exchange == "halving" else ""
+    return f"{of.blocks} x {of.threads} threads, chunks of {chunk}, radix {of.radix}{halving}"
+
+
+def _reading(readings_us: Readings | None) -> str:
+    return ", ".join(
+        f"{what} {us:.3g}" for what, us in zip(YARDSTICKS, readings_us or (), strict=False)
+    )
+
+
+def _of_points(name: str, sides: Mapping[PointKey, Side], run: RunRecord) -> Iterator[str]:
+    results = {key: result for key, result in points_of(run).items() if key in sides}
+    for key, result in results.items():
+        if result.stop_reason == "unfinished":
+            yield f"unfinished in {name}: {key}: {result.samples} samples"
+    for key, side in sides.items():
+        if side.problem is not None:
+            yield f"no interval in {name}: {key}: {side.problem}"
+    for key, result in results.items():
+        if result.check.status == "failed":
+            check = result.check
+            yield f"wrong in {name}: {key}: {check.wrong} of {check.elements} elements"

@@ -24,14 +24,10 @@ DRIFT_FROM = 50
 
 @dataclass(frozen=True)
 class Shift:
-    """How far one part of the samples lies above another.
+    """How far one part of the samples lies above another."""
 
-    `relative` is the difference of the medians, as a part of the median of all. `score` is that
-    of the median test: about normal with variance 1 where both parts are of one distribution.
-    """
-
-    relative: float
-    score: float
+    relative: float  # difference of the medians, as a part of the median of all
+    score: float  # of the median test: about normal, variance 1, if both are of one distribution
 
 
 def startup_drift(samples: Samples | Sequence[float]) -> Shift | None:
@@ -117,11 +113,6 @@ def _shift(
     per_independent = inefficiency(autocorrelations(alike), sum(map(len, alike)))
     error = sqrt(spread * per_independent * (1 / len(part) + 1 / len(other)))
     difference = float(np.median(part) - np.median(other))
-    return Shift(difference / median if median else 0.0, _over(above, error))
-
-
-def _over(value: float, error: float) -> float:
-    """A difference where nothing varies is no chance."""
-    if error:
-        return value / error
-    return copysign(inf, value) if value else 0.0
+    # A difference where nothing varies is no chance.
+    score = above / error if error else copysign(inf, above) if above else 0.0
+    return Shift(difference / median if median else 0.0, score)

@@ -27,7 +27,6 @@ from nvrar_bench.statistics.drift import worst
 from nvrar_bench.statistics.independence import Floats
 from nvrar_bench.statistics.launches import Launch, between, figure, within
 from nvrar_bench.statistics.machine_states import (
-    Readings,
     chosen_of,
     common_state,
     reading_of,
@@ -71,8 +70,7 @@ def figures(
     launches were in; a launch without a sample of that state, in time, is left out. Where nothing
     would be left, late samples are in the figures, and a doubt says so.
 
-    Raises:
-        UsageError: launches, late samples or stretches that these samples do not have.
+    UsageError: launches, late samples or stretches that these samples do not have.
     """
     launches = stretches_of(launch_samples, stretches)
     parts_chosen, is_restless = chosen_of(launches, one_state)
@@ -80,12 +78,16 @@ def figures(
         np.array(samples_us, np.float64), launch_samples, late, samples_of(launches, parts_chosen)
     )
     samples = counted.us[counted.in_time]
-    _require_finite(samples)
+    if not samples.size or not np.isfinite(samples).all():
+        raise NvrarBenchError(
+            f"cannot summarise {samples.size} samples: need finite ones, 1 or more"
+        )
     doubts = (
         *of_time(launch_samples, late),
         *of_state(launch_samples, counted.chosen, is_restless),
     )
-    state = _state(reading_of(launches, parts_chosen), counted.left_out)
+    flag, copy, work = reading_of(launches, parts_chosen) or (None, None, None)
+    state = State(_rounded(flag), _rounded(copy), _rounded(work), counted.left_out)
     return _figures(counted, samples, target, state, doubts)
 
 
@@ -93,13 +95,6 @@ def launches_in_state(result: Result) -> int:
     """How many launches the median of `result`, of one state, is of; 0 if none was in any."""
     launches = stretches_of(result.launch_samples, result.stretches)
     return 0 if common_state(launches).apart else len(result.launches.medians_us)
-
-
-def _state(reading: Readings | None, left_out: int) -> State:
-    if reading is None:
-        return State(None, None, None, left_out)
-    flag, copy, work = map(micros, reading)
-    return State(flag, copy, work, left_out)
 
 
 def _figures(
@@ -127,13 +122,6 @@ def _figures(
         state,
         (*doubts, *more),
     )
-
-
-def _require_finite(samples_us: Floats) -> None:
-    if not samples_us.size or not np.isfinite(samples_us).all():
-        raise NvrarBenchError(
-            f"cannot summarise {samples_us.size} samples: need finite ones, 1 or more"
-        )
 
 
 def latency(samples_us: Floats, median: Estimate) -> Latency:

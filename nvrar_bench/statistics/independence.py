@@ -33,14 +33,13 @@ _BATCH_CHANCE = 1.8799
 class Dependence:
     """How the samples of one launch depend on each other, as far as their median goes.
 
-    `effective` is the number of independent samples that these are worth, 1 to n. `lag1` is the
-    autocorrelation at lag 1 of the side of the median, None where it is unknown. `unsteady` is
-    the variance between BATCHES of samples, over what their autocorrelation explains: about
-    chi-square over its degrees of freedom where nothing lasts; None where it is unknown.
+    None is what too few samples leave unknown.
     """
 
-    effective: float
-    lag1: float | None
+    effective: float  # number of independent samples that these are worth, 1 to n
+    lag1: float | None  # autocorrelation at lag 1 of the side of the median
+    # Variance between BATCHES of samples, over what their autocorrelation explains: about
+    # chi-square over its degrees of freedom where nothing lasts.
     unsteady: float | None
 
 

@@ -35,19 +35,15 @@ ORDER_STATISTICS_FROM = 6
 
 @dataclass(frozen=True)
 class Launch:
-    """What the samples of one launch come to, in their unit; None where there are too few.
-
-    `unsteady` is `Dependence`'s; `apart` is how far the medians of BATCHES of samples lie apart, as
-    a part of the median.
-    """
+    """What the samples of one launch come to, in their unit; None where there are too few."""
 
     count: int
     median: float
     interval: Interval | None
     effective: float
     lag1: float | None
-    unsteady: float | None
-    apart: float
+    unsteady: float | None  # `Dependence`'s
+    apart: float  # how far the medians of BATCHES of samples lie apart, as a part of the median
     startup: Shift | None
     slow: Shift | None
 

@@ -7,7 +7,7 @@ backend look faster or slower.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -38,14 +38,10 @@ _SHIFTS = 3
 
 @dataclass(frozen=True, eq=False)
 class Stretches:
-    """The stretches of one launch: calls between two readings of the yardstick.
+    """The stretches of one launch: calls between two readings of the yardstick."""
 
-    `samples`, shape (n,), says how many calls each has; `readings_us`, shape (n, 3), what the
-    yardstick said, NaN where that is unknown.
-    """
-
-    samples: npt.NDArray[np.int64]
-    readings_us: Floats
+    samples: npt.NDArray[np.int64]  # how many calls each has, shape (n,)
+    readings_us: Floats  # what the yardstick said, shape (n, 3); NaN where that is unknown
 
     @classmethod
     def unknown(cls, samples: int) -> Stretches:
@@ -59,16 +55,11 @@ class Stretches:
 
 @dataclass(frozen=True, eq=False)
 class Common:
-    """One state of the machine, and where it was met.
+    """One state of the machine, and where it was met."""
 
-    `chosen[side][launch]`, shape (n,), says which stretches were in it. `centre_us`, shape (3,), is
-    what the yardstick says there; None where it is unknown, or where some side was never in a state
-    that the others had too: then they are `apart`, and all stretches are chosen.
-    """
-
-    chosen: tuple[tuple[Masks, ...], ...]
-    centre_us: Floats | None = None
-    apart: bool = False
+    chosen: tuple[tuple[Masks, ...], ...]  # of each side and launch: which stretches were in it
+    centre_us: Floats | None = None  # what the yardstick says there, shape (3,); None: unknown
+    apart: bool = False  # some side was in no state that the others had: all stretches are chosen
 
 
 def stretches_of(launch_samples: Sequence[int], stretches: Sequence[Stretch]) -> list[Stretches]:
@@ -172,25 +163,19 @@ def cut_launches(
 ) -> list[Stretches]:
     """Cut stretches into launches of so many samples each.
 
-    Raises:
-        ValueError: a launch does not end where a stretch does.
+    ValueError: a launch does not end where a stretch does.
     """
-    return list(_cut(np.asarray(samples, np.int64), readings_us, launches))
-
-
-def _cut(
-    samples: npt.NDArray[np.int64], readings_us: Floats, launches: Sequence[int]
-) -> Iterator[Stretches]:
-    ends = np.cumsum(samples)
-    first = 0
+    counts, found, first = np.asarray(samples, np.int64), list[Stretches](), 0
+    ends = np.cumsum(counts)
     for end in np.cumsum(launches):
         after = int(np.searchsorted(ends, end, side="right"))
         if (ends[after - 1] if after else 0) != end:
             raise ValueError(f"no stretch ends at sample {end}")
-        yield Stretches(samples[first:after], readings_us[first:after])
+        found.append(Stretches(counts[first:after], readings_us[first:after]))
         first = after
-    if first != len(samples):
+    if first != len(counts):
         raise ValueError(f"stretches have {ends[-1]} samples, launches {sum(launches)}")
+    return found
 
 
 def _fastest_first(readings: Floats) -> Floats:

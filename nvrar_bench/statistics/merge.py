@@ -39,8 +39,7 @@ def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> R
 
     All figures are computed anew. `names` is how messages call the records.
 
-    Raises:
-        UsageError: they cannot be merged; the message says which two, and what differs.
+    UsageError: they cannot be merged; the message says which two, and what differs.
     """
     names = names or [f"record {i}" for i in range(1, len(records) + 1)]
     if not records:
@@ -142,8 +141,7 @@ def _renumbered(message: str, earlier: int) -> str:
 def of_launches(record: RunRecord, name: str) -> list[Facts]:
     """Return all facts of each launch of `record`, in order; `name` is for messages.
 
-    Raises:
-        UsageError: `environment.launches` is not what `combined` makes.
+    UsageError: `environment.launches` is not what `combined` makes.
     """
     shared = {key: value for key, value in record.environment.items() if key != KEY}
     hosts = {_HOSTS: [place.host for place in record.topology.placement]}

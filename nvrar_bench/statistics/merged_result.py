@@ -44,8 +44,7 @@ def matched(records: Sequence[RunRecord], names: Sequence[str]) -> list[list[Par
 def merged(parts: Sequence[Part], launches: int, first: RunRecord) -> Result:
     """Return the result of all `parts`, for a record of `launches` launches like `first`.
 
-    Raises:
-        UsageError: a result contradicts itself, or another one.
+    UsageError: a result contradicts itself, or another one.
     """
     for part in parts:
         _require_sound(part)

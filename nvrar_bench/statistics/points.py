@@ -53,25 +53,18 @@ def points_of(record: RunRecord) -> Mapping[PointKey, Result]:
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """The samples of a point, launch after launch, and which of them its figure is of.
+    """The samples of a point, launch after launch, and which of them its figure is of."""
 
-    `us`, shape (n,), in microseconds; `launches` says how many each launch took. `in_time`, shape
-    (n,), says which no rank began late: all, where all are late. `chosen`, shape (n,), says which
-    are of the state of the machine that was asked for: all, where none was, or none of it is in
-    time.
-    """
-
-    us: Floats
-    launches: Sequence[int]
-    in_time: Masks
-    chosen: Masks
+    us: Floats  # microseconds, shape (n,) as the masks
+    launches: Sequence[int]  # how many each took
+    in_time: Masks  # no rank began them late; all, where all are late
+    chosen: Masks  # of the state that was asked for; all, where none was, or none of it is in time
 
     @classmethod
     def of(cls, us: Floats, launches: Sequence[int], late: Sequence[int], chosen: Masks) -> Counted:
         """Leave out samples at the places `late`, and those that are not `chosen`.
 
-        Raises:
-            UsageError: launches or late samples that these samples do not have.
+        UsageError: launches or late samples that these samples do not have.
         """
         if sum(launches) != len(us) or not all(0 <= place < len(us) for place in late):
             raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from output import messages, one_error
 
-from nvrar_bench.cli import network
+from nvrar_bench.cli import execute
 from nvrar_bench.errors import UsageError
 from nvrar_bench.inventory import network as adapters
 from nvrar_bench.inventory.probe import Finding
@@ -35,7 +35,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch, **found: str) -> None:
 
 def test_without_the_option_nothing_is_set():
     settings = planned(None)
-    assert network.with_network(settings) is settings
+    assert execute.with_network(settings) is settings
 
 
 def test_a_name_that_is_none_is_refused_before_a_rank_starts():
@@ -56,7 +56,7 @@ def test_a_name_that_is_none_is_refused_before_a_rank_starts():
 )
 def test_auto_is_the_network_that_works_here(monkeypatch, found, name):
     kinds(monkeypatch, **found)
-    assert network.chosen("auto").name == name
+    assert execute.network("auto").name == name
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_auto_is_the_network_that_works_here(monkeypatch, found, name):
 )
 def test_what_gpus_want_is_set_where_they_may_run(monkeypatch, device, driver, wanted):
     environment: dict[str, str] = {}
-    monkeypatch.setattr(network.os, "environ", environment)
+    monkeypatch.setattr(execute.os, "environ", environment)
     monkeypatch.setattr(adapters, "has_driver", lambda: driver)
     kinds(monkeypatch, slingshot="here")
-    settings = network.with_network(planned("auto", device))
+    settings = execute.with_network(planned("auto", device))
     assert ("NVSHMEM_REMOTE_TRANSPORT" in environment) == wanted
     assert settings.applied is not None
     assert settings.applied.name == "slingshot"

@@ -19,7 +19,7 @@ from stored import RECORD, Stored
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.documents.run_file import encode
-from nvrar_bench.report import csv_rows, openmetrics, page, summary, table
+from nvrar_bench.report import Shown, csv_rows, openmetrics, page, table
 from nvrar_bench.statistics.figures import replay
 from tests.statistics.records import TWICE, record, result
 
@@ -57,7 +57,7 @@ def test_the_table_has_figures_of_the_samples_and_not_the_stored_ones(run: Store
 
 def test_summary(run: Stored) -> None:
     done = run("report", "run.json", "--summary")
-    assert (done.code, done.out) == (0, shown(summary, replay(RUN)))
+    assert (done.code, done.out) == (0, shown(Shown("summary"), replay(RUN)))
 
 
 def test_the_record_with_new_figures(run: Stored) -> None:
@@ -103,7 +103,7 @@ def test_no_time_has_no_bandwidth(run: Stored) -> None:
 
 FORMS = {
     "--format table": lambda records: "".join(shown(table, one) for one in records),
-    "--summary": lambda records: "".join(shown(summary, one) for one in records),
+    "--summary": lambda records: "".join(shown(Shown("summary"), one) for one in records),
     "--format csv": csv_rows.encode,
     "--format csv --samples": csv_rows.encode_samples,
     "--format openmetrics": openmetrics.encode,

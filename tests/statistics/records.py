@@ -14,8 +14,7 @@ from nvrar_bench.documents.record import RankPlace, RunRecord, Topology
 from nvrar_bench.documents.result import Check, Result, Stretch
 from nvrar_bench.statistics.comparison import compare
 from nvrar_bench.statistics.figures import make_result
-from nvrar_bench.statistics.pairs import Candidate, Pair
-from nvrar_bench.statistics.verdicts import Terms
+from nvrar_bench.statistics.verdicts import Candidate, Pair, Terms
 
 TOPOLOGY = Topology(
     2, 1, 2, False, (RankPlace(0, "box", 0, 0, "cpu"), RankPlace(1, "box", 0, 1, "cpu"))

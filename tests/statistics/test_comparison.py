@@ -15,7 +15,7 @@ from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import LaunchShape
 from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult
 from nvrar_bench.statistics.comparison import compare, outcome
-from nvrar_bench.statistics.notes import ONE_LAUNCH
+from nvrar_bench.statistics.conditions import ONE_LAUNCH
 from tests.statistics.records import (
     FAILED,
     LAUNCHES_ALIKE,
