@@ -79,7 +79,6 @@ class PointKey(JsonObject, frozen=True):
         return f"{self.dtype} {self.op}, {placement}, {self.buffers} buffers, {self.device}"
 
     def __str__(self) -> str:
-        """Name the point."""
         return f"{self.series} at {self.size} ({self.count} elements), {self.group}"
 
 
@@ -109,7 +108,6 @@ class MissingPoint(PointKey, frozen=True):
     missing_in: Literal["base", "new"]
 
     def __str__(self) -> str:
-        """Name the point and the run."""
         return f"{super().__str__()}: not in {self.missing_in}"
 
 
@@ -121,7 +119,6 @@ class Difference(JsonObject, frozen=True):
     new: str
 
     def __str__(self) -> str:
-        """Name the fact and both values."""
         return f"{self.fact}: {self.base} -> {self.new}"
 
 

@@ -190,7 +190,7 @@ def _finite(text: str) -> float:
 def encode_lines(plain: Mapping[str, Any], what: str) -> str:
     """Write `plain` as JSON text, one line per key and one per item of its lists.
 
-    NvrarBenchError: as `encode`, naming `what` it is.
+    NvrarBenchError: `what` holds something that JSON has no word for, such as NaN.
     """
     try:
         parts = [f" {to_text(k)}: {_encode_value(v)}" for k, v in plain.items()]

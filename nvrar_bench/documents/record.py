@@ -95,10 +95,7 @@ class Record(JsonObject, frozen=True):
 
     @classmethod
     def from_json(cls: type[_Self], source: bytes | str | Mapping[str, Any]) -> _Self:
-        """Read a record: the bytes or the text of its JSON, or what `to_json` returned.
-
-        UsageError: whatever is wrong with it; the message names the place.
-        """
+        """Read a record: the bytes or text of its JSON, or what `to_json` returned; as `of`."""
         return cls.of(parsed(source))
 
     @classmethod
@@ -167,10 +164,6 @@ class RunRecord(Record, frozen=True):
 
     @classmethod
     def of(cls, value: Any) -> RunRecord:
-        """Make a record of parsed JSON, of today's format or an older one.
-
-        UsageError: it is none; the message names the place.
-        """
         value = upgraded(value)
         other = of_another_version(value)
         if other is not None:

@@ -26,10 +26,7 @@ LONGEST_US = 1e12  # eleven days: more is no sample, and squares of it are still
 
 
 def encode(record: Record) -> str:
-    """Write a record as JSON text, one line per key and one per result, to be read and diffed.
-
-    NvrarBenchError: the record holds what JSON has no word for, such as NaN.
-    """
+    """Write a record as JSON text, one line per key and one per result; as `encode_lines`."""
     return encode_lines(record.to_json(), "the run record")
 
 

@@ -24,10 +24,7 @@ class Shown:
     verbose: bool = False
 
     def write(self, record: Any, console: Console) -> None:
-        """Write it; what writes is imported now, after the start of ranks.
-
-        `record` is of the kind that the command writes.
-        """
+        """Write a record of the command; what writes is imported now, after the start of ranks."""
         from nvrar_bench.report import remarks, table, tuning
         from nvrar_bench.report.decode import table as steps
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
@@ -50,30 +51,21 @@ def encode(records: Sequence[RunRecord]) -> str:
 
 def text(record: Record, of_run: Sequence[Metric], of_results: Iterable[GaugeMetricFamily]) -> str:
     """Write the metrics of a record, and of its results."""
-    found: bytes = generate_latest(  # type: ignore[no-untyped-call]
-        _Metrics(record, of_run, of_results)
-    )
-    return found.decode("utf-8")
 
-
-@dataclass(frozen=True)
-class _Metrics:
-    """What prometheus_client asks for its metrics."""
-
-    record: Record
-    of_run: Sequence[Metric]
-    of_results: Iterable[GaugeMetricFamily]
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield _run_info(self.record)
-        for metric in self.of_run:
-            value = metric.of(self.record)
+    def collect() -> Iterator[GaugeMetricFamily]:
+        yield _run_info(record)
+        for metric in of_run:
+            value = metric.of(record)
             if value is not None:
                 family = metric.family([])
                 family.add_metric([], value)
                 yield family
-        yield _skipped(self.record)
-        yield from self.of_results
+        yield _skipped(record)
+        yield from of_results
+
+    registry = SimpleNamespace(collect=collect)
+    found: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
+    return found.decode("utf-8")
 
 
 def _run_info(record: Record) -> GaugeMetricFamily:

@@ -33,11 +33,8 @@ class Sweep:
 def read_case_file(source: str | Path) -> tuple[Sweep, ...]:
     """Read the case file at `source`, a path, or the name of a shipped one such as `"smoke"`.
 
-    A text without a folder and without a suffix is a name.
-
-    Raises:
-        CaseFileError: the file cannot be read, is not TOML, or holds an unknown key or a value
-            that is not allowed; the message names file, sweep, key and what is allowed.
+    A text without a folder and without a suffix is a name. What cannot be read, is not TOML or not
+    allowed is a CaseFileError, which names file, sweep, key and what is allowed.
     """
     path = find_case_file(source)
     document = load_toml(path, CaseFileError)
@@ -62,10 +59,7 @@ def shipped_case_files() -> tuple[str, ...]:
 
 
 def find_case_file(source: str | Path) -> Path:
-    """Return the path of the case file that `source` names, as `read_case_file` takes it.
-
-    CaseFileError: it is a name, but of no shipped case file.
-    """
+    """Return the path of a case file; CaseFileError where `source` is a name, but of none."""
     path = Path(source)
     if isinstance(source, Path) or path.suffix or path.name != source:
         return path

@@ -161,9 +161,7 @@ def shipped_models() -> tuple[str, ...]:
 def model_path(source: str) -> Path:
     """Return the file of a model: a path, or the name of one that comes with the package.
 
-    A text without a folder that does not end in `.toml` is a name.
-
-    UsageError: it is a name, but of no model.
+    A text without a folder that does not end in `.toml` is a name (UsageError: of no model).
     """
     path = Path(source)
     if path.suffix == ".toml" or path.name != source:
@@ -178,10 +176,7 @@ def model_path(source: str) -> Path:
 
 
 def read_model(source: str) -> Model:
-    """Read a model by name or path.
-
-    UsageError: the file cannot be read, or a key is unknown, missing or not allowed.
-    """
+    """Read a model by name or path; UsageError where its file or a key of it is not allowed."""
     path = model_path(source)
     table, where = load_toml(path), f"--model {path}"
     for key in table:

@@ -29,7 +29,6 @@ class SoakLimit:
     seconds: float = math.inf
 
     def __str__(self) -> str:
-        """As the record has it."""
         if math.isfinite(self.calls):
             return f"{self.calls:.0f} calls"
         return f"{self.seconds:g} s"

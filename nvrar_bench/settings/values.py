@@ -98,7 +98,6 @@ class Late:
         require(self.rank < ranks, "--late", f"rank {self.rank}", f"ranks 0 to {ranks - 1}")
 
     def __str__(self) -> str:
-        """As the record has it."""
         return f"{self.rank}={f'{self.nanoseconds / 1e3:.3f}'.rstrip('0').rstrip('.')}us"
 
 

@@ -34,10 +34,7 @@ NamedRun = tuple[str, RunRecord]  # the file's name first
 def compare(
     base: NamedRun, news: Sequence[NamedRun], terms: Terms, seed: int
 ) -> ComparisonDocument:
-    """Compare each of `news` with `base`.
-
-    UsageError: runs that cannot be compared, with all the facts that disagree.
-    """
+    """Compare each of `news` with `base`; UsageError with all the facts that disagree."""
     problems = [text for new in news for text in _incomparable(base, new)]
     if problems:
         raise UsageError("; ".join(problems))

@@ -69,11 +69,6 @@ def effective_samples(samples: Samples | Sequence[float]) -> float:
     return dependence(samples).effective
 
 
-def lag1(samples: Samples | Sequence[float]) -> float | None:
-    """Return the autocorrelation at lag 1 of the side of the median; see `dependence`."""
-    return dependence(samples).lag1
-
-
 def sides(samples: Floats, of: float) -> npt.NDArray[np.int64]:
     """Return -1, 0 or 1 for each sample: below `of`, equal, above."""
     return np.sign(samples - of).astype(np.int64)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from nvrar_bench.documents.record import ErrorEntry, Run, RunRecord, Status
 from nvrar_bench.errors import UsageError
-from nvrar_bench.statistics.merged_result import matched, merged
+from nvrar_bench.statistics.merged_result import matched, merged, require_agreement
 
 KEY = "launches"
 _ALWAYS = ("id", "started_at", "finished_at", "status", "seed")  # of a launch, as a run of its own
@@ -46,7 +46,12 @@ def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> R
         raise UsageError("there is nothing to merge: no record was given")
     facts = [of_launches(record, name) for record, name in zip(records, names, strict=True)]
     _require_other_runs(facts, names)
-    _require_agreement(records, names)
+    settings = list(dict.fromkeys(key for record in records for key in record.settings))
+    require_agreement(
+        (name, what, value)
+        for record, name in zip(records, names, strict=True)
+        for what, value in _subject(record, settings)
+    )
     counts = [len(each) for each in facts]
     first, launches = records[0], sum(counts)
     groups = matched(records, names)
@@ -73,19 +78,6 @@ def _require_other_runs(facts: Sequence[Sequence[Facts]], names: Sequence[str]) 
             holders[launch["id"]] = name
 
 
-def _require_agreement(records: Sequence[RunRecord], names: Sequence[str]) -> None:
-    settings = dict.fromkeys(key for record in records for key in record.settings)
-    agreed: dict[str, tuple[Any, str]] = {}
-    for record, name in zip(records, names, strict=True):
-        for what, value in _subject(record, list(settings)):
-            known, holder = agreed.setdefault(what, (value, name))
-            if value != known:
-                raise UsageError(
-                    f"{name} cannot be merged with {holder}: {what} is {_short(value)} in {name} "
-                    f"and {_short(known)} in {holder}"
-                )
-
-
 def _subject(record: RunRecord, settings: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """What must be the same in all launches; hosts and devices may differ."""
     shape, facts = record.topology, record.environment
@@ -99,11 +91,6 @@ def _subject(record: RunRecord, settings: Sequence[str]) -> Iterator[tuple[str, 
     for key in _SUBJECT:
         if facts.get(key) is not None:  # a launch that died at once has none
             yield f"environment.{key}", facts[key]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _run(runs: Sequence[Run]) -> Run:
@@ -139,10 +126,7 @@ def _renumbered(message: str, earlier: int) -> str:
 
 
 def of_launches(record: RunRecord, name: str) -> list[Facts]:
-    """Return all facts of each launch of `record`, in order; `name` is for messages.
-
-    UsageError: `environment.launches` is not what `combined` makes.
-    """
+    """Return all facts of each launch, in order, as `combined` has put them (UsageError)."""
     shared = {key: value for key, value in record.environment.items() if key != KEY}
     hosts = {_HOSTS: [place.host for place in record.topology.placement]}
     as_launch = {
@@ -150,16 +134,12 @@ def of_launches(record: RunRecord, name: str) -> list[Facts]:
         "seed": record.settings.get("seed"),
     }
     own = record.environment.get(KEY, [as_launch])
-    ids = (
-        [facts.get("id") for facts in own if isinstance(facts, dict)]
-        if isinstance(own, list)
-        else []
-    )
-    if not (ids and len(ids) == len(own) and all(isinstance(one, str) for one in ids)):
+    listed = own if isinstance(own, list) else []
+    if not (listed and all(isinstance(f, dict) and isinstance(f.get("id"), str) for f in listed)):
         raise UsageError(
             f"{name}: environment.{KEY} is no list of launches: objects with an id, 1 or more"
         )
-    return [{**hosts, **shared, **facts} for facts in own]
+    return [{**hosts, **shared, **facts} for facts in listed]
 
 
 def combined(launches: Sequence[Facts]) -> dict[str, Any]:

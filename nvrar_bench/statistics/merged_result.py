@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from nvrar_bench.statistics.points import POINT, numbered, point_of
 
 # How the warning begins that some launches lack a result; merging again replaces it.
 LAUNCHES = "launches: "
+_TERMS = ("warmup", "precision.target", "shape", "batch")  # how samples were taken
 _SEPARATOR = ", "  # between reasons to stop
 
 
@@ -42,18 +44,35 @@ def matched(records: Sequence[RunRecord], names: Sequence[str]) -> list[list[Par
 
 
 def merged(parts: Sequence[Part], launches: int, first: RunRecord) -> Result:
-    """Return the result of all `parts`, for a record of `launches` launches like `first`.
-
-    UsageError: a result contradicts itself, or another one.
-    """
+    """Return the result of all `parts`, which agree (UsageError), of so many launches."""
     for part in parts:
         _require_sound(part)
-        _require_same_terms(parts[0], part)
+    at = f"of {parts[0].result.backend} at {parts[0].result.size_bytes} bytes"
+    require_agreement(
+        (part.name, f"{key} {at}", attrgetter(key)(part.result)) for part in parts for key in _TERMS
+    )
     results = [part.result for part in parts]
     try:
         return _joined(results, launches, first)
     except NvrarBenchError as error:
         raise UsageError(f"{_where(parts[0])}: {error}") from error
+
+
+def require_agreement(stated: Iterable[tuple[str, str, Any]]) -> None:
+    """Refuse what differs (UsageError): each is a record, what is stated in it, and the value."""
+    agreed: dict[str, tuple[Any, str]] = {}
+    for name, what, value in stated:
+        known, holder = agreed.setdefault(what, (value, name))
+        if value != known:
+            raise UsageError(
+                f"{name} cannot be merged with {holder}: {what} is {_short(value)} in {name} and "
+                f"{_short(known)} in {holder}"
+            )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _joined(results: Sequence[Result], launches: int, run: RunRecord) -> Result:
@@ -144,20 +163,4 @@ def _require_sound(part: Part) -> None:
         if any(index >= limit for index in indices):
             raise UsageError(
                 f"{_where(part)}: {what} names {max(indices)}; allowed: less than {limit}"
-            )
-
-
-def _require_same_terms(first: Part, part: Part) -> None:
-    """Refuse samples that were not taken in the same way."""
-    ours, theirs = first.result, part.result
-    for what, one, other in (
-        ("warmup", ours.warmup, theirs.warmup),
-        ("precision.target", ours.precision.target, theirs.precision.target),
-        ("shape", ours.shape, theirs.shape),
-        ("batch", ours.batch, theirs.batch),
-    ):
-        if one != other:
-            raise UsageError(
-                f"{part.name} cannot be merged with {first.name}: {what} of {ours.backend} at "
-                f"{ours.size_bytes} bytes is {other} in {part.name} and {one} in {first.name}"
             )

@@ -62,10 +62,7 @@ class Counted:
 
     @classmethod
     def of(cls, us: Floats, launches: Sequence[int], late: Sequence[int], chosen: Masks) -> Counted:
-        """Leave out samples at the places `late`, and those that are not `chosen`.
-
-        UsageError: launches or late samples that these samples do not have.
-        """
+        """Leave out samples at the places `late`, which exist (UsageError), or not `chosen`."""
         if sum(launches) != len(us) or not all(0 <= place < len(us) for place in late):
             raise UsageError(
                 f"launch_samples add up to {sum(launches)} and late goes to "

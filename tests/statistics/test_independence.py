@@ -14,7 +14,6 @@ from nvrar_bench.statistics.independence import (
     dependence,
     effective_samples,
     inefficiency,
-    lag1,
 )
 from tests.statistics.recorded import RECORDED
 
@@ -154,16 +153,16 @@ def test_constants_are_points_of_their_distributions():
 def test_alternating_samples_are_worth_no_more_than_their_number():
     samples = np.tile([1.0, 2.0], 100)
     assert effective_samples(samples) == 200
-    assert lag1(samples) == pytest.approx(-1, abs=0.01)
+    assert dependence(samples).lag1 == pytest.approx(-1, abs=0.01)
     assert effective_samples(RECORDED["alternate"]) == 300
-    assert lag1(RECORDED["alternate"]) < -0.3
+    assert dependence(RECORDED["alternate"]).lag1 < -0.3
 
 
 def test_few_samples_and_equal_ones_count_as_independent():
-    assert (effective_samples([1.0]), lag1([1.0])) == (1, None)
+    assert (effective_samples([1.0]), dependence([1.0]).lag1) == (1, None)
     rising = list(map(float, range(9)))
-    assert (effective_samples(rising), lag1(rising)) == (9, None)
-    assert (effective_samples([5.0] * 100), lag1([5.0] * 100)) == (100, None)
+    assert (effective_samples(rising), dependence(rising).lag1) == (9, None)
+    assert (effective_samples([5.0] * 100), dependence([5.0] * 100).lag1) == (100, None)
 
 
 @pytest.mark.parametrize("count", [10, 11, 49, 50, 1000])
