@@ -11,10 +11,10 @@ from nvrar_bench.documents.result import Result
 from nvrar_bench.report.chart import ChartLine, ChartPoint, Scale, draw, key, linear, logarithmic
 from nvrar_bench.report.columns import Series, all_series, groups, interval, series_of
 from nvrar_bench.report.markup import element
+from nvrar_bench.statistics.median import Estimate, median_of
 from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import GIGABYTE, format_bandwidth, format_micros, format_size
 
-_Interval = tuple[float | None, float | None]
 _Line = tuple[Series, int]  # and which of several at the same sizes, from 0
 
 
@@ -24,33 +24,27 @@ class Chart:
 
     title: str
     unit: str
-    value: Callable[[Result], float]
-    interval: Callable[[Result], _Interval]
+    figure: Callable[[Result], Estimate]
     scale: Callable[[Sequence[float]], Scale]
     least: float  # what is not above it cannot be drawn
 
 
-def _latency_interval(result: Result) -> _Interval:
-    return result.latency_us.ci95_low, result.latency_us.ci95_high
+def _latency(result: Result) -> Estimate:
+    return median_of(result.latency_us)
 
 
-def _busbw_interval(result: Result) -> _Interval:
-    """Return the bandwidths at the ends of the interval of the median."""
-    low, high = _latency_interval(result)
+def _busbw(result: Result) -> Estimate:
+    """Return the bandwidths of the median, and of the ends of its interval."""
+    low, high = result.latency_us.ci95_low, result.latency_us.ci95_high
     moved = result.busbw_gb_per_s * result.latency_us.median
-    return (moved / high, moved / low) if low and high else (None, None)
+    ends = (moved / high, moved / low) if low and high else (None, None)
+    return Estimate(result.busbw_gb_per_s, *ends)
 
 
 CHARTS = (
-    Chart(
-        "Latency: median with its 95 % interval", "µs",
-        lambda result: result.latency_us.median, _latency_interval, logarithmic, 0.0,
-    ),
-    Chart(
-        "Bus bandwidth of the median", "GB/s",
-        lambda result: result.busbw_gb_per_s, _busbw_interval, linear, -1.0,
-    ),
-)  # fmt: skip
+    Chart("Latency: median with its 95 % interval", "µs", _latency, logarithmic, least=0.0),
+    Chart("Bus bandwidth of the median", "GB/s", _busbw, linear, least=-1.0),
+)
 
 
 def looks(record: RunRecord) -> dict[_Line, int]:
@@ -90,7 +84,7 @@ def _lines(
     found: dict[_Line, list[ChartPoint]] = {}
     among = list(dict.fromkeys(series for series, _ in look_of))
     for line, result in _numbered(results, among):
-        if result.size_bytes > 0 and chart.value(result) > chart.least:
+        if result.size_bytes > 0 and chart.figure(result).value > chart.least:
             mark = result.variant if line[0].has_marks else ""
             found.setdefault(line, []).append(_point(chart, result, mark))
     for line, points in found.items():
@@ -107,9 +101,8 @@ def _numbered(results: Sequence[Result], among: Sequence[Series]) -> Iterator[tu
 
 
 def _point(chart: Chart, result: Result, mark: str) -> ChartPoint:
-    figure = chart.value(result), *chart.interval(result)
-    is_wrong = result.check.status == "failed"
-    return ChartPoint(result.size_bytes, *figure, _words(result), is_wrong, mark)
+    of, is_wrong = chart.figure(result), result.check.status == "failed"
+    return ChartPoint(result.size_bytes, of.value, of.low, of.high, _words(result), is_wrong, mark)
 
 
 def _words(result: Result) -> str:

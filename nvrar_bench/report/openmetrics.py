@@ -38,10 +38,6 @@ class Metric:
     help: str
     of: Callable[[Any], float | None]  # None: it is left out
 
-    def family(self, labels: Sequence[str]) -> GaugeMetricFamily:
-        """Return the gauge, without a value yet."""
-        return GaugeMetricFamily(_PREFIX + self.name, self.help, labels=labels, unit=self.unit)
-
 
 def encode(records: Sequence[RunRecord]) -> str:
     """Return the metrics of the one record in `records`; the last line is `# EOF`."""
@@ -51,21 +47,15 @@ def encode(records: Sequence[RunRecord]) -> str:
 
 def text(record: Record, of_run: Sequence[Metric], of_results: Iterable[GaugeMetricFamily]) -> str:
     """Write the metrics of a record, and of its results."""
-
-    def collect() -> Iterator[GaugeMetricFamily]:
-        yield _run_info(record)
-        for metric in of_run:
-            value = metric.of(record)
-            if value is not None:
-                family = metric.family([])
-                family.add_metric([], value)
-                yield family
-        yield _skipped(record)
-        yield from of_results
-
-    registry = SimpleNamespace(collect=collect)
-    found: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
-    return found.decode("utf-8")
+    found = (
+        _run_info(record),
+        *families(of_run, (), [((), record)]),
+        _skipped(record),
+        *of_results,
+    )
+    registry = SimpleNamespace(collect=lambda: found)
+    content: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
+    return content.decode("utf-8")
 
 
 def _run_info(record: Record) -> GaugeMetricFamily:
@@ -107,7 +97,8 @@ def families(
 ) -> Iterator[GaugeMetricFamily]:
     """Yield each gauge with its value for each of the series that has one."""
     for metric in metrics:
-        family = metric.family(labels)
+        name = _PREFIX + metric.name
+        family = GaugeMetricFamily(name, metric.help, labels=labels, unit=metric.unit)
         for of_series, measured in series:
             value = metric.of(measured)
             if value is not None:

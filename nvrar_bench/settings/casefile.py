@@ -144,33 +144,8 @@ class _SweepKeys:
         ]
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """Sizes in bytes, or counts of elements; `key` is what a message about them names."""
-
-    sizes: Sequence[int] = ()
-    counts: Sequence[int] = ()
-    key: str = "sizes"
-
-
-def _by_range(keys: _SweepKeys) -> _Sizes:
-    step = keys.sizes("step")[0] if "step" in keys.table else None
-    bounds = keys.sizes("min")[0], keys.sizes("max")[0]
-    return _Sizes(sizes_from_range(*bounds, keys.one("factor"), step, spell=str), key="min")
-
-
-def _by_layers(keys: _SweepKeys) -> _Sizes:
-    batches, hidden_sizes = keys.needed("batches"), keys.needed("hidden")
-    return _Sizes(counts=tuple(batch * hidden for hidden in hidden_sizes for batch in batches))
-
-
-# Four ways to say the sizes: the keys of each, and who reads them.
-_SIZE_KEYS: dict[tuple[str, ...], Callable[[_SweepKeys], _Sizes]] = {
-    ("min", "max", "factor", "step"): _by_range,
-    ("sizes",): lambda keys: _Sizes(keys.sizes("sizes")),
-    ("counts",): lambda keys: _Sizes(counts=keys.needed("counts")),
-    ("hidden", "batches"): _by_layers,
-}
+# Four ways to say the sizes: the keys of each.
+_WAYS = (("min", "max", "factor", "step"), ("sizes",), ("counts",), ("hidden", "batches"))
 _KEYS = tuple(_KINDS)
 
 
@@ -188,17 +163,31 @@ def _sweep(table: Any, where: str) -> Sweep:
 
 
 def _plan(keys: _SweepKeys) -> Plan:
-    ways = [way for way in _SIZE_KEYS if any(key in keys.table for key in way)]
+    ways = [way for way in _WAYS if any(key in keys.table for key in way)]
     if len(ways) != 1:
         raise CaseFileError(
             f"{keys.where}: sizes given in {len(ways)} ways; allowed: exactly one of "
             f"min and max; sizes; counts; hidden and batches"
         )
     choices = [keys.every(key) or (axis.default,) for key, axis in AXES.items()]
+    first = ways[0][0]
     try:
-        given = _SIZE_KEYS[ways[0]](keys)
-        return build_plan(given.sizes, *choices, counts=given.counts, spell=str, size_key=given.key)
+        sizes, counts = _sizes(keys, first)
+        size_key = "min" if first == "min" else "sizes"
+        return build_plan(sizes, *choices, counts=counts, spell=str, size_key=size_key)
     except CaseFileError:
         raise
     except UsageError as error:
         raise CaseFileError(f"{keys.where}: {error}") from error
+
+
+def _sizes(keys: _SweepKeys, way: str) -> tuple[Sequence[int], Sequence[int]]:
+    """Return sizes in bytes, and counts of elements; `way` is the first key of one of _WAYS."""
+    if way == "min":
+        step = keys.sizes("step")[0] if "step" in keys.table else None
+        bounds = keys.sizes("min")[0], keys.sizes("max")[0]
+        return sizes_from_range(*bounds, keys.one("factor"), step, spell=str), ()
+    if way == "hidden":
+        batches, hidden_sizes = keys.needed("batches"), keys.needed("hidden")
+        return (), [batch * hidden for hidden in hidden_sizes for batch in batches]
+    return (keys.sizes("sizes"), ()) if way == "sizes" else ((), keys.needed("counts"))
