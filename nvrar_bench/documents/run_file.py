@@ -55,25 +55,19 @@ class Writer:
             if self._finished and (self.destination == STDOUT or not finished):
                 return
             try:
-                self._put(text, finished)
+                self._put(self.destination, text, finished)
             except (OSError, RuntimeError) as error:
                 reason = reason_of(error)
                 raise NvrarBenchError(f"--json {self.destination}: {reason}") from error
 
-    def _put(self, text: str, finished: bool) -> None:
-        if self.destination != STDOUT:
-            self._replace(target_of(self.destination or STDOUT), text, finished)
+    def _put(self, destination: Path, text: str, finished: bool) -> None:
+        if destination != STDOUT:
+            # A signal handler may have written the final record while this one was on its way.
+            replace(target_of(destination), text, lambda: finished or not self._finished)
+            self._finished = self._finished or finished
         elif finished:
             self._finished = True
             results().write(text)
-
-    def _replace(self, target: Path, text: str, finished: bool) -> None:
-        def wanted() -> bool:
-            # A signal handler may have written the final record while this one was on its way.
-            return finished or not self._finished
-
-        replace(target, text, wanted)
-        self._finished = self._finished or finished
 
 
 def read_record(path: Path) -> RunRecord:

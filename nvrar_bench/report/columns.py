@@ -97,7 +97,7 @@ class Field:
 
 def interval(result: Result) -> str:
     """Write the 95 % interval of the median, in microseconds."""
-    return _span(median_of(result.latency_us), lambda us: format_micros(us))
+    return _span(median_of(result.latency_us), format_micros)
 
 
 def how_sure(found: Estimate) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from textwrap import wrap
 
 from rich.console import Console
@@ -56,7 +57,7 @@ def plain_columns(titles: Sequence[str]) -> tuple[ColumnGroup, ...]:
 
 def width(grid: Grid) -> int:
     """Return how many characters the widest line of `grid` has."""
-    return 1 + sum(column.gap + room for column, room in _rooms(grid))
+    return 1 + sum(column.gap + room for column, room in _rooms(grid)[0])
 
 
 def fitting(grids: Sequence[Grid], most: int) -> Grid:
@@ -66,9 +67,9 @@ def fitting(grids: Sequence[Grid], most: int) -> Grid:
 
 def lines(grid: Grid) -> Iterator[Text]:
     """Write a grid as lines of equal columns; those of headings begin with `#`."""
-    rooms = _rooms(grid)
-    if any(group.label for group in grid.groups):
-        yield Text("#" + _labels(grid, rooms), _HEAD)
+    rooms, labels = _rooms(grid)
+    if labels:
+        yield Text("#" + labels, _HEAD)
     yield _line("#", [column.title for column, _ in rooms], rooms, is_head=True)
     if any(column.unit for column, _ in rooms):
         yield _line("#", [column.unit for column, _ in rooms], rooms, is_head=True)
@@ -79,34 +80,24 @@ def lines(grid: Grid) -> Iterator[Text]:
 _Rooms = list[tuple[Column, int]]
 
 
-def _rooms(grid: Grid) -> _Rooms:
-    """Say how wide each column is; a label longer than its columns widens the first of them."""
+def _rooms(grid: Grid) -> tuple[_Rooms, str]:
+    """Return the columns with their widths, and the line of labels above them.
+
+    A label that is longer than its columns widens the first of them.
+    """
     columns = grid.columns
     widths = [
         max(map(len, (column.title, column.unit, *(row[i] for row in grid.rows))))
         for i, column in enumerate(columns)
     ]
-    start = 0
+    labels, start = "", 0
     for group in grid.groups:
         end = start + len(group.columns)
-        widths[start] += max(0, len(group.label) - _span(columns, widths, start, end))
+        gaps = sum(column.gap for column in columns[start + 1 : end])
+        widths[start] += max(0, len(group.label) - sum(widths[start:end]) - gaps)
+        labels += " " * columns[start].gap + group.label.center(sum(widths[start:end]) + gaps)
         start = end
-    return list(zip(columns, widths, strict=True))
-
-
-def _span(columns: Sequence[Column], widths: Sequence[int], start: int, end: int) -> int:
-    return sum(widths[start:end]) + sum(column.gap for column in columns[start + 1 : end])
-
-
-def _labels(grid: Grid, rooms: _Rooms) -> str:
-    columns, widths = [column for column, _ in rooms], [room for _, room in rooms]
-    text, start = "", 0
-    for group in grid.groups:
-        end = start + len(group.columns)
-        label = group.label.center(_span(columns, widths, start, end))
-        text += " " * columns[start].gap + label
-        start = end
-    return text.rstrip()
+    return list(zip(columns, widths, strict=True)), labels.rstrip()
 
 
 def _line(mark: str, cells: Sequence[str], rooms: _Rooms, is_head: bool = False) -> Text:
@@ -189,17 +180,15 @@ def _folded(console: Console, text: str, width: int, style: str = "") -> Iterato
 
 
 def _printable(grid: Grid, encoding: str) -> Grid:
+    write = partial(printable, encoding=encoding)
+
     def column(one: Column) -> Column:
-        return replace(
-            one, title=printable(one.title, encoding), unit=printable(one.unit, encoding)
-        )
+        return replace(one, title=write(one.title), unit=write(one.unit))
 
     groups = tuple(
-        ColumnGroup(printable(group.label, encoding), tuple(map(column, group.columns)))
-        for group in grid.groups
+        ColumnGroup(write(group.label), tuple(map(column, group.columns))) for group in grid.groups
     )
-    rows = tuple(tuple(printable(cell, encoding) for cell in row) for row in grid.rows)
-    return Grid(printable(grid.title, encoding), groups, rows)
+    return Grid(write(grid.title), groups, tuple(tuple(map(write, row)) for row in grid.rows))
 
 
 def _write(console: Console, texts: Sequence[Text] | Iterator[Text]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from nvrar_bench.documents.record import RunRecord
@@ -121,12 +122,9 @@ def _name(series: Series, results: Sequence[Result]) -> str:
 
 def _spans(sizes: Sequence[int], hit: set[int]) -> Iterator[str]:
     """Write neighbours among `sizes` that are all `hit` as a span."""
-    runs: list[list[int]] = [[]]
-    for size in sizes:
-        if size in hit:
-            runs[-1].append(size)
-        elif runs[-1]:
-            runs.append([])
-    for run in filter(None, runs):
-        ends = [format_size(run[0]), format_size(run[-1])]
-        yield ends[0] if len(run) == 1 else ("-" if len(run) > 2 else " ").join(ends)
+    for is_hit, found in groupby(sizes, hit.__contains__):
+        if is_hit:
+            run = [format_size(size) for size in found]
+            yield (
+                run[0] if len(run) == 1 else ("-" if len(run) > 2 else " ").join((run[0], run[-1]))
+            )

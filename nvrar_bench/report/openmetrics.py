@@ -38,6 +38,10 @@ class Metric:
     help: str
     of: Callable[[Any], float | None]  # None: it is left out
 
+    def family(self, labels: Sequence[str]) -> GaugeMetricFamily:
+        """Return the gauge, without a value yet."""
+        return GaugeMetricFamily(_PREFIX + self.name, self.help, labels=labels, unit=self.unit)
+
 
 def encode(records: Sequence[RunRecord]) -> str:
     """Return the metrics of the one record in `records`; the last line is `# EOF`."""
@@ -97,8 +101,7 @@ def families(
 ) -> Iterator[GaugeMetricFamily]:
     """Yield each gauge with its value for each of the series that has one."""
     for metric in metrics:
-        name = _PREFIX + metric.name
-        family = GaugeMetricFamily(name, metric.help, labels=labels, unit=metric.unit)
+        family = metric.family(labels)
         for of_series, measured in series:
             value = metric.of(measured)
             if value is not None:

@@ -65,9 +65,9 @@ def spread_of(launches: Sequence[Floats], generator: np.random.Generator) -> Spr
     if len(launches) < _MEDIANS_ALONE:
         size = max(_POOL, REPLICATES // len(launches))
         pools = np.stack([_pool(one, blocks_of(one), size, generator) for one in launches])
-        deviations = _between_and_within(logs, pools, generator)
     else:
-        deviations = _between(logs, generator)
+        pools = np.zeros((len(launches), 1))
+    deviations = _between_and_within(logs, pools, generator)
     return Spread(shown, exp(float(centre(logs))), deviations, float(len(launches) - 1))
 
 
@@ -153,17 +153,6 @@ def _between_and_within(medians: Floats, pools: Floats, generator: np.random.Gen
     launch = generator.integers(0, count, (REPLICATES, count))
     member = generator.integers(0, pools.shape[1], (REPLICATES, count))
     deviations: Floats = centre(around[launch] + pools[launch, member])
-    return deviations
-
-
-def _between(medians: Floats, generator: np.random.Generator) -> Floats:
-    """Draw launches alone; return deviations of the centre of `medians`, which are logarithms.
-
-    As `_between_and_within`, what is drawn has the variance with L - 1 in its denominator.
-    """
-    count = len(medians)
-    around = sqrt(count / (count - 1)) * (medians - centre(medians))
-    deviations: Floats = centre(around[generator.integers(0, count, (REPLICATES, count))])
     return deviations
 
 
