@@ -125,6 +125,4 @@ def _spans(sizes: Sequence[int], hit: set[int]) -> Iterator[str]:
     for is_hit, found in groupby(sizes, hit.__contains__):
         if is_hit:
             run = [format_size(size) for size in found]
-            yield (
-                run[0] if len(run) == 1 else ("-" if len(run) > 2 else " ").join((run[0], run[-1]))
-            )
+            yield ("-" if len(run) > 2 else " ").join(dict.fromkeys((run[0], run[-1])))
