@@ -155,7 +155,7 @@ def draw(lines: Sequence[ChartLine], values: Scale, title: str, unit: str) -> El
     """Return the chart of `lines`, which have a point at least; `unit` is written at the axis."""
     room = (_WIDTH - _LEFT - _RIGHT) / _LETTER
     sizes = of_sizes([point.size for line in lines for point in line.points], format_size, room)
-    texts = element("title", title), _text(4, _TOP - 3, unit, "start")
+    texts = element("title", title), text_at(4, _TOP - 3, unit, "start")
     ticks = *_value_ticks(values), *_size_ticks(sizes)
     drawn = (_line(each, sizes, values) for each in lines)
     seen = {"class_": "chart", "viewBox": f"0 0 {_WIDTH} {_HEIGHT}"}
@@ -175,7 +175,7 @@ def _value_ticks(scale: Scale) -> Iterator[Element]:
     for value, text in scale.ticks:
         y = _y(scale, value)
         yield element("path", d=f"M{_LEFT},{y:.1f}H{_WIDTH - _RIGHT}", class_="grid")
-        yield _text(_LEFT - 6, y + 4, text, "end")
+        yield text_at(_LEFT - 6, y + 4, text, "end")
 
 
 def _size_ticks(scale: Scale) -> Iterator[Element]:
@@ -184,9 +184,9 @@ def _size_ticks(scale: Scale) -> Iterator[Element]:
     for size, text in scale.ticks:
         x = _x(scale, size)
         yield element("path", d=f"M{x:.1f},{floor}v5", class_="axis")
-        yield _text(x, floor + 18, text, "middle")
+        yield text_at(x, floor + 18, text, "middle")
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    yield _text(middle, _HEIGHT - 6, "message size, bytes per rank", "middle")
+    yield text_at(middle, _HEIGHT - 6, "message size, bytes per rank", "middle")
 
 
 def _line(line: ChartLine, sizes: Scale, values: Scale) -> Element:
@@ -216,11 +216,12 @@ def _marks(line: ChartLine, sizes: Scale, values: Scale) -> Iterator[Element]:
     for point in line.points:
         if point.mark != before:
             y = _y(values, point.high if point.high is not None else point.value)
-            yield _text(_x(sizes, point.size), y - _MARK_ABOVE, point.mark, "middle")
+            yield text_at(_x(sizes, point.size), y - _MARK_ABOVE, point.mark, "middle")
         before = point.mark
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> Element:
+def text_at(x: float, y: float, text: str, anchor: str) -> Element:
+    """Write at a place; `anchor` is the part of the text that stands there."""
     return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
 
 

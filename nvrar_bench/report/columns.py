@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from nvrar_bench.documents.decode import BackendStep
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.report.grid import NOTHING, WRONG, Column
@@ -152,18 +153,20 @@ def speed_up_columns(versus: str, wide: bool) -> tuple[Column, ...]:
     return Column("vs"), Column(versus, "±95%", gap=1, is_left=True)
 
 
+def cells(found: Estimate | None, write: Callable[[float], str] = format_ratio) -> tuple[str, str]:
+    """Write a figure, and how sure it is."""
+    return (NOTHING, NOTHING) if found is None else (write(found.value), how_sure(found))
+
+
 def speed_up_cells(found: Estimate | None, wide: bool) -> tuple[str, str]:
     """Return the cells of a speed-up."""
-    if found is None:
-        return NOTHING, NOTHING
-    sure = _span(found, format_ratio) if wide else how_sure(found)
-    return format_ratio(found.value), sure
+    return (cells(found)[0], _span(found, format_ratio)) if wide and found else cells(found)
 
 
 WRONG_COLUMN = Column(WRONG)
 
 
-def wrong(results: Sequence[Result]) -> str:
+def wrong(results: Sequence[Result | BackendStep]) -> str:
     """Count wrong elements; nothing is known where some result was not checked."""
     count = sum(result.check.wrong for result in results)
     is_unchecked = any(result.check.status == "skipped" for result in results)

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.tuning import Choice, TunedMedian, TuningDocument
-from nvrar_bench.report.columns import SURE, TIME, how_sure, speed_up_cells
-from nvrar_bench.report.grid import NOTHING, Column, ColumnGroup, Grid, screen_width, show
+from nvrar_bench.report.columns import SURE, TIME, cells
+from nvrar_bench.report.grid import Column, ColumnGroup, Grid, screen_width, show
 from nvrar_bench.report.remarks import endings, errors
 from nvrar_bench.report.table import ranks
 from nvrar_bench.statistics.doubts import DOUBT, RULER
@@ -54,16 +54,15 @@ def _grid(key: tuple[str, str, str], choices: tuple[Choice, ...]) -> Grid:
         ColumnGroup("", tuple(Column(title) for title in points)),
         ColumnGroup(_CHOICE, figure),
         ColumnGroup("auto", figure),
-        ColumnGroup("speed-up", (Column(""), Column("", "±95%", gap=1, is_left=True))),
+        ColumnGroup("speed-up", (Column(""), SURE.column)),
     )
     rows = (_cells(one) for one in choices if (one.dtype, one.op, one.buffers) == key)
     return Grid(f"{dtype} {op}, {buffers} buffers", blocks, tuple(rows))
 
 
 def _cells(one: Choice) -> tuple[str, ...]:
-    speed_up = None
-    if one.auto is not None and one.measured.median_us:
-        speed_up = ratio(_estimate(one.auto), _estimate(one.measured))
+    measured, auto = _estimate(one.measured), _estimate(one.auto)
+    speed_up = ratio(auto, measured) if auto and measured and measured.value else None
     launch = f"{one.protocol} {one.blocks}x{one.threads} {format_size(one.chunk_bytes)} "
     return (
         format_size(one.size_bytes),
@@ -71,20 +70,14 @@ def _cells(one: Choice) -> tuple[str, ...]:
         "auto" if one.is_auto else "search",
         str(one.tried),
         str(one.level),
-        *_figure(one.measured),
-        *_figure(one.auto),
-        *speed_up_cells(speed_up, wide=False),
+        *cells(measured, format_micros),
+        *cells(auto, format_micros),
+        *cells(speed_up),
     )
 
 
-def _estimate(of: TunedMedian) -> Estimate:
-    return Estimate(of.median_us, of.ci95_low_us, of.ci95_high_us)
-
-
-def _figure(of: TunedMedian | None) -> tuple[str, str]:
-    if of is None:
-        return NOTHING, NOTHING
-    return format_micros(of.median_us), how_sure(_estimate(of))
+def _estimate(of: TunedMedian | None) -> Estimate | None:
+    return None if of is None else Estimate(of.median_us, of.ci95_low_us, of.ci95_high_us)
 
 
 def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord
 from nvrar_bench.report import page
-from nvrar_bench.report.chart import COLOURS, linear
+from nvrar_bench.report.chart import COLOURS, linear, text_at
 from nvrar_bench.report.columns import how_sure
 from nvrar_bench.report.decode.table import stacked
 from nvrar_bench.report.decode.words import (
@@ -70,7 +70,7 @@ def _chart(results: Sequence[BatchResult], names: Sequence[str]) -> Element:
     for value, text in scale.ticks:
         y = floor - scale.place(value) * room
         parts.append(element("path", d=f"M{_LEFT},{y:.1f}H{_WIDTH - 12}", class_="grid"))
-        parts.append(_text(_LEFT - 6, y + 4, text, "end"))
+        parts.append(text_at(_LEFT - 6, y + 4, text, "end"))
     for i, result in enumerate(results):
         left = _LEFT + i * bar * (len(names) + _GAP)
         for one in result.steps:
@@ -79,10 +79,10 @@ def _chart(results: Sequence[BatchResult], names: Sequence[str]) -> Element:
                 room * scale.place(us / 1e3) for us in (_work_us(result, one), _step_us(one))
             )
             parts.append(_bar(result, one, names, (x, bar, floor, work, whole)))
-        parts.append(_text(left + bar * len(names) / 2, floor + 18, f"{result.batch}", "middle"))
-    parts.append(_text((_LEFT + _WIDTH) / 2, _HEIGHT - 6, "batch, sequences", "middle"))
+        parts.append(text_at(left + bar * len(names) / 2, floor + 18, f"{result.batch}", "middle"))
+    parts.append(text_at((_LEFT + _WIDTH) / 2, _HEIGHT - 6, "batch, sequences", "middle"))
     drawing = element(
-        "svg", element("title", title), _text(4, _TOP - 8, "ms", "start"), *parts,
+        "svg", element("title", title), text_at(4, _TOP - 8, "ms", "start"), *parts,
         class_="chart", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=title,
     )  # fmt: skip
     keys = (_key(name, i) for i, name in enumerate(names))
@@ -129,7 +129,3 @@ def _key(name: str, look: int) -> Element:
         class_=f"c{look % COLOURS}", viewBox="0 0 14 14", width=14, height=14, aria_hidden="true",
     )  # fmt: skip
     return element("li", sample, " ", name)
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> Element:
-    return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)

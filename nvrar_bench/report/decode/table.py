@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord
-from nvrar_bench.report.columns import speed_up_columns
+from nvrar_bench.report.columns import SURE, WRONG_COLUMN, cells, speed_up_columns, wrong
 from nvrar_bench.report.decode.words import (
-    cells,
     estimate,
     heading,
     label,
@@ -18,13 +17,13 @@ from nvrar_bench.report.decode.words import (
     notes,
     tokens,
 )
-from nvrar_bench.report.grid import NOTHING, WRONG, Column, ColumnGroup, Grid, screen_width, show
+from nvrar_bench.report.grid import NOTHING, Column, ColumnGroup, Grid, screen_width, show
 from nvrar_bench.statistics.median import Estimate, median_of
 from nvrar_bench.units import format_size
 
-_SURE = Column("", "±95%", gap=1, is_left=True)
+_SURE = SURE.column
 _STEP = (Column("step", "ms"), _SURE, Column("comm", "us"), _SURE)
-_RATE, _PART, _WRONG = Column("tok/s"), Column("comm", "part"), Column(WRONG)
+_RATE, _PART = Column("tok/s"), Column("comm", "part")
 
 
 def write(record: DecodeRecord, console: Console) -> None:
@@ -43,7 +42,7 @@ def side_by_side(record: DecodeRecord, has_rate: bool = True) -> Grid:
         ColumnGroup("", (Column("batch"), Column("work", "ms"))),
         *(ColumnGroup(name, (*_STEP, *rate)) for name in first),
         *(_speed_up(record, name, versus) for name in versus),
-        ColumnGroup("", (_WRONG,)),
+        ColumnGroup("", (WRONG_COLUMN,)),
     )
     rows = tuple(_row(result, list(first), versus, has_rate) for result in record.results)
     return Grid(_what(record), blocks, rows)
@@ -73,7 +72,7 @@ def _row(
         row += figures if has_rate else figures[:-1]
     for name in versus:
         row += cells(estimate(of[name].speed_up) if name in of else None)
-    return (*row, _count_wrong(result.steps))
+    return (*row, wrong(result.steps))
 
 
 def _work(result: BatchResult) -> str:
@@ -86,12 +85,6 @@ def _figures(one: BackendStep) -> tuple[str, ...]:
     return (*cells(step, milliseconds), *comm, tokens(rate))
 
 
-def _count_wrong(steps: Sequence[BackendStep]) -> str:
-    count = sum(one.check.wrong for one in steps)
-    is_unchecked = any(one.check.status == "skipped" for one in steps)
-    return NOTHING if is_unchecked and not count else str(count)
-
-
 def stacked(record: DecodeRecord) -> Grid:
     """Put backends below each other: a line per batch and backend, with all figures."""
     points = ("batch", "all-reduce", "KV cache")
@@ -99,7 +92,7 @@ def stacked(record: DecodeRecord) -> Grid:
         ColumnGroup("", (*map(Column, points), Column("work", "ms"))),
         ColumnGroup("", (Column("backend", is_left=True), *_STEP, _PART, _RATE)),
         ColumnGroup("speed-up", (Column("vs", is_left=True), Column(""), _SURE)),
-        ColumnGroup("", (_WRONG,)),
+        ColumnGroup("", (WRONG_COLUMN,)),
     )  # fmt: skip
     rows = tuple(line for result in record.results for line in _lines(result))
     return Grid(_what(record), blocks, rows)
@@ -112,7 +105,7 @@ def _lines(result: BatchResult) -> Iterator[tuple[str, ...]]:
         versus = (one.versus or "", *cells(estimate(one.speed_up))) if one.versus else ("", "", "")
         yield (
             *point, _work(result), label(one), *figures, part(estimate(one.all_reduce_part)), rate,
-            *versus, _count_wrong([one]),
+            *versus, wrong([one]),
         )  # fmt: skip
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord, Figure, TimedStep
 from nvrar_bench.report import remarks
-from nvrar_bench.report.columns import ascii_of, how_sure
-from nvrar_bench.report.grid import NOTHING
+from nvrar_bench.report.columns import ascii_of
 from nvrar_bench.report.table import facts
 from nvrar_bench.statistics.median import Estimate
-from nvrar_bench.units import MICROSECOND, format_latency, format_ratio, format_size
+from nvrar_bench.units import MICROSECOND, format_latency, format_size
 
 _COMPUTE = {
     "stream": " (reads as many bytes as the rank's weights and KV cache)",
@@ -40,11 +39,6 @@ def milliseconds(us: float) -> str:
 def tokens(rate: float) -> str:
     """Write tokens per second."""
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.2f}"
-
-
-def cells(found: Estimate | None, write: Callable[[float], str] = format_ratio) -> tuple[str, str]:
-    """Write a figure, and how sure it is."""
-    return (NOTHING, NOTHING) if found is None else (write(found.value), how_sure(found))
 
 
 def micros(us: float) -> str:
