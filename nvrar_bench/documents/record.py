@@ -6,7 +6,7 @@ they lack when they are read; others are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from uuid import uuid4
@@ -120,10 +120,8 @@ class Record(JsonObject, frozen=True):
         killed run leaves behind is right.
         """
         run = Run(uuid4().hex, _now(), None, "interrupted", tuple(command), version)
-        return cls(
-            cls.FORMAT, cls.VERSION, run, dict(settings), topology, dict(environment), (), (), (),
-            **more,
-        )  # fmt: skip
+        how = dict(settings), topology, dict(environment)
+        return cls(cls.FORMAT, cls.VERSION, run, *how, (), (), (), **more)
 
     def with_result(self: _Self, result: Any) -> _Self:
         """Add a result."""
@@ -187,28 +185,9 @@ def _now() -> str:
 # 1.1 added launches, late samples, independence, precision, arrivals and the yardstick; 1.2 how
 # NVRAR was launched; 1.3 how many calls a sample has, and whether timed calls were verified;
 # 1.4 the exchange between nodes.
-_NO_STATE = {"flag_us": None, "copy_us": None, "work_us": None, "left_out": 0}
-
-# What a result without the key means: one launch of which nothing else was taken down.
-_MEANT: Mapping[str, Callable[[dict[str, Any]], Any]] = {
-    "launch_samples": lambda result: [result.get("samples")],
-    "late": lambda _: [],
-    "precision": lambda _: {"target": None, "reached": None},
-    "independence": lambda result: {
-        "effective_samples": result.get("samples"), "lag1": None, "drift": None,
-    },
-    "launches": lambda result: {
-        "count": 1, "medians_us": [_median(result)], "within_us": None, "between_us": None,
-    },
-    "arrivals": lambda _: [],
-    "stretches": lambda _: [],
-    "state": lambda _: dict(_NO_STATE),
-    "shape": lambda _: None,
-    "batch": lambda _: 1,
-}  # fmt: skip
+_GONE = ("yardstick_us",)  # of 1.1, before stretches
 # What a part of a result without the key means: without batches, what was verified was timed.
 _BEFORE: dict[str, dict[str, Any]] = {"shape": {"exchange": "doubling"}, "check": {"timed": True}}
-_GONE = ("yardstick_us",)  # of 1.1, before stretches
 
 
 def upgraded(value: Any) -> Any:
@@ -241,13 +220,26 @@ def of_another_version(value: Any) -> str | None:
 
 def _upgraded(result: dict[str, Any]) -> dict[str, Any]:
     known = {key: item for key, item in result.items() if key not in _GONE}
-    found = known | {key: meant(result) for key, meant in _MEANT.items() if key not in result}
+    found = known | {key: item for key, item in _meant(result).items() if key not in result}
     for key, before in _BEFORE.items():
         if isinstance(found.get(key), dict):
             found[key] = {**before, **found[key]}
     return found
 
 
-def _median(result: dict[str, Any]) -> Any:
-    latency = result.get("latency_us")
-    return latency.get("median") if isinstance(latency, dict) else None
+def _meant(result: dict[str, Any]) -> dict[str, Any]:
+    """What is meant where a key is missing: one launch of which nothing else was taken down."""
+    samples, latency = result.get("samples"), result.get("latency_us")
+    median = latency.get("median") if isinstance(latency, dict) else None
+    return {
+        "launch_samples": [samples],
+        "late": [],
+        "precision": {"target": None, "reached": None},
+        "independence": {"effective_samples": samples, "lag1": None, "drift": None},
+        "launches": {"count": 1, "medians_us": [median], "within_us": None, "between_us": None},
+        "arrivals": [],
+        "stretches": [],
+        "state": {"flag_us": None, "copy_us": None, "work_us": None, "left_out": 0},
+        "shape": None,
+        "batch": 1,
+    }
