@@ -15,8 +15,6 @@ import socket
 import struct
 import time
 
-import psutil
-
 _GAP_S = 3.0  # without anybody coming, at least: the others do not meet here
 _TRIES, _RETRY_S = 5, 0.01  # between bind and listen the first rank hears nobody
 _TURN_S, _LOOK_S = 2.0, 0.001  # times ranks per core: for a turn to come, between two looks
@@ -79,6 +77,8 @@ def _has_met(meeting: socket.socket, name: str, ranks: int) -> bool:
 
 def _start_took_s() -> float:
     """How long this rank took to come, which says how long others may take; by its supervisor."""
+    import psutil  # in the first rank alone
+
     began: float = psutil.Process(os.getppid()).create_time()
     return time.time() - began
 

@@ -16,11 +16,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from nvrar_bench.files import memory_file
 from nvrar_bench.launch.environment import launcher, rank
+
+if TYPE_CHECKING:  # it takes long to load, and only who looks at others needs it
+    import psutil
 
 _NAME = "nvrar-bench-progress"
 _HEAD = struct.Struct("=Qd?")  # steps; when the last began, on CLOCK_MONOTONIC; has it given up
@@ -30,8 +32,8 @@ _BYTES = _HEAD.size + _TEXT_BYTES
 _LOOK_S = 0.2  # a rank that waits polls: in so long it gets at least some time on a core
 _NAMED = 3
 _IS_STOPPED = "is stopped, by SIGSTOP or a debugger,"
-_STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+# As psutil has them.
+_STOPPED, _ENDED = ("stopped", "tracing-stop"), ("zombie", "dead")
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,8 @@ def _look() -> list[Seen]:
 
 def _workers() -> dict[int, psutil.Process]:
     """The process of each rank of this job on this host; none without a launcher."""
+    import psutil
+
     found: dict[int, psutil.Process] = {}
     supervisor = psutil.Process().parent()
     daemon = supervisor and supervisor.parent()
@@ -234,10 +238,12 @@ def _workers() -> dict[int, psutil.Process]:
 
 
 def _state(process: psutil.Process) -> str:
+    import psutil
+
     try:
         return str(process.status())
     except psutil.NoSuchProcess:
-        return str(psutil.STATUS_DEAD)
+        return "dead"
 
 
 def _cpu_ns(pid: int) -> int | None:

@@ -22,8 +22,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import psutil
-
 from nvrar_bench.errors import EXIT_CODES, SPOKEN, Interrupted, LostRank
 from nvrar_bench.launch import progress
 from nvrar_bench.launch.environment import expected_ranks, local_ranks, rank
@@ -381,6 +379,8 @@ def _say_goodbye() -> None:
     goodbye, prints a banner, and returns its own exit code (9 or 255) or the rank's, whichever it
     sees first. Once every rank has ended there is nobody left to kill.
     """
+    import psutil  # every rank's supervisor would load it, and hardly one needs it
+
     number, proxy = os.environ.get("PMI_FD", ""), psutil.Process().parent()
     if number.isdecimal() and proxy is not None and proxy.name() == _PROXY:
         with contextlib.suppress(OSError):  # the rank itself had said goodbye
