@@ -27,7 +27,7 @@ struct Place {
 };
 
 // Where ranks share cores, who has waited so long for another does better to sleep.
-constexpr u64 kLongWaitNs = 20'000'000;
+constexpr u64 kLongWaitNs = 2'000'000;
 // Naps grow with the wait, or hundreds of sleepers would take all of a core just to look.
 constexpr u64 kPartOfWait = 64;
 

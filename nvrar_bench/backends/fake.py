@@ -146,14 +146,19 @@ class _FakeOperation(Operation):
 
     def _reduced(self) -> Array:
         """Computed on rank 0 alone: on every rank it would be the square of their number."""
-        comm, mine = self._world.comm, self._send
-        gathered = np.empty((self._world.size, mine.nbytes), np.uint8) if comm.rank == 0 else None
-        comm.Gather(mine.view(np.uint8), gathered)
-        reduced = np.empty_like(mine)
-        if gathered is not None:
-            operands = _widened(gathered.view(mine.dtype))
-            reduced[:] = COMBINE[self._case.op](operands).astype(mine.dtype)
-        comm.Bcast(reduced.view(np.uint8))
+        world, comm = self._world, self._world.comm
+        mine, reduced = self._send.view(np.uint8), np.empty_like(self._send)
+        result = reduced.view(np.uint8)
+        if world.rank > 0:
+            world.complete([comm.Isend(mine, 0), comm.Irecv(result, 0)])
+            return reduced
+        others = range(1, world.size)
+        gathered = np.empty((world.size, mine.nbytes), np.uint8)
+        gathered[0] = mine
+        world.complete([comm.Irecv(gathered[rank], rank) for rank in others])
+        operands = _widened(gathered.view(reduced.dtype))
+        reduced[:] = COMBINE[self._case.op](operands).astype(reduced.dtype)
+        world.complete([comm.Isend(result, rank) for rank in others])
         return reduced
 
 
