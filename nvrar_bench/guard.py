@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -122,7 +121,8 @@ class Guard:
         if self._failed is not None:
             return _told(self._failed)
         if numbers:
-            return _stopped_by(numbers[0])
+            by = f"{numbers[0].name} from the user or the launcher"
+            return Interrupted(f"the run was interrupted ({by})")
         if supervisor and ready:
             return _heard_from(supervisor)
         return self._expired()
@@ -202,29 +202,19 @@ def _told(error: NvrarBenchError) -> NvrarBenchError:
 
     Another rank that has given up meanwhile, and may have ended since, has looked before.
     """
-    late = late_ranks()
-    heard = _heard_already()
-    if heard is not None:
-        return heard
+    late, supervisor = late_ranks(), channel()
+    if supervisor and select.select([supervisor], [], [], 0)[0]:
+        heard = _heard_from(supervisor)
+        if heard is not None:
+            return heard
     if late:
         error = type(error)(f"{error}; {late}")
     tell(Notice("timed_out", rank(os.environ), error.exit_code, str(error)))
     return error
 
 
-def _heard_already() -> NvrarBenchError | None:
-    supervisor = channel()
-    if supervisor is None or not select.select([supervisor], [], [], 0)[0]:
-        return None
-    return _heard_from(supervisor)
-
-
 def _where() -> str:
     return f"rank {rank(os.environ)} on host {socket.gethostname()}"
-
-
-def _stopped_by(number: signal.Signals) -> Interrupted:
-    return Interrupted(f"the run was interrupted ({number.name} from the user or the launcher)")
 
 
 def _heard_from(supervisor: socket.socket) -> NvrarBenchError | None:

@@ -18,7 +18,6 @@ from typing import Any, TextIO
 
 from nvrar_bench.errors import OutputError, ReaderGone
 
-_REASONS = {errno.EBADF: "it is closed"}
 _results: TextIO | None = None  # once `sys.stdout` is for what libraries print
 _FIX = "send it to a file or pipe that can take it, or to /dev/null"
 
@@ -104,7 +103,11 @@ class _Whole(io.RawIOBase):
                 left = left[self._write_some(left) :]
         except OSError as error:
             if self._is_vital:
-                raise _unwritten(error) from error
+                if error.errno == errno.EPIPE:
+                    raise ReaderGone("the reader of standard output has gone") from error
+                reason = "it is closed" if error.errno == errno.EBADF else error.strerror
+                what = f"standard output cannot be written: {reason}"
+                raise OutputError(f"{what}; {_FIX}") from error
         return size
 
     def _write_some(self, data: memoryview) -> int:
@@ -115,10 +118,3 @@ class _Whole(io.RawIOBase):
             room.register(self._descriptor, select.POLLOUT)
             room.poll()
             return 0
-
-
-def _unwritten(error: OSError) -> OutputError:
-    if error.errno == errno.EPIPE:
-        return ReaderGone("the reader of standard output has gone")
-    reason = _REASONS.get(error.errno or 0, error.strerror)
-    return OutputError(f"standard output cannot be written: {reason}; {_FIX}")

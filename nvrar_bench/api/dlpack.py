@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from nvrar_bench.datatypes import DTYPES
 
-Device = tuple[int, int]  # DLDeviceType and number
+Place = tuple[int, int]  # DLDeviceType and number
 
 CPU, CUDA, CUDA_HOST, CUDA_MANAGED = 1, 2, 3, 13
-HOST: Device = (CPU, 0)
+HOST: Place = (CPU, 0)
 
 _INT, _UINT, _FLOAT = 0, 1, 2
 # DLDataTypeCode of what NumPy does not export.
@@ -62,7 +62,7 @@ class Described(NamedTuple):
     """
 
     address: int
-    device: Device
+    device: Place
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...] | None
@@ -84,7 +84,7 @@ _is_valid = ctypes.pythonapi.PyCapsule_IsValid
 _is_valid.restype, _is_valid.argtypes = ctypes.c_int, (ctypes.py_object, ctypes.c_char_p)
 
 
-def device_of(array: Any) -> Device:
+def device_of(array: Any) -> Place:
     """Where `array` lies. Pinned host memory is host memory, and managed memory is the GPU's."""
     kind, number = map(int, array.__dlpack_device__())
     if kind in (CPU, CUDA_HOST):
@@ -92,7 +92,7 @@ def device_of(array: Any) -> Device:
     return (CUDA if kind == CUDA_MANAGED else kind), number
 
 
-def read(array: Any, device: Device | None = None) -> Described:
+def read(array: Any, device: Place | None = None) -> Described:
     """Describe `array`, which has `__dlpack__`. Work that is queued on it is not waited for.
 
     `device` is `device_of(array)`, for who has asked already. BufferError: it is not exported.
@@ -118,7 +118,7 @@ def read(array: Any, device: Device | None = None) -> Described:
     )
 
 
-def export(array: npt.NDArray[Any], dtype: str, device: Device) -> Any:
+def export(array: npt.NDArray[Any], dtype: str, device: Place) -> Any:
     """Return a capsule of `array`, unsigned integers, whose bytes are elements of `dtype`."""
     capsule = array.__dlpack__()
     tensor, _ = _opened(capsule)
@@ -127,13 +127,13 @@ def export(array: npt.NDArray[Any], dtype: str, device: Device) -> Any:
     return capsule
 
 
-def require_in_place(device: Device, dl_device: Sequence[int] | None, copy: bool | None) -> None:
+def require_in_place(device: Place, dl_device: Sequence[int] | None, copy: bool | None) -> None:
     """Refuse to copy, or to export to another device (BufferError)."""
     if copy or (dl_device is not None and tuple(dl_device) != device):
         raise BufferError("symmetric memory is exported where it lies, without a copy")
 
 
-def in_words(device: Device) -> str:
+def in_words(device: Place) -> str:
     """Where an array lies."""
     kind, number = device
     return {CPU: "host memory", CUDA: f"GPU {number}"}.get(kind, f"DLPack's device {kind}")

@@ -32,7 +32,7 @@ class SymmetricArray:
         operand: what a call needs of it.
     """
 
-    def __init__(self, operand: Operand, device: dlpack.Device) -> None:
+    def __init__(self, operand: Operand, device: dlpack.Place) -> None:
         self.operand, self._device = operand, device
         self.shape, self.nbytes = operand.shape, operand.nbytes
         self.dtype = DTYPES[operand.dtype].numpy
@@ -42,7 +42,7 @@ class SymmetricArray:
         where = dlpack.in_words(self._device)
         return f"<SymmetricArray {self.operand.dtype} {self.shape} on {where}>"
 
-    def __dlpack_device__(self) -> dlpack.Device:
+    def __dlpack_device__(self) -> dlpack.Place:
         """CUDA and the number of the GPU."""
         return self._device
 
@@ -80,9 +80,11 @@ class _AsHost:
         self.array = array  # alive as long as the capsule
         itemsize = array.dtype.itemsize
         self.__array_interface__ = {
-            "shape": array.shape, "typestr": f"<u{itemsize}", "version": 3,
+            "shape": array.shape,
+            "typestr": f"<u{itemsize}",
+            "version": 3,
             "data": (array.operand.address, False),
-        }  # fmt: skip
+        }
 
 
 class GpuCaller(Caller):
@@ -90,7 +92,7 @@ class GpuCaller(Caller):
 
     def __init__(self, device: CudaDevice) -> None:
         self._device, self._context = device, device.context
-        self._home: dlpack.Device = (dlpack.CUDA, device.gpu.ordinal)
+        self._home: dlpack.Place = (dlpack.CUDA, device.gpu.ordinal)
         self._made: list[tuple[GpuBlock, weakref.ref[SymmetricArray]]] = []
         self._has_failed = False
 

@@ -80,9 +80,12 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
     world = comm if isinstance(comm, World) else join(comm)
     world = world.with_nodes(nodes) if nodes else world
     options = GpuOptions(
-        share=share_gpu, heap_bytes=heap_bytes + _staging_bytes(world, chosen),
-        heap_required=name == "nvrar", nvshmem_stays=True, timed=False,
-    )  # fmt: skip
+        share=share_gpu,
+        heap_bytes=heap_bytes + _staging_bytes(world, chosen),
+        heap_required=name == "nvrar",
+        nvshmem_stays=True,
+        timed=False,
+    )
     opened = open_device(world, device, timeout, options)
     try:
         (backend,), _ = open_backends([name], world, opened, timeout, chosen)

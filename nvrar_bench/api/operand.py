@@ -37,7 +37,7 @@ class Operand(NamedTuple):
         return self.elements * DTYPES[self.dtype].itemsize
 
 
-def read(name: str, array: Any, home: dlpack.Device) -> Operand:
+def read(name: str, array: Any, home: dlpack.Place) -> Operand:
     """Look at `array`, which a call got as `name` on the device `home`; nothing is copied.
 
     UsageError: it is no array, lies elsewhere, has gaps, or a dtype that the suite lacks.
@@ -58,7 +58,7 @@ def read(name: str, array: Any, home: dlpack.Device) -> Operand:
     raise UsageError(f"{name} is a {type(array).__name__}; allowed: {_SPEAKERS}")
 
 
-def require_home(name: str, device: dlpack.Device, home: dlpack.Device) -> None:
+def require_home(name: str, device: dlpack.Place, home: dlpack.Place) -> None:
     """Refuse an array that lies on another device than `home` (UsageError)."""
     if device != home:
         raise UsageError(
@@ -67,7 +67,7 @@ def require_home(name: str, device: dlpack.Device, home: dlpack.Device) -> None:
         )
 
 
-def _of_numpy(name: str, array: np.ndarray[Any, Any], home: dlpack.Device) -> Operand:
+def _of_numpy(name: str, array: np.ndarray[Any, Any], home: dlpack.Place) -> Operand:
     require_home(name, dlpack.HOST, home)
     dtype = _NAMES.get(array.dtype)
     if dtype is None or not array.flags.c_contiguous:
@@ -81,7 +81,7 @@ def _is_immutable(array: Any) -> bool:
     return type(array).__module__.partition(".")[0] in ("jax", "jaxlib")
 
 
-def _of_cuda(interface: dict[str, Any], home: dlpack.Device) -> dlpack.Described:
+def _of_cuda(interface: dict[str, Any], home: dlpack.Place) -> dlpack.Described:
     """It does not name the GPU: the driver is asked when the call is prepared."""
     kind = np.dtype(interface["typestr"])
     strides = interface.get("strides")

@@ -6,7 +6,7 @@ import ctypes
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mpi4py import MPI
 
@@ -43,7 +43,8 @@ class MpiBackend(Backend):
         if case.count <= _MOST_NATIVE:
             in_place = case.placement == "in_place"
             source = int(MPI.IN_PLACE) % 2**64 if in_place else send.ctypes.data
-            words = (source, recv.ctypes.data, case.count, *self._handles(case))
+            handles = (MPI._handleof(each) for each in (*self._types(case), self.world.comm))
+            words = (source, recv.ctypes.data, case.count, *handles)
             native = NativeCall(address_of(mpi_library().MPI_Allreduce), words)
         return self.bind(case, send, recv, native)
 
@@ -57,10 +58,6 @@ class MpiBackend(Backend):
 
     def _types(self, case: Case) -> tuple[MPI.Datatype, MPI.Op]:
         return getattr(MPI, str(DTYPES[case.dtype].mpi)), getattr(MPI, str(OPS[case.op].mpi))
-
-    def _handles(self, case: Case) -> tuple[int, ...]:
-        """Datatype, operation and communicator, as C has them."""
-        return tuple(MPI._handleof(each) for each in (*self._types(case), self.world.comm))
 
 
 class _Allreduce(Operation):
@@ -99,29 +96,22 @@ class Support:
     reason: str
 
 
-class Extension(Protocol):
-    """Functions of MPI libraries that answer it; None where a library has no such function."""
+class Extension:
+    """What the MPI library that mpi4py uses says of it; None where it has no such function.
 
-    def query_cuda(self) -> int | None:
-        """MPIX_Query_cuda_support, of Open MPI and MVAPICH."""
-
-    def query_gpu(self) -> int | None:
-        """MPIX_GPU_query_support for CUDA, of MPICH."""
-
-
-class LoadedExtension:
-    """Those of the MPI library that mpi4py uses. MPI must be initialised."""
+    MPI must be initialised.
+    """
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(MPI.__file__)
 
     def query_cuda(self) -> int | None:
-        """Ask it, where it can be asked."""
+        """MPIX_Query_cuda_support, of Open MPI and MVAPICH."""
         function = self._find("MPIX_Query_cuda_support")
         return None if function is None else int(function())
 
     def query_gpu(self) -> int | None:
-        """Ask it, where it can be asked."""
+        """MPIX_GPU_query_support for CUDA, of MPICH."""
         function = self._find("MPIX_GPU_query_support")
         supported = ctypes.c_int()
         if function is None or function(ctypes.c_int(_CUDA), ctypes.byref(supported)) != 0:
@@ -167,7 +157,10 @@ class MpiCudaBackend(MpiBackend):
         self, world: World, device: Device, timeout: float, support: Support | None = None
     ) -> None:
         super().__init__(world, device, timeout)
-        self.support = support or common_support(world.comm.allgather(_own_support()))
+        if support is None:
+            own = cuda_support(MPI.Get_library_version(), os.environ, Extension())
+            support = common_support(world.comm.allgather(own))
+        self.support = support
 
     def prepare(self, case: Case, send: Any, recv: Any) -> Operation:
         """Bind the buffers, DeviceArrays of shape (count,)."""
@@ -186,10 +179,6 @@ class MpiCudaBackend(MpiBackend):
 
     def facts(self) -> dict[str, Any]:
         return {"mpi_cuda_aware": self.support.aware, "mpi_cuda_aware_reason": self.support.reason}
-
-
-def _own_support() -> Support:
-    return cuda_support(MPI.Get_library_version(), os.environ, LoadedExtension())
 
 
 class _CudaAware(Operation):

@@ -79,7 +79,7 @@ class NcclLibrary:
 
     def all_reduce(
         self, send: int, recv: int, count: int, dtype: int, op: int, comm: Any, stream: int
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Enqueue one all-reduce."""
         try:
             self._nccl.all_reduce(send, recv, count, dtype, op, comm, stream)

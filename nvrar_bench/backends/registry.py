@@ -32,10 +32,6 @@ def _nccl_missing(world: World, device: Device) -> str | None:
     return nccl.missing(device.name, device.ranks_sharing)
 
 
-def _mpi_lacks(device: str) -> str | None:  # noqa: ARG001 - MPI itself is there: it is loaded
-    return None
-
-
 def _mpi_missing(world: World, device: Device) -> str | None:  # noqa: ARG001
     return _ONE_PROCESS.format("MPI") if world.virtual_ranks else None
 
@@ -46,10 +42,6 @@ def _fake_lacks(device: str) -> str | None:
 
 def _fake_missing(world: World, device: Device) -> str | None:
     return _ONE_PROCESS.format("the fake") if world.virtual_ranks else _fake_lacks(device.name)
-
-
-def _nvrar_lacks(device: str) -> str | None:
-    return heap_library.missing() if device == "cuda" else None
 
 
 def _nvrar_missing(world: World, device: Device) -> str | None:
@@ -92,8 +84,12 @@ def _open_fake(world: World, device: Device, timeout: float, _: Tuning) -> Backe
 
 BACKENDS = {
     "nccl": Entry(nccl.missing, _nccl_missing, _open_nccl),
-    "mpi": Entry(_mpi_lacks, _mpi_missing, _open_mpi),
-    "nvrar": Entry(_nvrar_lacks, _nvrar_missing, _open_nvrar),
+    "mpi": Entry(lambda _: None, _mpi_missing, _open_mpi),  # MPI itself is there: it is loaded
+    "nvrar": Entry(
+        lambda device: heap_library.missing() if device == "cuda" else None,
+        _nvrar_missing,
+        _open_nvrar,
+    ),
     "fake": Entry(_fake_lacks, _fake_missing, _open_fake, by_default=False),
 }
 

@@ -74,7 +74,10 @@ class HostMemory(Memory[HostBlock]):
             block = HostBlock(rows, self.addresses(rows) if is_symmetric else ())
         elif kind == "symmetric":
             shared = allocate(self._world.host_comm, rounded)
-            block = HostBlock(shared.bytes(), _by_rank(self._world, shared.addresses), shared)
+            here, machines = iter(shared.addresses), self._world.machine_of
+            mine = machines[self._world.rank]
+            peers = tuple(next(here) if machine == mine else 0 for machine in machines)
+            block = HostBlock(shared.bytes(), peers, shared)
         else:
             block = HostBlock(_pages(rounded), ())
         self._blocks.append(block)
@@ -227,13 +230,6 @@ class CpuDevice(Device):
     @property
     def processor(self) -> tuple[str, str]:
         return cpu_model(), platform.machine()
-
-
-def _by_rank(world: World, addresses: Sequence[int]) -> tuple[int, ...]:
-    """Spread the addresses of this machine's ranks over all ranks; others' are 0."""
-    here = iter(addresses)
-    mine = world.machine_of[world.rank]
-    return tuple(next(here) if machine == mine else 0 for machine in world.machine_of)
 
 
 def _pages(nbytes: int) -> npt.NDArray[np.uint8]:

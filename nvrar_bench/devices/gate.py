@@ -188,7 +188,10 @@ class SharedGate(_ClockedGate):
         library = load_library(world)
         self._memory = allocate(world.host_comm, _PAGE_BYTES)
         self._table = (POINTER * world.comm.size)(*self._memory.addresses)
-        self._failure = CFailure()
+        self._failure, ahead_ns = CFailure(), 0
+        if clocks is not None:
+            now = clocks.clock()
+            ahead_ns = clocks.to_own(now) - now  # a constant on one machine
         self._gate = CGate(
             flags=ctypes.addressof(self._table),
             ranks=world.comm.size,
@@ -199,7 +202,7 @@ class SharedGate(_ClockedGate):
             timeout_ns=int((timeout + (_LATER_S if world.rank else 0)) * 1e9),
             failure=ctypes.pointer(self._failure),
             by_clock=clocks is not None,
-            ahead_ns=0 if clocks is None else _ahead_of_rank0(clocks),
+            ahead_ns=ahead_ns,
         )
         self._pass, self._time = library.nvrar_pass_gate, library.nvrar_time_call
         self._pointer = ctypes.byref(self._gate)
@@ -215,13 +218,10 @@ class SharedGate(_ClockedGate):
     def _go(self, function: Callable[..., object], *arguments: Any) -> None:
         self._gate.round += 1
         function(self._pointer, *arguments)
-        if self._failure.code:
-            raise self._in_vain()
-
-    def _in_vain(self) -> TimedOut:
         if self._failure.code == _START_IS_FAR:
-            return _far(self._world, (self._gate.agreed_ns - self._gate.left_ns) / 1e9)
-        return TimedOut(f"the start gate waited in vain for rank {self._failure.peer}")
+            raise _far(self._world, (self._gate.agreed_ns - self._gate.left_ns) / 1e9)
+        if self._failure.code:
+            raise TimedOut(f"the start gate waited in vain for rank {self._failure.peer}")
 
     @property
     def agreed_ns(self) -> int:
@@ -234,12 +234,6 @@ class SharedGate(_ClockedGate):
     def _use_lead(self, lead_ns: int) -> None:
         super()._use_lead(lead_ns)
         self._gate.lead_ns = lead_ns
-
-
-def _ahead_of_rank0(clocks: Clocks) -> int:
-    """On one machine two clocks differ by a constant, if at all."""
-    now = clocks.clock()
-    return clocks.to_own(now) - now
 
 
 class MpiGate(_ClockedGate):

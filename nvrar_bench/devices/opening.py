@@ -51,18 +51,12 @@ def choose(world: World, name: str) -> str:
     if name == "cpu":
         return name
     missing = world.first_problem(driver.missing())
-    if missing is None:
-        _require_mps(world)
-        return "cuda"
-    if name == "auto":
+    if missing and name == "auto":
         return "cpu"
-    raise unavailable(name, missing)
-
-
-def _require_mps(world: World) -> None:
-    problem = world.first_problem(mps_problem(load_calls()))
+    problem = missing or world.first_problem(mps_problem(load_calls()))
     if problem:
         raise unavailable("cuda", problem)
+    return "cuda"
 
 
 def open_device(world: World, name: str, timeout: float, options: GpuOptions) -> Device:

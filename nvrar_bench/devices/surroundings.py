@@ -11,8 +11,6 @@ with every figure: what was seen, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from nvrar_bench.devices import machine
@@ -33,17 +31,14 @@ _LONGEST = 3  # times the median of all
 
 def problems(world: World) -> tuple[str, ...]:
     """All that is wrong on the machines of a run, each once; collective over all ranks."""
-    apart = _apart(world)
-    mine = list(_of_host(world)) if world.host_comm.rank == 0 else []
+    apart, ranks = _apart(world), int(world.host_comm.size)
+    found: list[str | None] = []
+    if world.host_comm.rank == 0:
+        uses_shm = ranks > 1 and library_version().startswith("Open MPI")
+        found = [machine.shm_problem() if uses_shm else None, machine.quota_problem(ranks)]
+    mine = [f"{world.host}: {problem}" for problem in found if problem]
     everyone = world.comm.allgather([*mine, *([apart] if apart else [])])
     return tuple(dict.fromkeys(text for texts in everyone for text in texts))
-
-
-def _of_host(world: World) -> Iterator[str]:
-    ranks = int(world.host_comm.size)
-    shm = machine.shm_problem() if ranks > 1 and library_version().startswith("Open MPI") else None
-    quota = machine.quota_problem(ranks)
-    yield from (f"{world.host}: {problem}" for problem in (shm, quota) if problem)
 
 
 def _apart(world: World) -> str | None:

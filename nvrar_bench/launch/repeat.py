@@ -89,9 +89,12 @@ def reports_elsewhere(environ: Mapping[str, str]) -> bool:
 
 
 def repeat(
-    wanted: Wanted, starter: launching.Starter, virtual_ranks: int | None, json: Path | None,
+    wanted: Wanted,
+    starter: launching.Starter,
+    virtual_ranks: int | None,
+    json: Path | None,
     shown: Shown,
-) -> int:  # fmt: skip
+) -> int:
     """Launch this command as often as `wanted`, write and print one record; return the exit code.
 
     The first launch that ends badly is the last, and its exit code is returned. UsageError where
@@ -101,18 +104,12 @@ def repeat(
     writer = Writer(json)
     announce_terminal()
     os.environ[_COUNT] = str(wanted.last)
-    with (
-        TemporaryDirectory(prefix="nvrar-bench-", dir=_shared(starter)) as folder,
-        _held() as stopped,
-    ):
+    # Rank 0 writes there, wherever it runs: clusters share the current folder.
+    shared = "." if starter.command else None
+    with TemporaryDirectory(prefix="nvrar-bench-", dir=shared) as folder, _held() as stopped:
         repetition = _Repetition(wanted, writer, Path(folder), shown)
         with repetition.closing():
             return repetition.run(lambda words: _start(starter, words), stopped)
-
-
-def _shared(starter: launching.Starter) -> str | None:
-    """A folder in which rank 0 writes, wherever it runs: clusters share the current one."""
-    return "." if starter.command else None
 
 
 def _require_repeatable(
@@ -163,12 +160,11 @@ def _arguments(path: Path, one_state: bool) -> list[str]:
 class _Repetition:
     """The launches so far, and their record."""
 
-    _so_far: RunRecord  # of those that ended, from the first on
-
     def __init__(self, wanted: Wanted, writer: Writer, folder: Path, shown: Shown) -> None:
         self._wanted, self._writer, self._folder = wanted, writer, folder
         self._shown = shown
         self._records: list[RunRecord] = []
+        self._so_far: RunRecord | None = None  # of those that ended well
         self._id = uuid4().hex
         self._started = time.monotonic()
         self._code = 1
@@ -182,7 +178,7 @@ class _Repetition:
                 self._so_far = self._merged()
                 self._write_unfinished(self._so_far)
             self._code = code
-            if code or self._wanted.is_met(self._so_far):
+            if code or (self._so_far and self._wanted.is_met(self._so_far)):
                 break
         return self._code
 
@@ -240,7 +236,7 @@ class _Repetition:
         seconds = each * (self._wanted.last - index)
         if self._wanted.most is None:
             return f"about {seconds:.0f} s left"
-        found = in_one_state(self._so_far)
+        found = in_one_state(self._so_far) if self._so_far else 0
         return (
             f"at most {seconds:.0f} s left; {found} of {self._wanted.launches} in one state so far"
         )
@@ -279,7 +275,10 @@ def _failed(record: RunRecord, code: int, message: str) -> RunRecord:
 def _without_record(first: RunRecord, code: int) -> RunRecord:
     """What is known of a launch that ended before it could write: that it ended."""
     run = RunRecord.begin(
-        command=first.run.command, version=first.run.version, settings=first.settings,
-        topology=first.topology, environment={},
-    )  # fmt: skip
+        command=first.run.command,
+        version=first.run.version,
+        settings=first.settings,
+        topology=first.topology,
+        environment={},
+    )
     return _failed(run, code, f"it ended with exit code {code}, before its first case")

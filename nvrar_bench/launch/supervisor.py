@@ -158,17 +158,22 @@ class _Supervisor:
         if self._failed is not None:
             self._say_once(self._failed)
         notice = self._describe(status)
-        if notice.exit_code != 0:
-            self._hold(notice)
-        else:
+        if notice.exit_code == 0:
             self._siblings.tell(notice)
+            return 0
+        # The other ranks of this host need time to end: the launcher gives them none.
+        self._tell_until(notice, _HOLD_S, lambda reached: self._all_gone(reached, notice))
+        if len(self._gone) + 1 == self._ranks:
+            _say_goodbye()  # else it is Hydra that ends the ranks of other hosts
         return notice.exit_code
 
     # ---- while the rank runs -------------------------------------------------------------------
 
     def _wait_for_rank(self) -> int:
         while True:
-            numbers, ready = self._signals.wait(self._timeout(), self._sockets())
+            sockets = (self._to_rank, self._siblings.socket)
+            still_open = [each for each in sockets if each.fileno() >= 0]
+            numbers, ready = self._signals.wait(self._timeout(), still_open)
             for number in numbers:
                 self._on_signal(number)
             if self._to_rank in ready:
@@ -187,9 +192,6 @@ class _Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._child, signal.SIGKILL)
         return os.waitpid(self._child, 0)[1]
-
-    def _sockets(self) -> list[socket.socket]:
-        return [each for each in (self._to_rank, self._siblings.socket) if each.fileno() >= 0]
 
     def _timeout(self) -> float | None:
         times = [at for at in (self._kill_at, self._stopped_until) if at is not None]
@@ -332,12 +334,6 @@ class _Supervisor:
             for heard in self._heard
             if heard.kind == "killed" or (heard.kind == "failed" and heard.rank < self._rank)
         )
-
-    def _hold(self, notice: Notice) -> None:
-        """Give the other ranks of this host time to end: the launcher gives them none."""
-        self._tell_until(notice, _HOLD_S, lambda reached: self._all_gone(reached, notice))
-        if len(self._gone) + 1 == self._ranks:
-            _say_goodbye()  # else it is Hydra that ends the ranks of other hosts
 
     def _tell_until(
         self, notice: Notice, seconds: float, is_over: Callable[[set[int]], bool]

@@ -137,8 +137,11 @@ def gpu_options(settings: Settings, todo: Sequence[Stage]) -> GpuOptions:
     nvrar = not settings.backends or "nvrar" in settings.backends
     needed = buffers.symmetric_bytes(todo, settings.schedules)
     return GpuOptions(
-        share=settings.share_gpu, graph=settings.graph, cold_cache=settings.cold_cache,
+        share=settings.share_gpu,
+        graph=settings.graph,
+        cold_cache=settings.cold_cache,
         heap_bytes=needed if nvrar or symmetric else None,
-        heap_required="nvrar" in settings.backends, symmetric=symmetric,
+        heap_required="nvrar" in settings.backends,
+        symmetric=symmetric,
         mapped_nodes=settings.tuning.mapped_nodes,
-    )  # fmt: skip
+    )

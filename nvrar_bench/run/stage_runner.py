@@ -216,17 +216,18 @@ class StageRunner:
                 buffers[kind] = SweepBuffers(self._device, max(sizes), kind)
 
     def _group(self, stage: Stage, show: ShowRound) -> PointGroup:
-        return PointGroup(
-            self._device, self._start,
-            lambda case: self._watch(f"the case {describe(case, stage)}"),
-            self._guard.renew, show, self._settings.one_state,
-        )  # fmt: skip
+        def watch(case: Case) -> Watch:
+            return self._watch(f"the case {describe(case, stage)}")
+
+        renew, one_state = self._guard.renew, self._settings.one_state
+        return PointGroup(self._device, self._start, watch, renew, show, one_state)
 
     def _run_group(
         self, stage: Stage, number: int, cases: Sequence[Case], backends: list[Backend],
         buffers: dict[str, SweepBuffers], known: KnownInputs,
     ) -> None:  # fmt: skip
-        settings, stopping = self._settings, self._settings.stopping
+        settings = self._settings
+        rule = partial(settings.stopping.rule, stage.iters)
         group = self._group(stage, self._hear_of_round)
         with self._watch("relating the clocks"):
             self._start.renew()
@@ -237,11 +238,9 @@ class StageRunner:
             with self._guard.watch("computing the expected results", LOCAL_WORK_LIMIT_S):
                 calls = known.of(case)
             with self._watch(f"preparing the case {describe(case, stage)}"):
-                group.add(
-                    case, able, buffers[case.buffers].of(case), calls,
-                    lambda: stopping.rule(stage.iters),
-                    settings.batch or self._device.timer.batch_for(case.size_bytes),
-                )  # fmt: skip
+                place = buffers[case.buffers].of(case)
+                batch = settings.batch or self._device.timer.batch_for(case.size_bytes)
+                group.add(case, able, place, calls, rule, batch)
         self._journal.expect(lambda: self._unfinished(group, stage))
         order = TurnOrder(settings.seed, self._launch, number)
         group.run(stage.warmup, order, stop_at_wrong=settings.stop_at_wrong)
@@ -296,10 +295,8 @@ class StageRunner:
         ruler = self._start.ruler
         if ruler is None or point.operation.clock is not MONOTONIC:
             return found
-        doubts = ruler.doubts(
-            found.latency_us.median / 1e6, batch=point.batch,
-            by_events=point.operation.stream_ordered,
-        )  # fmt: skip
+        median, is_queued = found.latency_us.median / 1e6, point.operation.stream_ordered
+        doubts = ruler.doubts(median, batch=point.batch, by_events=is_queued)
         return replace(found, warnings=(*found.warnings, *(doubt.text for doubt in doubts)))
 
     def _judge(self, point: Point, check: Check) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nvrar_bench.backends.mpi import LoadedExtension, MpiCudaBackend, Support
+from nvrar_bench.backends.mpi import Extension, MpiCudaBackend, Support
 from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.verify import KnownReduction, check
@@ -97,7 +97,7 @@ def main() -> None:
         "staged": run(world, Support(False, "asked for")),
         "cuda_aware": run(world, Support(True, "asked for")),
         "answer": MpiCudaBackend(world, Gpu(), 10.0).facts(),
-        "queries": [LoadedExtension().query_cuda(), LoadedExtension().query_gpu()],
+        "queries": [Extension().query_cuda(), Extension().query_gpu()],
     }
     everyone = world.comm.gather(found)
     if everyone:

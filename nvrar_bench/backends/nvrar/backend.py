@@ -69,9 +69,12 @@ class NvrarBackend(Tunable):
         self.made_for, maker = world.comm.bcast(_here(world, engine))
         shipped = shipped_table(self.made_for, engine.limits)
         self.chooser = Chooser(
-            engine.limits, world.ranks_per_node, engine.packets_up_to,
-            halving_from(engine.fabric, world.nodes), world.comm.bcast(shipped),
-        )  # fmt: skip
+            engine.limits,
+            world.ranks_per_node,
+            engine.packets_up_to,
+            halving_from(engine.fabric, world.nodes),
+            world.comm.bcast(shipped),
+        )
         self.doubts = self._doubts(maker)
         self._epoch = tuning.first_epoch
         self.begun = 0  # epochs of calls that were counted and have not run

@@ -120,9 +120,12 @@ class Chooser:
 
 # What of a shape the user may fix, and the option that does.
 _OPTIONS = {
-    "blocks": "--blocks", "threads": "--threads", "chunk_bytes": "--chunk", "radix": "--radix",
+    "blocks": "--blocks",
+    "threads": "--threads",
+    "chunk_bytes": "--chunk",
+    "radix": "--radix",
     "exchange": "--exchange",
-}  # fmt: skip
+}
 
 
 def _filled(tuning: Tuning, shape: Shape) -> Tuning:

@@ -119,11 +119,13 @@ def window_fields(nbytes: int, window_bytes: int, ranks_per_node: int) -> dict[s
         for each in (window_bytes, last_bytes)
     )
     return {
-        "windows": windows, "window_bytes": window_bytes,
-        "slice_bytes": slice_bytes, "last_slice_bytes": last_slice_bytes,
+        "windows": windows,
+        "window_bytes": window_bytes,
+        "slice_bytes": slice_bytes,
+        "last_slice_bytes": last_slice_bytes,
         "full_slices": window_bytes // slice_bytes,
         "last_full_slices": last_bytes // last_slice_bytes,
-    }  # fmt: skip
+    }
 
 
 class Layout(CLayout):

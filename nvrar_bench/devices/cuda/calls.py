@@ -78,9 +78,11 @@ _MPS_VARIABLE = "CUDA_MPS_PIPE_DIRECTORY"
 _MPS_PIPES = "/tmp/nvidia-mps"  # noqa: S108 - where the daemon listens; nothing is written there
 # What a process that has launched nothing gets of a server that another client left in fault.
 _LEFT_BY_ANOTHER = (
-    "CUDA_ERROR_LAUNCH_FAILED", "CUDA_ERROR_LAUNCH_TIMEOUT", "CUDA_ERROR_ILLEGAL_ADDRESS",
+    "CUDA_ERROR_LAUNCH_FAILED",
+    "CUDA_ERROR_LAUNCH_TIMEOUT",
+    "CUDA_ERROR_ILLEGAL_ADDRESS",
     "CUDA_ERROR_UNKNOWN",
-)  # fmt: skip
+)
 MPS_RESTART = "echo quit | nvidia-cuda-mps-control; nvidia-cuda-mps-control -d"
 
 

@@ -155,10 +155,8 @@ class Hold:
     def enqueue(self) -> None:
         """What is enqueued from here on waits for `release`."""
         self._ticket += 1
-        self._context.launch(
-            self._kernel, 1, 1, self._mapped, self._mapped + _WORD_BYTES, self._ticket,
-            self._timeout_ns,
-        )  # fmt: skip
+        words = (self._mapped, self._mapped + _WORD_BYTES)
+        self._context.launch(self._kernel, 1, 1, *words, self._ticket, self._timeout_ns)
 
     def release(self) -> None:
         """Let the stream go on."""

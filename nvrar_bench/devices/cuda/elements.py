@@ -83,34 +83,28 @@ class GpuVerifier(Verifier):
         made = self._memory.empty(count, DTYPES[known.dtype].numpy, len(self._ranks))
         if count:
             formula = self._formula(known.formula).address
-            self._launch(
-                known.dtype, f"nvrar_inputs_{known.dtype}", count, made.address,
-                after=(made.pitch, made.rows, formula, self._ranks[0]),
-            )  # fmt: skip
+            after = (made.pitch, made.rows, formula, self._ranks[0])
+            entry = f"nvrar_inputs_{known.dtype}"
+            self._launch(known.dtype, entry, count, made.address, after=after)
         return made
 
     def expected(self, known: KnownReduction, count: int) -> Expected:
         kind = _DOUBLE if known.is_tolerant else np.dtype(DTYPES[known.dtype].numpy)
         value = self._memory.empty(count, kind)
         tolerance = self._memory.empty(count, kind) if known.is_tolerant else None
-        entry = "reference" if tolerance else "expected"
+        entry = f"nvrar_{'reference' if tolerance else 'expected'}_{known.dtype}"
         made = [value.address] + ([tolerance.address] if tolerance else [])
         if count:
-            self._launch(
-                known.dtype, f"nvrar_{entry}_{known.dtype}", count, *made,
-                after=(self._formula(known.formula).address,),
-            )  # fmt: skip
+            formula = self._formula(known.formula).address
+            self._launch(known.dtype, entry, count, *made, after=(formula,))
         return Expected(value, tolerance, known.mode_used)
 
     def spoil(
         self, output: DeviceArray, around: Sequence[DeviceArray] = (), *, poison: bool = True
     ) -> None:
-        nbytes = output.nbytes if poison else 0
-        pattern = pattern_of(output.dtype)
-        self._launch(
-            _name_of(output.dtype), "nvrar_spoil", nbytes, output.address,
-            after=(output.pitch, output.rows, pattern, *_bytes_around(around)),
-        )  # fmt: skip
+        nbytes, dtype = output.nbytes if poison else 0, _name_of(output.dtype)
+        after = (output.pitch, output.rows, pattern_of(output.dtype), *_bytes_around(around))
+        self._launch(dtype, "nvrar_spoil", nbytes, output.address, after=after)
 
     def check(
         self, received: DeviceArray, expected: Expected, around: Sequence[DeviceArray] = ()
@@ -121,10 +115,10 @@ class GpuVerifier(Verifier):
         """
         _demand_comparable(received, expected)
         verdicts = self._judge(received, expected, around)
-        results = [
-            self._result(_single_row(received, row), expected, rank, verdict)
-            for row, (rank, verdict) in enumerate(zip(self._ranks, verdicts, strict=True))
-        ]
+        results = []
+        for row, (rank, verdict) in enumerate(zip(self._ranks, verdicts, strict=True)):
+            one = DeviceArray(received.row(row), received.count, received.dtype, owner=received)
+            results.append(self._result(one, expected, rank, verdict))
         return Findings(results, not verdicts["damaged"].any())
 
     def _judge(
@@ -134,15 +128,11 @@ class GpuVerifier(Verifier):
         known = [one for one in (expected.value, expected.tolerance) if one is not None]
         verdicts = self._verdicts[: received.rows]
         self._memory.zero(verdicts.address, verdicts.nbytes)
-        self._launch(
-            _name_of(received.dtype),
-            check_entry(received.dtype, expected.tolerance is not None), received.count,
-            received.address,
-            after=(
-                received.pitch, received.rows, *(_on_gpu(one).address for one in known),
-                verdicts.address, *_bytes_around(around),
-            ),
-        )  # fmt: skip
+        dtype = _name_of(received.dtype)
+        entry = check_entry(received.dtype, expected.tolerance is not None)
+        wanted = [_on_gpu(one).address for one in known]
+        after = (received.pitch, received.rows, *wanted, verdicts.address, *_bytes_around(around))
+        self._launch(dtype, entry, received.count, received.address, after=after)
         return self._memory.to_host(verdicts)
 
     def _result(
@@ -212,10 +202,6 @@ def _bytes_around(around: Sequence[DeviceArray]) -> tuple[int, int, int]:
         return 0, 0, 0
     front, behind = around
     return front.address, behind.address, front.nbytes
-
-
-def _single_row(array: DeviceArray, row: int) -> DeviceArray:
-    return DeviceArray(array.row(row), array.count, array.dtype, owner=array)
 
 
 def _on_gpu(array: Any) -> DeviceArray:

@@ -70,7 +70,10 @@ class SymmetricHeap:
         address = _rounded(found)
         everyone = self._world.comm.allgather((found != 0, address - found))
         if not all(there for there, _ in everyone):
-            raise UsageError(_no_room(nbytes, os.environ.get(SIZE)))
+            raise UsageError(
+                f"NVSHMEM's symmetric heap has no room for {nbytes} bytes more "
+                f"({SIZE}={os.environ.get(SIZE)}): use a smaller --max, or a larger {SIZE}"
+            )
         if len(set(everyone)) > 1:
             raise NvrarBenchError(f"NVSHMEM's heaps differ in alignment: {everyone}")
         self._allocated[address] = found
@@ -225,10 +228,3 @@ def _library() -> NvshmemLibrary:
 
 def _rounded(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
-
-
-def _no_room(nbytes: int, size: str | None) -> str:
-    return (
-        f"NVSHMEM's symmetric heap has no room for {nbytes} bytes more ({SIZE}={size}): use a "
-        f"smaller --max, or a larger {SIZE}"
-    )

@@ -178,9 +178,11 @@ class GpuMemory(Memory[GpuBlock]):
         staged = self._staged(array.rows * array.nbytes)
         for row in array.rows_with_data():
             self.context.calls.cuMemcpyDtoHAsync(
-                self._staging.address + row * array.nbytes, array.row(row), array.nbytes,
+                self._staging.address + row * array.nbytes,
+                array.row(row),
+                array.nbytes,
                 self.context.stream_handle,
-            )  # fmt: skip
+            )
         self.context.drain(what)
         host: npt.NDArray[Any] = staged.copy().view(array.dtype)
         return host.reshape(array.shape)
