@@ -17,7 +17,7 @@ from nvrar_bench.verify import (
     poison,
     write_canary,
 )
-from nvrar_bench.verify.hashing import draw, mix
+from nvrar_bench.verify.recipe import draw, mix
 from nvrar_bench.verify.rounding import approximately_normal
 
 FLOATS = [name for name, row in DTYPES.items() if row.is_float]

@@ -12,7 +12,7 @@ from nvrar_bench import datatypes
 from nvrar_bench.api.caller import Caller
 from nvrar_bench.api.operand import Operand
 from nvrar_bench.backends.base import Array, Backend, Operation
-from nvrar_bench.backends.nccl_library import bounded
+from nvrar_bench.bounded import bounded
 from nvrar_bench.devices.base import Memory
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case, Protocol

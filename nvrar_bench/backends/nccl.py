@@ -25,10 +25,10 @@ from nvrar_bench.backends.nccl_library import (
     TYPES,
     NcclError,
     NcclLibrary,
-    bounded,
     first_problem,
     spelled,
 )
+from nvrar_bench.bounded import bounded
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cuda import driver

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import importlib
 import os
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nvrar_bench import variables
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import load_calls
 from nvrar_bench.errors import NvrarBenchError, Problem, TimedOut, Unavailable
 from nvrar_bench.files import installed
-
-_T = TypeVar("_T")
 
 # ncclDataType_t and ncclRedOp_t; the order of max and min is NCCL's.
 TYPES = {
@@ -108,30 +105,6 @@ class NcclLibrary:
             return getattr(self._nccl, name)(*arguments)
         except (self._nccl.NCCLError, RuntimeError) as error:
             raise NcclError(f"{name} of NCCL failed: {error}") from error
-
-
-def bounded(phase: str, seconds: float, action: Callable[[], _T]) -> _T:
-    """Return what `action` returns; it runs on a thread, which is left behind when it is late.
-
-    TimedOut: `action` took longer than `seconds`.
-    """
-    results: list[_T] = []
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            results.append(action())
-        except Exception as error:  # handed over to the caller
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name=phase, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not results:
-        raise TimedOut(f"waited {seconds:g} s in {phase}")
-    return results[0]
 
 
 def first_problem(problems: Sequence[tuple[bool, str] | None]) -> NvrarBenchError | None:

@@ -24,7 +24,7 @@ from nvrar_bench.devices.surroundings import CpuYardstick
 from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate, Yardstick
 from nvrar_bench.verify import Expected, Findings, KnownReduction
-from nvrar_bench.verify.hashing import HostArray
+from nvrar_bench.verify.recipe import HostArray
 from nvrar_bench.world import World
 
 PAGE_BYTES = 4096

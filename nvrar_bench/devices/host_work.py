@@ -18,7 +18,7 @@ from nvrar_bench.devices.operation import NativeCall, WorkPart
 from nvrar_bench.devices.work import Gemm, Spin, Turns, Works
 from nvrar_bench.errors import Problem, Unavailable
 from nvrar_bench.toolchain.structs import U64, CWorkMemory
-from nvrar_bench.verify.hashing import HostArray
+from nvrar_bench.verify.recipe import HostArray
 from nvrar_bench.world import World
 
 _CANNOT_FAIL = U64(0)

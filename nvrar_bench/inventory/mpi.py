@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from nvrar_bench.bounded import answer, first_line
 from nvrar_bench.errors import Problem, Unavailable, problem_of
 from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing
 from nvrar_bench.inventory.system import module
@@ -16,7 +17,6 @@ from nvrar_bench.launch import flavours
 from nvrar_bench.launch.environment import expected_ranks
 from nvrar_bench.launch.environment import launcher as launcher_of
 from nvrar_bench.launch.flavours import of_library
-from nvrar_bench.programs import answer, first_line
 
 _ALL = ("cpu", "cuda")
 _NAMES = ("mpirun", "mpiexec")

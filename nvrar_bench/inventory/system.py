@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 import nvrar_bench
+from nvrar_bench.bounded import first_line
 from nvrar_bench.devices import machine
 from nvrar_bench.errors import Problem, Unavailable, problem_of
 from nvrar_bench.files import installed
 from nvrar_bench.inventory.probe import Finding, Probe, missing
-from nvrar_bench.programs import first_line
 from nvrar_bench.units import gibibytes
 
 _ALL = ("cpu", "cuda")

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nvrar_bench.bounded import answer
 from nvrar_bench.errors import Problem, Unavailable
 from nvrar_bench.launch.initialize import load_mpi
-from nvrar_bench.programs import answer
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from nvrar_bench.bounded import first_line
 from nvrar_bench.errors import CompilerError, Problem
-from nvrar_bench.programs import first_line
 from nvrar_bench.toolchain.cache import CACHE_VARIABLE, content_key, find_or_build, not_loaded
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 

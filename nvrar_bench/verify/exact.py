@@ -26,26 +26,24 @@ from math import frexp
 import numpy as np
 
 from nvrar_bench.datatypes import DataType
-from nvrar_bench.verify.hashing import (
-    HostArray,
-    Words,
-    below,
-    draw,
-    floor_power_of_two,
-    mix,
-    negate_where,
-    word,
-)
 from nvrar_bench.verify.recipe import (
     Addends,
     Formula,
+    HostArray,
     Recipe,
     RecipeKind,
     Sign,
+    Words,
     addends_within,
     as_dtype,
+    below,
+    draw,
+    floor_power_of_two,
     integer_limit,
+    mix,
+    negate_where,
     turn,
+    word,
 )
 
 # Which stream of random words a draw belongs to; recipe.py has 1 and 2.

@@ -14,8 +14,7 @@ from nvrar_bench import datatypes
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import CheckMode
 from nvrar_bench.verify.exact import EXACT
-from nvrar_bench.verify.hashing import HostArray, Words
-from nvrar_bench.verify.recipe import Formula, Recipe
+from nvrar_bench.verify.recipe import Formula, HostArray, Recipe, Words
 from nvrar_bench.verify.rounding import ROUNDING, WRAP
 
 # Temporaries are 64-bit words: 128 KiB each, so that a block stays in the cache.

@@ -33,8 +33,7 @@ import numpy as np
 
 from nvrar_bench.datatypes import DataType
 from nvrar_bench.verify.exact import exact_product, exact_sum, integer_mean, reciprocal_error
-from nvrar_bench.verify.hashing import HostArray, Words, draw
-from nvrar_bench.verify.recipe import Formula, Recipe, RecipeKind, turn
+from nvrar_bench.verify.recipe import Formula, HostArray, Recipe, RecipeKind, Words, draw, turn
 
 # Which stream of random words a draw belongs to; exact.py has the ones before.
 _NORMAL, _FACTOR, _ROTATION, _BITS = 6, 7, 8, 9

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import threading
-import time
 
 import pytest
 
 from nvrar_bench.backends import nccl_library
-from nvrar_bench.backends.nccl_library import OPS, TYPES, NcclError, NcclLibrary, bounded
+from nvrar_bench.backends.nccl_library import OPS, TYPES, NcclError, NcclLibrary
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.datatypes import OPS as ALL_OPS
 from nvrar_bench.devices.cuda.calls import CudaError
-from nvrar_bench.errors import TimedOut
 
 USED = {
     "get_version": (),
@@ -43,19 +40,6 @@ def test_the_numbers_are_those_of_nccl():
     assert {name: int(core.NcclRedOp[name.upper()]) for name in ALL_OPS} == OPS
     results = pytest.importorskip("nccl.bindings.nccl", exc_type=ImportError).Result
     assert (results.Success, results.InProgress) == (nccl_library.SUCCESS, nccl_library.IN_PROGRESS)
-
-
-def test_bounded_returns_raises_or_gives_up():
-    assert bounded("work", 5, lambda: 4) == 4
-    assert bounded("work", 5, lambda: None) is None
-    with pytest.raises(KeyError):
-        bounded("work", 5, lambda: {}["absent"])
-    never = threading.Event()
-    started = time.monotonic()
-    with pytest.raises(TimedOut, match=r"^waited 0.2 s in work$"):
-        bounded("work", 0.2, lambda: never.wait(60))
-    assert time.monotonic() - started < 30
-    never.set()
 
 
 @pytest.fixture

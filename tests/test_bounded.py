@@ -1,11 +1,15 @@
-"""Other programs are asked within a time limit."""
+"""Calls that may never return, and other programs, within a time limit."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
-from nvrar_bench.programs import answer, first_line
+import pytest
+
+from nvrar_bench.bounded import answer, bounded, first_line
+from nvrar_bench.errors import TimedOut
 
 
 def test_what_it_prints_on_both_streams():
@@ -26,3 +30,16 @@ def test_a_late_program_is_killed_and_its_child_is_not_waited_for():
     began = time.monotonic()
     assert answer(["sh", "-c", "echo early; sleep 60; echo late"], seconds=0.2) == ""
     assert time.monotonic() - began < 40
+
+
+def test_bounded_returns_raises_or_gives_up():
+    assert bounded("work", 5, lambda: 4) == 4
+    assert bounded("work", 5, lambda: None) is None
+    with pytest.raises(KeyError):
+        bounded("work", 5, lambda: {}["absent"])
+    never = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(TimedOut, match=r"^waited 0.2 s in work$"):
+        bounded("work", 0.2, lambda: never.wait(60))
+    assert time.monotonic() - started < 30
+    never.set()

@@ -1,13 +1,42 @@
-"""Asking other programs for a line or two, within a time limit."""
+"""What may take too long, within a time limit: calls that wait, and answers of other programs."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+from nvrar_bench.errors import TimedOut
+
+_T = TypeVar("_T")
 LIMIT_S = 10.0
 _AFTER_KILL_S = 1.0
+
+
+def bounded(phase: str, seconds: float, action: Callable[[], _T]) -> _T:
+    """Return what `action` returns; it runs on a thread, which is left behind when it is late.
+
+    TimedOut: `action` took longer than `seconds`.
+    """
+    results: list[_T] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(action())
+        except Exception as error:  # handed over to the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=phase, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimedOut(f"waited {seconds:g} s in {phase}")
+    return results[0]
 
 
 def answer(command: Sequence[str], seconds: float = LIMIT_S) -> str:
