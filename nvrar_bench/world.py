@@ -27,12 +27,12 @@ _SHORT_NAP_S, _LONG_NAP_S, _NAP_PART = 0.001, 0.05, 1 / 16
 class World:
     """The ranks of a run and the nodes they form.
 
-    `host_comm` holds the ranks of this machine. A node is a machine, or, with virtual nodes, an
-    equal share of one machine's ranks: rank = node * ranks_per_node + local_rank.
+    A node is a machine, or, with virtual nodes, an equal share of one machine's ranks:
+    rank = node * ranks_per_node + local_rank.
     """
 
     comm: MPI.Comm
-    host_comm: MPI.Comm
+    host_comm: MPI.Comm  # the ranks of this machine
     hosts: tuple[str, ...]  # of each rank
     machine_of: tuple[int, ...]  # each rank, counted in the order of their first ranks
     nodes: int

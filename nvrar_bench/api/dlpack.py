@@ -56,16 +56,13 @@ class _Versioned(ctypes.Structure):
 
 
 class Described(NamedTuple):
-    """An array as its maker describes it; `strides` in elements, None in C order.
-
-    `dtype` is the suite's name, or words for one that the suite lacks.
-    """
+    """An array as its maker describes it."""
 
     address: int
     device: Place
-    dtype: str
+    dtype: str  # the suite's name, or words for one that the suite lacks
     shape: tuple[int, ...]
-    strides: tuple[int, ...] | None
+    strides: tuple[int, ...] | None  # in elements; None in C order
     read_only: bool
 
 

@@ -160,10 +160,7 @@ class Timer(ABC):
 
 
 class Device(ABC):
-    """Memory and clock of this process's ranks.
-
-    Of `world` it knows ranks and machines; which nodes the ranks form is the backends' affair.
-    """
+    """Memory and clock of this process's ranks; which nodes they form is the backends' affair."""
 
     name: ClassVar[str]
     memory: Memory[Any]

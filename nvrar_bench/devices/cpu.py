@@ -42,13 +42,10 @@ def polls_before_yield(world: World) -> int:
 
 @dataclass(frozen=True, eq=False)
 class HostBlock:
-    """Some bytes of memory, page-aligned, shape (n,) or (seats, n).
-
-    `peers` holds where each rank's bytes are mapped here, 0 for ranks of other machines; it is
-    empty for private memory.
-    """
+    """Some bytes of memory, page-aligned, shape (n,) or (seats, n)."""
 
     bytes: npt.NDArray[np.uint8]
+    # Where each rank's are mapped here, 0 for ranks of other machines; empty for private memory.
     peers: tuple[int, ...]
     shared: SharedMemory | None = None  # keeps the peers' memory mapped
 

@@ -89,15 +89,13 @@ class OpenGate(Gate):
 
 
 class _ClockedGate(Gate):
-    """A gate of either mode; by the clock its constructor measures the lead.
-
-    `reason` says why `auto` became a barrier.
-    """
+    """A gate of either mode; by the clock its constructor measures the lead."""
 
     through: str
 
     def __init__(self, world: World, clocks: Clocks | None, reason: str) -> None:
-        self._world, self.clocks, self.reason = world, clocks, reason
+        self._world, self.clocks = world, clocks
+        self.reason = reason  # why `auto` became a barrier
         self.mode = "barrier" if clocks is None else "clock"
         self.lead_ns = 0  # from the moment when rank 0 knows that all have come to the start
         self.propagation_ns = 0.0, 0.0  # median and 99th percentile of what the lead must cover

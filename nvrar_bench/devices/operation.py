@@ -18,14 +18,11 @@ from nvrar_bench.units import format_size
 
 @dataclass(frozen=True)
 class NativeCall:
-    """A C function's address, which returns an int or nothing, and its arguments, six at most.
+    """A C function, which returns an int or nothing."""
 
-    `failure` is where a word lies that is not 0 once a call has failed; 0: a call that fails
-    returns something but 0.
-    """
-
-    function: int
-    arguments: tuple[int, ...] = ()
+    function: int  # its address
+    arguments: tuple[int, ...] = ()  # six at most
+    # Where a word lies that is not 0 once a call has failed; 0: such a call returns not 0.
     failure: int = 0
 
     def in_c(self) -> CNativeCall:
@@ -35,18 +32,14 @@ class NativeCall:
 
 @dataclass(frozen=True)
 class Shape:
-    """How a call of NVRAR is launched on each rank; sizes in bytes.
-
-    `chunk_bytes` is how much of a slice a block handles at a time, `radix` how many nodes exchange
-    directly in one step, `exchange` what of it: `doubling` all, `halving` parts.
-    """
+    """How a call of NVRAR is launched on each rank."""
 
     protocol: str
     blocks: int
     threads: int
-    chunk_bytes: int
-    radix: int
-    exchange: str = "doubling"
+    chunk_bytes: int  # of a slice that a block handles at a time
+    radix: int  # how many nodes exchange directly in one step
+    exchange: str = "doubling"  # all of a slice; `halving`: parts
 
     def __str__(self) -> str:
         """Write it in a few words."""

@@ -145,11 +145,8 @@ def _cache() -> Finding:
         cache.require_usable()
     except Unavailable as error:
         return Finding("wrong", path=str(folder), problem=problem_of(error))
-    return Finding(detail=f"{_entries(folder)} kernels", path=str(folder))
-
-
-def _entries(folder: Path) -> int:
-    return sum(1 for path in folder.iterdir() if not path.name.startswith("."))
+    entries = sum(1 for path in folder.iterdir() if not path.name.startswith("."))
+    return Finding(detail=f"{entries} kernels", path=str(folder))
 
 
 PROBES = (

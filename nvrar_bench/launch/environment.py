@@ -132,12 +132,9 @@ def provide_home(environ: MutableMapping[str, str]) -> None:
     systemd and `sbatch --export=NONE` start programs without one. Open MPI and its mpirun read a
     file of settings there, and end the process where nothing names a folder.
     """
-    if not environ.get("HOME"):
-        environ["HOME"] = _of_user()
-
-
-def _of_user() -> str:
+    if environ.get("HOME"):
+        return
     try:
-        return pwd.getpwuid(os.getuid()).pw_dir or _NOBODYS
+        environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir or _NOBODYS
     except KeyError:
-        return _NOBODYS
+        environ["HOME"] = _NOBODYS

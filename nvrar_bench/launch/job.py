@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Thread
 from typing import IO
 
@@ -64,7 +65,7 @@ def run(
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(signal_when_parent_ends, signal.SIGTERM),
         )
         printed = _Stdout(process.stdout) if process.stdout else None
         stopped = _wait(process, signals, flavour, unreached_s)
@@ -85,10 +86,6 @@ def run(
     if flavour.mutes_stopped:
         _write_stderr(f"the run was interrupted ({stopped.name})\n".encode())
     return Interrupted.exit_code
-
-
-def _die_with_parent() -> None:
-    signal_when_parent_ends(signal.SIGTERM)
 
 
 def _write_stderr(data: bytes) -> None:

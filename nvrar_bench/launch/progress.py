@@ -38,14 +38,11 @@ _STOPPED, _ENDED = ("stopped", "tracing-stop"), ("zombie", "dead")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a rank is: how many steps it has begun, the present one, and when that began.
+    """How far a rank is. All ranks of a job begin the same steps in the same order."""
 
-    All ranks of a job begin the same steps in the same order. `gave_up`: it waits no longer.
-    """
-
-    steps: int
-    began: float
-    gave_up: bool
+    steps: int  # that it has begun
+    began: float  # the present one, by the monotonic clock
+    gave_up: bool  # it waits no longer
     what: str
 
 
@@ -126,17 +123,13 @@ def _path(pid: int) -> str | None:
 
 @dataclass(frozen=True)
 class Seen:
-    """One rank of this host, as it looks from outside.
-
-    `progress` is None for a process that has not come to MPI start-up; `idle` is true where its
-    main thread got no time on a core while it was watched.
-    """
+    """One rank of this host, as it looks from outside."""
 
     rank: int
     pid: int
     stopped: bool
-    progress: Progress | None
-    idle: bool
+    progress: Progress | None  # None: it has not come to MPI start-up
+    idle: bool  # its main thread got no time on a core while it was watched
 
 
 def late_ranks() -> str:

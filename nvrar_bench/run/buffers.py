@@ -90,13 +90,10 @@ class SweepBuffers:
 
 @dataclass(frozen=True, eq=False)
 class KnownCall:
-    """The inputs of one call, and everybody's result unless nothing is to be checked.
+    """The inputs of one call, and everybody's result, in the device's memory."""
 
-    Both lie in the device's memory; inputs have shape (count,), or (seats, count).
-    """
-
-    inputs: Array
-    expected: Expected | None
+    inputs: Array  # shape (count,), or (seats, count)
+    expected: Expected | None  # None: nothing is to be checked
     device: Device
 
     def check(self, received: Array, around: Sequence[Array] = ()) -> Findings:

@@ -18,28 +18,18 @@ from nvrar_bench.verify import CheckResult, Findings
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """Samples taken in one go, shape (n,); but for `own_delays` the same on all ranks.
+    """Samples taken in one go, shape (n,); but for `own_delays` the same on all ranks."""
 
-    `durations` is the maximum over ranks, in ns; `late` is 1 where some rank began late;
-    `own_delays` is how late this one began, in ns. `stretches` says how many samples lie between
-    readings of the yardstick, shape (m,), and `states` what these were, shape (m, 3), in ns; 0 is
-    unknown.
-    """
-
-    durations: Nanoseconds
-    late: npt.NDArray[np.int64]
-    own_delays: Nanoseconds
-    stretches: Nanoseconds
-    states: Nanoseconds
+    durations: Nanoseconds  # the maximum over ranks
+    late: npt.NDArray[np.int64]  # 1 where some rank began late
+    own_delays: Nanoseconds  # how late this rank began
+    stretches: Nanoseconds  # samples between readings of the yardstick, shape (m,)
+    states: Nanoseconds  # these readings, shape (m, 3); 0 is unknown
 
 
 @dataclass(eq=False)
 class Point:
-    """A backend's operation at a case, its rule, its turns and its checks on this rank.
-
-    `batch`: calls of a sample, which follow each other. With `one_state` the figures are of samples
-    that found the machine in one state.
-    """
+    """A backend's operation at a case, its rule, its turns and its checks on this rank."""
 
     backend: str
     case: Case
@@ -52,8 +42,8 @@ class Point:
     canary_broken: bool = False
     seconds: float = 0.0
     stop_reason: str = "unfinished"
-    batch: int = 1
-    one_state: bool = False
+    batch: int = 1  # calls of a sample, which follow each other
+    one_state: bool = False  # figures are of samples that found the machine in one state
 
     @property
     def all_reduce(self) -> Operation:

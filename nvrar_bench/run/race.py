@@ -30,13 +30,10 @@ ALIKE = 0.01  # medians known to this part of them: which is the fastest does no
 
 @dataclass(frozen=True, eq=False)
 class SoFar:
-    """What a candidate has shown, the same on all ranks.
+    """What a candidate has shown, the same on all ranks."""
 
-    `samples` are seconds, shape (n,), in order; `in_time` says which no rank began late.
-    """
-
-    samples: Floats
-    in_time: npt.NDArray[np.bool_]
+    samples: Floats  # seconds, shape (n,), in order
+    in_time: npt.NDArray[np.bool_]  # which no rank began late
 
     def after(self, calls: int) -> SoFar:
         """What came behind the first `calls` samples."""
@@ -55,20 +52,14 @@ class SoFar:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a race.
+    """What came of a race; figures are those of the match."""
 
-    `winner` is the candidate to keep; `fastest` the one that looked fastest before the match.
-    `figures` are those of the match, of the winner and of the one that was there before, None where
-    there was none. `level` counts the candidates, the fastest included, that were still in the race
-    at its end; `reason` says what ended it.
-    """
-
-    winner: int
-    fastest: int
+    winner: int  # the candidate to keep
+    fastest: int  # the one that looked fastest before the match
     winner_figure: Estimate
-    before_figure: Estimate | None
-    level: int
-    reason: str
+    before_figure: Estimate | None  # of the one that was there before; None: there was none
+    level: int  # candidates, the fastest included, that were in the race at its end
+    reason: str  # what ended it
 
 
 class Race:

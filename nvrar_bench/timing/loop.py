@@ -53,17 +53,15 @@ class Yardstick(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Timings:
-    """n samples on this rank; all arrays have shape (n,) and hold nanoseconds.
+    """n samples on this rank; all arrays have shape (n,).
 
-    `durations` is the time of a call: that of a batch divided by its calls. `starts` says when this
-    rank began each sample, `agreed` when all ranks were to begin, both on
-    this rank's monotonic clock. `agreed` is 0 where the gate agrees on no time. Both are 0 for an
-    operation with a clock of its own.
+    `starts` and `agreed` are on this rank's monotonic clock, and 0 for an operation with a clock of
+    its own.
     """
 
-    durations: Nanoseconds
-    starts: Nanoseconds
-    agreed: Nanoseconds
+    durations: Nanoseconds  # of a call: that of a batch divided by its calls
+    starts: Nanoseconds  # when this rank began each sample
+    agreed: Nanoseconds  # when all ranks were to begin; 0 where the gate agrees on no time
 
     @classmethod
     def empty(cls, n: int) -> Timings:

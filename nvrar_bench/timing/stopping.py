@@ -28,15 +28,11 @@ _GROWTH = 4
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """What one backend has done at one point so far, the same on all ranks.
+    """What one backend has done at one point so far, the same on all ranks."""
 
-    `samples` are those that count, in seconds, shape (n,); `calls` is how many were timed, those
-    that a rank began late among them; `seconds` is how long its turns took, all in all.
-    """
-
-    samples: Samples
-    calls: int
-    seconds: float
+    samples: Samples  # those that count, in seconds, shape (n,)
+    calls: int  # that were timed, those that a rank began late among them
+    seconds: float  # that its turns took, all in all
 
 
 class StoppingRule(ABC):
@@ -57,20 +53,14 @@ class StoppingRule(ABC):
 
 @dataclass(frozen=True)
 class Stopping:
-    """What a run was asked for: `iters` calls, or, where `precision` is given, that.
-
-    `is_default`: nobody asked, and more calls may follow.
-
-    `precision` is half of the 95 % interval of the median as a part of the median; `max_time` is
-    seconds per backend and point.
-    """
+    """What a run was asked for: `iters` calls, or, where `precision` is given, that."""
 
     iters: int = 200
-    precision: float | None = None
+    precision: float | None = None  # half of the median's 95 % interval as a part of the median
     min_samples: int = 100
     max_samples: int = 100_000
-    max_time: float = 5.0
-    is_default: bool = False
+    max_time: float = 5.0  # seconds per backend and point
+    is_default: bool = False  # nobody asked, and more calls may follow
 
     def rule(self, iters: int | None = None) -> StoppingRule:
         """Make the rule of one backend at one point; `iters` is the case file's."""
@@ -149,7 +139,10 @@ class PrecisionRule(StoppingRule):
             return 0
         # One call at least, since a turn of none would be the end.
         turn = min(max(_FIRST_TURN, taken.calls // _GROWTH), self._most - taken.calls)
-        return max(1, min(turn, self._calls_left(taken)))
+        if taken.calls:
+            left = (self._seconds - taken.seconds) / max(taken.seconds, 1e-9)
+            turn = min(turn, int(left * taken.calls))
+        return max(1, turn)
 
     def reason(self) -> str:
         """`precision`, `max_samples` or `max_time`."""
@@ -168,11 +161,6 @@ class PrecisionRule(StoppingRule):
         if taken.calls >= self._most:
             return "max_samples"
         return "max_time" if taken.seconds >= self._seconds and taken.calls else None
-
-    def _calls_left(self, taken: Taken) -> int:
-        if not taken.calls:
-            return _FIRST_TURN
-        return int((self._seconds - taken.seconds) * taken.calls / max(taken.seconds, 1e-9))
 
 
 def precision_of(samples: Samples) -> float | None:

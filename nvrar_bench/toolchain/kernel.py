@@ -44,17 +44,14 @@ _OF_STARTS = (structs.CFailure, structs.CGate, *_OF_CALLS, structs.CWorkMemory)
 
 @dataclass(frozen=True)
 class Kernel:
-    """One specialisation of the all-reduce: names as on the command line.
-
-    `launch_class` is one of `launch_classes`, and None for CPUs, whose kernels have both exchanges.
-    """
+    """One specialisation of the all-reduce: names as on the command line."""
 
     dtype: str
     op: str
     protocol: str
     fabric: str
-    launch_class: int | None = None
-    exchange: str = DOUBLING
+    launch_class: int | None = None  # one of `launch_classes`; None for CPUs
+    exchange: str = DOUBLING  # kernels of CPUs have both
 
     @property
     def name(self) -> str:
@@ -103,10 +100,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class StartGate:
-    """Start gate, timed calls and work of CPU ranks, compiled like a kernel.
-
-    kernels/fabric/host_gate.cuh and work.cuh.
-    """
+    """Start gate, timed calls and work of CPU ranks, compiled like a kernel."""
 
     name: str = "start-gate-host"
     source: str = '#include "fabric/host_gate.cuh"\n#include "work.cuh"\n' + layout_checks(
@@ -116,10 +110,7 @@ class StartGate:
 
 @dataclass(frozen=True)
 class CudaGate:
-    """What holds a GPU's stream, a launch of nothing, and the work between all-reduces.
-
-    kernels/cuda_gate.cuh and work.cuh.
-    """
+    """What holds a GPU's stream, a launch of nothing, and the work between all-reduces."""
 
     name: str = "cuda-gate"
     source: str = '#include "cuda_gate.cuh"\n#include "work.cuh"\n' + layout_checks(

@@ -115,7 +115,8 @@ def _text(strings: bytes, start: int) -> str:
 
 def _attributes_of(sections: dict[str, _Section], entry: str) -> dict[int, int]:
     """The attributes of `entry` that are one number."""
-    names = _symbols(sections)
+    strings, symbols = sections[".strtab"].data, sections[".symtab"].data
+    names = [_text(strings, fields[0]) for fields in _SYMBOL.iter_unpack(symbols)]
     found = {}
     for attribute, content in _attributes(sections[".nv.info"].data):
         if len(content) == 8:
@@ -135,11 +136,6 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         if form == _SIZED:
             yield attribute, data[at : at + size]
             at += size
-
-
-def _symbols(sections: dict[str, _Section]) -> list[str]:
-    strings = sections[".strtab"].data
-    return [_text(strings, fields[0]) for fields in _SYMBOL.iter_unpack(sections[".symtab"].data)]
 
 
 def _shared_bytes(sections: dict[str, _Section], entry: str) -> int:

@@ -31,31 +31,23 @@ NOTHING_NEAR = (
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a call is launched with.
-
-    `tuned_at` is the size in the table that it follows, None if it follows none; `warnings` say
-    what of the table it does not follow.
-    """
+    """What a call is launched with."""
 
     shape: Shape
     launch: LaunchConfig
-    tuned_at: int | None = None
-    warnings: tuple[str, ...] = ()
+    tuned_at: int | None = None  # the size in the table that it follows; None: it follows none
+    warnings: tuple[str, ...] = ()  # what of the table it does not follow
 
 
 @dataclass(frozen=True)
 class Chooser:
-    """Chooses for nodes of `group` ranks.
-
-    Slices of up to `packets_up_to` bytes go by packets, those from `halving_from` on in parts.
-    `shipped` is the package's own table, where it has one.
-    """
+    """Chooses the launch of each call."""
 
     limits: Limits
-    group: int
-    packets_up_to: int
-    halving_from: int | None = None
-    shipped: TuningTable | None = None
+    group: int  # ranks of a node
+    packets_up_to: int  # bytes of a slice that goes by packets
+    halving_from: int | None = None  # bytes of a slice that goes in parts
+    shipped: TuningTable | None = None  # the package's own table, where it has one
 
     def choose(self, tuning: Tuning, case: Case) -> Chosen:
         """What the user fixed comes first, then the user's table, then what is usual here.
@@ -171,16 +163,13 @@ def require_row_within(table: TuningTable, row: TunedLaunch, limits: Limits) -> 
 
 @dataclass(frozen=True)
 class LaunchConfig:
-    """A launch of one rank; sizes in bytes.
-
-    `launch_class` is that of the kernel that runs it, None on CPUs.
-    """
+    """A launch of one rank; sizes in bytes."""
 
     blocks: int
     threads: int
     chunk_bytes: int
     window_bytes: int
-    launch_class: int | None = None
+    launch_class: int | None = None  # of the kernel that runs it; None on CPUs
 
 
 def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> LaunchConfig:

@@ -17,12 +17,7 @@ BYTES_PER_THREAD = {"signal": 16, "packet": 8}
 
 @dataclass(frozen=True)
 class Limits:
-    """What one fabric on one device allows and starts from.
-
-    `slice_per_block` is how much of a slice, in bytes, keeps one block busy, by protocol.
-    `multiprocessors` are a rank's share of its GPU, and `classes` the launch classes that kernels
-    are built for, by protocol; on CPUs there are neither.
-    """
+    """What one fabric on one device allows and starts from; dicts are by protocol."""
 
     max_blocks: int
     max_threads: int
@@ -30,11 +25,12 @@ class Limits:
     min_chunk_bytes: int
     max_chunk_bytes: int
     window_bytes: dict[str, int]
-    slice_per_block: dict[str, int]
+    slice_per_block: dict[str, int]  # bytes that keep one block busy
     min_threads: int = 1
     blocks: int | None = None  # at most, where the user leaves them open; else max_blocks
     wide_threads: int | None = None  # where they are open and all of so many have work
-    multiprocessors: int = 0
+    multiprocessors: int = 0  # a rank's share of its GPU; none on CPUs
+    # Launch classes that kernels are built for; none on CPUs.
     classes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def launch_class(self, protocol: str, blocks: int, threads: int) -> int | None:
