@@ -41,10 +41,14 @@ class Guard:
     another rank of this host), LostRank (another rank ended), or ReportedLoss (another rank was
     killed, and its supervisor has printed why). It has GRACE_S seconds; the process then exits
     with the error's exit code.
+
+    Attributes:
+        elsewhere: names ranks of other hosts, for the message of a wait that was in vain.
     """
 
     def __init__(self, on_end: Callable[[NvrarBenchError], None]) -> None:
         self._on_end = on_end
+        self.elsewhere = ""
         self._watch: tuple[str, float, float] | None = None  # what, started, seconds
         self._patience_s: float | None = None
         self._looked = 0.0  # for ranks that are stopped
@@ -142,7 +146,8 @@ class Guard:
             return None
         self._has_ended = True
         return _told(
-            TimedOut(f"{_where()} waited {waited:.1f} s in {what}; the limit is {seconds:g} s")
+            TimedOut(f"{_where()} waited {waited:.1f} s in {what}; the limit is {seconds:g} s"),
+            self.elsewhere,
         )
 
     def _is_in_vain(self, waited: float) -> bool:
@@ -197,12 +202,12 @@ class Watch:
         guard._watch = self._outer
 
 
-def _told(error: NvrarBenchError) -> NvrarBenchError:
+def _told(error: NvrarBenchError, elsewhere: str = "") -> NvrarBenchError:
     """Say which rank is late, and let the other ranks of this host know, through the supervisors.
 
     Another rank that has given up meanwhile, and may have ended since, has looked before.
     """
-    late, supervisor = late_ranks(), channel()
+    late, supervisor = late_ranks(elsewhere), channel()
     if supervisor and select.select([supervisor], [], [], 0)[0]:
         heard = _heard_from(supervisor)
         if heard is not None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # ranks that torch.distributed started need no MPI
 _T = TypeVar("_T")
 
 _OUTCOME_TAG = 1
+_NAMED = 3
 _SHORT_NAP_S, _LONG_NAP_S, _NAP_PART = 0.001, 0.05, 1 / 16
 
 
@@ -90,6 +91,13 @@ class World:
     def local_rank(self) -> int:
         """This rank within its node."""
         return self.node_of[: self.rank].count(self.node)
+
+    def elsewhere(self) -> str:
+        """Name the first ranks of other machines, in words; empty where there are none."""
+        mine = self.machine_of[self.rank]
+        others = [rank for rank in range(self.size) if self.machine_of[rank] != mine]
+        named = [f"rank {rank} on host {self.hosts[rank]}" for rank in others[:_NAMED]]
+        return ", ".join(named) + (f" and {len(others) - _NAMED} more" if others[_NAMED:] else "")
 
     @property
     def oversubscribed(self) -> bool:
@@ -215,8 +223,8 @@ def _nap(began: float, shortest_s: float = _SHORT_NAP_S, part: float = _NAP_PART
 
 
 def _disagreement(name: str, odd: list[int], values: list[str], hosts: Sequence[str]) -> str:
-    shown = ", ".join(f"rank {rank} on {hosts[rank]} has {values[rank]}" for rank in odd[:3])
-    more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+    shown = ", ".join(f"rank {rank} on {hosts[rank]} has {values[rank]}" for rank in odd[:_NAMED])
+    more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
     return (
         f"the ranks disagree on {name}: rank 0 on {hosts[0]} has {values[0]}, {shown}{more}; "
         "start all ranks with one command and one installation"

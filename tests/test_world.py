@@ -141,3 +141,9 @@ def test_more_ranks_than_cores(four, cores, crowded):
 def test_the_library_in_one_line(monkeypatch, text, line):
     monkeypatch.setattr(MPI, "Get_library_version", lambda: text)
     assert library_version() == line
+
+
+def test_ranks_of_other_machines_are_named(alone):
+    assert alone.elsewhere() == ""
+    far = replace(alone, hosts=("a", "b", "b", "c", "d"), machine_of=(0, 1, 1, 2, 3))
+    assert far.elsewhere() == "rank 1 on host b, rank 2 on host b, rank 3 on host c and 1 more"

@@ -132,12 +132,13 @@ class Seen:
     idle: bool  # its main thread got no time on a core while it was watched
 
 
-def late_ranks() -> str:
+def late_ranks(elsewhere: str = "") -> str:
     """Say which ranks of this host are late and why; a few words, empty where nothing is known.
 
-    To be called in a rank, which may be late itself. It takes 0.2 s.
+    To be called in a rank, which may be late itself. It takes 0.2 s. `elsewhere` names the ranks of
+    other hosts, which are waited for where none of this host is late.
     """
-    return verdict(_look(), socket.gethostname(), time.monotonic())
+    return verdict(_look(), socket.gethostname(), time.monotonic(), elsewhere)
 
 
 def has_stopped_ranks() -> bool:
@@ -151,10 +152,11 @@ def stopped(number: int, pid: int) -> str:
     return _sentence(seen, _IS_STOPPED, socket.gethostname(), time.monotonic())
 
 
-def verdict(seen: Sequence[Seen], host: str, now: float) -> str:
+def verdict(seen: Sequence[Seen], host: str, now: float, elsewhere: str = "") -> str:
     """Say which of the ranks `seen` on `host` at `now` the others wait for, the surest first."""
+    away = f"it waits for another host or the network between: {elsewhere}" if elsewhere else ""
     if len(seen) < 2:
-        return ""
+        return away
     most = max((each.progress.steps for each in seen if each.progress), default=0)
     for how, late in (
         (_IS_STOPPED, [each for each in seen if each.stopped]),
@@ -164,7 +166,7 @@ def verdict(seen: Sequence[Seen], host: str, now: float) -> str:
     ):
         if late:
             return "; ".join(_sentence(each, how, host, now) for each in late[:_NAMED])
-    return f"no rank on host {host} is behind the others"
+    return "; ".join(filter(None, (f"no rank on host {host} is behind the others", away)))
 
 
 def _sleepers(seen: Sequence[Seen]) -> list[Seen]:

@@ -165,6 +165,7 @@ def _run(settings: Settings, journal: Journal, guard: Guard) -> World:
             world = world.with_virtual_ranks(settings.virtual_ranks)
     with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
         guard.have_patience(settings.timeout + _EXTRA_S)
+        guard.elsewhere = world.elsewhere()
         index = world.comm.bcast(launch_index(os.environ))  # not every mpirun passes it on
         Session(settings, world, journal, guard, progress, index).run(sys.argv)
         with guard.watch("the end of the run", settings.timeout):

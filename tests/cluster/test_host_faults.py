@@ -71,19 +71,16 @@ def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-# Rank 0 gives up in NVRAR, where it knows whom it waits for, or inside MPI, where it does not: of a
-# rank that is stopped its supervisor says so. Of a lost host the launcher may speak alone.
+# Rank 0 gives up in NVRAR, where it knows whom it waits for, or inside MPI, where it knows that it
+# is none of its own host. Of a lost host the launcher may speak alone.
+OTHER = r"rank 0 .*rank 1 (on host host2|\(host2\))"
 FAULTS = {
     "rank killed": Fault(
         lambda: os.kill(rank_on("host2"), signal.SIGKILL),
         "rank 1 on host host2 was killed by SIGKILL",
     ),
-    "rank stopped": Fault(
-        lambda: os.kill(rank_on("host2"), signal.SIGSTOP), r"rank 1 (on host host2|\(host2\))"
-    ),
-    "link down": Fault(
-        lambda: hosts.main(["link", "host2", "down"]), "rank 0"
-    ),
+    "rank stopped": Fault(lambda: os.kill(rank_on("host2"), signal.SIGSTOP), OTHER),
+    "link down": Fault(lambda: hosts.main(["link", "host2", "down"]), OTHER),
     "host lost": Fault(lambda: hosts.main(["kill", "host2"]), "host"),
 }  # fmt: skip
 

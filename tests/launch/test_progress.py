@@ -42,6 +42,14 @@ def test_nobody_is_named_without_a_reason():
     assert verdict(SEEN[:1], "box", 14.0) == ""
 
 
+def test_ranks_of_other_hosts_are_named_where_none_of_this_host_is_late():
+    away = "it waits for another host or the network between: rank 3 on host other"
+    assert verdict([], "box", 14.0, "rank 3 on host other") == away
+    assert verdict(SEEN, "box", 14.0, "rank 3 on host other") == f"{said()}; {away}"
+    stopped = [*SEEN[1:], replace(SEEN[0], stopped=True)]
+    assert "other" not in verdict(stopped, "box", 14.0, "rank 3 on host other")
+
+
 def test_one_that_still_waits_among_those_that_gave_up():
     gave_up = [replace(each, progress=replace(WAITING, gave_up=True), idle=True) for each in SEEN]
     seen = [replace(SEEN[0], idle=True), *gave_up[1:]]
