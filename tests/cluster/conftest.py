@@ -65,10 +65,10 @@ def three() -> Iterator[None]:
 
 
 @pytest.fixture
-def fresh() -> Iterator[None]:
-    """host1 and host2, for a test that breaks them."""
+def fresh(request: pytest.FixtureRequest) -> Iterator[None]:
+    """host1 and host2, for a test that breaks them; a parameter bounds the rate of their links."""
     hosts.down()
-    hosts.up(2)
+    hosts.up(2, getattr(request, "param", None))
     yield
     hosts.down()
 

@@ -105,6 +105,30 @@ def test_a_fault_ends_the_run(run_between: Any, fresh: None, tmp_path: Path, nam
     assert [result.size_bytes for result in record.results if result.latency_us] == [64]
 
 
+@pytest.mark.parametrize("fresh", ["100mbit"], indirect=True)
+def test_a_slow_link_makes_a_run_slow(run_between: Any, fresh: None):
+    words = ("--backend", "nvrar", "--sizes", "512K", "-n", 3, "-w", 0, "-T", TIMEOUT_S)
+    done = run_between(2, *words, "--json", "-")
+    assert done.code == 0, done.stderr
+    (result,) = done.record()["results"]
+    assert result["check"]["status"] == "passed"
+    assert result["latency_us"]["median"] > 20_000  # 40 ms at that rate, less what is let through
+
+
+@pytest.mark.slow  # "link down" takes the same way
+@pytest.mark.parametrize("backend", ["nvrar", "mpi"])
+@pytest.mark.parametrize("fresh", ["1mbit"], indirect=True)
+def test_a_link_that_is_too_slow_ends_the_run(
+    run_between: Any, fresh: None, tmp_path: Path, backend: str
+):
+    path = tmp_path / "run.json"
+    words = ("--backend", backend, "--sizes", "64,1M", "-n", 3, "-w", 0, "-T", 3)
+    done = run_between(2, *words, "--json", path)
+    assert done.code == 4, done.stderr
+    assert re.search(OTHER, done.stderr)
+    assert read_record(path).run.status == "failed"
+
+
 def _wait_for_calls(path: Path, job: Future[Any]) -> None:
     """Until the first sweep has ended and calls of the second cross the link."""
     while not path.exists() or not read_record(path).results:
