@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from explore import Job
+from explore import Checker, Job
 from jobs import JOBS
 from score import Mutant, judge, load, mutate
 
+from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import KERNELS_VARIABLE, kernels_dir
 
 EXPLORE = Path(__file__).parent / "explore.py"
@@ -40,6 +41,7 @@ def explore(*arguments: object, **environment: str) -> subprocess.CompletedProce
 
 def test_no_schedule_fails():
     shares = len(os.sched_getaffinity(0))
+    host.build_all([Checker(fabric, rows) for fabric, rows in {(j.fabric, j.rows) for j in JOBS}])
     with ThreadPoolExecutor(shares) as pool:
         runs = pool.map(
             lambda i: explore("--seconds", SECONDS_PER_JOB, "--share", f"{i}/{shares}"),
