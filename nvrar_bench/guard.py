@@ -50,13 +50,13 @@ class Guard:
         self._on_end = on_end
         self.elsewhere = ""
         self._watch: tuple[str, float, float] | None = None  # what, started, seconds
-        self._patience_s: float | None = None
+        self._patience_s: float | None = None  # without a watch, or where a rank is stopped
         self._looked = 0.0  # for ranks that are stopped
-        self._rest: tuple[str, float, float] | None = None
+        self._rest: tuple[str, float, float] | None = None  # as `_watch`, between two watches
         self._signals: Signals | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._failed: NvrarBenchError | None = None
+        self._failed: NvrarBenchError | None = None  # by the main thread, which waits for its end
         # Taken by the first to end, `stop` or the thread; the thread never gives it back.
         self._ending = threading.Lock()
         self._has_ended = False

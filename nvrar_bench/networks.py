@@ -38,11 +38,11 @@ FOUND_BY = ("slingshot", "infiniband", "roce")
 ADAPTERS = (*FOUND_BY, "none")
 # What a machine may have; inventory/network.py looks.
 NEEDS = (
-    "Slingshot adapter", "InfiniBand adapter", "RoCE adapter", "network interface",
-    "locked memory", "libfabric with cxi",
-    "NVSHMEM over libfabric", "NVSHMEM over InfiniBand", "NCCL's libfabric plugin",
-    "GPUDirect RDMA", "IBGDA",
-)  # fmt: skip
+    *("Slingshot adapter", "InfiniBand adapter", "RoCE adapter", "network interface"),
+    *("locked memory", "libfabric with cxi"),
+    *("NVSHMEM over libfabric", "NVSHMEM over InfiniBand", "NCCL's libfabric plugin"),
+    *("GPUDirect RDMA", "IBGDA"),
+)
 # Of libraries that a rank starts. What mpirun reads itself is read before there is a rank.
 PREFIXES = ("NVSHMEM_", "NCCL_", "FI_", "UCX_", "OMPI_MCA_", "MPICH_", "I_MPI_", "MV2_", "CUDA_")
 _BEFORE_RANKS = ("PRTE_MCA_", "PMIX_MCA_", "HYDRA_", "I_MPI_HYDRA_", "SLURM_")

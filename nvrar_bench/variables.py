@@ -14,14 +14,12 @@ TUNING = "NVRAR_BENCH_TUNING"
 NCCL = ("NCCL_",)
 NVSHMEM = ("NVSHMEM_",)
 # Everything with such a beginning steers a library that takes part in a run.
-PREFIXES = (
-    *NCCL, *NVSHMEM, "CUDA_", "UCX_", "FI_", "OMPI_MCA_", "OPAL_", "PRTE_MCA_", "PMIX_MCA_",
-    "MPICH_", "HYDRA_", "I_MPI_", "MV2_", "MPI4PY_", "NVRAR_BENCH_",
-)  # fmt: skip
+_PREFIXES = "CUDA_ UCX_ FI_ OMPI_MCA_ OPAL_ PRTE_MCA_ PMIX_MCA_ MPICH_ HYDRA_ I_MPI_ MV2_ MPI4PY_"
+PREFIXES = (*NCCL, *NVSHMEM, *_PREFIXES.split(), "NVRAR_BENCH_")
 NAMES = (
-    "CXX", "LD_LIBRARY_PATH", "LD_PRELOAD", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES",
-    "SLURM_MPI_TYPE", "XDG_CACHE_HOME",
-)  # fmt: skip
+    *("CXX", "LD_LIBRARY_PATH", "LD_PRELOAD", "SLURM_MPI_TYPE", "XDG_CACHE_HOME"),
+    *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"),
+)
 
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASS|PSK|CREDENTIAL|AUTH", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"://[^/\s]*@|-----BEGIN|\b[0-9A-Fa-f]{32,}\b|[A-Za-z0-9+]{40,}=*$")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # ranks that torch.distributed started need no MPI
 
 _T = TypeVar("_T")
 
-_OUTCOME_TAG = 1
+_OUTCOME_TAG = 1  # of messages from the first rank
 _NAMED = 3
 _SHORT_NAP_S, _LONG_NAP_S, _NAP_PART = 0.001, 0.05, 1 / 16
 

@@ -15,7 +15,7 @@ from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.bounded import bounded
 from nvrar_bench.devices.base import Memory
 from nvrar_bench.errors import UsageError
-from nvrar_bench.plan import Case, Protocol
+from nvrar_bench.plan import Buffers, Case, Placement, Protocol
 
 # Caller on private memory that are kept ready: more than a step of the largest models has.
 MOST_PREPARED = 1024
@@ -156,12 +156,11 @@ class AllReduce:
         self._prepared.pop(key).close()
 
     def _case(self, source: Operand, target: Operand, op: str, is_symmetric: bool) -> Case:
-        return Case(
-            size_bytes=source.nbytes, count=source.elements, dtype=source.dtype, op=op,
-            placement="in_place" if source.address == target.address else "out_of_place",
-            buffers="symmetric" if is_symmetric else "private",
-            protocol=self._protocol, check_mode="rounding",
-        )  # fmt: skip
+        buffers: Buffers = "symmetric" if is_symmetric else "private"
+        is_in_place = source.address == target.address
+        placement: Placement = "in_place" if is_in_place else "out_of_place"
+        nbytes, count, dtype = source.nbytes, source.elements, source.dtype
+        return Case(nbytes, count, dtype, op, placement, buffers, self._protocol, "rounding")
 
     def _forget(self, first: int, end: int) -> None:
         """Drop calls on private memory that once lay where symmetric memory lies now."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nvrar_bench.devices.cuda.device import CudaDevice
 
-_HEAP_BYTES = 256 << 20
+_HEAP_BYTES = 256 << 20  # of arrays, where nobody says how many
 
 
 def open(  # noqa: A001 - nvrar_bench.open reads as it should

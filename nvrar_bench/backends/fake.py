@@ -36,10 +36,10 @@ from nvrar_bench.plan import Case
 from nvrar_bench.world import World
 
 VARIABLE = "NVRAR_BENCH_FAKE"
-BASE_NS = 10_000
+BASE_NS = 10_000  # of every call
 NS_PER_BYTE = 0.1
 WORK_NS_PER_BYTE, WORK_NS_PER_FLOP = 0.01, 0.001
-CYCLE = 11
+CYCLE = 11  # calls, after which times repeat
 LIMITS = Limits(
     max_blocks=8, max_threads=1, threads=1, min_chunk_bytes=1 << 10, max_chunk_bytes=4 << 10,
     window_bytes={"signal": 1 << 20, "packet": 1 << 20},

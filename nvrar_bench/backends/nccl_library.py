@@ -18,11 +18,11 @@ from nvrar_bench.devices.cuda.calls import load_calls
 from nvrar_bench.errors import NvrarBenchError, Problem, TimedOut, Unavailable
 from nvrar_bench.files import installed
 
-# ncclDataType_t and ncclRedOp_t; the order of max and min is NCCL's.
-TYPES = {
-    "int8": 0, "uint8": 1, "int32": 2, "uint32": 3, "int64": 4, "uint64": 5, "float16": 6,
-    "float32": 7, "float64": 8, "bfloat16": 9, "float8_e4m3": 10, "float8_e5m2": 11,
-}  # fmt: skip
+# ncclDataType_t and ncclRedOp_t, in their order from 0; that of max and min is NCCL's.
+_TYPES = (
+    "int8 uint8 int32 uint32 int64 uint64 float16 float32 float64 bfloat16 float8_e4m3 float8_e5m2"
+)
+TYPES = {name: number for number, name in enumerate(_TYPES.split())}
 OPS = {"sum": 0, "prod": 1, "max": 2, "min": 3, "avg": 4}
 
 SUCCESS, IN_PROGRESS = 0, 7  # ncclResult_t

@@ -28,11 +28,11 @@ from nvrar_bench.world import World
 MODES = ("auto", "clock", "barrier")
 LEAST_LEAD_NS, LARGEST_LEAD_NS = 1_000, 1_000_000
 LEAST_TOLERANCE_NS = 1_000
-_PAGE_BYTES = 4096
-_LATER_S = 0.5
-_WARMUP, _PASSES = 10, 100
+_PAGE_BYTES = 4096  # of each rank, for its flags
+_LATER_S = 0.5  # rank 0 knows who is late, so it gives up first
+_WARMUP, _PASSES = 10, 100  # of the gate, from which the lead is found
 _LEAD_PER_P99, _LEAD_PER_MEDIAN = 4, 20
-_TOLERATED_PART = 0.05
+_TOLERATED_PART = 0.05  # of the figure that is measured
 _START_IS_FAR = 2  # kernels/fabric/host_gate.cuh
 
 

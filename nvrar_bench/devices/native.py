@@ -29,8 +29,8 @@ from nvrar_bench.toolchain.structs import CCall
 from nvrar_bench.world import World
 
 CPUS = Path("/sys/devices/system/cpu")
-UNKNOWN_BYTES = 64 << 20
-_OVER = 2
+UNKNOWN_BYTES = 64 << 20  # where neither sysfs nor sysconf says
+_OVER = 2  # times the last-level cache
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _NAMES = ("SC_LEVEL4_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE")
 

@@ -42,10 +42,8 @@ _END_S = 2.0
 READY = "ready"
 
 # In the order in which they are shown.
-_GROUPS = (
-    "package", "Python", "MPI", "cpu device", "cuda device", "NCCL", "NVSHMEM", "network",
-    "launchers",
-)  # fmt: skip
+_SHOWN = "package, Python, MPI, cpu device, cuda device, NCCL, NVSHMEM, network, launchers"
+_GROUPS = _SHOWN.split(", ")
 PROBES: tuple[Probe, ...] = tuple(
     sorted(
         (probe for room in (system, mpi, cuda, network) for probe in room.PROBES),

@@ -43,12 +43,12 @@ _HOLD_S = _PATIENCE_S + GRACE_S + 2.0
 # The launcher's end, told by the kernel. Not SIGTERM: a launcher may fork ranks from a thread that
 # ends early, which the kernel reports too, and that must not look like a request to stop.
 _PARENT_ENDED = signal.SIGUSR2
-_RETRY_S = 0.1
+_RETRY_S = 0.1  # between two tries to reach siblings that start late
 _ALIKE_S = 2.0  # for lower ranks, which may start late, to fail for the same reason and say so
 _ALL_STARTED_S = 10.0  # where the launcher does not say how many ranks this host has
 _PROXY = "hydra_pmi_proxy"
 _GOODBYE = b"cmd=finalize\n"  # version 1 of the PMI wire protocol
-_ANSWER_S = 1.0
+_ANSWER_S = 1.0  # for Hydra to answer a goodbye
 
 _channel: socket.socket | None = None
 _job: str | None = None

@@ -27,10 +27,10 @@ from nvrar_bench.world import World, library_version
 
 # Of the cuda device, as far as they are installed.
 _CUDA_PACKAGES = (
-    "cuda-bindings", "cuda-core", "nccl4py", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12",
-    "nvidia-nccl-cu12", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvjitlink-cu12",
-    "nvidia-nvshmem-cu12", "nvidia-nvshmem-cu13", "nvshmem4py-cu12", "nvshmem4py-cu13",
-)  # fmt: skip
+    *("cuda-bindings", "cuda-core", "nccl4py", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
+    *("nvidia-nccl-cu12", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvjitlink-cu12"),
+    *("nvidia-nvshmem-cu12", "nvidia-nvshmem-cu13", "nvshmem4py-cu12", "nvshmem4py-cu13"),
+)
 _PACKAGES = ("mpi4py", "numpy", "ml_dtypes", "nvidia-cuda-runtime", "nvidia-cuda-cccl")
 _FILES = Path("/proc/self/fd")
 _VERBS = Path("/sys/class/infiniband_verbs")

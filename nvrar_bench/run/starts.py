@@ -21,8 +21,8 @@ from nvrar_bench.timing.loop import MONOTONIC, Gate, Nanoseconds, Timings, Yards
 from nvrar_bench.timing.ruler import Ruler
 
 UNKNOWN = np.zeros(len(YARDSTICKS), np.int64)
-_CALLS = 101
-_BATCHES, _BATCH = 101, 32
+_CALLS = 101  # odd: a median is one of the samples
+_BATCHES, _BATCH = 101, 32  # readings of the clock, one behind the other
 _READINGS, _STEPS_WITHIN_S = 1000, 0.5
 
 

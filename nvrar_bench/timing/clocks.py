@@ -22,9 +22,9 @@ import numpy.typing as npt
 from nvrar_bench.timing.line import ClockLine, Moment, as_fact
 from nvrar_bench.timing.loop import MONOTONIC
 
-ROUNDS = 20
-SPACING_S = 0.04
-_TAG = 7
+ROUNDS = 20  # ping-pongs of two ranks, of which the shortest counts
+SPACING_S = 0.04  # between the two moments from which the drift is known
+_TAG = 7  # of all messages here
 
 
 class Clocks:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 # What Linux lets NTP slew a clock by, beyond which no two monotonic clocks drift apart.
 MAX_DRIFT = 500e-6
-MOMENTS = 8
-SPACING_NS = 500_000_000
+MOMENTS = 8  # that a line is fitted through
+SPACING_NS = 500_000_000  # between two of them, at least
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from nvrar_bench.toolchain.resource_usage import ResourceUsage, read
 
 _CUBIN = "kernel.cubin"
 _LOG = "compiler.log"
-_LOG_LINES = 12
+_LOG_LINES = 12  # of a refusal: the first errors say most
 
 _NVSHMEM_INCLUDE = '#include "fabric/nvshmem'
 _CALLS_HEADER = "fabric/nvshmem_calls.cuh"

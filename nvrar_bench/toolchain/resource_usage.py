@@ -23,12 +23,12 @@ _SIZED = 4
 _REGISTERS = 0x2F  # (symbol, registers of one thread)
 _STACK = 0x12  # (symbol, bytes of stack of one thread, callees included)
 
-_RESERVED = 1024
+_RESERVED = 1024  # bytes of shared memory that CUDA keeps for itself, from sm_90 on
 _ENTRY = ".nv.constant0."  # the bank of a kernel's arguments: functions that it calls have none
 
 _FUNCTION = re.compile(r"Function properties for '?(\w+)'?")
 _SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
-_OURS = "nvrar"
+_OURS = "nvrar"  # names of our functions hold this
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _blocks(count: int) -> Iterator[tuple[slice, Words]]:
         yield slice(start, stop), np.arange(start, stop, dtype=np.uint64)
 
 
-CANARY_BYTES = 64
+CANARY_BYTES = 64  # a cache line before an output and one behind it
 _BLOCK = 65536
 # No two neighbours are equal and no byte is 0: neither zeroing nor shifting goes unseen.
 _CANARY = (np.arange(CANARY_BYTES) * 37 + 0xA5).astype(np.uint8) | np.uint8(1)

@@ -135,7 +135,7 @@ class GpuContext:
 
 # The gate and the guard of the run come first: they know which rank is late.
 _EXTRA_S = 5.0
-_WORD_BYTES = 8
+_WORD_BYTES = 8  # kernels/cuda_gate.cuh reads 64 bits
 
 
 class Hold:

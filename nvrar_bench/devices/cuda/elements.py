@@ -34,7 +34,7 @@ _FORMULAS_KEPT = 2  # inputs and results of a reduction, one after the other
 _PATTERN_BYTES = 8
 _VERDICT = np.dtype([(field, np.uint64) for field in ("wrong", "nearest", "damaged")])
 _THREADS = 256
-_BLOCKS_PER_SM = 8
+_BLOCKS_PER_SM = 8  # enough to fill it: 2,048 threads
 
 
 def grid_for(items: int, sms: int) -> int:

@@ -265,7 +265,7 @@ class _Owner:
     """Lives as long as an array that owns its memory."""
 
 
-_AT_FIRST = 64 << 10
+_AT_FIRST = 64 << 10  # bytes
 
 
 class Staging:

@@ -34,8 +34,8 @@ from nvrar_bench.timing.loop import MONOTONIC, Gate, Timings, per_call, repeated
 # Calls of a sample: the 2.8 us of two events are then below 2 % of a call of 6 us. Of longer
 # messages, whose calls take longer, so many fewer.
 BATCH, FULL_BATCH_UP_TO = 25, 4 << 20
-_EVENT_PAIRS = 64
-_LAUNCHES = 201
+_EVENT_PAIRS = 64  # samples in which nothing is called
+_LAUNCHES = 201  # of an empty kernel, whose median is the cost of one
 _NS_PER_MS = 1e6
 _BLOCKING = "CUDA_LAUNCH_BLOCKING"
 
