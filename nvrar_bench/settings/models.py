@@ -1,13 +1,7 @@
 """Transformer models as data, and what one decode step of each costs a rank.
 
-A model file is TOML with keys of the config.json that models have on Hugging Face:
-
-    hidden_size  num_hidden_layers  num_attention_heads  intermediate_size  vocab_size
-    num_key_value_heads   default: num_attention_heads
-    head_dim              default: hidden_size / num_attention_heads
-    torch_dtype           of the hidden state and the KV cache; default "bfloat16"
-
-and one of ours: `bytes_per_weight`, a number, for quantised weights; default: that of torch_dtype.
+A model file is TOML with keys of the config.json that models have on Hugging Face, and one of ours;
+docs/decode.md shows one.
 """
 
 from __future__ import annotations
@@ -32,13 +26,9 @@ _SIZE: _Rule = (
     f"a whole number, 1 to {_LARGEST}",
 )
 _RULES: dict[str, _Rule] = {
-    "hidden_size": _SIZE,
-    "num_hidden_layers": _SIZE,
-    "num_attention_heads": _SIZE,
-    "intermediate_size": _SIZE,
-    "vocab_size": _SIZE,
-    "num_key_value_heads": _SIZE,
-    "head_dim": _SIZE,
+    **dict.fromkeys(("hidden_size", "num_hidden_layers", "num_attention_heads"), _SIZE),
+    **dict.fromkeys(("intermediate_size", "vocab_size"), _SIZE),
+    **dict.fromkeys(("num_key_value_heads", "head_dim"), _SIZE),
     "torch_dtype": (lambda value: value in _DTYPES, ", ".join(_DTYPES)),
     "bytes_per_weight": (
         lambda value: type(value) in (int, float) and 0 < value <= 16,
@@ -49,18 +39,18 @@ _RULES: dict[str, _Rule] = {
 
 @dataclass(frozen=True)
 class Model:
-    """A decoder of Llama's kind; see the module."""
+    """A decoder of Llama's kind."""
 
     name: str
     hidden_size: int
     num_hidden_layers: int
     num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
+    num_key_value_heads: int  # num_attention_heads, where a file leaves it out
+    head_dim: int  # hidden_size / num_attention_heads, likewise
     intermediate_size: int
     vocab_size: int
-    torch_dtype: str
-    bytes_per_weight: float
+    torch_dtype: str  # of the hidden state and the KV cache; bfloat16, likewise
+    bytes_per_weight: float  # of quantised weights; as torch_dtype, likewise
 
     @property
     def itemsize(self) -> int:
