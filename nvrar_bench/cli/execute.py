@@ -85,9 +85,12 @@ def execute(make_settings: MakeSettings, options: RunOptions, shown: Shown) -> N
 
     starter = _starter(options)
     if isinstance(options, SweepOptions) and options.are_several:
+        from nvrar_bench.launch.repeat import Wanted, repeat
+
         _require_places(options)
         make_settings()
-        raise typer.Exit(_repeat(options, starter, shown))
+        wanted = Wanted(options.launches, options.max_launches)
+        raise typer.Exit(repeat(wanted, starter, options.virtual_ranks, options.json, shown))
     if starter:
         from nvrar_bench.launch.console import announce_terminal
 
@@ -129,13 +132,6 @@ def _starter(options: RunOptions) -> Starter:
             "ranks it starts"
         )
     return Starter(options.ranks, command("--launcher", options.launcher))
-
-
-def _repeat(options: SweepOptions, starter: Starter, shown: Shown) -> int:
-    from nvrar_bench.launch.repeat import Wanted, repeat
-
-    wanted = Wanted(options.launches, options.max_launches)
-    return repeat(wanted, starter, options.virtual_ranks, options.json, shown)
 
 
 def _become_rank(settings: Settings, options: RunOptions, shown: Shown) -> None:

@@ -131,7 +131,10 @@ class TuningDocument(JsonObject, frozen=True):
             raise UsageError(f"{source} is not the JSON of a tuning table: {error}") from error
         _require_version(value, source)
         document = checked(cls, _upgraded(value), f"{source} is not a {FORMAT} table")
-        _require_one_choice_each(document, source)
+        keys = [(one.dtype, one.op, one.buffers, one.size_bytes) for one in document.choices]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise UsageError(f"{source}: two choices for {' '.join(map(str, key))} bytes")
         return document
 
 
@@ -158,13 +161,6 @@ def _upgraded(value: Any) -> Any:
     if isinstance(made_on, dict):
         made_on = {"between_machines": None, **made_on}
     return {**value, "format_version": FORMAT_VERSION, "made_on": made_on, "choices": choices}
-
-
-def _require_one_choice_each(document: TuningDocument, source: str) -> None:
-    keys = [(one.dtype, one.op, one.buffers, one.size_bytes) for one in document.choices]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise UsageError(f"{source}: two choices for {' '.join(map(str, key))} bytes")
 
 
 def encode(document: TuningDocument) -> str:

@@ -19,6 +19,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.documents.result import Result
+from nvrar_bench.report.csv_rows import at
 from nvrar_bench.report.grid import printable
 from nvrar_bench.statistics.points import POINT, numbered, point_of
 
@@ -36,7 +37,14 @@ class Metric:
     name: str
     unit: str  # ends the name; empty for what is counted
     help: str
-    of: Callable[[Any], float | None]  # None: it is left out
+    of: str | Callable[[Any], float | None]  # its path in the record, or how to find it
+
+    def value(self, one: Any) -> float | None:
+        """Return that of a run or a result; None where it is left out."""
+        if not isinstance(self.of, str):
+            return self.of(one)
+        value: float | None = at(self.of)(one)
+        return in_seconds(value) if self.unit == _SECONDS else value
 
     def family(self, labels: Sequence[str]) -> GaugeMetricFamily:
         """Return the gauge, without a value yet."""
@@ -103,7 +111,7 @@ def families(
     for metric in metrics:
         family = metric.family(labels)
         for of_series, measured in series:
-            value = metric.of(measured)
+            value = metric.value(measured)
             if value is not None:
                 family.add_metric(of_series, value)
         if family.samples:
@@ -124,9 +132,7 @@ def _time(text: str | None) -> float | None:
 
 
 def _latency(name: str, said: str) -> Metric:
-    return Metric(
-        f"latency_{name}", _SECONDS, said, lambda one: in_seconds(getattr(one.latency_us, name))
-    )
+    return Metric(f"latency_{name}", _SECONDS, said, f"latency_us.{name}")
 
 
 def in_seconds(microseconds: float | None) -> float | None:
@@ -167,11 +173,11 @@ OF_RESULT = (
            lambda result: result.algbw_gb_per_s * _GIGA),
     Metric("busbw", _RATE, "algbw x 2(n-1)/n for n ranks.",
            lambda result: result.busbw_gb_per_s * _GIGA),
-    Metric("samples", "", "Samples taken.", lambda result: result.samples),
-    Metric("batch", "", "Calls of a sample.", lambda result: result.batch),
+    Metric("samples", "", "Samples taken.", "samples"),
+    Metric("batch", "", "Calls of a sample.", "batch"),
     Metric("effective_samples", "", "Independent samples that would tell as much of the median.",
-           lambda result: result.independence.effective_samples),
-    Metric("launches", "", "Launches of mpirun.", lambda result: result.launches.count),
+           "independence.effective_samples"),
+    Metric("launches", "", "Launches of mpirun.", "launches.count"),
     Metric("checked_elements", "", "Elements compared.",
            _checked(lambda result: result.check.elements)),
     Metric("wrong_elements", "", "Wrong elements of those compared.",

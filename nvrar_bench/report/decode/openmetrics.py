@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord
-from nvrar_bench.report.openmetrics import OF_RUN, Metric, families, in_seconds, text, written
+from nvrar_bench.report.openmetrics import OF_RUN, Metric, families, text, written
 
 LABELS = ("model", "batch", "backend", "variant", "ranks", "nodes")
-_Point = tuple[BatchResult, BackendStep]
+
+
+class _Point(NamedTuple):
+    """A backend at a batch: paths of metrics begin here."""
+
+    batch: BatchResult
+    one: BackendStep
 
 
 def encode(records: Sequence[DecodeRecord]) -> str:
@@ -24,7 +31,7 @@ def _of_steps(record: DecodeRecord) -> Iterator[GaugeMetricFamily]:
     points = [
         (
             written((record.model.name, result.batch, one.backend, one.variant, *shape)),
-            (result, one),
+            _Point(result, one),
         )
         for result in record.results
         for one in result.steps
@@ -37,23 +44,12 @@ def _figure(name: str, unit: str, help_text: str, key: str) -> Iterator[Metric]:
     ends = {"": "value", "_ci95_low": "ci95_low", "_ci95_high": "ci95_high"}
     for end, field in ends.items():
         said = help_text if not end else f"End of the 95 % interval of {name}."
-        yield Metric(f"decode_{name}{end}", unit, said, _value(key, field, unit == "seconds"))
-
-
-def _value(key: str, field: str, is_time: bool) -> Callable[[_Point], float | None]:
-    def of(point: _Point) -> float | None:
-        figure = getattr(point[1], key)
-        value: float | None = None if figure is None else getattr(figure, field)
-        return in_seconds(value) if is_time else value
-
-    return of
+        yield Metric(f"decode_{name}{end}", unit, said, f"one.{key}.{field}")
 
 
 def _latency(name: str, help_text: str) -> Metric:
-    return Metric(
-        f"decode_step_{name}", "seconds", help_text,
-        lambda point: in_seconds(getattr(point[1].step.latency_us, name)),
-    )  # fmt: skip
+    path = f"one.step.latency_us.{name}"
+    return Metric(f"decode_step_{name}", "seconds", help_text, path)
 
 
 OF_DECODE = (
@@ -67,17 +63,16 @@ OF_STEP = (
     _latency("ci95_low", "Lower end of the 95 % interval of the median."),
     _latency("ci95_high", "Upper end of the 95 % interval of the median."),
     Metric("decode_work_median", "seconds", "Median time of the step without all-reduces.",
-           lambda point: point[0].work and in_seconds(point[0].work.latency_us.median)),
+           "batch.work.latency_us.median"),
     *_figure("all_reduce", "seconds", "The step less the step without all-reduces.",
              "all_reduce_us"),
     *_figure("all_reduce_part", "ratio", "The same as a part of the step.", "all_reduce_part"),
     *_figure("tokens_per_second", "", "Tokens of the whole batch per second.", "tokens_per_s"),
     *_figure("speed_up", "ratio", "Steps of the first other backend over these.", "speed_up"),
-    Metric("decode_message", "bytes", "Size of each all-reduce, per rank.",
-           lambda point: point[0].size_bytes),
+    Metric("decode_message", "bytes", "Size of each all-reduce, per rank.", "batch.size_bytes"),
     Metric("decode_kv_cache", "bytes", "KV cache that a rank reads in each layer.",
-           lambda point: point[0].kv_bytes),
-    Metric("decode_samples", "", "Steps timed.", lambda point: point[1].step.samples),
+           "batch.kv_bytes"),
+    Metric("decode_samples", "", "Steps timed.", "one.step.samples"),
     Metric("decode_wrong_elements", "", "Wrong elements of those compared.",
-           lambda point: None if point[1].check.status == "skipped" else point[1].check.wrong),
+           lambda at: None if at.one.check.status == "skipped" else at.one.check.wrong),
 )  # fmt: skip
