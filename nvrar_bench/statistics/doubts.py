@@ -149,13 +149,19 @@ def doubts(
     `launch_numbers` are the launches' places in the record; `kept` is the part of the samples, or
     of several launches, that `launches` are of: who needs more has to take more than that.
     """
-    yield from _drifts(launches, launch_numbers)
+    startup, slow = [one.startup for one in launches], [one.slow for one in launches]
+    yield from _shifted(STARTUP, startup, STARTUP_LEVEL, launch_numbers)
+    drifting = list(_shifted(SLOW, slow, SLOW_LEVEL, launch_numbers))
+    # One cause, one warning: what drifts is unsteady, too.
+    yield from drifting or _unsteady(launches, launch_numbers)
     # Of several launches the interval is of their medians, and needs no independent samples.
     if len(launches) == 1:
         yield from _few_effective(launches[0], kept)
     if target is not None:
         yield from _missed(launches, figure, target, kept)
-    yield from _apart(figure.value, between, within)
+    if between and within is not None and between > max(APART * within, SMALL * figure.value):
+        apart, left_open = between / figure.value, _percent(within / figure.value)
+        yield Doubt(LAUNCHES_DIFFER, apart, {"n": _percent(apart), "within": left_open})
 
 
 def of_time(launch_samples: Sequence[int], places: Collection[int]) -> Iterator[Doubt]:
@@ -185,14 +191,6 @@ def _without(launch_samples: Sequence[int], kept: npt.NDArray[np.bool_]) -> str:
     """Number the launches of which nothing is kept; empty where there is none."""
     parts = np.split(kept, np.cumsum(launch_samples)[:-1])
     return ", ".join(str(i) for i, part in enumerate(parts) if not part.any())
-
-
-def _drifts(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[Doubt]:
-    startup = [launch.startup for launch in launches]
-    yield from _shifted(STARTUP, startup, STARTUP_LEVEL, numbers)
-    slow = list(_shifted(SLOW, [launch.slow for launch in launches], SLOW_LEVEL, numbers))
-    # One cause, one warning: what drifts is unsteady, too.
-    yield from slow or _unsteady(launches, numbers)
 
 
 def _shifted(
@@ -247,13 +245,6 @@ def _missed(
         shrinking = NORMAL_975 / t_975(taken - 1) if few else 1.0
         needed = _about(taken * (reached * shrinking / target) ** 2 / kept)
         yield Doubt(MISSED, needed, {**said, "reached": _percent(reached), "n": needed})
-
-
-def _apart(median: float, between: float | None, within: float | None) -> Iterator[Doubt]:
-    if not between or within is None or between <= max(APART * within, SMALL * median):
-        return
-    apart, open_ = between / median, _percent(within / median)
-    yield Doubt(LAUNCHES_DIFFER, apart, {"n": _percent(apart), "within": open_})
 
 
 def _percent(part: float) -> str:
