@@ -13,20 +13,13 @@ from nvrar_bench.backends.nvrar.space import PROTOCOLS, Space
 from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.errors import UsageError
+from nvrar_bench.settings import values
 from nvrar_bench.settings.options import (
     CheckOptions,
     DecodeOptions,
     RunOptions,
     SweepOptions,
     TuneOptions,
-)
-from nvrar_bench.settings.values import (
-    choices,
-    names,
-    require,
-    require_divisor,
-    require_seconds,
-    wholes,
 )
 from nvrar_bench.toolchain.kernel import EXCHANGES
 from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS
@@ -56,11 +49,13 @@ def tuning_of(options: SweepOptions | CheckOptions | DecodeOptions) -> Tuning:
     blocks, threads = options.blocks, options.threads
     radix, exchange, first = options.radix, options.exchange, options.first_epoch
     for option, value in (("--blocks", blocks), ("--threads", threads)):
-        require(value is None or value >= 1, option, value, "a whole number from 1 up")
-    require(radix is None or 2 <= radix <= 64, "--radix", radix, "2 to 64")
-    require(exchange in ("auto", *EXCHANGES), "--exchange", exchange, "auto, doubling, halving")
+        values.require(value is None or value >= 1, option, value, "a whole number from 1 up")
+    values.require_within("--radix", radix, 2, 64)
+    values.require(
+        exchange in ("auto", *EXCHANGES), "--exchange", exchange, "auto, doubling, halving"
+    )
     # Calls count on from there, and an epoch has 64 bits.
-    require(1 <= first < 2**62, "--first-epoch", first, "1 to 2**62 - 1")
+    values.require(1 <= first < 2**62, "--first-epoch", first, "1 to 2**62 - 1")
     chunk = None if options.chunk is None else _chunk_bytes(options.chunk)
     table = table_for(options.tuning, "--tuning")
     fixed = None if exchange == "auto" else exchange
@@ -69,9 +64,8 @@ def tuning_of(options: SweepOptions | CheckOptions | DecodeOptions) -> Tuning:
 
 def batch_of(batch: int | None, graph: int = 1) -> int | None:
     """How many calls a sample is; a graph holds all of them. None: as many as the device wants."""
-    allowed = f"1 to {MOST_CALLS}"
-    require(1 <= graph <= MOST_CALLS, "--graph", graph, allowed)
-    require(batch is None or 1 <= batch <= MOST_CALLS, "--batch", batch, allowed)
+    values.require_within("--graph", graph, 1, MOST_CALLS)
+    values.require_within("--batch", batch, 1, MOST_CALLS)
     if graph == 1:
         return batch
     if batch not in (None, graph):
@@ -85,9 +79,8 @@ def batch_of(batch: int | None, graph: int = 1) -> int | None:
 def require_fabric(options: RunOptions) -> None:
     """Check --fabric, and that what goes with it is given and nothing else."""
     fabric, virtual = options.fabric, options.virtual_ranks
-    require(fabric in FABRICS, "--fabric", fabric, ", ".join(FABRICS))
-    in_range = virtual is None or 2 <= virtual <= MAX_VIRTUAL_RANKS
-    require(in_range, "--virtual-ranks", virtual, f"2 to {MAX_VIRTUAL_RANKS}")
+    values.require(fabric in FABRICS, "--fabric", fabric, ", ".join(FABRICS))
+    values.require_within("--virtual-ranks", virtual, 2, MAX_VIRTUAL_RANKS)
     # No fabric is chosen for the user here: with virtual ranks there is no choice.
     if (fabric == "loopback") != (virtual is not None):
         raise UsageError(
@@ -114,27 +107,29 @@ def _require_virtual(options: RunOptions, virtual: int) -> None:
             f"--virtual-ranks {virtual} and --ranks {options.ranks} exclude each other: virtual "
             "ranks live in one process"
         )
-    require_divisor(options.nodes, virtual, "virtual ranks")
+    values.require_divisor(options.nodes, virtual, "virtual ranks")
 
 
 def search_of(options: TuneOptions) -> Tune:
     """Check the options that only `tune` has, or has as lists."""
     seconds, backend = options.max_time, options.backend
-    require_seconds("--max-time", seconds)
-    require(backend in ("nvrar", "fake"), "--backend", backend, "nvrar, fake")
-    require(options.output != STDOUT, "--output", options.output, "a file; the choices are printed")
+    values.require_seconds("--max-time", seconds)
+    values.require(backend in ("nvrar", "fake"), "--backend", backend, "nvrar, fake")
+    values.require(
+        options.output != STDOUT, "--output", options.output, "a file; the choices are printed"
+    )
     space = Space(
-        choices("--protocol", options.protocol, PROTOCOLS),
-        wholes("--blocks", options.blocks, 1, _MOST),
-        wholes("--threads", options.threads, 1, _MOST),
-        tuple(dict.fromkeys(map(_chunk_bytes, names(options.chunk)))),
-        wholes("--radix", options.radix, 2, 64),
-        choices("--exchange", options.exchange, EXCHANGES),
+        values.choices("--protocol", options.protocol, PROTOCOLS),
+        values.wholes("--blocks", options.blocks, 1, _MOST),
+        values.wholes("--threads", options.threads, 1, _MOST),
+        tuple(dict.fromkeys(map(_chunk_bytes, values.names(options.chunk)))),
+        values.wholes("--radix", options.radix, 2, 64),
+        values.choices("--exchange", options.exchange, EXCHANGES),
     )
     return Tune(options.output, space, seconds)
 
 
 def _chunk_bytes(text: str) -> int:
     size = parse_size(text, option="--chunk")
-    require(size >= 16, "--chunk", text, "16 bytes and more")
+    values.require(size >= 16, "--chunk", text, "16 bytes and more")
     return size

@@ -11,6 +11,7 @@ from dataclasses import replace
 from nvrar_bench import backends, devices, networks
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import UsageError
+from nvrar_bench.settings import values
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.launching import batch_of, require_fabric, search_of, tuning_of
 from nvrar_bench.settings.measure_options import CheckingOptions, PrecisionOptions
@@ -31,15 +32,6 @@ from nvrar_bench.settings.sweeps import (
     sweeps_of,
     tuned_sweep,
 )
-from nvrar_bench.settings.values import (
-    Late,
-    late_of,
-    names,
-    part,
-    require,
-    require_divisor,
-    require_seconds,
-)
 from nvrar_bench.timing.stopping import Stopping
 
 STARTS = ("auto", "clock", "barrier")
@@ -54,7 +46,9 @@ _FEWEST = 6  # samples of which the median has an interval
 
 def sweep_settings(options: SweepOptions) -> Settings:
     """Return the settings of `sweep`."""
-    settings = _timed(_settings(options, names(options.backend), sweeps_of(options)), options)
+    settings = _timed(
+        _settings(options, values.names(options.backend), sweeps_of(options)), options
+    )
     _require_launches(options)
     late = settings.late
     if late and (options.batch not in (None, 1) or options.graph != 1):
@@ -65,7 +59,7 @@ def sweep_settings(options: SweepOptions) -> Settings:
     return replace(
         settings,
         one_state=options.one_state or options.max_launches is not None,
-        wrap_asked="wrap" in names(options.check_mode),
+        wrap_asked="wrap" in values.names(options.check_mode),
         batch=1 if late else batch_of(options.batch, options.graph),
         graph=options.graph,
         cold_cache=options.cold_cache,
@@ -75,7 +69,7 @@ def sweep_settings(options: SweepOptions) -> Settings:
 def check_settings(options: CheckOptions) -> Settings:
     """Return the settings of `check`: each case once, or a soak."""
     sweeps = file_sweeps(options.case or "correctness")
-    common = _settings(options, names(options.backend), sweeps)
+    common = _settings(options, values.names(options.backend), sweeps)
     settings = replace(common, stopping=Stopping(1), warmup=0, tuning=tuning_of(options))
     soak = soak_limit(options)
     if soak is not None:
@@ -85,7 +79,7 @@ def check_settings(options: CheckOptions) -> Settings:
     return replace(
         settings,
         sweeps=tuple(replace(sweep, iters=1, warmup=0) for sweep in sweeps),
-        wrap_asked="wrap" in names(options.check_mode),
+        wrap_asked="wrap" in values.names(options.check_mode),
         stop_at_wrong=False,
         interleave=False,
         batch=1,
@@ -105,7 +99,7 @@ def tune_settings(options: TuneOptions) -> Settings:
 
 def decode_settings(options: DecodeOptions) -> Settings:
     """Return the settings of `decode`: a sample is one step."""
-    asked = names(options.backend)
+    asked = values.names(options.backend)
     if "fake" in asked and len(set(asked)) > 1:
         raise UsageError(
             f"--backend {options.backend}: fake has a clock of its own, by which nothing else of a "
@@ -120,13 +114,13 @@ def _settings(options: RunOptions, asked: tuple[str, ...], sweeps: tuple[Sweep, 
     """Return the settings that all commands have, and elsewhere what `tune` measures with."""
     nodes, ranks = options.nodes, options.ranks
     devices.require_known(options.device)
-    require(nodes is None or nodes >= 1, "--nodes", nodes, "a whole number from 1 up")
-    require(ranks is None or 1 <= ranks <= 4096, "--ranks", ranks, "1 to 4096")
-    require_seconds("--timeout", options.timeout)
+    values.require(nodes is None or nodes >= 1, "--nodes", nodes, "a whole number from 1 up")
+    values.require_within("--ranks", ranks, 1, 4096)
+    values.require_seconds("--timeout", options.timeout)
     # Under --launcher or mpirun the number of ranks is known only to the ranks.
     if ranks:
-        require_divisor(nodes, ranks, "ranks")
-    require(0 <= options.seed < 2**31, "--seed", options.seed, "0 to 2147483647")
+        values.require_divisor(nodes, ranks, "ranks")
+    values.require_within("--seed", options.seed, 0, 2**31 - 1)
     backends.require_known(asked)
     if options.network is not None:
         networks.require_known(options.network)
@@ -151,8 +145,8 @@ def _timed(
     settings: Settings, options: SweepOptions | DecodeOptions, usual: int = Stopping.iters
 ) -> Settings:
     """Return `settings` with what the commands have that time calls or steps."""
-    require(0 <= options.warmup <= MAX_CALLS, "--warmup", options.warmup, f"0 to {MAX_CALLS}")
-    require(options.start in STARTS, "--start", options.start, ", ".join(STARTS))
+    values.require_within("--warmup", options.warmup, 0, MAX_CALLS)
+    values.require(options.start in STARTS, "--start", options.start, ", ".join(STARTS))
     return replace(
         settings,
         stopping=stopping_of(options.iters, options, usual),
@@ -164,8 +158,8 @@ def _timed(
     )
 
 
-def _late(options: SweepOptions | DecodeOptions) -> Late | None:
-    late = late_of(options.late, options.ranks, options.timeout)
+def _late(options: SweepOptions | DecodeOptions) -> values.Late | None:
+    late = values.late_of(options.late, options.ranks, options.timeout)
     if late and options.virtual_ranks is not None:
         raise UsageError(
             f"--late {options.late} and --virtual-ranks {options.virtual_ranks} exclude each "
@@ -191,7 +185,7 @@ def _is_checked(options: CheckingOptions) -> bool:
 def _require_launches(options: SweepOptions) -> None:
     """Check --launches and --max-launches."""
     launches, most = options.launches, options.max_launches
-    require(1 <= launches <= MAX_LAUNCHES, "--launches", launches, f"1 to {MAX_LAUNCHES}")
+    values.require_within("--launches", launches, 1, MAX_LAUNCHES)
     if most is None:
         return
     if launches == 1:
@@ -200,7 +194,7 @@ def _require_launches(options: SweepOptions) -> None:
             "to find the machine in one state"
         )
     allowed = f"{launches}, the --launches, to {MAX_LAUNCHES}"
-    require(launches <= most <= MAX_LAUNCHES, "--max-launches", most, allowed)
+    values.require(launches <= most <= MAX_LAUNCHES, "--max-launches", most, allowed)
 
 
 def stopping_of(
@@ -216,16 +210,15 @@ def stopping_of(
             raise UsageError(f"{option} {value:g} bounds --precision, which is not given")
         if iters is None:
             return Stopping(usual, is_default=True)
-        require(1 <= iters <= MAX_CALLS, "--iters", iters, f"1 to {MAX_CALLS}")
+        values.require_within("--iters", iters, 1, MAX_CALLS)
         return Stopping(iters)
     if iters is not None:
         raise UsageError(
             f"--iters {iters} and --precision {precision} exclude each other: give a "
             "number of calls, or how well the median must be known"
         )
-    wanted = Stopping(precision=part("--precision", precision, *_PRECISIONS), **given)
-    least, most = wanted.min_samples, wanted.max_samples
-    require(_FEWEST <= least <= MAX_CALLS, "--min-samples", least, f"{_FEWEST} to {MAX_CALLS}")
-    require(least <= most <= MAX_CALLS, "--max-samples", most, f"{least} to {MAX_CALLS}")
-    require_seconds("--max-time", wanted.max_time)
+    wanted = Stopping(precision=values.part("--precision", precision, *_PRECISIONS), **given)
+    values.require_within("--min-samples", wanted.min_samples, _FEWEST, MAX_CALLS)
+    values.require_within("--max-samples", wanted.max_samples, wanted.min_samples, MAX_CALLS)
+    values.require_seconds("--max-time", wanted.max_time)
     return wanted

@@ -18,7 +18,7 @@ from nvrar_bench.settings.measure_options import CaseOptions, CheckModeOption, S
 from nvrar_bench.settings.models import Model, read_model, shard_of
 from nvrar_bench.settings.options import DecodeOptions, SweepOptions, TuneOptions
 from nvrar_bench.settings.plans import build_plan, choose, nothing_wraps, sizes_from_range
-from nvrar_bench.settings.values import names, require, wholes
+from nvrar_bench.settings.values import names, require, require_within, wholes
 from nvrar_bench.units import parse_size
 
 DEFAULT_MIN = "128K"
@@ -146,15 +146,15 @@ class Decode:
 
 def decode_of(options: DecodeOptions) -> Decode:
     """Check the options that only `decode` has."""
-    compute, context = options.compute, options.context
+    compute = options.compute
     require(compute in COMPUTES, "--compute", repr(compute), ", ".join(COMPUTES))
-    require(0 <= context <= MOST_TOKENS, "--context", context, f"0 to {MOST_TOKENS}")
+    require_within("--context", options.context, 0, MOST_TOKENS)
     batches = wholes("--batch", options.batch, 1, MOST_SEQUENCES)
     model = read_model(options.model)
     ranks = options.ranks or options.virtual_ranks
     if ranks:
         shard_of(model, ranks)
-    return Decode(model, batches, context, cast(Compute, compute), options.one_graph)
+    return Decode(model, batches, options.context, cast(Compute, compute), options.one_graph)
 
 
 def decode_sweep(options: DecodeOptions, decode: Decode) -> Sweep:

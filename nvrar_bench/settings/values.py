@@ -64,6 +64,12 @@ def require(condition: bool, option: str, value: object, allowed: str) -> None:
         raise UsageError(f"{option} {value}: allowed: {allowed}")
 
 
+def require_within(option: str, value: int | None, least: int, most: int) -> None:
+    """Refuse a number that is not from `least` to `most`; None is not given."""
+    if value is not None:
+        require(least <= value <= most, option, value, f"{least} to {most}")
+
+
 def require_seconds(option: str, seconds: float) -> None:
     """Refuse a time that is none, or longer than a day."""
     allowed = "more than 0, at most 86400 seconds"
