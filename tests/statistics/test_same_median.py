@@ -52,7 +52,7 @@ def runs() -> Iterator[tuple[str, RunRecord]]:
     yield "merged", merge(parts)
     for path in sorted(STORED.rglob("*.json")):
         value = json.loads(path.read_bytes())
-        if value.get("format") == FORMAT:
+        if isinstance(value, dict) and value.get("format") == FORMAT:
             yield path.name, RunRecord.from_json(value)
 
 
