@@ -47,7 +47,8 @@ HABITS = (
     Habit(("-y", "--stream_null"), ("0",), _LEAVE_OUT + "calls run in a stream of their own"),
     Habit(("-C", "--report_cputime"), ("0",), _LEAVE_OUT + "there is no time of the CPU"),
     Habit(
-        ("-R", "--local_register"), (),
+        ("-R", "--local_register"),
+        (),
         "type --buffers symmetric for -R 2, or --buffers private for -R 0",
     ),
     Habit(("-x", "--cta_policy"), (), "set NCCL_CTA_POLICY={value} for NCCL"),
@@ -58,7 +59,7 @@ HABITS = (
     Habit(("-M", "--memory"), ("0",), _LEAVE_OUT + "memory is not measured"),
     Habit(("-u", "--unalign"), ("0",), _LEAVE_OUT + "buffers begin on a page"),
     Habit(("-r", "--root"), ("0",), _LEAVE_OUT + "an all-reduce has no root"),
-)  # fmt: skip
+)
 
 
 BY_FLAG = {flag: habit for habit in HABITS for flag in habit.flags}

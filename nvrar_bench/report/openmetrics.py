@@ -44,6 +44,8 @@ class Metric:
         if not isinstance(self.of, str):
             return self.of(one)
         value: float | None = at(self.of)(one)
+        if value is not None and self.unit == _RATE:
+            return value * _GIGA
         return in_seconds(value) if self.unit == _SECONDS else value
 
     def family(self, labels: Sequence[str]) -> GaugeMetricFamily:
@@ -123,12 +125,17 @@ def written(values: Any) -> _Labels:
     return tuple(printable(str(value), "utf-8") for value in values)
 
 
-def _time(text: str | None) -> float | None:
-    """Return seconds since 1970; None for what is no time, in a record that others wrote."""
-    try:
-        return None if text is None else datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
+def _time(key: str) -> Callable[[Record], float | None]:
+    """Seconds since 1970; None for what is no time, in a record that others wrote."""
+
+    def seconds(record: Record) -> float | None:
+        text = getattr(record.run, key)
+        try:
+            return None if text is None else datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError):
+            return None
+
+    return seconds
 
 
 def _latency(name: str, said: str) -> Metric:
@@ -142,24 +149,30 @@ def in_seconds(microseconds: float | None) -> float | None:
     return float(Decimal(repr(microseconds)).scaleb(_MICRO))
 
 
-def _checked(of: Callable[[Result], int]) -> Callable[[Result], int | None]:
-    return lambda result: None if result.check.status == "skipped" else of(result)
+def _checked(key: str) -> Callable[[Result], int | None]:
+    return lambda one: None if one.check.status == "skipped" else getattr(one.check, key)
 
 
 LABELS = (*POINT, "ranks", "nodes", "repeat")
 
 OF_RUN = (
-    Metric("run_complete", "", "1 if the run came to its end, 0 if it failed or was interrupted.",
-           lambda record: float(record.run.status == "complete")),
-    Metric("run_start_time", _SECONDS, "When the run began, since 1970.",
-           lambda record: _time(record.run.started_at)),
-    Metric("run_end_time", _SECONDS, "When the run ended, since 1970.",
-           lambda record: _time(record.run.finished_at)),
+    Metric(
+        "run_complete",
+        "",
+        "1 if the run came to its end, 0 if it failed or was interrupted.",
+        lambda record: float(record.run.status == "complete"),
+    ),
+    Metric("run_start_time", _SECONDS, "When the run began, since 1970.", _time("started_at")),
+    Metric("run_end_time", _SECONDS, "When the run ended, since 1970.", _time("finished_at")),
     Metric("run_errors", "", "Errors that ended the run.", lambda record: len(record.errors)),
     Metric("run_results", "", "Results of the run.", lambda record: len(record.results)),
-    Metric("run_wrong_results", "", "Results whose check failed.",
-           lambda record: sum(r.check.status == "failed" for r in record.results)),
-)  # fmt: skip
+    Metric(
+        "run_wrong_results",
+        "",
+        "Results whose check failed.",
+        lambda record: sum(r.check.status == "failed" for r in record.results),
+    ),
+)
 OF_RESULT = (
     _latency("median", "Median latency of an all-reduce; a sample is the maximum over ranks."),
     _latency("ci95_low", "Lower end of the 95 % interval of the median."),
@@ -169,18 +182,18 @@ OF_RESULT = (
     _latency("max", "Greatest latency."),
     _latency("p95", "95th percentile of latency."),
     _latency("p99", "99th percentile of latency."),
-    Metric("algbw", _RATE, "Size over median latency.",
-           lambda result: result.algbw_gb_per_s * _GIGA),
-    Metric("busbw", _RATE, "algbw x 2(n-1)/n for n ranks.",
-           lambda result: result.busbw_gb_per_s * _GIGA),
+    Metric("algbw", _RATE, "Size over median latency.", "algbw_gb_per_s"),
+    Metric("busbw", _RATE, "algbw x 2(n-1)/n for n ranks.", "busbw_gb_per_s"),
     Metric("samples", "", "Samples taken.", "samples"),
     Metric("batch", "", "Calls of a sample.", "batch"),
-    Metric("effective_samples", "", "Independent samples that would tell as much of the median.",
-           "independence.effective_samples"),
+    Metric(
+        "effective_samples",
+        "",
+        "Independent samples that would tell as much of the median.",
+        "independence.effective_samples",
+    ),
     Metric("launches", "", "Launches of mpirun.", "launches.count"),
-    Metric("checked_elements", "", "Elements compared.",
-           _checked(lambda result: result.check.elements)),
-    Metric("wrong_elements", "", "Wrong elements of those compared.",
-           _checked(lambda result: result.check.wrong)),
+    Metric("checked_elements", "", "Elements compared.", _checked("elements")),
+    Metric("wrong_elements", "", "Wrong elements of those compared.", _checked("wrong")),
     Metric("warnings", "", "Warnings about the result.", lambda result: len(result.warnings)),
-)  # fmt: skip
+)
