@@ -184,7 +184,7 @@ class DecodeSteps:
 
     def _timed(self, point: StepPoint, warmup: int, arrivals: Arrivals) -> TimedStep:
         return timed_step(
-            samples_of(point), point.late, point.rule.target(),
+            samples_of(point), point.late, point.rule.target,
             warmup=warmup, stop_reason=point.stop_reason, arrivals=arrivals,
             warnings=(*self._device.warnings(), *point.all_reduce.warnings),
         )  # fmt: skip

@@ -88,7 +88,7 @@ def result_of(
         samples_us=samples,
         launch_samples=(len(samples),),
         late=point.late,
-        target=point.rule.target(),
+        target=point.rule.target,
         one_state=point.one_state,
         warnings=(*device.warnings(), *point.operation.warnings, *_of_batch(point)),
         backend=point.backend,

@@ -106,7 +106,7 @@ class Point:
         taken = Taken(samples, sum(len(turn.durations) for turn in self.turns), self.seconds)
         calls = self.rule.next_turn(taken)
         if not calls:
-            self.stop_reason = self.rule.reason()
+            self.stop_reason = self.rule.reason
         return calls
 
     def _counting(self) -> Nanoseconds:

@@ -150,13 +150,10 @@ class _Entrant(StoppingRule):
         self._race, self._number = race, number
 
     def next_turn(self, taken: Taken) -> int:
-        return self._race.next_turn(self._number, taken)
-
-    def reason(self) -> str:
-        return self._race.reason_of(self._number)
-
-    def target(self) -> float | None:
-        return None
+        calls = self._race.next_turn(self._number, taken)
+        if not calls:
+            self.reason = self._race.reason_of(self._number)
+        return calls
 
 
 def fastest(shown: Sequence[SoFar], numbers: Sequence[int]) -> int:

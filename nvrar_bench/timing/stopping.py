@@ -38,17 +38,12 @@ class Taken:
 class StoppingRule(ABC):
     """One per backend and point, for the length of its measurement."""
 
+    reason: str = "unfinished"  # what ended it, as `stop_reason` of the record
+    target: float | None = None  # the precision asked for: half-width of the interval / median
+
     @abstractmethod
     def next_turn(self, taken: Taken) -> int:
         """Return how many calls to time in the next turn; 0 is the end. `taken.calls` may be 0."""
-
-    @abstractmethod
-    def reason(self) -> str:
-        """Say what ended it, as `stop_reason` of the record."""
-
-    def target(self) -> float | None:
-        """Return the precision asked for, if one was: half-width of the interval / median."""
-        return None
 
 
 @dataclass(frozen=True)
@@ -74,17 +69,14 @@ class Stopping:
 class Iterations(StoppingRule):
     """`--iters N`: exactly `calls` calls, in at most TURNS turns as even as whole calls allow."""
 
+    reason = "iterations"
+
     def __init__(self, calls: int) -> None:
-        self._calls = calls
         turns = min(calls, TURNS)
         self._ends = iter([calls * (i + 1) // turns for i in range(turns)])
 
     def next_turn(self, taken: Taken) -> int:
         return next(self._ends, taken.calls) - taken.calls
-
-    def reason(self) -> str:
-        """Nothing else ends it."""
-        return "iterations"
 
 
 class Enough(StoppingRule):
@@ -96,7 +88,6 @@ class Enough(StoppingRule):
     def __init__(self, calls: int) -> None:
         self._first, self._most = Iterations(calls), MOST_TIMES * calls
         self._turn = max(1, calls // TURNS)
-        self._reason = "unfinished"
 
     def next_turn(self, taken: Taken) -> int:
         calls = self._first.next_turn(taken)
@@ -104,13 +95,9 @@ class Enough(StoppingRule):
             return calls
         ended = self._ended_by(taken)
         if ended:
-            self._reason = ended
+            self.reason = ended
             return 0
         return min(self._turn, self._most - taken.calls)
-
-    def reason(self) -> str:
-        """`iterations`, or what ended further turns: `max_samples` or `max_time`."""
-        return self._reason
 
     def _ended_by(self, taken: Taken) -> str | None:
         if len(taken.samples) and effective_samples(taken.samples) >= ENOUGH:
@@ -128,14 +115,14 @@ class PrecisionRule(StoppingRule):
 
     def __init__(self, target: float, least: int, most: int, seconds: float) -> None:
         self._target, self._least, self._most, self._seconds = target, least, most, seconds
-        self._reason = "unfinished"
+        self.target = target
         self._held = False  # at the look before
 
     def next_turn(self, taken: Taken) -> int:
         """Look at what there is, and take a quarter more, or what time is left for."""
         ended = self._ended_by(taken)
         if ended:
-            self._reason = ended
+            self.reason = ended
             return 0
         # One call at least, since a turn of none would be the end.
         turn = min(max(_FIRST_TURN, taken.calls // _GROWTH), self._most - taken.calls)
@@ -143,14 +130,6 @@ class PrecisionRule(StoppingRule):
             left = (self._seconds - taken.seconds) / max(taken.seconds, 1e-9)
             turn = min(turn, int(left * taken.calls))
         return max(1, turn)
-
-    def reason(self) -> str:
-        """`precision`, `max_samples` or `max_time`."""
-        return self._reason
-
-    def target(self) -> float | None:
-        """Return what was asked for."""
-        return self._target
 
     def _ended_by(self, taken: Taken) -> str | None:
         if len(taken.samples) >= self._least:

@@ -28,7 +28,7 @@ def test_iterations_are_taken_in_even_turns(iters, turns):
     assert (sum(lengths), len(lengths)) == (iters, turns)
     assert max(lengths) - min(lengths) <= 1
     assert len(lengths) <= TURNS
-    assert (rule.reason(), rule.target()) == ("iterations", None)
+    assert (rule.reason, rule.target) == ("iterations", None)
 
 
 def test_a_case_file_may_say_how_many():
@@ -42,14 +42,14 @@ def test_late_samples_are_not_made_up_for():
 def test_a_quiet_point_ends_with_the_fewest_samples_that_are_allowed():
     rule = Stopping(precision=0.01, min_samples=100).rule()
     assert 100 <= sum(drive(rule, spread=0.001)) < 160
-    assert (rule.reason(), rule.target()) == ("precision", 0.01)
+    assert (rule.reason, rule.target) == ("precision", 0.01)
 
 
 def test_a_noisy_point_goes_on_until_the_interval_is_narrow_enough():
     rule = Stopping(precision=0.01).rule()
     # The half-width is about 1.96 * 1.253 * spread / sqrt(n): 2,400 samples of 20 % noise.
     assert 1500 < sum(drive(rule, spread=0.2)) < 5000
-    assert rule.reason() == "precision"
+    assert rule.reason == "precision"
 
 
 def test_one_lucky_look_is_not_enough():
@@ -72,20 +72,20 @@ def test_turns_grow_by_a_quarter():
 def test_samples_are_bounded():
     rule = Stopping(precision=0.001, max_samples=1234).rule()
     assert sum(drive(rule, spread=0.5)) == 1234
-    assert rule.reason() == "max_samples"
+    assert rule.reason == "max_samples"
 
 
 def test_late_calls_count_for_the_bound():
     rule = Stopping(precision=0.001, max_samples=500).rule()
     assert sum(drive(rule, spread=0.5, late_every=100)) == 500
-    assert rule.reason() == "max_samples"
+    assert rule.reason == "max_samples"
 
 
 @pytest.mark.parametrize("call_seconds", [1e-3, 0.05, 7.0])
 def test_time_is_bounded_to_about_a_turn_of_what_is_left(call_seconds):
     rule = Stopping(precision=0.001, max_time=5.0).rule()
     lengths = drive(rule, spread=0.5, call_seconds=call_seconds)
-    assert rule.reason() == "max_time"
+    assert rule.reason == "max_time"
     # The first turn is blind; after it, no turn is longer than the time that is left.
     assert sum(lengths) * call_seconds <= max(5.0, 20 * call_seconds) + call_seconds
 
@@ -112,25 +112,25 @@ def alike(rule, lasts: int, call_seconds: float = 1e-5) -> list[int]:
 def test_the_default_is_as_many_calls_where_samples_are_independent():
     rule = Stopping(200, is_default=True).rule()
     assert sum(drive(rule, spread=0.1)) == 200
-    assert (rule.reason(), rule.target()) == ("iterations", None)
+    assert (rule.reason, rule.target) == ("iterations", None)
 
 
 def test_the_default_goes_on_where_samples_are_alike():
     rule = Stopping(200, is_default=True).rule()
     assert 300 < sum(alike(rule, lasts=8)) < 1000
-    assert rule.reason() == "iterations"
+    assert rule.reason == "iterations"
 
 
 def test_the_default_does_not_go_on_for_ever():
     rule = Stopping(200, is_default=True).rule()
     assert sum(alike(rule, lasts=100)) == 1000
-    assert rule.reason() == "max_samples"
+    assert rule.reason == "max_samples"
 
 
 def test_the_default_does_not_go_on_for_long():
     rule = Stopping(200, is_default=True).rule()
     assert sum(alike(rule, lasts=100, call_seconds=0.001)) == 500
-    assert rule.reason() == "max_time"
+    assert rule.reason == "max_time"
 
 
 def test_the_default_goes_on_where_hardly_any_is_in_time():
