@@ -38,6 +38,10 @@ LINES = [
     "check --backend fake --soak 3",
     "compile --arch sm_80 --dtype float32 --op sum --protocol signal --fabric loopback",
 ]
+# Compiling takes seconds, and prints as the others do.
+MARKED = [
+    pytest.param(line, marks=[pytest.mark.slow] * line.startswith("compile")) for line in LINES
+]
 COMMAND = [sys.executable, "-m", "nvrar_bench"]
 
 
@@ -59,10 +63,7 @@ def _shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "line",
-    [pytest.param(line, marks=[pytest.mark.slow] * line.startswith("compile")) for line in LINES],
-)
+@pytest.mark.parametrize("line", MARKED)
 def test_a_full_disk(line: str):
     done = _shell(f"$C {line} > /dev/full", PYTHONUNBUFFERED="1" if "json" in line else "")
     error = _last_error(done.stderr)
@@ -109,7 +110,7 @@ def test_the_exit_code_stays_though_nobody_can_read_the_message(line: str, code:
     assert _shell(f"$C {line} {where}").returncode == code
 
 
-@pytest.mark.parametrize("line", LINES[1::2])
+@pytest.mark.parametrize("line", MARKED[1::2])
 def test_a_reader_that_has_gone(line: str):
     done = _shell(f"set -o pipefail; $C {line} | true")
     assert done.returncode in (0, 1)  # 0 where all was in the pipe before its reader went
