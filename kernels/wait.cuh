@@ -29,7 +29,7 @@ struct Place {
 // Where ranks share cores, who has waited so long for another does better to sleep.
 constexpr u64 kLongWaitNs = 2'000'000;
 // Naps grow with the wait, or hundreds of sleepers would take all of a core just to look.
-constexpr u64 kPartOfWait = 64;
+constexpr u64 kPartOfWait = 16;
 
 struct Waiter {
     // Returns *address as it was last seen. The wait was in vain unless its upper bits, from `Shift`
