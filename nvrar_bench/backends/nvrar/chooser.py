@@ -201,9 +201,11 @@ def _threads(limits: Limits, protocol: str, blocks: int, chunk: int) -> int:
         of a slice, for a block    2K           4K             8K             32K
         signal                                  9.78   9.98    11.28  10.54   24.00  19.02
         packet                     9.00  9.28   14.39  10.36   26.85  17.07   122.0  72.02
+
+    A unit of packets had 8 bytes then, and has 16 now: 4K are one for each of 256 threads.
     """
     wide = limits.wide_threads
-    if wide and chunk >= wide * BYTES_PER_THREAD[protocol] and limits.holds(protocol, blocks, wide):
+    if wide and chunk >= wide * BYTES_PER_THREAD and limits.holds(protocol, blocks, wide):
         return wide
     threads = limits.threads
     while threads > limits.min_threads and not limits.holds(protocol, blocks, threads):

@@ -83,7 +83,9 @@ class NvshmemEngine(_CudaEngine):
         self._puts_between_nodes = world.virtual_nodes and not mapped_nodes
         share = min(world.comm.allgather(device.gpu.sms // device.ranks_sharing))
         self.limits = gpu_limits(share, self.fabric, device.gpu.arch)
-        self.packets_up_to = packets_up_to(self.limits, self.fabric, world.nodes)
+        self.packets_up_to = packets_up_to(
+            self.limits, self.fabric, world.nodes, world.ranks_per_node
+        )
 
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Compile, load, and make NVSHMEM known to them."""
@@ -134,7 +136,9 @@ class LoopbackEngine(_CudaEngine):
         if ranks > MAX_VIRTUAL_RANKS:
             raise UsageError(f"--virtual-ranks {ranks}: allowed: 1 to {MAX_VIRTUAL_RANKS}")
         self.limits = gpu_limits(device.gpu.sms // ranks, self.fabric, device.gpu.arch)
-        self.packets_up_to = packets_up_to(self.limits, self.fabric, world.nodes)
+        self.packets_up_to = packets_up_to(
+            self.limits, self.fabric, world.nodes, world.ranks_per_node
+        )
 
     def bind(
         self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig

@@ -11,8 +11,7 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.kernel import launch_classes
 
 CHUNK_ALIGNMENT = 16  # of a chunk, in bytes: a slice is cut on such boundaries
-# What a thread handles at a time: a 16-byte load of a slice, or a unit of packets.
-BYTES_PER_THREAD = {"signal": 16, "packet": 8}
+BYTES_PER_THREAD = 16  # what it handles at a time: a load of a slice, or a unit of packets
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,12 @@ _SLICE_PER_BLOCK = {"signal": 4 << 10, "packet": 1 << 10}
 def gpu_limits(multiprocessors: int, fabric: str, arch: str) -> Limits:
     """Limits of a rank whose share of a GPU is `multiprocessors`, which may be 0.
 
-    512 threads have been measured on loopback and sm_90 alone: only there are they chosen unasked.
+    512 threads have been measured on sm_90 alone: only there are they chosen unasked.
     """
     share = max(1, multiprocessors)
     blocks = min(MOST_BLOCKS, share)
     classes = launch_classes(fabric, arch)
-    is_measured = (fabric, arch) == ("loopback", "sm_90")
+    is_measured = arch == "sm_90"
     return Limits(
         max_blocks=_SIDE_BY_SIDE * blocks, max_threads=max(map(max, classes.values())),
         threads=_THREADS, min_chunk_bytes=1 << 10, max_chunk_bytes=256 << 10,
@@ -107,22 +106,26 @@ def gpu_limits(multiprocessors: int, fabric: str, arch: str) -> Limits:
     )  # fmt: skip
 
 
-# Up to which `auto` takes packets: 2K of a slice are a unit for each of a block's 256 threads.
-_PACKET_BLOCK_BYTES = 2 << 10
-_PACKET_SLICE_BYTES = 64 << 10
+# Up to which slice `auto` takes packets; between nodes also up to which share of a block.
+_PACKET_SLICE_BYTES_OF_TWO = 512 << 10
+_PACKET_SLICE_BYTES = {"loopback": 32 << 10, "nvshmem": 64 << 10}
 _PACKET_SLICE_BYTES_OF_A_NODE = 8 << 10
+_PACKET_BLOCK_BYTES = 2 << 10
 
 
-def packets_up_to(limits: Limits, fabric: str, nodes: int) -> int:
+def packets_up_to(limits: Limits, fabric: str, nodes: int, ranks_per_node: int) -> int:
     """Up to which slice `auto` takes packets, in bytes.
 
-    On an H200 packets won while a block had 2K of a slice, up to slices of 64K, save in one node
-    over NVSHMEM: there they lost at every slice that was measured, from 16K on. The points
-    are in docs/measurements/kernels.md.
+    On an H200 packets won between two ranks of a node up to 512K, and on `loopback` between more up
+    to 32K. With earlier kernels, over NVSHMEM, they lost between more ranks of a node from 16K on,
+    and won on several nodes up to 64K, while a block had 2K: docs/measurements/kernels.md.
     """
+    if nodes == 1 and ranks_per_node == 2:
+        return _PACKET_SLICE_BYTES_OF_TWO
     if fabric == "nvshmem" and nodes == 1:
         return _PACKET_SLICE_BYTES_OF_A_NODE
-    return min(_PACKET_SLICE_BYTES, _PACKET_BLOCK_BYTES * (limits.blocks or limits.max_blocks))
+    share = _PACKET_BLOCK_BYTES * (limits.blocks or limits.max_blocks)
+    return min(_PACKET_SLICE_BYTES[fabric], share)
 
 
 _HALVING_SLICE_BYTES = 64 << 10

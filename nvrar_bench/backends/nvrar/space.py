@@ -83,20 +83,16 @@ class Space:
         for protocol in self.protocols or PROTOCOLS:
             window = chooser.limits.window_bytes[protocol]
             slice_bytes = -(-min(case.size_bytes, window) // chooser.group)
-            for blocks, threads, chunk in self._launches(
-                chooser.limits, slice_bytes, BYTES_PER_THREAD[protocol]
-            ):
+            for blocks, threads, chunk in self._launches(chooser.limits, slice_bytes):
                 if chooser.limits.holds(protocol, blocks, threads):
                     for radix, exchange in schedules:
                         yield Shape(protocol, blocks, threads, chunk, radix, exchange)
 
-    def _launches(
-        self, limits: Limits, slice_bytes: int, bytes_per_thread: int
-    ) -> Iterator[tuple[int, int, int]]:
+    def _launches(self, limits: Limits, slice_bytes: int) -> Iterator[tuple[int, int, int]]:
         for blocks in self.blocks or _blocks(limits, slice_bytes):
             share = -(-slice_bytes // blocks)
             for chunk in self.chunk_bytes or _chunks(limits, share):
-                busy = min(share, chunk) // bytes_per_thread
+                busy = min(share, chunk) // BYTES_PER_THREAD
                 for threads in self.threads or _threads(limits, busy):
                     yield blocks, threads, chunk
 

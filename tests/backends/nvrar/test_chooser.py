@@ -109,10 +109,13 @@ def test_a_row_that_cannot_be_launched_here_is_named():
     ("fabric", "ranks", "nodes", "size", "protocol"),
     [
         ("loopback", 2, 1, 128 << 10, "packet"),
-        ("loopback", 2, 1, 512 << 10, "signal"),
+        ("loopback", 2, 1, 1 << 20, "packet"),
+        ("loopback", 4, 1, 128 << 10, "packet"),
+        ("loopback", 4, 1, 256 << 10, "signal"),
         ("loopback", 8, 2, 128 << 10, "packet"),
         ("loopback", 8, 2, 256 << 10, "signal"),
-        ("nvshmem", 2, 1, 128 << 10, "signal"),
+        ("nvshmem", 2, 1, 1 << 20, "packet"),
+        ("nvshmem", 2, 1, 2 << 20, "signal"),
         ("nvshmem", 4, 1, 128 << 10, "signal"),
         ("nvshmem", 8, 1, 128 << 10, "signal"),
         ("nvshmem", 4, 2, 128 << 10, "packet"),
@@ -123,7 +126,7 @@ def test_a_row_that_cannot_be_launched_here_is_named():
 def test_auto_takes_the_protocol_that_an_h200_was_faster_with(fabric, ranks, nodes, size, protocol):
     """docs/measurements/kernels.md has the points; ranks shared the GPU's 132 multiprocessors."""
     limits = gpu_limits(132 // ranks, fabric, "sm_90")
-    chooser = Chooser(limits, ranks // nodes, packets_up_to(limits, fabric, nodes))
+    chooser = Chooser(limits, ranks // nodes, packets_up_to(limits, fabric, nodes, ranks // nodes))
     assert chooser.choose(AUTOMATIC, a_case(size)).shape.protocol == protocol
 
 

@@ -78,7 +78,7 @@ LOOPBACK, NVSHMEM = gpu_limits(16, "loopback", "sm_90"), gpu_limits(16, "nvshmem
         ("signal", 512 << 10, 16, 512),
         ("signal", 2 << 20, 16, 512),
         ("packet", 128 << 10, 16, 256),
-        ("packet", 256 << 10, 16, 512),
+        ("packet", 256 << 10, 16, 256),
         ("packet", 512 << 10, 16, 512),
         ("packet", 2 << 20, 16, 512),
     ],
@@ -90,10 +90,12 @@ def test_threads_are_those_that_an_h200_was_faster_with(protocol, nbytes, blocks
     assert launch.launch_class == threads
 
 
-def test_over_nvshmem_nothing_wide_is_chosen_unasked():
-    """Nothing was measured there with more than 256 threads."""
-    for protocol in ("signal", "packet"):
-        assert choose(AUTOMATIC, NVSHMEM, protocol, 2 << 20, 4).threads == 256
+def test_nothing_wide_is_chosen_that_was_not_measured_or_is_not_built():
+    unmeasured = gpu_limits(16, "loopback", "sm_80")
+    for limits, protocol, threads in (
+        (NVSHMEM, "signal", 512), (NVSHMEM, "packet", 256), (unmeasured, "signal", 256),
+    ):  # fmt: skip
+        assert choose(AUTOMATIC, limits, protocol, 2 << 20, 4).threads == threads
 
 
 @pytest.mark.parametrize(
