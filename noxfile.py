@@ -41,7 +41,7 @@ OLDEST = (
     "nvidia-cuda-nvrtc==13.0.88", "nvidia-cuda-runtime==13.0.96", "nvidia-nvjitlink==13.0.88",
     "nvidia-nvshmem-cu13==3.4.5",
 )  # fmt: skip
-LOOPBACK_PACKETS = ("--fabric", "loopback", "--protocol", "packet")
+LOOPBACK_SIGNAL = ("--fabric", "loopback", "--protocol", "signal")
 
 nox.needs_version = ">=2024.4.15"
 nox.options.reuse_existing_virtualenvs = True
@@ -61,8 +61,9 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", "ci/gpu.sh", "ci/test.sh", ".ci/run")
     # A kernel of each kind, and one of a type that is a class: NVRTC 13.0 broke off there alone.
     compiling = ("python", "-m", "nvrar_bench", "compile", "--op", "sum", "--threads", "256")
+    compiling += ("--ranks-per-node", "any")
     session.run(*compiling, "--arch", "sm_90", "--dtype", "float32")
-    session.run(*compiling, "--arch", "sm_90", "--dtype", "float8_e4m3", *LOOPBACK_PACKETS)
+    session.run(*compiling, "--arch", "sm_90", "--dtype", "float8_e4m3", *LOOPBACK_SIGNAL)
 
 
 def _run_tests(session: nox.Session, mpi: str) -> None:
@@ -72,6 +73,7 @@ def _run_tests(session: nox.Session, mpi: str) -> None:
     if mpi == MPIS[0]:
         _install(session, "-e", ".[test]", mpi)
         kernels = ("--fabric", "nvshmem", "--dtype", "bfloat16", "--op", "sum", "--threads", "256")
+        kernels += ("--ranks-per-node", "any")
         session.run("nvrar-bench", "compile", *kernels)
         apart = [f"--ignore={path}" for path in (HOSTS, PYTORCH)]
         session.run("pytest", *QUICK, *AT_ONCE, *apart, "tests", env=environment)

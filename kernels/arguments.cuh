@@ -83,8 +83,6 @@ struct Arguments {
     u32 window_bytes;      // of all but the last
     u32 slice_bytes;       // of a full slice of a window: a multiple of 16
     u32 last_slice_bytes;  // likewise in the last window
-    u32 full_slices;       // of a window: the ones behind are short or empty
-    u32 last_full_slices;
     u32 chunk_bytes;
     u64 timeout_ns;
     u32 spin;  // polls before a waiter gives up its core

@@ -11,12 +11,16 @@
 namespace nvrar {
 
 template <typename T>
-struct alignas(kVectorAlignment < 8 ? static_cast<int>(alignof(T)) : 8) Unit {
+struct Unit {
     static constexpr int kElements = kUnitBytes / sizeof(T);
     T lane[kElements];
 };
+template <typename T>
+struct alignas(align_lanes(alignof(T), kHalfBytes)) Half {
+    T lane[kHalfBytes / sizeof(T)];
+};
 
-// Less than a unit, out of line: it is rare.
+// Less than half a unit, out of line: it is rare. Behind the bytes of a message come zeros.
 NVRAR_NOINLINE u64 load_bytes(const void* source, u32 bytes) {
     u64 whole = 0;
     NVRAR_ROLLED
@@ -42,7 +46,8 @@ struct Packet : Cells {
     // A thread that gives up stays with its block until the end: all meet at every barrier.
     NVRAR_DEVICE bool run_window(const Window& window) {
         if constexpr (Fabric::kSendsMessages)
-            expect_messages(window, [&](const Chunk& chunk) { return cells_of_chunk(chunk); });
+            expect_messages(window, window.slice,
+                            [&](const Chunk& chunk) { return cells_of_chunk(chunk); });
         scatter(window);
         bool well = true;
         const u32 stages = count_stages();
@@ -55,30 +60,25 @@ struct Packet : Cells {
         }
         well = gather(window, well);
         if constexpr (Fabric::kSendsMessages)
-            well = well && (arguments.nodes == 1 || await_all_puts(window));
+            well = well && (schedule.is_one_node() || await_all_puts(window));
         return block_all(well && all_gather(window));
     }
 
     // Phase 1: to every peer its slice, a batch of peers at a time.
 
     NVRAR_DEVICE void scatter(const Window& window) {
-        for_own_pieces(window.slice_bytes(0), [&](const Piece& longest) {
+        for_own_pieces(window, [&](const Piece& piece) {
             NVRAR_ROLLED
             for (u32 first = 1; first < group_size; first += kBatch) {
                 Unit<T> units[kBatch] = {};
                 NVRAR_UNROLL
-                for (u32 i = 0; i < kBatch; ++i) {
-                    const Piece piece = in_slice_of(window, first + i, longest);
-                    if (piece.bytes != kNoPiece)
-                        units[i] = load(send_at(window, peer_at(first + i), piece), piece);
-                }
+                for (u32 i = first; i < first + kBatch; ++i)
+                    if (i < group_size) units[i - first] = load(window, peer_at(i), piece);
                 NVRAR_UNROLL
-                for (u32 i = 0; i < kBatch; ++i) {
-                    const Piece piece = in_slice_of(window, first + i, longest);
-                    if (piece.bytes != kNoPiece)
-                        write(node_region(window, peer_at(first + i), layout.inbox, local), window,
-                              piece, units[i]);
-                }
+                for (u32 i = first; i < first + kBatch; ++i)
+                    if (i < group_size)
+                        write(node_region(window, peer_at(i), layout.inbox, local), window, piece,
+                              units[i - first]);
             }
             return true;
         });
@@ -107,7 +107,7 @@ struct Packet : Cells {
     };
 
     NVRAR_DEVICE u32 count_stages() const {
-        return schedule.is_folded() ? 1 : 1 + schedule.has_folded() + arguments.steps;
+        return schedule.is_folded() ? 1 : 1 + schedule.has_folded() + schedule.steps();
     }
 
     NVRAR_DEVICE Stage stage_at(const Window& window, u32 s, bool is_last) const {
@@ -159,9 +159,9 @@ struct Packet : Cells {
         return stage;
     }
 
-    NVRAR_DEVICE const u64* cells_of(const Stage& stage, u32 i, const Piece& piece) const {
+    NVRAR_DEVICE const u64* operand_cells(const Stage& stage, u32 i, const Piece& piece) const {
         const u32 region = i - (stage.is_dense && i > stage.own_index ? 1 : 0);
-        return cell(stage.cells + region * (layout.region_bytes / kCellBytes), piece, 0);
+        return cells_of(stage.cells + region * (layout.region_bytes / kCellBytes), piece);
     }
 
     // A message may land in pieces that cut a cell: none is looked at before all of it is there.
@@ -177,8 +177,8 @@ struct Packet : Cells {
 
     NVRAR_DEVICE bool await_messages_of(const Window& window, Place place, u32 slot) const {
         if (fabric.is_mapped(place.peer)) return true;
-        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            place.chunk = static_cast<u32>(chunk.index);
+        return for_own_chunks(arguments, window.slice, [&](const Chunk& chunk) {
+            place.chunk = chunk.index;
             return fabric.await_message(place, arrival_flag(window, slot, chunk.index), window.epoch);
         });
     }
@@ -187,7 +187,7 @@ struct Packet : Cells {
     // another, and those for oneself last.
     NVRAR_DEVICE bool combine(const Window& window, const Stage& stage) {
         const bool is_cut =
-            schedule.is_halving() && !schedule.is_folded() && stage.turn < arguments.steps;
+            schedule.is_halving() && !schedule.is_folded() && stage.turn < schedule.steps();
         const Group group = is_cut ? schedule.group(stage.turn) : Group{1, 0, 0, 0};
         NVRAR_ROLLED
         for (u32 i = 1; i <= group.radix; ++i) {
@@ -200,10 +200,9 @@ struct Packet : Cells {
     NVRAR_DEVICE bool combine_parts(const Window& window, const Stage& stage, u32 digit, bool is_kept) {
         const bool is_final = stage.is_final;
         const auto part = [&](const Chunk& chunk) { return schedule.sent(chunk, stage.turn, digit); };
-        return for_own_pieces(window.slice_bytes(local), part, [&](const Piece& piece) {
+        return for_own_pieces(window, part, [&](const Piece& piece) {
             Accumulator<T> total[Unit<T>::kElements] = {};
-            if (!accumulate(window, stage, piece, load(own_operand(window, stage, piece), piece),
-                            total))
+            if (!accumulate(window, stage, piece, own_operand(window, stage, piece), total))
                 return false;
             Unit<T> result;
             NVRAR_UNROLL
@@ -220,22 +219,20 @@ struct Packet : Cells {
         });
     }
 
-    NVRAR_DEVICE const T* own_operand(const Window& window, const Stage& stage,
-                                      const Piece& piece) const {
+    NVRAR_DEVICE Unit<T> own_operand(const Window& window, const Stage& stage,
+                                     const Piece& piece) const {
         const bool is_input = stage.level == 0 || (stage.level == 1 && group_size == 1);
-        return is_input ? send_at(window, local, piece) : partial(window, stage.level - 1, piece);
+        return is_input ? load(window, local, piece) : load(partial(window, stage.level - 1, piece), piece);
     }
 
     NVRAR_DEVICE bool accumulate(const Window& window, const Stage& stage, const Piece& piece,
                                  const Unit<T>& own, Accumulator<T>* total) const {
         NVRAR_ROLLED
         for (u32 begin = 0; begin < stage.operands; begin += kBatch) {
-            Arrivals arrivals;
-            NVRAR_UNROLL
-            for (u32 i = 0; i < kBatch; ++i)
-                arrivals.at[i] =
-                    stage.arrives(begin + i) ? cells_of(stage, begin + i, piece) : nullptr;
-            look(window, arrivals);
+            const auto at = [&](u32 i) { return operand_cells(stage, begin + i, piece); };
+            const auto arrives = [&](u32 i) { return stage.arrives(begin + i); };
+            Packets seen[kBatch];
+            look(window, piece, seen, arrives, at);
             NVRAR_UNROLL
             for (u32 i = 0; i < kBatch; ++i) {
                 if (begin + i >= stage.operands) continue;
@@ -243,9 +240,7 @@ struct Packet : Cells {
                 Place place = stage.first;
                 place.peer += (begin + i) * stage.peer_stride;
                 place.chunk = piece.chunk;
-                if (arrivals.at[i] &&
-                    !take(arrivals.at[i], window, place, arrivals.seen[i], unit))
-                    return false;
+                if (arrives(i) && !take(at(i), window, piece, place, seen[i], unit)) return false;
                 NVRAR_UNROLL
                 for (int e = 0; e < Unit<T>::kElements; ++e) {
                     const Accumulator<T> value = widen<T>(unit.lane[e]);
@@ -258,7 +253,7 @@ struct Packet : Cells {
 
     // A finished unit: to this rank's output and to all peers of the node.
     NVRAR_DEVICE void deliver(const Window& window, const Piece& piece, const Unit<T>& unit) {
-        store(recv_at(window, local, piece), piece, unit);
+        store(window, local, piece, unit);
         NVRAR_ROLLED
         for (u32 i = 1; i < group_size; ++i)
             write(node_region(window, peer_at(i), layout.outbox, local), window, piece, unit);
@@ -316,7 +311,7 @@ struct Packet : Cells {
         if (!block_all(well)) return false;
         for_takers(turn, [&](u32 rank, u32 slot, u32 digit) {
             if (fabric.is_mapped(rank)) return;
-            for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            for_own_chunks(arguments, window.slice, [&](const Chunk& chunk) {
                 const Bounds cells = cells_of_chunk(schedule.sent(chunk, turn, digit));
                 fabric.put(rank, slot_region(window, slot) + cells.begin,
                            fabric.own_staging() + source + cells.begin, cells.bytes);
@@ -343,7 +338,7 @@ struct Packet : Cells {
         const bool is_folded = schedule.is_folded();
         const u32 end = schedule.turns() + is_folded;
         NVRAR_ROLLED
-        for (u32 turn = is_folded ? schedule.turns() : arguments.steps; turn < end; ++turn) {
+        for (u32 turn = is_folded ? schedule.turns() : schedule.steps(); turn < end; ++turn) {
             const Group group =
                 is_folded ? Group{2, 1, schedule.fold_partner(), 0} : schedule.group(turn);
             NVRAR_ROLLED
@@ -363,11 +358,12 @@ struct Packet : Cells {
             if (!await_messages_of(window, place, slot)) return false;
         }
         const auto part = [&](const Chunk& chunk) { return schedule.received(chunk, turn, digit); };
-        return for_own_pieces(window.slice_bytes(local), part, [&](const Piece& piece) {
+        const u64* region = own_region(window, layout.unfold, 0);
+        return for_own_pieces(window, part, [&](const Piece& piece) {
             place.chunk = piece.chunk;
+            const u64* at = cells_of(region, piece);
             Unit<T> unit;
-            if (!read(own_region(window, layout.unfold, 0), window, piece, place, unit))
-                return false;
+            if (!take(at, window, piece, place, peek(at, piece), unit)) return false;
             deliver(window, piece, unit);
             if (schedule.is_halving())
                 pass_on(window, turn + 1, schedule.turns(), kAll, piece, unit);
@@ -378,34 +374,30 @@ struct Packet : Cells {
     // Phase 3: from every peer its slice, a batch of peers at a time.
 
     NVRAR_DEVICE bool all_gather(const Window& window) {
-        return for_own_pieces(window.slice_bytes(0), [&](const Piece& longest) {
+        return for_own_pieces(window, [&](const Piece& piece) {
             NVRAR_ROLLED
             for (u32 first = 1; first < group_size; first += kBatch)
-                if (!gather_batch(window, first, longest)) return false;
+                if (!gather_batch(window, first, piece)) return false;
             return true;
         });
     }
 
-    NVRAR_DEVICE bool gather_batch(const Window& window, u32 first, const Piece& longest) const {
-        Arrivals arrivals;
+    NVRAR_DEVICE bool gather_batch(const Window& window, u32 first, const Piece& piece) const {
+        const u64* cells = cells_of(own_region(window, layout.outbox, 0), piece);
+        const auto at = [&](u32 i) {
+            return cells + peer_at(first + i) * (layout.region_bytes / kCellBytes);
+        };
+        const auto arrives = [&](u32 i) { return first + i < group_size; };
+        Packets seen[kBatch];
+        look(window, piece, seen, arrives, at);
         NVRAR_UNROLL
         for (u32 i = 0; i < kBatch; ++i) {
-            const Piece piece = in_slice_of(window, first + i, longest);
-            arrivals.at[i] = piece.bytes == kNoPiece
-                                 ? nullptr
-                                 : cell(own_region(window, layout.outbox, peer_at(first + i)),
-                                        piece, 0);
-        }
-        look(window, arrivals);
-        NVRAR_UNROLL
-        for (u32 i = 0; i < kBatch; ++i) {
-            if (!arrivals.at[i]) continue;
+            if (!arrives(i)) continue;
             const u32 peer = peer_at(first + i);
-            const Piece piece = in_slice_of(window, first + i, longest);
             const Place place{kAllGather, 0, node * group_size + peer, piece.chunk};
             Unit<T> unit;
-            if (!take(arrivals.at[i], window, place, arrivals.seen[i], unit)) return false;
-            store(recv_at(window, peer, piece), piece, unit);
+            if (!take(at(i), window, piece, place, seen[i], unit)) return false;
+            store(window, peer, piece, unit);
         }
         return true;
     }
@@ -416,18 +408,15 @@ struct Packet : Cells {
     static constexpr bool kIsWide = Unit<T>::kElements > 4 && Accumulated<T>::is_wider;
     static constexpr u32 kBatch = kIsWide && kInFlight > 1 ? kInFlight / 2 : kInFlight;
 
-    struct Arrivals {
-        const u64* at[kBatch];  // null where there is nothing to wait for
-        Packets seen[kBatch];
-    };
-
-    // Sees what has come; `take` waits on for what does not come soon.
-    NVRAR_DEVICE void look(const Window& window, Arrivals& arrivals) const {
+    // Sees what has come of those that arrive(i), at(i); `take` waits on for what does not come soon.
+    template <typename Arrives, typename At>
+    NVRAR_DEVICE void look(const Window& window, const Piece& piece, Packets* seen, Arrives arrives,
+                           At at) const {
         NVRAR_UNROLL
         for (u32 i = 0; i < kBatch; ++i)
-            if (arrivals.at[i]) arrivals.seen[i] = peek(arrivals.at[i]);
+            if (arrives(i)) seen[i] = peek(at(i), piece);
         if constexpr (kBatch == 1 || !kWaitsForBatches) return;
-        const u64 flag = static_cast<u32>(window.epoch);
+        const u32 flag = static_cast<u32>(window.epoch);
         const u32 spin = arguments.spin;
         bool is_missing = true;
         NVRAR_ROLLED
@@ -435,46 +424,74 @@ struct Packet : Cells {
             is_missing = false;
             NVRAR_UNROLL
             for (u32 i = 0; i < kBatch; ++i) {
-                if (!arrivals.at[i] || has_come(arrivals.seen[i], flag)) continue;
+                if (!arrives(i) || has_come(seen[i], flag)) continue;
                 is_missing = true;
                 relax();
-                arrivals.seen[i] = peek(arrivals.at[i]);
+                seen[i] = peek(at(i), piece);
             }
         }
     }
 
-    // User memory and partial results: the last unit of a slice may be short.
+    // User memory: the last half of a message may be short, and behind it there is none.
 
-    static NVRAR_DEVICE bool is_whole(const Piece& piece) {
-        return piece.bytes == static_cast<int>(kUnitBytes);
+    NVRAR_DEVICE Unit<T> load(const Window& window, u32 slice, const Piece& piece) const {
+        const u32 begin = slice * window.slice + piece.place;
+        const u8* source = static_cast<const u8*>(arguments.send) + window.first + begin;
+        if (is_whole(window, begin, piece)) return load(source, piece);
+        const u32 first = bytes_from(window, begin, piece);
+        const u32 second = bytes_from(window, begin + piece.stride, piece);
+        note_read(source, first);
+        note_read(source + piece.stride, second);
+        const u64 halves[2] = {load_bytes(source, first), load_bytes(source + piece.stride, second)};
+        return same_bytes<Unit<T>>(halves);
     }
-    NVRAR_DEVICE Unit<T> load(const T* source, const Piece& piece) const {
-        note_read(source, piece.bytes);
-        if (is_whole(piece)) return *reinterpret_cast<const Unit<T>*>(global(source));
-        return same_bytes<Unit<T>>(load_bytes(source, piece.bytes));
-    }
-    NVRAR_DEVICE void store(T* target, const Piece& piece, const Unit<T>& unit) const {
-        note_write(target, piece.bytes);
-        if (is_whole(piece)) {
-            *reinterpret_cast<Unit<T>*>(global(target)) = unit;
+    NVRAR_DEVICE void store(const Window& window, u32 slice, const Piece& piece,
+                            const Unit<T>& unit) const {
+        const u32 begin = slice * window.slice + piece.place;
+        u8* target = static_cast<u8*>(arguments.recv) + window.first + begin;
+        if (is_whole(window, begin, piece)) {
+            store(target, piece, unit);
             return;
         }
-        store_bytes(target, same_bytes<u64>(unit), piece.bytes);
+        NVRAR_UNROLL
+        for (u32 half = 0; half < 2; ++half) {
+            const u32 bytes = bytes_from(window, begin + half * piece.stride, piece);
+            note_write(target + half * piece.stride, bytes);
+            store_bytes(target + half * piece.stride, same_bytes<Pair>(unit).half[half], bytes);
+        }
     }
 
-    // Where things lie
+    struct Pair {
+        u64 half[2];
+    };
+    static NVRAR_DEVICE bool is_whole(const Window& window, u32 begin, const Piece& piece) {
+        return begin + piece.stride + kHalfBytes <= window.bytes && !piece.is_empty;
+    }
+    static NVRAR_DEVICE u32 bytes_from(const Window& window, u32 begin, const Piece& piece) {
+        return begin < window.bytes && !piece.is_empty ? smaller(kHalfBytes, window.bytes - begin) : 0;
+    }
 
-    NVRAR_DEVICE const T* send_at(const Window& window, u32 slice, const Piece& piece) const {
-        return reinterpret_cast<const T*>(static_cast<const u8*>(arguments.send) +
-                                          in_message(window, slice, piece.offset));
+    static NVRAR_DEVICE Unit<T> load(const u8* source, const Piece& piece) {
+        note_read(source, kHalfBytes);
+        note_read(source + piece.stride, kHalfBytes);
+        const Half<T> halves[2] = {*reinterpret_cast<const Half<T>*>(global(source)),
+                                   *reinterpret_cast<const Half<T>*>(global(source + piece.stride))};
+        return same_bytes<Unit<T>>(halves);
     }
-    NVRAR_DEVICE T* recv_at(const Window& window, u32 slice, const Piece& piece) const {
-        return reinterpret_cast<T*>(static_cast<u8*>(arguments.recv) +
-                                    in_message(window, slice, piece.offset));
+    static NVRAR_DEVICE void store(u8* target, const Piece& piece, const Unit<T>& unit) {
+        note_write(target, kHalfBytes);
+        note_write(target + piece.stride, kHalfBytes);
+        struct Halves {
+            Half<T> half[2];
+        };
+        const Halves halves = same_bytes<Halves>(unit);
+        *reinterpret_cast<Half<T>*>(global(target)) = halves.half[0];
+        *reinterpret_cast<Half<T>*>(global(target + piece.stride)) = halves.half[1];
     }
-    NVRAR_DEVICE T* partial(const Window& window, u32 level, const Piece& piece) const {
-        return reinterpret_cast<T*>(fabric.own_staging() + region(window, layout.partials, level) +
-                                    piece.offset);
+
+    // Empty units have a place of their own there.
+    NVRAR_DEVICE u8* partial(const Window& window, u32 level, const Piece& piece) const {
+        return fabric.own_staging() + region(window, layout.partials, level) + piece.place;
     }
 };
 

@@ -13,7 +13,18 @@
 
 #include "window.cuh"
 
+// Kernels of GPUs may be built for one shape of a run: so many ranks per node, and nodes that exchange in
+// steps of one radix with no node folded in; radix 1 is one node. What is fixed is not read and computed
+// again and again. 0: anything.
+#if !defined(NVRAR_RANKS_PER_NODE)
+#define NVRAR_RANKS_PER_NODE 0
+#define NVRAR_RADIX 0
+#endif
+
 namespace nvrar {
+
+constexpr u32 kRanksPerNode = NVRAR_RANKS_PER_NODE;
+constexpr u32 kRadix = NVRAR_RADIX;
 
 struct Group {
     u32 radix;
@@ -32,13 +43,15 @@ struct Schedule {
 #else
     NVRAR_DEVICE bool is_halving() const { return arguments.parts > 1; }
 #endif
-    NVRAR_DEVICE u32 turns() const { return is_halving() ? 2 * arguments.steps : arguments.steps; }
-    NVRAR_DEVICE bool is_last_reduction(u32 turn) const { return turn + 1 == arguments.steps; }
-    NVRAR_DEVICE bool is_gather(u32 turn) const { return is_halving() && turn >= arguments.steps; }
+    NVRAR_DEVICE bool is_one_node() const { return kRadix ? kRadix == 1 : arguments.nodes == 1; }
+    NVRAR_DEVICE u32 steps() const { return kRadix == 1 ? 0 : arguments.steps; }
+    NVRAR_DEVICE u32 turns() const { return is_halving() ? 2 * steps() : steps(); }
+    NVRAR_DEVICE bool is_last_reduction(u32 turn) const { return turn + 1 == steps(); }
+    NVRAR_DEVICE bool is_gather(u32 turn) const { return is_halving() && turn >= steps(); }
 
-    NVRAR_DEVICE bool is_folded() const { return arguments.node >= arguments.core_nodes; }
+    NVRAR_DEVICE bool is_folded() const { return !kRadix && arguments.node >= arguments.core_nodes; }
     NVRAR_DEVICE bool has_folded() const {
-        return arguments.node + arguments.core_nodes < arguments.nodes;
+        return !kRadix && arguments.node + arguments.core_nodes < arguments.nodes;
     }
     NVRAR_DEVICE u32 fold_partner() const {
         return is_folded() ? arguments.node - arguments.core_nodes
@@ -47,7 +60,7 @@ struct Schedule {
 
     NVRAR_DEVICE Group group(u32 turn) const {
         const Step& s = step(turn);
-        return {s.radix, s.digit, arguments.node - s.digit * s.stride, s.stride};
+        return {kRadix ? kRadix : s.radix, s.digit, arguments.node - s.digit * s.stride, s.stride};
     }
 
     // What a node sends to, and gets from, the node of `digit` in its group: all of a chunk in doubling,
@@ -73,7 +86,7 @@ struct Schedule {
 
    private:
     NVRAR_DEVICE const Step& step(u32 turn) const {
-        return arguments.step[is_gather(turn) ? 2 * arguments.steps - 1 - turn : turn];
+        return arguments.step[is_gather(turn) ? turns() - 1 - turn : turn];
     }
 
     NVRAR_DEVICE bool is_whole(u32 turn) const {

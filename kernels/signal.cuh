@@ -29,7 +29,16 @@ struct Arrived {
 
 template <typename T, typename Op>
 struct Signal : Standing {
-    using Standing::Standing;
+    void* const* node_send;
+    void* const* node_recv;
+
+    NVRAR_DEVICE explicit Signal(const Arguments& a) : Standing(a) {
+        if (!a.staged) publish_earlier_calls(group_size);
+        node_send = keep_near<0>(a.node_send, a.staged ? 0 : group_size);
+        node_recv = keep_near<1>(a.node_recv, a.staged ? 0 : group_size);
+        fabric.near_staging = keep_near<2>(a.rank_staging, ranks());
+        if constexpr (kKeepsNear) block_sync();
+    }
 
     NVRAR_DEVICE bool run() {
         return for_windows(arguments.count * sizeof(T),
@@ -39,7 +48,8 @@ struct Signal : Standing {
    private:
     NVRAR_DEVICE bool run_window(const Window& window) {
         if constexpr (Fabric::kSendsMessages)
-            expect_messages(window, [](const Chunk& c) { return Bounds{c.begin, c.bytes}; });
+            expect_messages(window, window.slice_bytes(local),
+                            [](const Chunk& c) { return Bounds{c.begin, c.bytes}; });
         return enter(window) && reduce_scatter(window) && exchange(window) && all_gather(window);
     }
 
@@ -64,17 +74,17 @@ struct Signal : Standing {
     }
 
     NVRAR_DEVICE bool reduce_scatter(const Window& window) {
-        const bool is_final = arguments.nodes == 1;
+        const bool is_final = schedule.is_one_node();
         if (input_is_partial() && !is_final) return true;
         return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
             const u64 at = in_message(window, local, chunk.begin);
             const T* own = send_at(window, local, chunk);
             const Sources<T> sources =
                 arguments.staged
-                    ? Sources<T>{arguments.rank_staging + node * group_size,
+                    ? Sources<T>{fabric.table() + node * group_size,
                                  region(window, layout.inbox, local) + chunk.begin, group_size, own,
                                  local}
-                    : Sources<T>{arguments.node_send, at, group_size, own, local};
+                    : Sources<T>{node_send, at, group_size, own, local};
             reduce_to(window, sources, chunk, is_final, 0);
             return true;
         });
@@ -83,7 +93,7 @@ struct Signal : Standing {
     // Phase 2
 
     NVRAR_DEVICE bool exchange(const Window& window) {
-        if (arguments.nodes == 1) return true;
+        if (schedule.is_one_node()) return true;
         if (!exchange_all(window)) return false;
         if constexpr (Fabric::kSendsMessages) return await_all_puts(window);
         return true;
@@ -278,10 +288,10 @@ struct Signal : Standing {
         T* own = recv_at(window, local, chunk);
         if (group_size == 1) return only(own);
         if (arguments.staged)
-            return {arguments.rank_staging + arguments.rank,
+            return {fabric.table() + arguments.rank,
                     region(window, layout.outbox, 0) + chunk.begin, 2, own, 1};
         const u64 at = in_message(window, local, chunk.begin);
-        return {arguments.node_recv, at, group_size, own, local};
+        return {node_recv, at, group_size, own, local};
     }
 
     // Flags
@@ -312,12 +322,13 @@ struct Signal : Standing {
     NVRAR_DEVICE bool meet(const Window& window, u64 flags, Phase phase) const {
         constexpr u32 line = 64;
         const u64 first = flags + block * group_size * line;
+        const bool is_published = phase == kReduceScatter && !arguments.staged;  // nothing of this call
         bool seen = true;
         block_sync();
         NVRAR_ROLLED
         for (u32 i = 1 + thread_index(); i < group_size; i += thread_count())
             fabric.signal(node * group_size + around(local + i, group_size), first + local * line,
-                          window.epoch);
+                          window.epoch, is_published);
         NVRAR_ROLLED
         for (u32 i = 1 + thread_index(); seen && i < group_size; i += thread_count()) {
             const u32 peer = around(local + i, group_size);

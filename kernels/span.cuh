@@ -17,7 +17,7 @@ struct Sources {
 
     NVRAR_DEVICE const T* operator[](u32 i) const {
         return i == own_index ? own
-                              : reinterpret_cast<const T*>(static_cast<const u8*>(global(base)[i]) + offset);
+                              : reinterpret_cast<const T*>(static_cast<const u8*>(base[i]) + offset);
     }
 };
 
@@ -31,7 +31,7 @@ struct Targets {
     u32 own_index;
 
     NVRAR_DEVICE T* operator[](u32 i) const {
-        return i == own_index ? own : reinterpret_cast<T*>(static_cast<u8*>(global(base)[i]) + offset);
+        return i == own_index ? own : reinterpret_cast<T*>(static_cast<u8*>(base[i]) + offset);
     }
 };
 

@@ -23,7 +23,7 @@ struct Standing {
           layout(a.layout),
           fabric{a},
           schedule{a},
-          group_size(a.ranks_per_node),
+          group_size(kRanksPerNode ? kRanksPerNode : a.ranks_per_node),
           node(a.node),
           local(a.local),
           block(block_index()),
@@ -31,7 +31,7 @@ struct Standing {
         note_read(a.epochs + block, sizeof(u64));
     }
 
-    NVRAR_DEVICE u32 ranks() const { return group_size * arguments.nodes; }
+    NVRAR_DEVICE u32 ranks() const { return group_size * (kRadix == 1 ? 1 : arguments.nodes); }
 
     // Offset in anybody's staging memory.
     NVRAR_DEVICE u64 region(const Window& window, u64 kind, u32 index) const {
@@ -54,13 +54,13 @@ struct Standing {
     }
 
     // Messages, of fabrics that send them. Expected before anything is sent, they go straight to their
-    // place; `span` says which bytes of a region a chunk is.
+    // place; `span` says which bytes of a region a chunk of a slice of `slice_bytes` is.
 
     template <typename Span>
-    NVRAR_DEVICE void expect_messages(const Window& window, Span span) const {
+    NVRAR_DEVICE void expect_messages(const Window& window, u32 slice_bytes, Span span) const {
         for_senders([&](u32 from, u32 slot, auto part) {
             if (fabric.is_mapped(from)) return;
-            for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            for_own_chunks(arguments, slice_bytes, [&](const Chunk& chunk) {
                 const Bounds bounds = span(part(chunk));
                 fabric.expect(from, slot_region(window, slot) + bounds.begin, bounds.bytes,
                               arrival_flag(window, slot, chunk.index));

@@ -10,7 +10,6 @@ struct Window {
     u64 first;   // byte of the message
     u32 bytes;   // > 0
     u32 slice;   // bytes of a full slice, a multiple of 16; the last ones may be short or empty
-    u32 full_slices;
     u64 epoch;
     u32 parity;
     bool is_first;
@@ -30,7 +29,6 @@ NVRAR_DEVICE Window window_at(const Arguments& arguments, u64 message_bytes, u64
     return {first,
             is_last ? static_cast<u32>(message_bytes - first) : arguments.window_bytes,
             is_last ? arguments.last_slice_bytes : arguments.slice_bytes,
-            is_last ? arguments.last_full_slices : arguments.full_slices,
             epoch,
             static_cast<u32>(epoch & 1),
             index == 0,

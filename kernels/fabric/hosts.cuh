@@ -46,7 +46,7 @@ struct Fabric : MappedFabric {
     static constexpr bool kPutsFromStaging = false;  // any memory will do, but until `await_puts`
     static constexpr bool kSendsMessages = true;
 
-    bool is_mapped(u32 rank) const { return arguments.rank_staging[rank] != nullptr; }
+    bool is_mapped(u32 rank) const { return table()[rank] != nullptr; }
 
     void put_signal(u32 rank, u64 offset, const void* source, u32 bytes, u64 flag_offset,
                     u64 value) const {

@@ -10,6 +10,7 @@ using Flag = cuda::atomic_ref<u64, cuda::thread_scope_system>;
 
 struct MappedFabric {
     const Arguments& arguments;
+    void* const* near_staging = nullptr;  // the table of all ranks, if it is kept near
 
     // Whether a put is a message that its receiver has to expect: fabric/hosts.cuh says more.
     static constexpr bool kSendsMessages = false;
@@ -19,14 +20,21 @@ struct MappedFabric {
     NVRAR_DEVICE bool await_all_puts(const Place&, u64) const { return true; }
 
     NVRAR_DEVICE u8* staging(u32 rank) const {
-        return static_cast<u8*>(global(arguments.rank_staging)[rank]);
+        return static_cast<u8*>(table()[rank]);
+    }
+    NVRAR_DEVICE void* const* table() const {
+        return near_staging ? near_staging : global(arguments.rank_staging);
     }
     NVRAR_DEVICE u8* own_staging() const { return static_cast<u8*>(arguments.staging); }
 
-    // By one thread. What this block has written before its last block_sync() is seen with the flag.
-    NVRAR_DEVICE void signal(u32 rank, u64 flag_offset, u64 value) const {
-        Flag(*global(reinterpret_cast<u64*>(staging(rank) + flag_offset)))
-            .store(value, cuda::memory_order_release);
+    // By one thread. What this block has written before its last block_sync() is seen with the flag, or
+    // if `is_published` what was published before this call.
+    NVRAR_DEVICE void signal(u32 rank, u64 flag_offset, u64 value, bool is_published = false) const {
+        const Flag flag(*global(reinterpret_cast<u64*>(staging(rank) + flag_offset)));
+        if (is_published)
+            flag.store(value, cuda::memory_order_relaxed);
+        else
+            flag.store(value, cuda::memory_order_release);
     }
 
     // By the whole block: bytes, then a signal that is seen no sooner than they are. The source may be

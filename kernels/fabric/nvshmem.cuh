@@ -11,7 +11,7 @@ struct Fabric : MappedFabric {
     // The network reads a source after the put has returned, and reads registered memory alone.
     static constexpr bool kPutsFromStaging = true;
 
-    NVRAR_DEVICE bool is_mapped(u32 rank) const { return global(arguments.rank_staging)[rank] != nullptr; }
+    NVRAR_DEVICE bool is_mapped(u32 rank) const { return table()[rank] != nullptr; }
 
     NVRAR_DEVICE void put_signal(u32 rank, u64 offset, const void* source, u32 bytes,
                                  u64 flag_offset, u64 value) const {

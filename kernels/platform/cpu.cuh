@@ -13,6 +13,7 @@ namespace nvrar {
 constexpr int kVectorBytes = 256;  // a few of the widest CPU registers, so that loop overhead is small
 constexpr int kVectorAlignment = 1;
 constexpr bool kWaitsForBatches = true;
+constexpr int kSideBySide = 1;  // threads that access memory by one instruction
 
 #if defined(NVRAR_EMULATED)
 
@@ -96,6 +97,13 @@ NVRAR_DEVICE void store_cells(cuda::std::uint64_t* cells, const cuda::std::uint6
 template <typename T>
 NVRAR_DEVICE T* global(T* address) {
     return address;
+}
+
+NVRAR_DEVICE void publish_earlier_calls(cuda::std::uint32_t) {}  // order_calls() did
+constexpr bool kKeepsNear = false;
+template <int>
+NVRAR_DEVICE void* const* keep_near(void* const* table, cuda::std::uint32_t) {
+    return table;
 }
 
 NVRAR_DEVICE cuda::std::uint64_t now_ns() {

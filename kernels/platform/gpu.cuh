@@ -10,6 +10,7 @@ constexpr int kVectorAlignment = 16;  // which such a load demands
 #endif
 constexpr int kInFlight = NVRAR_IN_FLIGHT;  // loads that a thread issues before it waits for the first
 constexpr bool kWaitsForBatches = true;
+constexpr int kSideBySide = 32;  // threads that access memory by one instruction
 
 NVRAR_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
 NVRAR_DEVICE int thread_count() { return static_cast<int>(blockDim.x); }
@@ -43,6 +44,27 @@ NVRAR_DEVICE T* global(T* address) {
             static_cast<const void*>(__cvta_global_to_generic(__cvta_generic_to_global(address)))));
     __builtin_assume(__isGlobal(address));
     return address;
+}
+
+// What was before this call is seen by whoever is told so by one of the first `tellers` threads. A fence of
+// system scope takes as long as two loads, even where there is nothing to wait for.
+NVRAR_DEVICE void publish_earlier_calls(cuda::std::uint32_t tellers) {
+    if (threadIdx.x < tellers)
+        cuda::atomic_thread_fence(cuda::memory_order_acq_rel, cuda::thread_scope_system);
+}
+
+// A table that a block reads again and again, where no wait can make it slow to read: each that acquires
+// empties the cache. By the whole block, before a block_sync(). A table that is longer stays where it is.
+constexpr bool kKeepsNear = true;
+constexpr cuda::std::uint32_t kNearEntries = 128;
+template <int Table>
+NVRAR_DEVICE void* const* keep_near(void* const* table, cuda::std::uint32_t entries) {
+    __shared__ void* held[kNearEntries];
+    if (entries > kNearEntries) return table;
+    // The first warp may be at a fence.
+    cuda::std::uint32_t i = threadIdx.x < kSideBySide ? threadIdx.x + blockDim.x - kSideBySide : threadIdx.x - kSideBySide;
+    for (; i < entries; i += blockDim.x) held[i] = global(table)[i];
+    return held;
 }
 
 NVRAR_DEVICE cuda::std::uint64_t now_ns() {

@@ -8,7 +8,7 @@ from pathlib import Path
 from nvrar_bench.settings import values
 from nvrar_bench.settings.option import flag, option, place
 
-_CHOICES = ("fabric", "protocol", "dtype", "op", "threads", "exchange")
+_CHOICES = ("fabric", "protocol", "dtype", "op", "threads", "exchange", "ranks_per_node")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,11 @@ class CompileOptions:
         "--threads LIST", "Launch classes: threads of a multiprocessor, 256, 512, or all. [all]"
     )
     exchange: str | None = option("--exchange LIST", "doubling, halving, or all. [doubling]")
+    ranks_per_node: str | None = option(
+        "--ranks-per-node LIST",
+        "1, 2, 4, 8: kernels that are for so many, which sums of float32, float16 and bfloat16 "
+        "have; any: those for all other shapes; or all. [all]",
+    )
     everything: bool = flag("--all", "All values of the options that are not given, except --arch.")
     json: Path | None = option(
         "--json PATH|-", "Write the table as JSON; - is stdout.", parser=place

@@ -22,6 +22,7 @@ from nvrar_bench.toolchain.kernel import (
     DOUBLING,
     EXCHANGES,
     PROTOCOLS,
+    USUAL_RANKS,
     CudaGate,
     Elements,
     Kernel,
@@ -31,6 +32,8 @@ from nvrar_bench.toolchain.resource_usage import ResourceUsage
 
 FABRICS = ("nvshmem", "loopback")
 _THREADS = tuple(map(str, CLASSES))
+_ANY = "any"
+_RANKS = (_ANY, *map(str, USUAL_RANKS))
 # One of each kind of GPU that people run this on: A100, H100 and H200, B200, RTX 50.
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
 
@@ -62,6 +65,7 @@ LIST_OPTIONS = {
     "op": ListOption("--op", tuple(OPS), ("sum", "avg")),
     "threads": ListOption("--threads", _THREADS, _THREADS),
     "exchange": ListOption("--exchange", EXCHANGES, (DOUBLING,)),
+    "ranks_per_node": ListOption("--ranks-per-node", _RANKS, _RANKS),
 }
 
 
@@ -91,10 +95,13 @@ class Delivery:
 def choose_kernels(wanted: Mapping[str, Sequence[str]], everything: bool) -> list[Kernel]:
     """The kernels of a choice; `wanted` has what LIST_OPTIONS names, or nothing (UsageError)."""
     chosen = {name: one.choose(wanted[name], everything) for name, one in LIST_OPTIONS.items()}
-    return [
-        Kernel(dtype, op, protocol, fabric, int(threads), exchange)
-        for fabric, protocol, dtype, op, threads, exchange in product(*chosen.values())
-    ]
+    *axes, ranks = chosen.values()
+    found: list[Kernel] = []
+    for fabric, protocol, dtype, op, threads, exchange in product(*axes):
+        kernel = Kernel(dtype, op, protocol, fabric, int(threads), exchange)
+        for one in ranks:
+            found += [kernel] if one == _ANY else kernel.usual(int(one))
+    return list(dict.fromkeys(found))
 
 
 def with_what_all_need(kernels: Sequence[Kernel]) -> list[Source]:

@@ -231,10 +231,11 @@ def test_what_compile_builds_is_all_that_a_run_takes(command, tmp_path):
     assert said == ["building 3 kernels for sm_90"]
     shutil.rmtree(tmp_path / "kernels")
     command(
-        "compile", "--arch", "sm_90", "--fabric", "loopback", "--dtype", "float32", "--op", "sum"
-    )
+        "compile", "--arch", "sm_90", "--fabric", "loopback", "--dtype", "float32", "--op", "sum",
+        "--ranks-per-node", "2",
+    )  # fmt: skip
     built = set((tmp_path / "kernels").glob("*/kernel.cubin"))
-    assert len(built) == 6  # the gate, elements, and each protocol in two launch classes
+    assert len(built) == 2 + 2 * 2 * 2  # each protocol in two launch classes, on a node and on more
     assert not [line for line in command(*check) if "building" in line]
     assert set((tmp_path / "kernels").glob("*/kernel.cubin")) == built
 

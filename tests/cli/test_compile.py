@@ -20,7 +20,7 @@ from nvrar_bench.toolchain import cuda, wheels
 from nvrar_bench.toolchain.kernel import kernels_dir
 
 ONE = ("compile", "--arch", "sm_90", "--fabric", "loopback", "--protocol", "signal")
-ONE += ("--dtype", "float32", "--op", "sum", "--threads", "256")
+ONE += ("--dtype", "float32", "--op", "sum", "--threads", "256", "--ranks-per-node", "any")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,7 @@ def test_json_alone_on_standard_output(run_command: Callable[..., Any], cache):
         ("--dtype", "float31", "bfloat16"),
         ("--op", "mean", "avg"),
         ("--threads", "1024", "512"),
+        ("--ranks-per-node", "3", "8"),
         ("--json", "/no/such/folder/x", "existing folder"),
     ],
 )
@@ -90,8 +91,8 @@ def test_a_refused_kernel(run_command: Callable[..., Any], cache, tmp_path: Path
 
 @pytest.mark.parametrize("missing", ["cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-nvshmem-cu13"])
 def test_without_a_wheel(missing, monkeypatch, capsys):
-    there = wheels._version
-    monkeypatch.setattr(wheels, "_version", lambda name: None if name == missing else there(name))
+    there = wheels.installed
+    monkeypatch.setattr(wheels, "installed", lambda name: None if name == missing else there(name))
     for remembered in (cuda._wheels, cuda._nvshmem):
         monkeypatch.setattr(cuda, remembered.__name__, remembered.__wrapped__)
     monkeypatch.setattr(sys, "argv", ["nvrar-bench", "compile", "--arch", "sm_90"])

@@ -51,8 +51,8 @@ DEFECTS = {
     ),
     "a slice is stored in the place of another": Defect(
         "packet.cuh",
-        "store(recv_at(window, peer, piece), piece, unit);",
-        "store(recv_at(window, (peer + 1) % group_size, piece), piece, unit);",
+        "store(window, peer, piece, unit);",
+        "store(window, (peer + 1) % group_size, piece, unit);",
         options="--protocol packet",
     ),
     "one element in the node is an earlier call's": Defect(

@@ -85,6 +85,23 @@ def test_every_launch_of_every_shape(alone, ranks, nodes, tuning):
         assert job.call(case) == [0] * ranks, case
 
 
+@pytest.mark.parametrize(("ranks", "nodes"), [(2, 1), (8, 4)])
+def test_kernels_of_one_shape(alone, monkeypatch, ranks, nodes):
+    """Those that GPUs have for usual shapes, from the same source."""
+    radix = 1 if nodes == 1 else 2
+    library = EmulatedEngine.library
+    monkeypatch.setattr(
+        EmulatedEngine,
+        "library",
+        lambda self, kernel: library(
+            self, replace(kernel, ranks_per_node=ranks // nodes, radix=radix)
+        ),
+    )
+    job = Job(alone, ranks, nodes, Tuning(2, 3, 2048))
+    for case in cases((1, 1023, 4099, 33_000, 1)):
+        assert job.call(case) == [0] * ranks, case
+
+
 @pytest.mark.parametrize(
     ("dtype", "op"),
     [("bfloat16", "sum"), ("float8_e4m3", "max"), ("int8", "prod"), ("uint64", "avg"),

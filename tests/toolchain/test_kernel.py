@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_a_kernel_for_gpus_is_bounded_to_its_launch_class():
     code, checks = kernel.source.split("NVRAR_ENTRY(float, Sum, Signal)\n")
     assert code == (
         "#define NVRAR_LAUNCH_CLASS 512\n#define NVRAR_IN_FLIGHT 4\n#define NVRAR_HALVING 0\n"
+        "#define NVRAR_RANKS_PER_NODE 0\n#define NVRAR_RADIX 0\n"
         '#include "fabric/loopback.cuh"\n#include "all_reduce.cuh"\n'
     )
     assert checks == layout_checks(CFailure, CLayout, CStep, CArguments, CVirtualRanks)
@@ -60,6 +62,37 @@ def test_a_kernel_for_gpus_has_one_exchange():
     halving = Kernel("float32", "sum", "signal", "loopback", 256, "halving")
     assert halving.name == f"{doubling.name}-halving"
     assert halving.source == doubling.source.replace("HALVING 0", "HALVING 1") != doubling.source
+
+
+SUM = Kernel("bfloat16", "sum", "packet", "nvshmem", 256)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "ranks_per_node", "radices", "is_folding", "shape"),
+    [
+        (SUM, 8, (), False, (8, 1)),
+        (SUM, 4, (2, 2), False, (4, 2)),
+        (SUM, 1, (2,), False, (1, 2)),
+        (SUM, 1, (), False, (0, 0)),
+        (SUM, 3, (2,), False, (0, 0)),
+        (SUM, 4, (2, 3), False, (0, 0)),
+        (SUM, 4, (2, 2), True, (0, 0)),
+        (replace(SUM, exchange="halving"), 4, (2, 2), False, (0, 0)),
+        (replace(SUM, op="avg"), 4, (2,), False, (0, 0)),
+        (replace(SUM, dtype="int8"), 4, (2,), False, (0, 0)),
+        (Kernel("float32", "sum", "signal", "host"), 4, (2,), False, (0, 0)),
+    ],
+)
+def test_the_usual_shapes_of_what_models_reduce_have_kernels_of_their_own(
+    kernel, ranks_per_node, radices, is_folding, shape
+):
+    found = kernel.for_run(ranks_per_node, radices, is_folding)
+    assert (found.ranks_per_node, found.radix) == shape
+    assert (found == kernel) == (shape == (0, 0))
+    if shape != (0, 0):
+        assert f"NVRAR_RANKS_PER_NODE {shape[0]}\n#define NVRAR_RADIX {shape[1]}\n" in found.source
+        assert found.name == f"{kernel.name}-{shape[0]}-per-node-radix-{shape[1]}"
+        assert found in kernel.usual(ranks_per_node)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +109,12 @@ def test_a_kernel_for_gpus_has_one_exchange():
 def test_where_registers_are_few_less_is_in_flight(dtype, fabric, launch_class, in_flight):
     kernel = Kernel(dtype, "sum", "signal", fabric, launch_class)
     assert f"#define NVRAR_IN_FLIGHT {in_flight}\n" in kernel.source
+
+
+def test_packets_of_any_shape_need_more_registers_than_those_of_one():
+    kernel = Kernel("float32", "sum", "packet", "loopback", 512)
+    assert "#define NVRAR_IN_FLIGHT 2\n" in kernel.source
+    assert "#define NVRAR_IN_FLIGHT 4\n" in kernel.for_run(4, (2,), is_folding=False).source
 
 
 def test_the_start_gate_is_built_like_a_kernel():

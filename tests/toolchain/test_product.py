@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,12 +25,30 @@ NOTHING: dict[str, tuple[str, ...]] = {
     "op": (),
     "threads": (),
     "exchange": (),
+    "ranks_per_node": (),
 }
+ANY = {**NOTHING, "ranks_per_node": ("any",)}
 
 
 def test_everything_is_the_full_product():
-    kernels = product.choose_kernels(NOTHING, everything=True)
+    kernels = product.choose_kernels(ANY, everything=True)
     assert len(set(kernels)) == len(kernels) == 2 * 2 * 2 * 2 * len(DTYPES) * len(OPS)
+    everything = product.choose_kernels(NOTHING, everything=True)
+    # Sums of three types, in doubling: 2, 4, 8 ranks per node on one node, and 1 too on several.
+    assert len(set(everything)) == len(everything) == len(kernels) + 2 * 2 * 2 * 3 * (3 + 4)
+
+
+def test_kernels_for_so_many_ranks_per_node():
+    wanted = {**NOTHING, "dtype": ("float32", "int8"), "op": ("sum",), "fabric": ("loopback",)}
+    wanted |= {"protocol": ("signal",), "threads": ("256",), "ranks_per_node": ("1", "8")}
+    sums = Kernel("float32", "sum", "signal", "loopback", 256)
+    assert product.choose_kernels(wanted, everything=False) == [
+        sums,  # of one rank
+        replace(sums, ranks_per_node=1, radix=2),
+        replace(sums, ranks_per_node=8, radix=1),
+        replace(sums, ranks_per_node=8, radix=2),
+        replace(sums, dtype="int8"),
+    ]
 
 
 def test_classes_that_would_spill_are_not_built():
@@ -50,7 +68,7 @@ def test_classes_that_would_spill_are_not_built():
 
 
 def test_the_default_has_every_fabric_and_protocol_but_not_every_type():
-    kernels = product.choose_kernels(NOTHING, everything=False)
+    kernels = product.choose_kernels(ANY, everything=False)
     assert {kernel.fabric for kernel in kernels} == {"nvshmem", "loopback"}
     assert {kernel.protocol for kernel in kernels} == {"signal", "packet"}
     assert {kernel.launch_class for kernel in kernels} == {256, 512}

@@ -109,8 +109,10 @@ class NvrarBackend(Tunable):
 
     def _kernel(self, chosen: Chosen, case: Case) -> Kernel:
         protocol, launch_class = chosen.shape.protocol, chosen.launch.launch_class
-        exchange = self.schedule(chosen.shape).exchange if launch_class else DOUBLING
-        return Kernel(case.dtype, case.op, protocol, self.engine.fabric, launch_class, exchange)
+        schedule = self.schedule(chosen.shape)
+        exchange = schedule.exchange if launch_class else DOUBLING
+        kernel = Kernel(case.dtype, case.op, protocol, self.engine.fabric, launch_class, exchange)
+        return kernel.for_run(self.world.ranks_per_node, schedule.radices, schedule.is_folding)
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Fill in the arguments of the kernel, which is built if it was not foreseen."""

@@ -15,7 +15,7 @@ LARGEST_WINDOW = 1 << 30  # bytes: the kernel counts within a window in 32 bits
 LINE_BYTES = 64
 PAGE_BYTES = 4096
 PACKET_EXPANSION = 2  # 4 bytes of data and 4 of flag
-EMPTY_UNIT_BYTES = 16  # two cells, of each block, behind a region of packets
+EMPTY_UNIT_BYTES = 32  # four cells, of each block, behind a region of packets
 LARGEST_RADIX = 7  # of a prime step: a larger prime folds nodes in rather than widen a step so far
 
 
@@ -123,8 +123,6 @@ def window_fields(nbytes: int, window_bytes: int, ranks_per_node: int) -> dict[s
         "window_bytes": window_bytes,
         "slice_bytes": slice_bytes,
         "last_slice_bytes": last_slice_bytes,
-        "full_slices": window_bytes // slice_bytes,
-        "last_full_slices": last_bytes // last_slice_bytes,
     }
 
 

@@ -58,8 +58,8 @@ def check_spans(
     blocks: int, all_mapped: bool,
 ) -> None:  # fmt: skip
     longest = slice_bytes(window, per_node)
-    # Twice the bytes in packets, and an empty unit of two cells for each block.
-    room = longest * 2 + blocks * 16 if protocol == "packet" else longest
+    # Twice the bytes in packets, and an empty unit of four cells for each block.
+    room = longest * 2 + blocks * 32 if protocol == "packet" else longest
     chunks = -(-longest // chunk)
     assert layout.region_bytes >= room
     assert layout.chunks_per_region >= chunks

@@ -9,6 +9,7 @@ namespace nvrar {
 constexpr int kVectorBytes = 16;
 constexpr int kVectorAlignment = 1;
 constexpr int kInFlight = 2;  // the loops that GPUs run
+constexpr int kSideBySide = 2;  // as on GPUs, a unit is in two places
 constexpr bool kWaitsForBatches = false;  // the explorers know what one word a thread waits for
 
 NVRAR_DEVICE int thread_index() { return checking::current().thread; }
@@ -23,6 +24,13 @@ NVRAR_DEVICE void doze(cuda::std::uint64_t) { yield(); }
 template <typename T>
 NVRAR_DEVICE T* global(T* address) {
     return address;
+}
+
+NVRAR_DEVICE void publish_earlier_calls(cuda::std::uint32_t) {}  // order_calls() did
+constexpr bool kKeepsNear = false;
+template <int>
+NVRAR_DEVICE void* const* keep_near(void* const* table, cuda::std::uint32_t) {
+    return table;
 }
 
 NVRAR_DEVICE cuda::std::uint64_t now_ns() { return checking::clock_ns(); }
