@@ -42,7 +42,7 @@ struct Formula {
     const u64* choice;
 };
 
-// Random words, as nvrar_bench/verify/hashing.py draws them. Each stream has a number of its own.
+// Random words, as nvrar_bench/verify/recipe.py draws them. Each stream has a number of its own.
 enum Stream : u64 {
     kOwnAddend = 1,
     kSharedAddend,
@@ -111,7 +111,7 @@ NVRAR_DEVICE double as_number(T value) {
     return static_cast<double>(widen(value));
 }
 
-// Integers that sum within bounds: verify/addends.py.
+// Integers that sum within bounds: verify/recipe.py.
 
 NVRAR_DEVICE u64 addend(const Formula& formula, u64 rank, u64 index, u64 shared) {
     if (turn(formula, rank, shared) >= formula.active) return 0;

@@ -151,18 +151,8 @@ def plan_layout(
     region = slice_bytes
     if is_packet:
         region = _round_up(PACKET_EXPANSION * slice_bytes + blocks * EMPTY_UNIT_BYTES, LINE_BYTES)
-    levels = 1 + len(schedule.radices)
-    counts = {
-        "inbox": ranks_per_node,
-        "outbox": ranks_per_node if is_packet else 1,
-        "partials": levels,
-        "slots": schedule.slots,
-        "fold": 1,
-        "unfold": 1,
-        "outgoing": 0 if all_mapped or not is_packet else levels,
-    }
     offsets, end = {}, 0
-    for name, count in counts.items():
+    for name, count in _regions(schedule, ranks_per_node, is_packet, all_mapped).items():
         offsets[name] = end
         end += count * region
     parity_bytes = _round_up(end, PAGE_BYTES)
@@ -181,6 +171,21 @@ def plan_layout(
         chunks_per_region=chunks,
         nbytes=_round_up(arrival + arrival_bytes, PAGE_BYTES),
     )
+
+
+def _regions(
+    schedule: Schedule, ranks_per_node: int, is_packet: bool, all_mapped: bool
+) -> dict[str, int]:
+    levels = 1 + len(schedule.radices)
+    return {
+        "inbox": ranks_per_node,
+        "outbox": ranks_per_node if is_packet else 1,
+        "partials": levels,
+        "slots": schedule.slots,
+        "fold": 1,
+        "unfold": 1,
+        "outgoing": 0 if all_mapped or not is_packet else levels,
+    }
 
 
 def _round_up(value: int, unit: int) -> int:
