@@ -68,7 +68,7 @@ def lint(session: nox.Session) -> None:
 
 def _run_tests(session: nox.Session, mpi: str) -> None:
     # Kernels know no MPI: what one of these steps has compiled the next one takes.
-    kept = {"NVRAR_BENCH_TEST_CACHE": str(session.cache_dir / "kernels")}
+    kept = {"NVRAR_BENCH_TEST_CACHE": str(session.cache_dir.resolve() / "kernels")}
     environment = {**FEW_FAULTS, **kept}
     if mpi == MPIS[0]:
         _install(session, "-e", ".[test]", mpi)
