@@ -263,8 +263,8 @@ def test_a_kernel_that_is_wrong_is_found(rehearsal, tmp_path):
     mutated = tmp_path / "kernels"
     shutil.copytree(rehearse.REPOSITORY / "kernels", mutated)
     header = mutated / "packet.cuh"
-    right = "store(recv_at(window, peer, piece), piece, unit);"
-    wrong = "store(recv_at(window, (peer + 1) % group_size, piece), piece, unit);"
+    right = "store(window, peer, piece, unit);"
+    wrong = "store(window, (peer + 1) % group_size, piece, unit);"
     assert right in header.read_text()
     header.write_text(header.read_text().replace(right, wrong))
     code, text, run = rehearsal("sanitizer", NVRAR_BENCH_KERNELS=str(mutated))
