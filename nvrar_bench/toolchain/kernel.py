@@ -37,7 +37,7 @@ def launch_classes(fabric: str, arch: str) -> dict[str, tuple[int, ...]]:
 
 
 # What models reduce has kernels for the usual shapes of a run: ranks per node, and the radix of all
-# steps between nodes. They take 7 to 20 % off a short call (docs/measurements/kernels.md).
+# steps between nodes (variant GN in docs/measurements/2026-11-28-h200).
 USUAL_RANKS = (1, 2, 4, 8)
 _USUAL_DTYPES, _USUAL_OP = ("float32", "float16", "bfloat16"), "sum"
 _ONE_NODE, _DOUBLING_NODES = 1, 2
