@@ -49,8 +49,9 @@ struct Step {
     u32 stride;      // between nodes of neighbouring digits
     u32 digit;       // of this node
     u32 first_slot;  // slots of all steps before
-    u32 first_part;   // in halving: parts of a chunk that this node holds before the step are those from here,
-    u32 digit_parts;  // so many for each digit
+    // In halving a node holds parts of a chunk before a step: from the first on, so many for each digit.
+    u32 first_part;
+    u32 digit_parts;
 };
 
 // The host has divided what would be divided alike by every thread: GPUs are slow at that. They count in

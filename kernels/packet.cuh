@@ -405,7 +405,7 @@ struct Packet : Cells {
     // Arrivals: the cells of units that are looked at and waited for side by side.
 
     // One-byte floats take more registers to accumulate.
-    static constexpr bool kIsWide = Unit<T>::kElements > 4 && Accumulated<T>::is_wider;
+    static constexpr bool kIsWide = sizeof(T) == 1 && Accumulated<T>::is_wider;
     static constexpr u32 kBatch = kIsWide && kInFlight > 1 ? kInFlight / 2 : kInFlight;
 
     // Sees what has come of those that arrive(i), at(i); `take` waits on for what does not come soon.
@@ -438,32 +438,20 @@ struct Packet : Cells {
         const u32 begin = slice * window.slice + piece.place;
         const u8* source = static_cast<const u8*>(arguments.send) + window.first + begin;
         if (is_whole(window, begin, piece)) return load(source, piece);
-        const u32 first = bytes_from(window, begin, piece);
-        const u32 second = bytes_from(window, begin + piece.stride, piece);
-        note_read(source, first);
-        note_read(source + piece.stride, second);
-        const u64 halves[2] = {load_bytes(source, first), load_bytes(source + piece.stride, second)};
-        return same_bytes<Unit<T>>(halves);
+        return load(source, piece, bytes_from(window, begin, piece),
+                    bytes_from(window, begin + piece.stride, piece));
     }
     NVRAR_DEVICE void store(const Window& window, u32 slice, const Piece& piece,
                             const Unit<T>& unit) const {
         const u32 begin = slice * window.slice + piece.place;
         u8* target = static_cast<u8*>(arguments.recv) + window.first + begin;
-        if (is_whole(window, begin, piece)) {
+        if (is_whole(window, begin, piece))
             store(target, piece, unit);
-            return;
-        }
-        NVRAR_UNROLL
-        for (u32 half = 0; half < 2; ++half) {
-            const u32 bytes = bytes_from(window, begin + half * piece.stride, piece);
-            note_write(target + half * piece.stride, bytes);
-            store_bytes(target + half * piece.stride, same_bytes<Pair>(unit).half[half], bytes);
-        }
+        else
+            store(target, piece, unit, bytes_from(window, begin, piece),
+                  bytes_from(window, begin + piece.stride, piece));
     }
 
-    struct Pair {
-        u64 half[2];
-    };
     static NVRAR_DEVICE bool is_whole(const Window& window, u32 begin, const Piece& piece) {
         return begin + piece.stride + kHalfBytes <= window.bytes && !piece.is_empty;
     }
@@ -471,22 +459,33 @@ struct Packet : Cells {
         return begin < window.bytes && !piece.is_empty ? smaller(kHalfBytes, window.bytes - begin) : 0;
     }
 
-    static NVRAR_DEVICE Unit<T> load(const u8* source, const Piece& piece) {
-        note_read(source, kHalfBytes);
-        note_read(source + piece.stride, kHalfBytes);
-        const Half<T> halves[2] = {*reinterpret_cast<const Half<T>*>(global(source)),
-                                   *reinterpret_cast<const Half<T>*>(global(source + piece.stride))};
-        return same_bytes<Unit<T>>(halves);
+    // `first` and `second` bytes of the halves are there.
+    static NVRAR_DEVICE Unit<T> load(const u8* source, const Piece& piece, u32 first = kHalfBytes,
+                                     u32 second = kHalfBytes) {
+        return same_bytes<Unit<T>>(
+            Halves{{load_half(source, first), load_half(source + piece.stride, second)}});
     }
-    static NVRAR_DEVICE void store(u8* target, const Piece& piece, const Unit<T>& unit) {
-        note_write(target, kHalfBytes);
-        note_write(target + piece.stride, kHalfBytes);
-        struct Halves {
-            Half<T> half[2];
-        };
+    static NVRAR_DEVICE void store(u8* target, const Piece& piece, const Unit<T>& unit,
+                                   u32 first = kHalfBytes, u32 second = kHalfBytes) {
         const Halves halves = same_bytes<Halves>(unit);
-        *reinterpret_cast<Half<T>*>(global(target)) = halves.half[0];
-        *reinterpret_cast<Half<T>*>(global(target + piece.stride)) = halves.half[1];
+        store_half(target, halves.half[0], first);
+        store_half(target + piece.stride, halves.half[1], second);
+    }
+
+    struct Halves {
+        Half<T> half[2];
+    };
+    static NVRAR_DEVICE Half<T> load_half(const u8* source, u32 bytes) {
+        note_read(source, bytes);
+        if (bytes == kHalfBytes) return *reinterpret_cast<const Half<T>*>(global(source));
+        return same_bytes<Half<T>>(load_bytes(source, bytes));
+    }
+    static NVRAR_DEVICE void store_half(u8* target, const Half<T>& half, u32 bytes) {
+        note_write(target, bytes);
+        if (bytes == kHalfBytes)
+            *reinterpret_cast<Half<T>*>(global(target)) = half;
+        else
+            store_bytes(target, same_bytes<u64>(half), bytes);
     }
 
     // Empty units have a place of their own there.

@@ -33,7 +33,7 @@ struct Signal : Standing {
     void* const* node_recv;
 
     NVRAR_DEVICE explicit Signal(const Arguments& a) : Standing(a) {
-        if (!a.staged) publish_earlier_calls(group_size);
+        if (!a.staged) publish_earlier_calls(group_size - 1);
         node_send = keep_near<0>(a.node_send, a.staged ? 0 : group_size);
         node_recv = keep_near<1>(a.node_recv, a.staged ? 0 : group_size);
         fabric.near_staging = keep_near<2>(a.rank_staging, ranks());

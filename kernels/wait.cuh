@@ -50,7 +50,8 @@ struct Waiter {
 
     template <cuda::memory_order Order>
     static NVRAR_DEVICE u64 look(const u64* address) {
-        return cuda::atomic_ref<u64, cuda::thread_scope_system>(*global(const_cast<u64*>(address))).load(Order);
+        u64& word = *global(const_cast<u64*>(address));
+        return cuda::atomic_ref<u64, cuda::thread_scope_system>(word).load(Order);
     }
 
     // Polls `done` until it holds. False if the wait was in vain.

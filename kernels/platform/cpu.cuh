@@ -13,11 +13,11 @@ namespace nvrar {
 constexpr int kVectorBytes = 256;  // a few of the widest CPU registers, so that loop overhead is small
 constexpr int kVectorAlignment = 1;
 constexpr bool kWaitsForBatches = true;
-constexpr int kSideBySide = 1;  // threads that access memory by one instruction
 
 #if defined(NVRAR_EMULATED)
 
 constexpr int kInFlight = 4;  // as on GPUs, whose loops are tried here
+constexpr int kSideBySide = 32;
 
 // One block of a launch whose threads are CPU threads.
 struct EmulatedBlock {
@@ -58,6 +58,7 @@ NVRAR_DEVICE void block_sync() { block_all(true); }
 #else
 
 constexpr int kInFlight = 1;  // the CPU looks ahead by itself
+constexpr int kSideBySide = 1;  // threads that access memory by one instruction
 
 NVRAR_DEVICE int thread_index() { return 0; }
 NVRAR_DEVICE int thread_count() { return 1; }

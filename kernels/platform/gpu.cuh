@@ -46,15 +46,15 @@ NVRAR_DEVICE T* global(T* address) {
     return address;
 }
 
-// What was before this call is seen by whoever is told so by one of the first `tellers` threads. A fence of
-// system scope takes as long as two loads, even where there is nothing to wait for.
+// What was before this call is seen by whoever one of the first `tellers` threads tells so, by a relaxed
+// store. A fence of system scope takes as long as two loads, even where there is nothing to wait for.
 NVRAR_DEVICE void publish_earlier_calls(cuda::std::uint32_t tellers) {
     if (threadIdx.x < tellers)
         cuda::atomic_thread_fence(cuda::memory_order_acq_rel, cuda::thread_scope_system);
 }
 
-// A table that a block reads again and again, where no wait can make it slow to read: each that acquires
-// empties the cache. By the whole block, before a block_sync(). A table that is longer stays where it is.
+// Copies a table to shared memory. A wait that acquires empties the cache, so each look at a table in global
+// memory would go past it. By the whole block, before a block_sync(). A longer table stays where it is.
 constexpr bool kKeepsNear = true;
 constexpr cuda::std::uint32_t kNearEntries = 128;
 template <int Table>
@@ -62,7 +62,8 @@ NVRAR_DEVICE void* const* keep_near(void* const* table, cuda::std::uint32_t entr
     __shared__ void* held[kNearEntries];
     if (entries > kNearEntries) return table;
     // The first warp may be at a fence.
-    cuda::std::uint32_t i = threadIdx.x < kSideBySide ? threadIdx.x + blockDim.x - kSideBySide : threadIdx.x - kSideBySide;
+    const bool is_first = threadIdx.x < kSideBySide;
+    cuda::std::uint32_t i = threadIdx.x - kSideBySide + (is_first ? blockDim.x : 0);
     for (; i < entries; i += blockDim.x) held[i] = global(table)[i];
     return held;
 }

@@ -122,17 +122,17 @@ class Kernel:
         """Loads that a thread issues before it waits for the first: each holds registers.
 
         In 128 registers, four fit beside what float32 and integers take to accumulate; wider
-        accumulators, packets of any shape, NVSHMEM's calls and halving leave room for two, the last
-        two together for one.
+        accumulators, packets of any shape, NVSHMEM's calls and halving leave room for two; halving
+        over NVSHMEM, or of packets in wider accumulators, for one.
         """
         row = DTYPES[self.dtype]
         if self.launch_class != _WIDE:
             return 4
         is_network, is_halving = self.fabric == "nvshmem", self.exchange == HALVING
-        if is_network and is_halving:
+        is_packet, is_wide = self.protocol == "packet", row.is_float and row.itemsize < 4
+        if is_halving and (is_network or (is_packet and is_wide)):
             return 1
-        is_any_packet = self.protocol == "packet" and not self.radix
-        is_wide = row.is_float and row.itemsize < 4
+        is_any_packet = is_packet and not self.radix
         return 2 if is_network or is_halving or is_any_packet or is_wide else 4
 
 

@@ -115,6 +115,9 @@ def test_packets_of_any_shape_need_more_registers_than_those_of_one():
     kernel = Kernel("float32", "sum", "packet", "loopback", 512)
     assert "#define NVRAR_IN_FLIGHT 2\n" in kernel.source
     assert "#define NVRAR_IN_FLIGHT 4\n" in kernel.for_run(4, (2,), is_folding=False).source
+    assert (
+        "#define NVRAR_IN_FLIGHT 1\n" in replace(kernel, dtype="float16", exchange="halving").source
+    )
 
 
 def test_the_start_gate_is_built_like_a_kernel():
