@@ -13,10 +13,12 @@ from nvrar_bench.report.grid import Grid, plain_columns, show
 from nvrar_bench.toolchain.product import Delivery
 
 FORMAT = "nvrar-bench.compile"
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 
 _CACHED = "cached"
-_KEYS = ("fabric", "protocol", "dtype", "op", "launch_class")  # null where a source has none
+_KEYS = (  # null where a source has none
+    *("fabric", "protocol", "dtype", "op", "launch_class", "exchange", "ranks_per_node", "radix"),
+)
 _TITLES = (
     *("arch", "kernel", "registers", "spill stores", "spill loads", "stack", "shared", "constant"),
     *("cubin", "seconds"),

@@ -62,12 +62,13 @@ def test_a_terminal():
 def test_json():
     document = json.loads(compiled.encode(REPORT))
     assert document["format"] == "nvrar-bench.compile"
-    assert document["format_version"] == "1.2"
+    assert document["format_version"] == "1.3"
     assert document["version"] == __version__
     assert document["compiler"] == {"nvrtc": "13.5", "nvshmem": "3.8.0"}
     assert document["kernels"][0] == {
         "arch": "sm_90", "name": "float32-sum-packet-nvshmem-256", "fabric": "nvshmem",
         "protocol": "packet", "dtype": "float32", "op": "sum", "launch_class": 256,
+        "exchange": "doubling", "ranks_per_node": 0, "radix": 0,
         "registers": 255, "spill_store_bytes": 16, "spill_load_bytes": 24, "stack_bytes": 608,
         "shared_bytes": 0, "constant_bytes": 1216, "cubin_bytes": 687696, "seconds": 2.346,
         "cached": False,

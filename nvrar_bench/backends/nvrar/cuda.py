@@ -84,7 +84,11 @@ class NvshmemEngine(_CudaEngine):
         share = min(world.comm.allgather(device.gpu.sms // device.ranks_sharing))
         self.limits = gpu_limits(share, self.fabric, device.gpu.arch)
         self.packets_up_to = packets_up_to(
-            self.limits, self.fabric, world.nodes, world.ranks_per_node
+            self.limits,
+            self.fabric,
+            world.nodes,
+            world.ranks_per_node,
+            share_gpu=device.ranks_sharing > 1,
         )
 
     def foresee(self, kernels: Sequence[Kernel]) -> None:
@@ -137,7 +141,7 @@ class LoopbackEngine(_CudaEngine):
             raise UsageError(f"--virtual-ranks {ranks}: allowed: 1 to {MAX_VIRTUAL_RANKS}")
         self.limits = gpu_limits(device.gpu.sms // ranks, self.fabric, device.gpu.arch)
         self.packets_up_to = packets_up_to(
-            self.limits, self.fabric, world.nodes, world.ranks_per_node
+            self.limits, self.fabric, world.nodes, world.ranks_per_node, share_gpu=True
         )
 
     def bind(

@@ -82,7 +82,7 @@ _THREADS = 256
 _WIDE_THREADS = 512
 _MIN_THREADS = 32  # NVSHMEM's block-wide calls count on a whole warp
 
-# One 16-byte load for each thread of a block, or a unit of packets of every slice for every second
+# One 16-byte load for each thread of a block, or a unit of packets of every slice for every fourth
 # one: a GPU has more multiprocessors than small messages can use, and what threads do one after the
 # other adds up.
 _SLICE_PER_BLOCK = {"signal": 4 << 10, "packet": 1 << 10}
@@ -106,26 +106,29 @@ def gpu_limits(multiprocessors: int, fabric: str, arch: str) -> Limits:
     )  # fmt: skip
 
 
-# Up to which slice `auto` takes packets; between nodes also up to which share of a block.
+# Up to which slice `auto` takes packets, and up to which share of a block.
 _PACKET_SLICE_BYTES_OF_TWO = 512 << 10
+_PACKET_BLOCK_BYTES_OF_TWO = 8 << 10
 _PACKET_SLICE_BYTES = {"loopback": 32 << 10, "nvshmem": 64 << 10}
 _PACKET_SLICE_BYTES_OF_A_NODE = 8 << 10
 _PACKET_BLOCK_BYTES = 2 << 10
 
 
-def packets_up_to(limits: Limits, fabric: str, nodes: int, ranks_per_node: int) -> int:
+def packets_up_to(
+    limits: Limits, fabric: str, nodes: int, ranks_per_node: int, share_gpu: bool
+) -> int:
     """Up to which slice `auto` takes packets, in bytes.
 
-    On an H200 packets won between two ranks of a node up to 512K, and on `loopback` between more up
-    to 32K. With earlier kernels, over NVSHMEM, they lost between more ranks of a node from 16K on,
-    and won on several nodes up to 64K, while a block had 2K: docs/measurements/kernels.md.
+    On an H200 packets won between two ranks of a node that share it up to 512K, and on `loopback`
+    between more up to 32K. With earlier kernels, over NVSHMEM, they lost in one node from 16K on,
+    and won on several up to 64K, while a block had 2K: docs/measurements/kernels.md.
     """
-    if nodes == 1 and ranks_per_node == 2:
-        return _PACKET_SLICE_BYTES_OF_TWO
+    blocks = limits.blocks or limits.max_blocks
+    if nodes == 1 and ranks_per_node == 2 and share_gpu:
+        return min(_PACKET_SLICE_BYTES_OF_TWO, _PACKET_BLOCK_BYTES_OF_TWO * blocks)
     if fabric == "nvshmem" and nodes == 1:
         return _PACKET_SLICE_BYTES_OF_A_NODE
-    share = _PACKET_BLOCK_BYTES * (limits.blocks or limits.max_blocks)
-    return min(_PACKET_SLICE_BYTES[fabric], share)
+    return min(_PACKET_SLICE_BYTES[fabric], _PACKET_BLOCK_BYTES * blocks)
 
 
 _HALVING_SLICE_BYTES = 64 << 10

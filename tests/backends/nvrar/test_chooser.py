@@ -126,7 +126,9 @@ def test_a_row_that_cannot_be_launched_here_is_named():
 def test_auto_takes_the_protocol_that_an_h200_was_faster_with(fabric, ranks, nodes, size, protocol):
     """docs/measurements/kernels.md has the points; ranks shared the GPU's 132 multiprocessors."""
     limits = gpu_limits(132 // ranks, fabric, "sm_90")
-    chooser = Chooser(limits, ranks // nodes, packets_up_to(limits, fabric, nodes, ranks // nodes))
+    chooser = Chooser(
+        limits, ranks // nodes, packets_up_to(limits, fabric, nodes, ranks // nodes, share_gpu=True)
+    )
     assert chooser.choose(AUTOMATIC, a_case(size)).shape.protocol == protocol
 
 
