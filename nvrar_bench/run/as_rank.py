@@ -16,6 +16,7 @@ from pathlib import Path
 
 from nvrar_bench import streams
 from nvrar_bench.documents.files import STDOUT
+from nvrar_bench.documents.journal import Journal
 from nvrar_bench.documents.record import Record
 from nvrar_bench.documents.run_file import Writer
 from nvrar_bench.errors import SPOKEN, NotOneJob, NvrarBenchError, ReaderGone, TimedOut, Unexpected
@@ -29,7 +30,6 @@ from nvrar_bench.launch.initialize import (
 )
 from nvrar_bench.launch.supervisor import meet_siblings
 from nvrar_bench.report import Shown
-from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.session import Session
 from nvrar_bench.run.stage_runner import NoProgress, RunProgress
 from nvrar_bench.run.stages import case_count

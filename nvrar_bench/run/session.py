@@ -9,12 +9,11 @@ import nvrar_bench
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.opening import GpuOptions, open_device
 from nvrar_bench.documents.decode import DecodeRecord
+from nvrar_bench.documents.journal import Journal
 from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.run import buffers, facts
-from nvrar_bench.run.decode import record_facts
-from nvrar_bench.run.decode_runner import DecodeRunner
-from nvrar_bench.run.journal import Journal
+from nvrar_bench.run.decode import DecodeRunner, record_facts
 from nvrar_bench.run.stage_runner import GUARD_EXTRA_S, LOCAL_WORK_LIMIT_S, RunProgress, StageRunner
 from nvrar_bench.run.stages import Stage, left_out, stages
 from nvrar_bench.run.starts import Start

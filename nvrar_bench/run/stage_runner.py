@@ -11,13 +11,13 @@ from msgspec.structs import replace
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.backends.registry import open_backends
 from nvrar_bench.devices.base import Device
+from nvrar_bench.documents.journal import Journal
 from nvrar_bench.documents.result import Check, Result
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.plan import Case
 from nvrar_bench.run import facts
 from nvrar_bench.run.buffers import KnownInputs, SweepBuffers
-from nvrar_bench.run.journal import Journal
 from nvrar_bench.run.outcome import (
     Arrivals,
     arrivals_of,

@@ -32,9 +32,9 @@ from nvrar_bench.plan import Case, Protocol
 from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.point_group import PointGroup, ShowRound
-from nvrar_bench.run.race import Race, SoFar
 from nvrar_bench.settings.launching import Tune
 from nvrar_bench.statistics.median import Estimate
+from nvrar_bench.timing.race import Race, SoFar
 
 
 class Tuner:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from nvrar_bench.run.race import (
+from nvrar_bench.statistics.launches import estimate
+from nvrar_bench.timing.race import (
     MATCH_CALLS,
     MOST_CALLS,
     TURN,
@@ -16,7 +17,6 @@ from nvrar_bench.run.race import (
     SoFar,
     fastest,
 )
-from nvrar_bench.statistics.launches import estimate
 from nvrar_bench.timing.stopping import Taken
 
 US = 1e-6

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nvrar_bench.documents import journal as module
+from nvrar_bench.documents.journal import Journal
 from nvrar_bench.documents.record import RunRecord, Topology
 from nvrar_bench.documents.result import (
     Check,
@@ -22,8 +24,6 @@ from nvrar_bench.errors import (
     UsageError,
     WrongResult,
 )
-from nvrar_bench.run import journal as module
-from nvrar_bench.run.journal import Journal
 
 RESULT = Result(
     backend="fake", variant="fake", device="cpu", buffers="private", dtype="int8", op="max",
