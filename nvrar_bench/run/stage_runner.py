@@ -51,7 +51,7 @@ _Point = TypeVar("_Point", bound=Point)
 
 
 class RunProgress(Protocol):
-    """Shows how far the run is."""
+    """Shows how far the run is; by itself nothing, as on the ranks that do not speak for all."""
 
     def begin(self, what: str, cases: int = 1) -> None:
         """So many cases begin."""
@@ -63,17 +63,8 @@ class RunProgress(Protocol):
         """Something begins that may take long."""
 
 
-class NoProgress:
-    """Says nothing: the ranks that do not speak for all."""
-
-    def begin(self, what: str, cases: int = 1) -> None:
-        """So many cases begin."""
-
-    def note(self, activity: str) -> None:
-        """Something else goes on."""
-
-    def announce(self, activity: str) -> None:
-        """Something begins that may take long."""
+class NoProgress(RunProgress):
+    """Shows nothing."""
 
 
 class StageRunner:

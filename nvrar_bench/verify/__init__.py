@@ -11,31 +11,3 @@ shows. `exact` inputs have a result that every order of combination gives withou
 `rounding` inputs are ordinary numbers, compared within a proven error bound. No sum or product of
 either leaves the range of its dtype in any order; those of `wrap`, of integers alone, do.
 """
-
-from __future__ import annotations
-
-from nvrar_bench.verify.known import (
-    CANARY_BYTES,
-    CheckResult,
-    Expected,
-    Findings,
-    KnownReduction,
-    canary_intact,
-    check,
-    poison,
-    write_canary,
-)
-from nvrar_bench.verify.recipe import Formula
-
-__all__ = [
-    "CANARY_BYTES",
-    "CheckResult",
-    "Expected",
-    "Findings",
-    "Formula",
-    "KnownReduction",
-    "canary_intact",
-    "check",
-    "poison",
-    "write_canary",
-]

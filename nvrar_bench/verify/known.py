@@ -17,8 +17,9 @@ from nvrar_bench.verify.exact import EXACT
 from nvrar_bench.verify.recipe import Formula, HostArray, Recipe, Words
 from nvrar_bench.verify.rounding import ROUNDING, WRAP
 
-# Temporaries are 64-bit words: 128 KiB each, so that a block stays in the cache.
-_BLOCK = 16384
+# Elements at once. Making them takes several temporaries of 64-bit words, 128 KiB each, which are
+# to stay in the cache; comparing takes a mask of bytes.
+_MADE, _COMPARED = 16384, 65536
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,12 @@ def _checked(count: int) -> int:
 
 
 def _blocks(count: int) -> Iterator[tuple[slice, Words]]:
-    for start in range(0, count, _BLOCK):
-        stop = min(start + _BLOCK, count)
+    for start in range(0, count, _MADE):
+        stop = min(start + _MADE, count)
         yield slice(start, stop), np.arange(start, stop, dtype=np.uint64)
 
 
 CANARY_BYTES = 64  # a cache line before an output and one behind it
-_BLOCK = 65536
 # No two neighbours are equal and no byte is 0: neither zeroing nor shifting goes unseen.
 _CANARY = (np.arange(CANARY_BYTES) * 37 + 0xA5).astype(np.uint8) | np.uint8(1)
 
@@ -223,8 +223,8 @@ def _wrong_places(
         + np.flatnonzero(
             _differs(seen[at], value[at], None if tolerance is None else tolerance[at])
         )
-        for first in range(0, len(seen), _BLOCK)
-        for at in (slice(first, first + _BLOCK),)
+        for first in range(0, len(seen), _COMPARED)
+        for at in (slice(first, first + _COMPARED),)
     ]
     return np.concatenate([np.empty(0, np.intp), *found])
 

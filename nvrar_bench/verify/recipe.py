@@ -204,7 +204,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The inputs of one reduction; `index` is a block of indices, at most a few thousand."""
+    """The inputs of one reduction; `index` is a block of indices."""
 
     dtype: DataType
     ranks: int

@@ -19,15 +19,15 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import Elements
 from nvrar_bench.toolchain.structs import CFormula
-from nvrar_bench.verify import (
+from nvrar_bench.verify.known import (
     CheckResult,
     Expected,
     Findings,
-    Formula,
     KnownReduction,
     check,
     poison,
 )
+from nvrar_bench.verify.recipe import Formula
 
 _DOUBLE = np.dtype(np.float64)
 _FORMULAS_KEPT = 2  # inputs and results of a reduction, one after the other

@@ -17,7 +17,14 @@ from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.errors import TimedOut, Unavailable, UsageError
 from nvrar_bench.toolchain.kernel import CudaGate
-from nvrar_bench.verify import CANARY_BYTES, Expected, KnownReduction, check, poison, write_canary
+from nvrar_bench.verify.known import (
+    CANARY_BYTES,
+    Expected,
+    KnownReduction,
+    check,
+    poison,
+    write_canary,
+)
 
 BYTE = np.dtype(np.uint8)
 
