@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -43,6 +43,9 @@ from nvrar_bench.settings.settings import Settings
 from nvrar_bench.settings.soak import SoakLimit
 from nvrar_bench.timing.loop import MONOTONIC
 
+if TYPE_CHECKING:  # it loads rich, which rank 0 alone needs
+    from nvrar_bench.report.progress import CaseProgress
+
 # The kernel's own deadline comes first: it knows more about what it waits for than the guard does.
 GUARD_EXTRA_S = 2.0
 # Compiling and computing wait for no peer: --timeout is not about them, but nothing is unbounded.
@@ -50,8 +53,8 @@ LOCAL_WORK_LIMIT_S = 1800.0
 _Point = TypeVar("_Point", bound=Point)
 
 
-class RunProgress(Protocol):
-    """Shows how far the run is; by itself nothing, as on the ranks that do not speak for all."""
+class NoProgress:
+    """Shows nothing of how far the run is: for the ranks that do not speak for all."""
 
     def begin(self, what: str, cases: int = 1) -> None:
         """So many cases begin."""
@@ -63,8 +66,7 @@ class RunProgress(Protocol):
         """Something begins that may take long."""
 
 
-class NoProgress(RunProgress):
-    """Shows nothing."""
+RunProgress: TypeAlias = "NoProgress | CaseProgress"
 
 
 class StageRunner:
