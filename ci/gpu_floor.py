@@ -163,7 +163,7 @@ def measure(
 ) -> dict[str, Any]:
     """All of it, as floor.json holds it."""
     moved = moved_bytes(shapes)
-    in_graphs = GpuTimer(device.context, device.memory, device.build(CudaGate()), graph=GRAPH)
+    in_graphs = GpuTimer(device.memory, device.build(CudaGate()), graph=GRAPH)
     try:
         return {
             "shapes": shapes,

@@ -21,27 +21,20 @@ class Entry:
     """One backend: what it lacks, None where it can run, and how it is made."""
 
     lacks: Callable[[str], str | None]  # on this machine, on the device of that name
-    missing: Callable[[World, Device], str | None]  # in this job, on its device, that included
+    lacks_in_job: Callable[[World, Device], str | None]  # on its device, that included
     open: Callable[[World, Device, float, Tuning], Backend]
+    one_process: str = ""  # its name, where each of its ranks is a process of its own
     by_default: bool = True  # it runs where no backend is asked for by name
 
-
-def _nccl_missing(world: World, device: Device) -> str | None:
-    if world.virtual_ranks:
-        return _ONE_PROCESS.format("NCCL")
-    return nccl.missing(device.name, device.ranks_sharing)
-
-
-def _mpi_missing(world: World, device: Device) -> str | None:  # noqa: ARG001
-    return _ONE_PROCESS.format("MPI") if world.virtual_ranks else None
+    def missing(self, world: World, device: Device) -> str | None:
+        """What it lacks in this job, None where it can run."""
+        if self.one_process and world.virtual_ranks:
+            return _ONE_PROCESS.format(self.one_process)
+        return self.lacks_in_job(world, device)
 
 
 def _fake_lacks(device: str) -> str | None:
     return None if device == "cpu" else Problem("it computes on the CPU", "use --device cpu")
-
-
-def _fake_missing(world: World, device: Device) -> str | None:
-    return _ONE_PROCESS.format("the fake") if world.virtual_ranks else _fake_lacks(device.name)
 
 
 def _nvrar_missing(world: World, device: Device) -> str | None:
@@ -55,18 +48,11 @@ def _nvrar_missing(world: World, device: Device) -> str | None:
     return None
 
 
-def _open_nccl(world: World, device: Device, timeout: float, _: Tuning) -> Backend:
-    return nccl.NcclBackend(world, device, timeout)
-
-
 def _open_mpi(world: World, device: Device, timeout: float, _: Tuning) -> Backend:
-    if device.name == "cuda":
-        from nvrar_bench.backends.mpi import MpiCudaBackend
+    from nvrar_bench.backends import mpi
 
-        return MpiCudaBackend(world, device, timeout)
-    from nvrar_bench.backends.mpi import MpiBackend
-
-    return MpiBackend(world, device, timeout)
+    kind = mpi.MpiCudaBackend if device.name == "cuda" else mpi.MpiBackend
+    return kind(world, device, timeout)
 
 
 def _open_nvrar(world: World, device: Device, timeout: float, tuning: Tuning) -> Backend:
@@ -83,14 +69,22 @@ def _open_fake(world: World, device: Device, timeout: float, _: Tuning) -> Backe
 
 
 BACKENDS = {
-    "nccl": Entry(nccl.missing, _nccl_missing, _open_nccl),
-    "mpi": Entry(lambda _: None, _mpi_missing, _open_mpi),  # MPI itself is there: it is loaded
+    "nccl": Entry(
+        nccl.missing,
+        lambda _, device: nccl.missing(device.name, device.ranks_sharing),
+        lambda world, device, timeout, _: nccl.NcclBackend(world, device, timeout),
+        "NCCL",
+    ),
+    # MPI itself is there: it is loaded.
+    "mpi": Entry(lambda _: None, lambda *_: None, _open_mpi, "MPI"),
     "nvrar": Entry(
         lambda device: heap_library.missing() if device == "cuda" else None,
         _nvrar_missing,
         _open_nvrar,
     ),
-    "fake": Entry(_fake_lacks, _fake_missing, _open_fake, by_default=False),
+    "fake": Entry(
+        _fake_lacks, lambda _, device: _fake_lacks(device.name), _open_fake, "the fake", False
+    ),
 }
 
 

@@ -23,6 +23,7 @@ from nvrar_bench.verify.known import Expected, Findings, KnownReduction
 from nvrar_bench.world import World
 
 Array = Any
+Prepare = Callable[[], None]
 
 
 class MemoryBlock(Protocol):
@@ -140,9 +141,8 @@ class Timer(ABC):
 
     @abstractmethod
     def time_calls(
-        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
-        batch: int = 1,
-    ) -> None:  # fmt: skip
+        self, operation: Operation, prepare: Prepare, gate: Gate, timings: Timings, batch: int = 1
+    ) -> None:
         """Fill `timings`, shape (n,), with n samples on this process, in ns.
 
         Each is of `batch` calls that follow each other, divided by as many. `prepare` renews what a
@@ -213,12 +213,7 @@ class Device(ABC):
         """
         return self.works.prepare(work)
 
-    def sequence(
-        self,
-        parts: Sequence[Operation],
-        *,
-        graph: bool = True,  # noqa: ARG002 - for those that have graphs
-    ) -> Operation:
+    def sequence(self, parts: Sequence[Operation], *, graph: bool = True) -> Operation:  # noqa: ARG002
         """Return all parts in order as one operation, which closes them. Collective.
 
         With `graph`, a device that has graphs launches all as one.

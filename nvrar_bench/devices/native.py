@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.devices.base import Timer
+from nvrar_bench.devices.base import Prepare, Timer
 from nvrar_bench.devices.gate import SharedGate, load_library
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.timing.loop import Gate, Timings, per_call, time_calls
@@ -122,7 +122,7 @@ class CacheFlush:
         self._memory += 1
         self.walked += self._memory.nbytes
 
-    def after(self, prepare: Callable[[], None]) -> Callable[[], None]:
+    def after(self, prepare: Prepare) -> Prepare:
         """`prepare`, and then the flush: what it wrote is cold as well."""
 
         def prepare_and_flush() -> None:
@@ -163,22 +163,22 @@ class CpuTimer(Timer):
         return NativeCall(address_of(self._library.nvrar_do_nothing))
 
     def time_calls(
-        self, operation: Operation, prepare: Callable[[], None], gate: Gate, timings: Timings,
-        batch: int = 1,
-    ) -> None:  # fmt: skip
+        self, operation: Operation, prepare: Prepare, gate: Gate, timings: Timings, batch: int = 1
+    ) -> None:
         ready = prepare if self._flush is None else self._flush.after(prepare)
         if operation.native and not self._world.virtual_ranks:
-            self._time_native(operation.native, operation, ready, gate, timings, batch)
+            self._time_native(
+                CCall(operation.native.in_c(), batch), operation, ready, gate, timings
+            )
         else:
             time_calls(operation.launch, ready, gate, operation.clock, timings, batch)
 
     def _time_native(
-        self, native: NativeCall, operation: Operation, prepare: Callable[[], None], gate: Gate,
-        timings: Timings, batch: int,
-    ) -> None:  # fmt: skip
-        """As timing.loop.time_calls, of `native`, which is the operation's."""
+        self, call: CCall, operation: Operation, prepare: Prepare, gate: Gate, timings: Timings
+    ) -> None:
+        """As timing.loop.time_calls, of `call`, a batch of the operation's native calls."""
         durations, starts, agreed = timings.durations, timings.starts, timings.agreed
-        call = CCall(native.in_c(), batch)
+        batch = int(call.calls)  # of Python, once: no lookup in C's struct stands in the loop
         time_call = self._through(gate, ctypes.byref(call))
         for i in range(len(timings)):
             prepare()

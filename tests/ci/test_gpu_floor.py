@@ -125,7 +125,7 @@ def test_a_measurement_has_all_that_the_summary_reads(device, driver, monkeypatc
 
 def test_a_graph_of_flags_can_be_played_again(device):
     """Each replay begins with a value below those that the one before has left."""
-    graphs = GpuTimer(device.context, device.memory, device.build(CudaGate()), graph=3)
+    graphs = GpuTimer(device.memory, device.build(CudaGate()), graph=3)
     operation = gpu_floor.PingPong(device, 5)
     samples = gpu_floor.Stopwatch(device, graphs, 3).samples_us(operation, 4, 1)
     assert len(samples) == 4

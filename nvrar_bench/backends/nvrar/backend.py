@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nvrar_bench.backends.base import Array, Operation, Tunable
-from nvrar_bench.backends.nvrar.chooser import (
-    Chooser,
-    Chosen,
-    LaunchConfig,
-    require_table_within,
-)
+from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen, LaunchConfig, require_table_within
 from nvrar_bench.backends.nvrar.engine import Engine, SharedWords, StagingMemory
 from nvrar_bench.backends.nvrar.layout import (
     LARGEST_WINDOW,
@@ -81,8 +76,8 @@ class NvrarBackend(Tunable):
         self._staging: dict[tuple[str, Schedule], _Staging] = {}
         # After a wait in vain, flags and epochs of the ranks no longer fit: nothing runs any more.
         self.broken: TimedOut | None = None
-        self.failures = engine.words(len(world.seats) * _FAILURE_WORDS)
-        self.epochs = engine.words(len(world.seats) * engine.limits.max_blocks)
+        self.failures = self._words(len(world.seats) * _FAILURE_WORDS)
+        self.epochs = self._words(len(world.seats) * engine.limits.max_blocks)
         # Buffers stay where they are from case to case, so their tables do too.
         self.table = lru_cache(_TABLES_KEPT)(self._make_table)
         self._write_epochs()
@@ -127,15 +122,13 @@ class NvrarBackend(Tunable):
         return _AllReduce(self, kernel, staging, chosen, case, send, recv)
 
     def schedule(self, shape: Shape) -> Schedule:
-        """Return the steps between nodes."""
         return plan_steps(self.world.nodes, shape.radix, shape.exchange)
 
     def _allocate_staging(self, protocol: str, schedule: Schedule) -> _Staging:
         limits = self.engine.limits
-        layout = plan_layout(
-            schedule, self.world.ranks_per_node, protocol, limits.window_bytes[protocol],
-            limits.min_chunk_bytes, limits.max_blocks, self.engine.all_mapped,
-        )  # fmt: skip
+        group, window = self.world.ranks_per_node, limits.window_bytes[protocol]
+        sizes = window, limits.min_chunk_bytes, limits.max_blocks
+        layout = plan_layout(schedule, group, protocol, *sizes, self.engine.all_mapped)
         memory = self.engine.allocate(layout.nbytes)
         require_mapped(self.world, memory.peers)
         staging = _Staging(schedule, layout, memory, self.table(memory.peers))
@@ -144,9 +137,12 @@ class NvrarBackend(Tunable):
 
     def _make_table(self, addresses: tuple[int, ...]) -> SharedWords:
         """Put pointers where the kernel reads them."""
-        words = self.engine.words(len(addresses))
+        words = self._words(len(addresses))
         words.write(addresses)
         return words
+
+    def _words(self, count: int) -> SharedWords:
+        return SharedWords(self.device.memory, count)
 
     def take_epochs(self, windows: int) -> int:
         """Count the epochs of the next calls, one for each window, and return the first.
@@ -185,7 +181,7 @@ class NvrarBackend(Tunable):
         self.epochs.read()  # and so wait for what was launched: it may read what peers clear
         self.world.comm.Barrier()
         for staging in self._staging.values():
-            self.engine.clear(staging.memory)
+            self.device.memory.clear(staging.memory.block)
         self.world.comm.Barrier()
 
     def facts(self) -> dict[str, str]:
@@ -196,7 +192,7 @@ class NvrarBackend(Tunable):
 
     def close(self) -> None:
         for staging in self._staging.values():
-            self.engine.release(staging.memory)
+            self.device.memory.release(staging.memory.block)
         self._staging.clear()
         if self.broken is None:  # else a peer may be gone, and closing is collective
             self.engine.close()
@@ -294,11 +290,9 @@ class _AllReduce(Operation):
 
 
 def _here(world: World, engine: Engine) -> tuple[MadeFor, Maker]:
-    model, arch = engine.device.processor
-    made_for = MadeFor(
-        engine.device.name, arch, engine.fabric, world.nodes, world.ranks_per_node,
-        world.virtual_nodes, engine.device.ranks_sharing,
-    )  # fmt: skip
+    device, (model, arch) = engine.device, engine.device.processor
+    shape = world.nodes, world.ranks_per_node, world.virtual_nodes
+    made_for = MadeFor(device.name, arch, engine.fabric, *shape, device.ranks_sharing)
     return made_for, Maker(model, sources_digest(kernels_dir()))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from nvrar_bench.backends.nvrar.chooser import LaunchConfig
-from nvrar_bench.backends.nvrar.engine import Engine
+from nvrar_bench.backends.nvrar.engine import Engine, Launch
 from nvrar_bench.backends.nvrar.layout import PARITIES
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.cpu import CpuDevice
@@ -21,7 +21,11 @@ from nvrar_bench.world import World
 
 # Windows bound staging memory, whatever the message; packets take twice the bytes.
 _WINDOW_BYTES = {"signal": 512 << 10, "packet": 128 << 10}
-_CHUNK_BYTES = 64 << 10
+_HOSTS_WINDOW_BYTES = {"signal": 4 << 20, "packet": 1 << 20}
+_ANY_SLICE = {"signal": 1 << 62, "packet": 1 << 62}
+_EMULATED_SLICE = {"signal": 8 << 10, "packet": 4 << 10}
+# One block of one thread, however long its slice is; chunks of 1K to 64K.
+_ONE_THREAD = Limits(1, 1, 1, 1 << 10, 64 << 10, _WINDOW_BYTES, slice_per_block=_ANY_SLICE)
 
 
 class _CpuEngine(Engine):
@@ -48,18 +52,9 @@ class HostEngine(_CpuEngine):
     """The fabric `host`: a rank is one block of one thread."""
 
     fabric = "host"
-    limits = Limits(
-        max_blocks=1, max_threads=1, threads=1, min_chunk_bytes=1 << 10,
-        max_chunk_bytes=_CHUNK_BYTES, window_bytes=_WINDOW_BYTES,
-        slice_per_block={"signal": 1 << 62, "packet": 1 << 62},
-    )  # fmt: skip
+    limits = _ONE_THREAD
 
-    def bind(
-        self,
-        kernel: Kernel,
-        seats: Sequence[CArguments],
-        launch: LaunchConfig,  # noqa: ARG002
-    ) -> Callable[[], Any]:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:  # noqa: ARG002
         function, pointer = self.library(kernel).nvrar_all_reduce, ctypes.byref(seats[0])
         return partial(function, pointer)
 
@@ -76,15 +71,11 @@ class EmulatedEngine(_CpuEngine):
 
     fabric = "loopback"
     warnings = ("virtual ranks are threads of one process: results count, times mean nothing",)
-    limits = Limits(
-        max_blocks=8, max_threads=32, threads=2, min_chunk_bytes=1 << 10,
-        max_chunk_bytes=_CHUNK_BYTES, window_bytes=_WINDOW_BYTES,
-        slice_per_block={"signal": 8 << 10, "packet": 4 << 10},
-    )  # fmt: skip
+    limits = replace(
+        _ONE_THREAD, max_blocks=8, max_threads=32, threads=2, slice_per_block=_EMULATED_SLICE
+    )
 
-    def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
-    ) -> Callable[[], Any]:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
         function = self.library(kernel).nvrar_launch
         ranks = CVirtualRanks()
         for index, arguments in enumerate(seats):
@@ -100,11 +91,7 @@ class HostsEngine(HostEngine):
 
     fabric = "hosts"
     all_mapped = False
-    limits = Limits(
-        max_blocks=1, max_threads=1, threads=1, min_chunk_bytes=1 << 10,
-        max_chunk_bytes=256 << 10, window_bytes={"signal": 4 << 20, "packet": 1 << 20},
-        slice_per_block={"signal": 1 << 62, "packet": 1 << 62},
-    )  # fmt: skip
+    limits = replace(_ONE_THREAD, max_chunk_bytes=256 << 10, window_bytes=_HOSTS_WINDOW_BYTES)
 
     def __init__(self, world: World, device: CpuDevice) -> None:
         """Take a communicator of its own for the messages. Collective."""
@@ -120,9 +107,7 @@ class HostsEngine(HostEngine):
         self._transport = CTransport(*functions, *handles, *wildcards)
         self._requests: list[ctypes.Array[ctypes.c_uint64]] = []
 
-    def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
-    ) -> Callable[[], Any]:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
         """Bind the one rank's arguments, and make room for the requests of a window."""
         self._reach(seats[0])
         return super().bind(kernel, seats, launch)

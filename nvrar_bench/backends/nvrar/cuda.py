@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from nvrar_bench.backends.nvrar.chooser import LaunchConfig
-from nvrar_bench.backends.nvrar.engine import Engine, StagingMemory
+from nvrar_bench.backends.nvrar.engine import Engine, Launch, StagingMemory
 from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
 from nvrar_bench.devices.cuda.context import LoadedKernel
 from nvrar_bench.devices.cuda.device import CudaDevice
@@ -53,16 +52,11 @@ class _CudaEngine(Engine):
         return self._kernels[kernel]
 
     def _bound(
-        self,
-        kernel: Kernel,
-        arguments: ctypes.Structure,
-        launch: LaunchConfig,
-        rows: int = 1,
-        ranks: int = 1,
-    ) -> Callable[[], Any]:
-        """Refuse what would hang or fault, before it is launched; `ranks` launch on this GPU."""
+        self, kernel: Kernel, arguments: ctypes.Structure, launch: LaunchConfig, rows: int = 1
+    ) -> Launch:
+        """Refuse what would hang or fault, before it is launched; `rows` are of virtual ranks."""
         loaded, grid = self.kernel(kernel), (launch.blocks, rows)
-        context, blocks = self.device.context, launch.blocks * max(rows, ranks)
+        context, blocks = self.device.context, launch.blocks * max(rows, self.device.ranks_sharing)
         context.require_resident(loaded, blocks, launch.threads)
         return partial(context.launch, loaded, grid, launch.threads, arguments)
 
@@ -100,11 +94,9 @@ class NvshmemEngine(_CudaEngine):
         for kernel in kernels:
             heap.register_module(int(self._kernels[kernel].library))
 
-    def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
-    ) -> Callable[[], Any]:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
         _require_aligned(seats)
-        return self._bound(kernel, seats[0], launch, ranks=self.device.ranks_sharing)
+        return self._bound(kernel, seats[0], launch)
 
     def allocate(self, nbytes: int) -> StagingMemory:
         """Allocate in NVSHMEM's heap; what is to be reached by puts counts as not mapped."""
@@ -144,9 +136,7 @@ class LoopbackEngine(_CudaEngine):
             self.limits, self.fabric, world.nodes, world.ranks_per_node, share_gpu=True
         )
 
-    def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
-    ) -> Callable[[], Any]:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
         """Bind all ranks' arguments; they go with the launch, whose grid has a row for each."""
         _require_aligned(seats)
         ranks = CVirtualRanks()

@@ -17,6 +17,7 @@ from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import CArguments
 from nvrar_bench.world import World
 
+Launch = Callable[[], Any]
 _BYTE = np.dtype(np.uint8)
 
 
@@ -80,34 +81,16 @@ class Engine(ABC):
         block = memory.allocate(nbytes, "symmetric")
         return StagingMemory(block, memory.peers(block.view(0, nbytes, _BYTE)) or ())
 
-    def clear(self, memory: StagingMemory) -> None:
-        """Fill this process's part with zeros; done on return."""
-        self.device.memory.clear(memory.block)
-
-    def release(self, memory: StagingMemory) -> None:
-        """Give it back."""
-        self.device.memory.release(memory.block)
-
     def close(self) -> None:  # noqa: B027 - most hold nothing but memory
         """Give back what the constructor took. Collective."""
 
-    def words(self, count: int) -> SharedWords:
-        """Make `count` words, all 0."""
-        return SharedWords(self.device.memory, count)
-
     @abstractmethod
-    def bind(
-        self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig
-    ) -> Callable[[], Any]:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
         """Return a function that launches `kernel` once, with one set of arguments per seat.
 
         UsageError: the device cannot hold such a launch.
         """
 
-    def native(
-        self,
-        kernel: Kernel,  # noqa: ARG002 - for those that have one
-        seats: Sequence[CArguments],  # noqa: ARG002
-    ) -> NativeCall | None:
+    def native(self, kernel: Kernel, seats: Sequence[CArguments]) -> NativeCall | None:  # noqa: ARG002
         """Return a C function that does what a launch does, where there is one."""
         return None

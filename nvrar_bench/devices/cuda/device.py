@@ -82,7 +82,7 @@ class CudaDevice(Device):
         self._timed = timed
         if timed:
             cubin = self.build(CudaGate())
-            self.timer = GpuTimer(self.context, self.memory, cubin, graph, cold_cache)
+            self.timer = GpuTimer(self.memory, cubin, graph, cold_cache)
             self.works = GpuWorks(world, self.memory, cubin, open_cublas)
 
     def build(self, kernel: Source) -> bytes:

@@ -31,7 +31,7 @@ _PLACEMENTS = {  # by nvshmemx_init_status_t
 class SymmetricHeap:
     """NVSHMEM for the ranks of one world, on one GPU per rank or several ranks per GPU.
 
-    All methods but `peers`, `barrier`, `register_module` and `facts` are collective. `nbytes` is
+    All methods but `peers`, `register_module` and `facts` are collective. `nbytes` is
     what a rank will allocate in all; it counts where NVSHMEM takes its memory in one piece.
 
     NVSHMEM starts once in a process, for one set of ranks, whatever ends it. Where it `stays`, the
@@ -90,10 +90,6 @@ class SymmetricHeap:
     def peers(self, address: int) -> tuple[int, ...]:
         """Where every rank's copy of `address` is mapped here, 0 where it is not; by rank."""
         return tuple(self._library.pointer(address, rank) for rank in range(self._world.size))
-
-    def barrier(self, stream: int) -> None:
-        """Enqueue a barrier of all ranks, behind which all that was put has arrived."""
-        self._library.barrier(stream)
 
     def register_module(self, library: int) -> None:
         """Let the kernels of a CUlibrary, linked with NVSHMEM's device library, use the heap.

@@ -102,10 +102,6 @@ class NvshmemLibrary:
         """Where `rank`'s copy of `address` is mapped here, or 0."""
         return int(self._bindings.ptr(address, rank))
 
-    def barrier(self, stream: int) -> None:
-        """Enqueue a barrier of all ranks, behind which all that was put has arrived."""
-        self._bindings.barrier_all_on_stream(stream)
-
     def register(self, library: int) -> int:
         """Give a CUlibrary the state that its device functions need; 0 is success."""
         return int(self._bindings.culibrary_init(library))

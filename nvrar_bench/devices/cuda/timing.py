@@ -24,8 +24,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from nvrar_bench.devices.base import Timer
-from nvrar_bench.devices.cuda.context import GpuContext, Graph, Hold
+from nvrar_bench.devices.base import Prepare, Timer
+from nvrar_bench.devices.cuda.context import Graph, Hold
 from nvrar_bench.devices.cuda.memory import GpuMemory
 from nvrar_bench.devices.operation import Operation
 from nvrar_bench.errors import UsageError
@@ -38,6 +38,7 @@ _EVENT_PAIRS = 64  # samples in which nothing is called
 _LAUNCHES = 201  # of an empty kernel, whose median is the cost of one
 _NS_PER_MS = 1e6
 _BLOCKING = "CUDA_LAUNCH_BLOCKING"
+_Calls = tuple[Callable[[], object], int]  # what launches all calls of a sample, and how many
 
 
 class GpuTimer(Timer):
@@ -49,15 +50,10 @@ class GpuTimer(Timer):
     """
 
     def __init__(
-        self,
-        context: GpuContext,
-        memory: GpuMemory,
-        cubin: bytes,
-        graph: int = 1,
-        cold_cache: bool = False,
+        self, memory: GpuMemory, cubin: bytes, graph: int = 1, cold_cache: bool = False
     ) -> None:
         _refuse_blocking_launches(os.environ.get(_BLOCKING))
-        cu = context.calls
+        context, cu = memory.context, memory.context.calls
         self._context, self._memory, self._graph = context, memory, graph
         self._hold = Hold(context, cubin)
         self._nothing = context.load(cubin, "nvrar_nothing")
@@ -68,12 +64,7 @@ class GpuTimer(Timer):
         self._flush = memory.allocate_bytes(self._flush_bytes) if self._flush_bytes else 0
 
     def time_calls(
-        self,
-        operation: Operation,
-        prepare: Callable[[], None],
-        gate: Gate,
-        timings: Timings,
-        batch: int = 1,
+        self, operation: Operation, prepare: Prepare, gate: Gate, timings: Timings, batch: int = 1
     ) -> None:
         """As Timer.time_calls. A call that is held starts when the host lets the stream go.
 
@@ -85,18 +76,13 @@ class GpuTimer(Timer):
         elif self._graph > 1:
             self._time_graph(operation, prepare, gate, timings)
         else:
-            launch = repeated(operation.launch, batch)
-            self._time_held(operation, launch, prepare, gate, timings, batch)
+            calls = repeated(operation.launch, batch), batch
+            self._time_held(operation, calls, prepare, gate, timings)
 
     def _time_held(
-        self,
-        operation: Operation,
-        launch: Callable[[], object],
-        prepare: Callable[[], None],
-        gate: Gate,
-        timings: Timings,
-        batch: int,
+        self, operation: Operation, calls: _Calls, prepare: Prepare, gate: Gate, timings: Timings
     ) -> None:
+        launch, batch = calls
         for i in range(len(timings)):
             prepare()
             self._flush_cache()
@@ -107,11 +93,7 @@ class GpuTimer(Timer):
             operation.confirm()
 
     def _time_graph(
-        self,
-        operation: Operation,
-        prepare: Callable[[], None],
-        gate: Gate,
-        timings: Timings,
+        self, operation: Operation, prepare: Prepare, gate: Gate, timings: Timings
     ) -> None:
         """The first replay is not timed: it still sets up."""
         replay = Graph(self._context, operation.launch, self._graph)
@@ -120,17 +102,12 @@ class GpuTimer(Timer):
             replay.launch()
             self._context.drain(operation.variant)
             operation.confirm()
-            self._time_held(operation, replay.launch, prepare, gate, timings, self._graph)
+            self._time_held(operation, (replay.launch, self._graph), prepare, gate, timings)
         finally:
             replay.close()
 
     def _time_on_the_host(
-        self,
-        operation: Operation,
-        prepare: Callable[[], None],
-        gate: Gate,
-        timings: Timings,
-        batch: int,
+        self, operation: Operation, prepare: Prepare, gate: Gate, timings: Timings, batch: int
     ) -> None:
         def ready() -> None:
             prepare()

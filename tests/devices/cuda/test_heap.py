@@ -56,9 +56,6 @@ class Recorder:
     def pointer(self, address: int, rank: int) -> int:
         return address + 0x1000000 * rank if rank != 1 else 0
 
-    def barrier(self, stream: int) -> None:
-        self._did("barrier", stream)
-
     def register(self, library: int) -> int:
         self._did("register", library)
         return self.status
@@ -226,7 +223,7 @@ def test_peers_are_listed_by_rank_with_0_for_those_out_of_reach(alone, library):
     assert opened(two(alone, 0), library).peers(4096) == (4096, 0)
 
 
-# ---- modules, barrier, end -----------------------------------------------------------------------
+# ---- modules, end --------------------------------------------------------------------------------
 
 
 def test_a_kernel_that_nvshmem_refuses_is_an_error(alone, library):
@@ -242,7 +239,6 @@ def test_the_end_gives_everything_back_in_order(alone, library):
     heap = opened(alone, library)
     heap.allocate(100)
     heap.register_module(123)
-    heap.barrier(77)
     library.did.clear()
     heap.close()
     assert library.did == [

@@ -21,7 +21,6 @@ USED = {
     "init_status": "() -> int",
     "vendor_get_version_info": "(intptr_t major, intptr_t minor, intptr_t patch) -> void",
     "ptr": "(intptr_t dest, int pe) -> intptr_t",
-    "barrier_all_on_stream": "(intptr_t stream) -> void",
     "culibrary_init": "(intptr_t library) -> int",
     "culibrary_finalize": "(intptr_t library) -> int",
 }
