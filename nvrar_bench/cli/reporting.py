@@ -19,9 +19,6 @@ from nvrar_bench.documents.run_file import encode, read_any_record
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.launch.console import console
 from nvrar_bench.report import Shown, csv_rows, openmetrics, page
-from nvrar_bench.report.decode import csv_rows as steps_csv
-from nvrar_bench.report.decode import openmetrics as steps_metrics
-from nvrar_bench.report.decode import page as steps_page
 from nvrar_bench.report.grid import WIDE, printable
 from nvrar_bench.report.remarks import beside_results
 from nvrar_bench.settings.options import ReportOptions
@@ -52,17 +49,7 @@ def _table(records: Sequence[Any], options: Collection[str]) -> str:
 
 
 def _csv(records: Sequence[Any], options: Collection[str]) -> str:
-    form: Any = steps_csv if isinstance(records[0], DecodeRecord) else csv_rows
-    text: str = (form.encode_samples if SAMPLES in options else form.encode)(records)
-    return text
-
-
-def _by_kind(
-    of_runs: Callable[[Sequence[Any]], str], of_steps: Callable[[Sequence[Any]], str]
-) -> Encode:
-    return lambda records, _: (of_steps if isinstance(records[0], DecodeRecord) else of_runs)(
-        records
-    )
+    return (csv_rows.encode_samples if SAMPLES in options else csv_rows.encode)(records)
 
 
 @dataclass(frozen=True)
@@ -80,9 +67,9 @@ FORMATS: Mapping[str, Format] = {
     "csv": Format(_csv, tells_all=False, variants=(SAMPLES,)),
     # No series is labelled with its run: each run would begin new ones.
     "openmetrics": Format(
-        _by_kind(openmetrics.encode, steps_metrics.encode), tells_all=False, takes_several=False
+        lambda records, _: openmetrics.encode(records), tells_all=False, takes_several=False
     ),
-    "html": Format(_by_kind(page.encode, steps_page.encode), tells_all=True),
+    "html": Format(lambda records, _: page.encode(records), tells_all=True),
 }
 
 

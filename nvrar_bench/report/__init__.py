@@ -25,8 +25,7 @@ class Shown:
 
     def write(self, record: Any, console: Console) -> None:
         """Write a record of the command; what writes is imported now, after the start of ranks."""
-        from nvrar_bench.report import remarks, table, tuning
-        from nvrar_bench.report.decode import table as steps
+        from nvrar_bench.report import decode, remarks, table, tuning
 
         if self.name == "table":
             table.write(record, console, self.wide, self.verbose)
@@ -34,4 +33,4 @@ class Shown:
             for line in remarks.summary(record):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            (tuning if self.name == "tuning" else steps).write(record, console)
+            (tuning if self.name == "tuning" else decode).write(record, console)

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
 from nvrar_bench.documents.decode import DecodeRecord, Figure
-from nvrar_bench.report.decode import csv_rows, openmetrics, page, table
+from nvrar_bench.report import csv_rows, decode, openmetrics, page
 from nvrar_bench.statistics.decode import replay
 
 from .golden_files import matches
@@ -32,8 +32,8 @@ def test_the_figures_of_the_record_are_those_of_its_samples():
 
 def written(record, width: int | None = None) -> str:
     file = io.StringIO()
-    table.write(record, Console(file=file, width=width, force_terminal=width is not None,
-                                color_system=None))  # fmt: skip
+    decode.write(record, Console(file=file, width=width, force_terminal=width is not None,
+                                 color_system=None))  # fmt: skip
     return file.getvalue()
 
 

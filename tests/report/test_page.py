@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from nvrar_bench.documents.record import RankPlace, RunRecord
 from nvrar_bench.report.grid import printable
-from nvrar_bench.report.page import _numbers, _said, encode
+from nvrar_bench.report.page import encode
+from nvrar_bench.report.page.frame import _numbers, _said
 from tests.statistics.records import FAILED, record, result
 
 from .golden_files import full
 from .nasty import SCRIPT, TEXTS, with_text
-from .test_markup import Seen
+from .test_frame import Seen
 
 TAGS = (
     *("html", "head", "meta", "title", "style", "body", "article", "header", "h1", "h2", "p"),

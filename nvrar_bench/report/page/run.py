@@ -1,4 +1,4 @@
-"""The charts of a run: which there are, and the points of each from the results of a group."""
+"""The page of a run: charts of each group of results, the table, and what is to be known of it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,66 @@ from xml.etree.ElementTree import Element
 
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.report.chart import ChartLine, ChartPoint, Scale, draw, key, linear, logarithmic
+from nvrar_bench.report import columns
 from nvrar_bench.report.columns import Series, all_series, groups, interval, series_of
-from nvrar_bench.report.markup import element
+from nvrar_bench.report.notes import NOTE, notes
+from nvrar_bench.report.page.chart import (
+    ChartLine,
+    ChartPoint,
+    Scale,
+    draw,
+    key,
+    linear,
+    logarithmic,
+)
+from nvrar_bench.report.page.frame import Article, article_of, element, section, table
+from nvrar_bench.report.remarks import REMARKS, checked
+from nvrar_bench.report.table import Table, heading
 from nvrar_bench.statistics.median import Estimate, median_of
 from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import GIGABYTE, format_bandwidth, format_micros, format_size
+
+_NOTES = (NOTE, "skipped")  # the other notes are alarms
+_ALARMING = ("Wrong results", "Errors", "")  # titles of remarks that come before the figures
+_FIELDS = (columns.TIME, columns.INTERVAL, columns.ALGBW, columns.BUSBW)
+
+
+def article(record: RunRecord) -> Article:
+    """Return the article on a run."""
+    backends = ", ".join(dict.fromkeys(result.backend for result in record.results))
+    title = f"All-reduce on {record.topology.ranks} ranks: {backends or 'no results'}"
+    check = [section("Check", checked(record))] if record.results else []
+    parts = *_alarms(record), *_groups(record), *_notes(record), *check
+    return article_of(record, title, heading(record), parts)
+
+
+def _groups(record: RunRecord) -> Iterator[Element]:
+    look_of, among = looks(record), all_series(record.results)
+    for title, results in groups(record):
+        stacked = Table(title, results, among).stacked(_FIELDS, wide=True)
+        charts = element("div", *figures(title, results, look_of), class_="charts")
+        below = element("div", table(stacked), class_="wide")
+        yield element("section", element("h2", title), charts, below)
+
+
+def _alarms(record: RunRecord) -> Iterator[Element]:
+    for remark in REMARKS:
+        texts = list(remark.of(record))
+        if texts and remark.title in _ALARMING:
+            yield section(remark.title, texts, "alarm")
+
+
+def _notes(record: RunRecord) -> Iterator[Element]:
+    """Show what matters most, and fold away the rest."""
+    most = [text.removeprefix(NOTE) for text in notes(record) if text.startswith(_NOTES)]
+    if most:
+        yield section("Notes", most)
+    others = (remark for remark in REMARKS if remark.title not in _ALARMING)
+    folded = [(remark.title, list(remark.of(record))) for remark in others]
+    parts = [section(title, texts) for title, texts in folded if texts]
+    if parts:
+        yield element("details", element("summary", "All remarks"), *parts)
+
 
 _Line = tuple[Series, int]  # and which of several at the same sizes, from 0
 

@@ -1,42 +1,60 @@
-"""A page for people: HTML with everything in it, that opens offline and prints."""
+"""What all pages are made of: elements, sections, tables, and what was run.
+
+HTML and SVG are trees: what is text stays text, because the serialiser escapes all of it.
+"""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.record import Record, RunRecord
-from nvrar_bench.report import columns
-from nvrar_bench.report.charts import figures, looks
-from nvrar_bench.report.columns import all_series, groups
-from nvrar_bench.report.grid import NOTHING, WRONG, Column, Grid
-from nvrar_bench.report.markup import document, element
-from nvrar_bench.report.notes import NOTE, notes
-from nvrar_bench.report.remarks import REMARKS, checked
-from nvrar_bench.report.table import Table, heading
+from nvrar_bench.documents.record import Record
+from nvrar_bench.report.grid import NOTHING, WRONG, Column, Grid, printable
 
 # Even if a text got into the page as more than text, no browser would run or load anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_NOTES = (NOTE, "skipped")  # the other notes are alarms
-_ALARMING = ("Wrong results", "Errors", "")  # titles of remarks that come before the figures
 _POINT = slice(0, 2)  # size and count, before the backend
-_FIELDS = (columns.TIME, columns.INTERVAL, columns.ALGBW, columns.BUSBW)
+_LONGEST = 400  # letters of a fact: facts of each rank are lists as long as the run is wide
+_MOST_HOSTS = 64
+
+Article = tuple[str, Element]  # with its title
 
 
-def encode(records: Sequence[RunRecord]) -> str:
-    """Return the page on `records`, one below the other."""
-    return html([(_title(record), _article(record)) for record in records])
+def element(tag: str, *content: Element | str, **attributes: object) -> Element:
+    """Make an element of texts and elements, in order.
+
+    An attribute is called as in Python: `class_`, and `stroke_width` for `stroke-width`. One
+    that is None is left out.
+    """
+    made = Element(tag)
+    for name, value in attributes.items():
+        if value is not None:
+            made.set(name.rstrip("_").replace("_", "-"), _clean(value))
+    last = None
+    for item in content:
+        if isinstance(item, Element):
+            made.append(item)
+            last = item
+        elif last is None:
+            made.text = (made.text or "") + _clean(item)
+        else:
+            last.tail = (last.tail or "") + _clean(item)
+    return made
 
 
-def html(articles: Sequence[tuple[str, Element]]) -> str:
-    """Return a page of articles, each with its title."""
+def _clean(text: object) -> str:
+    return printable(str(text), "utf-8")
+
+
+def html(articles: Sequence[Article]) -> str:
+    """Return a page of articles."""
     metas = (
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
@@ -45,35 +63,23 @@ def html(articles: Sequence[tuple[str, Element]]) -> str:
     head = element("head", *metas, element("title", "; ".join(title for title, _ in articles)))
     made = f"Made by nvrar-bench {__version__}; all figures computed anew from the samples."
     body = element("body", *(article for _, article in articles), element("footer", made))
-    style = files("nvrar_bench.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("nvrar_bench.report.page").joinpath("page.css").read_text(encoding="utf-8")
     return document(element("html", head, body, lang="en"), style)
 
 
-def _title(record: RunRecord) -> str:
-    backends = dict.fromkeys(result.backend for result in record.results)
-    return f"All-reduce on {record.topology.ranks} ranks: {', '.join(backends) or 'no results'}"
+def document(html: Element, style: str) -> str:
+    """Write a page; `style` is our own CSS, which HTML does not escape."""
+    SubElement(html[0], "style").text = style
+    return "<!DOCTYPE html>\n" + tostring(html, encoding="unicode", method="html") + "\n"
 
 
-def _article(record: RunRecord) -> Element:
-    ran = element("p", " · ".join((*heading(record), record.run.started_at)))
-    return element(
-        "article",
-        element("header", element("h1", _title(record)), ran),
-        *_alarms(record),
-        *_groups(record),
-        *_notes(record),
-        *([section("Check", checked(record))] if record.results else []),
-        *of_run(record),
-    )
-
-
-def _groups(record: RunRecord) -> Iterator[Element]:
-    look_of, among = looks(record), all_series(record.results)
-    for title, results in groups(record):
-        stacked = Table(title, results, among).stacked(_FIELDS, wide=True)
-        charts = element("div", *figures(title, results, look_of), class_="charts")
-        below = element("div", table(stacked), class_="wide")
-        yield element("section", element("h2", title), charts, below)
+def article_of(
+    record: Record, title: str, heading: Iterable[str], parts: Iterable[Element]
+) -> Article:
+    """Return an article of `parts` under its heading; below them what was run."""
+    ran = element("p", " · ".join((*heading, record.run.started_at)))
+    head = element("header", element("h1", title), ran)
+    return title, element("article", head, *parts, *_of_run(record))
 
 
 def table(stacked: Grid) -> Element:
@@ -100,25 +106,6 @@ def _cell(tag: str, column: Column, text: str, **attributes: str) -> Element:
     return element(tag, text, class_=style, **attributes)
 
 
-def _alarms(record: RunRecord) -> Iterator[Element]:
-    for remark in REMARKS:
-        texts = list(remark.of(record))
-        if texts and remark.title in _ALARMING:
-            yield section(remark.title, texts, "alarm")
-
-
-def _notes(record: RunRecord) -> Iterator[Element]:
-    """Show what matters most, and fold away the rest."""
-    most = [text.removeprefix(NOTE) for text in notes(record) if text.startswith(_NOTES)]
-    if most:
-        yield section("Notes", most)
-    others = (remark for remark in REMARKS if remark.title not in _ALARMING)
-    folded = [(remark.title, list(remark.of(record))) for remark in others]
-    parts = [section(title, texts) for title, texts in folded if texts]
-    if parts:
-        yield element("details", element("summary", "All remarks"), *parts)
-
-
 def section(title: str, texts: Sequence[str], style: str | None = None) -> Element:
     """Make a section of a title and a list, or, without a title, of paragraphs."""
     if not title:
@@ -127,11 +114,7 @@ def section(title: str, texts: Sequence[str], style: str | None = None) -> Eleme
     return element("section", element("h2", title), items, class_=style)
 
 
-_LONGEST = 400  # letters of a fact: facts of each rank are lists as long as the run is wide
-_MOST_HOSTS = 64
-
-
-def of_run(record: Record) -> list[Element]:
+def _of_run(record: Record) -> list[Element]:
     """Return what was run: the command, its times, its settings."""
     run, shape = record.run, record.topology
     facts = {

@@ -9,13 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from nvrar_bench.documents.record import RunRecord
-from nvrar_bench.report import charts
 from nvrar_bench.report.columns import Series
 from nvrar_bench.report.page import encode
+from nvrar_bench.report.page import run as charts
 from tests.statistics.records import FAILED, record, result
 
 from .golden_files import full
-from .test_markup import Seen
+from .test_frame import Seen
 
 
 def drawn(run: RunRecord) -> list[Element]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from xml.etree.ElementTree import Element
 
-from nvrar_bench.report.markup import element
+from nvrar_bench.report.page.frame import element
 from nvrar_bench.units import format_size
 
 Tick = tuple[float, str]
