@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.statistics.independence import Floats, autocovariances, sides
-from nvrar_bench.statistics.launches import headline, medians_of
 from nvrar_bench.statistics.median import NORMAL_975, Interval, t_975
+from nvrar_bench.statistics.points import headline, medians_of
 
 CONFIDENCE = 0.95
 REPLICATES = 2000

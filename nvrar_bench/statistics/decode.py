@@ -13,8 +13,7 @@ from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.statistics.doubts import DOUBT, REPEAT
 from nvrar_bench.statistics.figures import figures
 from nvrar_bench.statistics.independence import Floats
-from nvrar_bench.statistics.launches import estimate
-from nvrar_bench.statistics.median import Estimate, median_of
+from nvrar_bench.statistics.median import Estimate, estimate, median_of
 from nvrar_bench.statistics.points import SUBJECT, micros
 
 # A run of steps has one launch.

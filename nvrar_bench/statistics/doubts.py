@@ -13,10 +13,9 @@ from math import ceil, log10
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.statistics.drift import Shift, alarming, critical_ratio, worst
-from nvrar_bench.statistics.independence import ENOUGH
-from nvrar_bench.statistics.launches import ORDER_STATISTICS_FROM, Launch
+from nvrar_bench.statistics.independence import ENOUGH, Shift, alarming, critical_ratio, worst
 from nvrar_bench.statistics.median import NORMAL_975, Estimate, t_975
+from nvrar_bench.statistics.points import ORDER_STATISTICS_FROM, Launch
 
 # How the warnings of these doubts begin: a replay replaces them alone.
 DOUBT = "statistics: "

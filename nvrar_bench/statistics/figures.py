@@ -23,9 +23,7 @@ from nvrar_bench.documents.result import (
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.statistics.doubts import DOUBT, Doubt, of_state, of_time
 from nvrar_bench.statistics.doubts import doubts as list_doubts
-from nvrar_bench.statistics.drift import worst
-from nvrar_bench.statistics.independence import Floats
-from nvrar_bench.statistics.launches import Launch, between, figure, within
+from nvrar_bench.statistics.independence import Floats, worst
 from nvrar_bench.statistics.machine_states import (
     chosen_of,
     common_state,
@@ -34,7 +32,7 @@ from nvrar_bench.statistics.machine_states import (
     stretches_of,
 )
 from nvrar_bench.statistics.median import Estimate, algbw, busbw, percentile
-from nvrar_bench.statistics.points import Counted, micros
+from nvrar_bench.statistics.points import Counted, Launch, between, figure, micros, within
 
 # Below this the p95 and p99 are a handful of samples.
 PERCENTILES_FROM = 100

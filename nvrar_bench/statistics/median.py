@@ -16,7 +16,7 @@ import numpy as np
 
 from nvrar_bench.documents.result import Latency
 from nvrar_bench.errors import NvrarBenchError, UsageError
-from nvrar_bench.statistics.independence import Samples
+from nvrar_bench.statistics.independence import Samples, effective_samples
 
 NORMAL_975 = 1.959963984540054
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -93,6 +93,16 @@ def median_interval(
     if depth < 1 or _depth(worth, confidence) < 1:
         return None
     return Interval(float(ordered[depth - 1]), float(ordered[-depth]))
+
+
+def estimate(samples: Samples, effective: float | None = None) -> Estimate:
+    """Return the median of one launch's `samples`, shape (n,), n >= 1, in order, with its interval.
+
+    The interval is that of `effective` samples, by default `effective_samples`.
+    """
+    worth = effective_samples(samples) if effective is None else effective
+    interval = median_interval(np.sort(samples), effective=worth)
+    return Estimate.of(float(np.median(samples)), interval)
 
 
 @lru_cache(maxsize=4096)

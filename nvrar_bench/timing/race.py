@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.statistics.independence import Floats
-from nvrar_bench.statistics.launches import estimate
-from nvrar_bench.statistics.median import Estimate
+from nvrar_bench.statistics.median import Estimate, estimate
 from nvrar_bench.timing.stopping import StoppingRule, Taken, precision_of
 
 TURN = 20  # calls; as many as a turn of `PrecisionRule`, which they follow

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from nvrar_bench.statistics.independence import ENOUGH, Samples, effective_samples
-from nvrar_bench.statistics.launches import estimate
+from nvrar_bench.statistics.median import estimate
 
 # Turns of every backend: long enough to settle in the caches again, short enough that the machine's
 # drift meets all backends alike.

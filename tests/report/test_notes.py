@@ -16,8 +16,8 @@ from nvrar_bench.documents.result import Arrival
 from nvrar_bench.report import table
 from nvrar_bench.report.notes import MOST, Found, notes, of_results
 from nvrar_bench.statistics.doubts import Doubt, doubts, of_time
-from nvrar_bench.statistics.launches import Launch
 from nvrar_bench.statistics.median import Estimate
+from nvrar_bench.statistics.points import Launch
 from nvrar_bench.timing.ruler import Ruler
 
 from .golden_files import full

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nvrar_bench.statistics.drift import DRIFT_FROM, slow_drift, startup_drift
+from nvrar_bench.statistics.independence import DRIFT_FROM, slow_drift, startup_drift
 from tests.statistics.recorded import RECORDED
 from tests.statistics.test_independence import autoregressive
 

@@ -17,7 +17,6 @@ from nvrar_bench.documents.result import State, Stretch
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.statistics import doubts as doubts_of
 from nvrar_bench.statistics.doubts import DOUBT
-from nvrar_bench.statistics.drift import Shift, alarming, critical_ratio
 from nvrar_bench.statistics.figures import (
     Figures,
     figures,
@@ -25,7 +24,13 @@ from nvrar_bench.statistics.figures import (
     make_result,
     replay,
 )
-from nvrar_bench.statistics.independence import BATCHES, effective_samples
+from nvrar_bench.statistics.independence import (
+    BATCHES,
+    Shift,
+    alarming,
+    critical_ratio,
+    effective_samples,
+)
 from nvrar_bench.statistics.median import Estimate, median_interval, percentile
 from nvrar_bench.statistics.points import counted
 

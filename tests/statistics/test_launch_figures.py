@@ -7,14 +7,14 @@ import pytest
 from scipy import stats
 
 from nvrar_bench.statistics.independence import effective_samples
-from nvrar_bench.statistics.launches import (
+from nvrar_bench.statistics.median import median_interval
+from nvrar_bench.statistics.points import (
     Launch,
     between,
     estimate,
     figure,
     within,
 )
-from nvrar_bench.statistics.median import median_interval
 
 
 def launches(medians, noise=0.0, count=50):

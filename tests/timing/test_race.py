@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from nvrar_bench.statistics.launches import estimate
+from nvrar_bench.statistics.median import estimate
 from nvrar_bench.timing.race import (
     MATCH_CALLS,
     MOST_CALLS,
