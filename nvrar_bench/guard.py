@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import NoReturn
 
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, TimedOut
@@ -190,12 +189,7 @@ class Watch:
         self._guard._watch = (self._what, time.monotonic(), self._seconds)
         progress.begin(self._what)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         guard = self._guard
         if self._outer is None and guard._patience_s is not None:
             guard._rest = (f"what follows {self._what}", time.monotonic(), guard._patience_s)

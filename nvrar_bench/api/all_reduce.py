@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections import deque
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 from nvrar_bench import datatypes
@@ -191,13 +190,8 @@ class AllReduce:
     def __enter__(self) -> AllReduce:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close(is_orderly=error is None)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._close(is_orderly=kind is None)
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:

@@ -46,26 +46,20 @@ class SymmetricArray:
         """CUDA and the number of the GPU."""
         return self._device
 
-    def __dlpack__(
-        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None,
-        copy: bool | None = None,
-    ) -> Any:  # fmt: skip
-        """Export it where it lies. Calls that are queued on it are not waited for.
+    def __dlpack__(self, **how: Any) -> Any:
+        """Export it where it lies, for any stream. Calls queued on it are not waited for.
 
         UsageError: its backend is closed. BufferError: a copy is asked for, or another device.
         """
         self.require_open("array")
-        dlpack.require_in_place(self._device, dl_device, copy)
+        dlpack.require_in_place(self._device, how.get("dl_device"), how.get("copy"))
         return dlpack.export(np.asarray(_AsHost(self)), self.operand.dtype, self._device)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """Version 3; bfloat16 and 8-bit floats have no name there, and appear as bytes (`V`)."""
         self.require_open("array")
-        return {
-            "shape": self.shape, "typestr": self.dtype.str, "data": (self.operand.address, False),
-            "strides": None, "stream": None, "version": 3,
-        }  # fmt: skip
+        return {**_interface(self, self.dtype.str), "strides": None, "stream": None}
 
     def require_open(self, name: str) -> None:
         """Refuse it when its memory may be gone: its backend is closed (UsageError)."""
@@ -78,13 +72,13 @@ class _AsHost:
 
     def __init__(self, array: SymmetricArray) -> None:
         self.array = array  # alive as long as the capsule
-        itemsize = array.dtype.itemsize
-        self.__array_interface__ = {
-            "shape": array.shape,
-            "typestr": f"<u{itemsize}",
-            "version": 3,
-            "data": (array.operand.address, False),
-        }
+        self.__array_interface__ = _interface(array, f"<u{array.dtype.itemsize}")
+
+
+def _interface(array: SymmetricArray, kind: str) -> dict[str, Any]:
+    """What the array interfaces of NumPy and of CUDA share."""
+    data = (array.operand.address, False)  # it may be written
+    return {"shape": array.shape, "typestr": kind, "data": data, "version": 3}
 
 
 class GpuCaller(Caller):

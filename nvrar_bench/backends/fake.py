@@ -40,11 +40,10 @@ BASE_NS = 10_000  # of every call
 NS_PER_BYTE = 0.1
 WORK_NS_PER_BYTE, WORK_NS_PER_FLOP = 0.01, 0.001
 CYCLE = 11  # calls, after which times repeat
-LIMITS = Limits(
-    max_blocks=8, max_threads=1, threads=1, min_chunk_bytes=1 << 10, max_chunk_bytes=4 << 10,
-    window_bytes={"signal": 1 << 20, "packet": 1 << 20},
-    slice_per_block={"signal": 64 << 10, "packet": 64 << 10},
-)  # fmt: skip
+_WINDOW_BYTES = {"signal": 1 << 20, "packet": 1 << 20}
+_SLICE_PER_BLOCK = {"signal": 64 << 10, "packet": 64 << 10}
+# Up to 8 blocks of one thread, chunks of 1K to 4K.
+LIMITS = Limits(8, 1, 1, 1 << 10, 4 << 10, _WINDOW_BYTES, _SLICE_PER_BLOCK)
 
 
 @dataclass
@@ -87,15 +86,11 @@ class FakeBackend(Tunable):
         )
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
-        script = Script.read(os.environ.get(VARIABLE, ""))
-        return _FakeOperation(self.world, case, send, recv, script)
+        return _FakeOperation(self.world, case, send, recv)
 
     def prepare_as(self, chosen: Chosen, case: Case, send: Array, recv: Array) -> Operation:
         """Bind the buffers; only the clock knows how it is launched."""
-        script = Script.read(os.environ.get(VARIABLE, ""))
-        if chosen.shape.blocks == script.refused:
-            raise UsageError(f"{script.refused} blocks are more than {VARIABLE} lets run at once")
-        return _FakeOperation(self.world, case, send, recv, script, chosen)
+        return _FakeOperation(self.world, case, send, recv, chosen)
 
     def work(self, work: Work) -> Operation:
         return _FakeWork(work)
@@ -123,9 +118,11 @@ class _FakeOperation(Operation):
     variant = "fake"
 
     def __init__(
-        self, world: World, case: Case, send: Array, recv: Array, script: Script,
-        chosen: Chosen | None = None,
-    ) -> None:  # fmt: skip
+        self, world: World, case: Case, send: Array, recv: Array, chosen: Chosen | None = None
+    ) -> None:
+        script = Script.read(os.environ.get(VARIABLE, ""))
+        if chosen is not None and chosen.shape.blocks == script.refused:
+            raise UsageError(f"{script.refused} blocks are more than {VARIABLE} lets run at once")
         self._world, self._case, self._send, self._recv = world, case, send, recv
         self._script, self._slower = script, _slower(script, chosen)
         self.shape = None if chosen is None else chosen.shape

@@ -86,7 +86,7 @@ class NcclBackend(Backend):
         self._version = min(number for number, _ in everyone)
         self._capability = min(capability for _, capability in everyone)
         self._no_window: str | None = None
-        self._link = Link()
+        self._link = Link(self._library)
         self._connect()
 
     def unsupported(self, case: Case) -> str | None:
@@ -113,11 +113,7 @@ class NcclBackend(Backend):
         """Bind the buffers, DeviceArrays of shape (count,); registers their blocks. Collective."""
         reason = self._window_problem(send, recv) if case.buffers == "symmetric" else ""
         arguments = (send.address, recv.address, case.count, TYPES[case.dtype], OPS[case.op])
-        warnings = (f"NCCL ran without symmetric windows: {reason}",) if reason else ()
-        variant = "window" if reason is None else "plain"
-        return NcclAllReduce(
-            self._library, self._link, arguments, self._cuda.context, variant, warnings
-        )
+        return NcclAllReduce(self._link, arguments, self._cuda.context, reason)
 
     def facts(self) -> dict[str, Any]:
         return nccl_library.facts(self._version, os.environ)
@@ -231,6 +227,7 @@ class NcclBackend(Backend):
 class Link:
     """The communicator of the moment: windows that failed to register cost one its life."""
 
+    library: NcclLibrary
     comm: Any = None
     failed: bool = False
     windows: dict[int, Any] = field(default_factory=dict)  # by the address of their block
@@ -242,21 +239,22 @@ class NcclAllReduce(Operation):
     stream_ordered = True
 
     def __init__(
-        self, library: NcclLibrary, link: Link, arguments: tuple[int, ...], context: GpuContext,
-        variant: str, warnings: tuple[str, ...],
-    ) -> None:  # fmt: skip
-        self._library, self._link = library, link
-        self._enqueue: Callable[..., None] = library.all_reduce
-        self._arguments, self._context = arguments, context
-        self.variant, self.warnings = variant, warnings
+        self, link: Link, arguments: tuple[int, ...], context: GpuContext, no_window: str | None
+    ) -> None:
+        """`no_window` says why there is none; "" where none was asked for, None where one is."""
+        self._link, self._arguments, self._context = link, arguments, context
+        self._enqueue: Callable[..., None] = link.library.all_reduce
+        self.variant = "window" if no_window is None else "plain"
+        if no_window:
+            self.warnings = (f"NCCL ran without symmetric windows: {no_window}",)
 
     def launch(self) -> None:
-        """Enqueue it; it has run when the stream has."""
         self._enqueue(*self._arguments, self._link.comm, self._context.stream_handle)
 
     def confirm(self) -> None:
-        state = self._library.state(self._link.comm)
+        link = self._link
+        state = link.library.state(link.comm)
         if state not in (SUCCESS, IN_PROGRESS):
-            self._link.failed = True
-            words = self._library.last_error(self._link.comm)
+            link.failed = True
+            words = link.library.last_error(link.comm)
             raise NcclError(f"NCCL's all-reduce failed with ncclResult_t {state}: {words}")

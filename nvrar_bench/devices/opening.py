@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from nvrar_bench.devices import unavailable
 from nvrar_bench.devices.base import Device
@@ -92,7 +93,5 @@ def _open_cuda(world: World, timeout: float, options: GpuOptions) -> Device:
                     "--buffers private"
                 ) from error
             problem = str(error)
-    return CudaDevice(
-        world, timeout, placement, heap=heap, heap_problem=problem, graph=options.graph,
-        cold_cache=options.cold_cache, timed=options.timed,
-    )  # fmt: skip
+    device = partial(CudaDevice, world, timeout, placement, heap=heap, heap_problem=problem)
+    return device(graph=options.graph, cold_cache=options.cold_cache, timed=options.timed)

@@ -26,7 +26,6 @@ class NativeCall:
     failure: int = 0
 
     def in_c(self) -> CNativeCall:
-        """Return its twin."""
         return CNativeCall(self.function, self.arguments, self.failure)
 
 
@@ -42,7 +41,6 @@ class Shape:
     exchange: str = "doubling"  # all of a slice; `halving`: parts
 
     def __str__(self) -> str:
-        """Write it in a few words."""
         return (
             f"{self.protocol}, {self.blocks} x {self.threads} threads, chunks of "
             f"{format_size(self.chunk_bytes)}, radix {self.radix}"

@@ -24,7 +24,7 @@ from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 
 HEADER_WHEELS = ("nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-cuda-cccl")
 _LIBRARY = "kernel.so"
-_NATIVE = {"x86_64": "-march=native", "aarch64": "-mcpu=native"}
+_NATIVE = {"x86_64": ["-march=native"], "aarch64": ["-mcpu=native"]}
 _FIX = (
     "install one (Debian and Ubuntu: apt-get install g++; anywhere: pip install ziglang), "
     "or name it in CXX"
@@ -117,16 +117,8 @@ def _headers_identity() -> str:
 
 def _options(level: str) -> list[str]:
     # Other processors get what every one of their kind has.
-    native = _NATIVE.get(platform.machine())
-    return [
-        "-std=c++17",
-        level,
-        "-ftree-vectorize",
-        "-fPIC",
-        "-shared",
-        "-w",
-        *([native] if native else []),
-    ]
+    native = _NATIVE.get(platform.machine(), [])
+    return ["-std=c++17", level, "-ftree-vectorize", "-fPIC", "-shared", "-w", *native]
 
 
 @cache

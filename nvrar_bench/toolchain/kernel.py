@@ -168,7 +168,6 @@ class Elements:
 
     @property
     def name(self) -> str:
-        """What people call it."""
         return f"elements-{self.dtype}"
 
     @property

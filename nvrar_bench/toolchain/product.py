@@ -78,7 +78,6 @@ class BuildOrder:
 
     @property
     def name(self) -> str:
-        """What people call it."""
         return f"{self.kernel.name} for {self.arch}"
 
 

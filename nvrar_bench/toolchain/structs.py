@@ -7,10 +7,11 @@ A twin is named as its struct, behind a C. Whoever builds code that takes a stru
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 U32, U64 = ctypes.c_uint32, ctypes.c_uint64
-F64 = ctypes.c_double
 POINTER = ctypes.c_void_p
 
 MAX_STEPS = 16
@@ -33,12 +34,11 @@ def _checks_of(twin: type[ctypes.Structure]) -> Iterator[str]:
     yield "#endif\n"
 
 
-def _words(names: str) -> list[tuple[str, type[ctypes.c_uint64]]]:
-    return [(name, U64) for name in names.split()]
+def _each(kind: Any, names: str) -> list[tuple[str, Any]]:
+    return [(name, kind) for name in names.split()]
 
 
-def _half_words(names: str) -> list[tuple[str, type[ctypes.c_uint32]]]:
-    return [(name, U32) for name in names.split()]
+_words, _half_words, _pointers = (partial(_each, kind) for kind in (U64, U32, POINTER))
 
 
 # ---- of the all-reduce: arguments.cuh, fabric/loopback.cuh, fabric/hosts.cuh ---------------------
@@ -70,10 +70,9 @@ class CArguments(ctypes.Structure):
     """What a launch is given."""
 
     _fields_ = [
-        ("send", POINTER),
-        ("recv", POINTER),
-        ("count", U64),
-        ("epochs", POINTER),
+        *_pointers("send recv"),
+        *_words("count"),
+        *_pointers("epochs"),
         *_words("epochs_taken"),
         *_half_words("epoch_slots blocks rank node local ranks_per_node nodes core_nodes"),
         *_half_words("steps slots arrivals parts"),
@@ -82,12 +81,7 @@ class CArguments(ctypes.Structure):
         *_words("timeout_ns"),
         *_half_words("spin"),
         ("layout", CLayout),
-        ("staging", POINTER),
-        ("node_send", POINTER),
-        ("node_recv", POINTER),
-        ("rank_staging", POINTER),
-        ("failure", POINTER),
-        ("transport", POINTER),
+        *_pointers("staging node_send node_recv rank_staging failure transport"),
     ]
 
 
@@ -96,15 +90,19 @@ class CVirtualRanks(ctypes.Structure):
 
     _fields_ = [("rank", CArguments * MAX_VIRTUAL_RANKS)]
 
+    @classmethod
+    def of(cls, ranks: Sequence[CArguments]) -> CVirtualRanks:
+        """Copy the arguments of `ranks`; those behind them are 0."""
+        return cls((CArguments * MAX_VIRTUAL_RANKS)(*ranks))
+
 
 class CTransport(ctypes.Structure):
     """The MPI functions that carry messages to other machines, and their requests."""
 
     _fields_ = [
         *_words("isend irecv test iprobe communicator byte_type any_source any_tag"),
-        ("expected", POINTER),
-        ("sent", POINTER),
-        ("sent_count", U64),
+        *_pointers("expected sent"),
+        *_words("sent_count"),
     ]
 
 
@@ -159,7 +157,7 @@ class CFormula(ctypes.Structure):
     _fields_ = [
         *_words("recipe seed ranks active sign width common multiplier divisor origin span"),
         *_words("is_maximum factors combine odd"),
-        *((name, F64) for name in ("scale", "parts", "relative", "slack")),
+        *_each(ctypes.c_double, "scale parts relative slack"),
         ("choices", U64),
         ("choice", POINTER),
     ]

@@ -39,9 +39,6 @@ class Driver(FakeDriver):
         self.streams.append(arguments[8])
         return super().cuLaunchKernel(*arguments)
 
-    def cuLaunchCooperativeKernel(self, *arguments):  # noqa: N802
-        return self.cuLaunchKernel(*arguments, 0)
-
 
 class Heap:
     """Symmetric memory of one rank is memory of its GPU."""

@@ -34,18 +34,9 @@ class _CpuEngine(Engine):
     def __init__(self, world: World, device: CpuDevice) -> None:
         super().__init__(world, device)
         self.spin = device.spin
-        self._libraries: dict[Kernel, ctypes.CDLL] = {}
 
-    def foresee(self, kernels: Sequence[Kernel]) -> None:
-        """Build them with as many compilers as there are cores, and load them."""
-        libraries = load_all(self.world, kernels, self.device.timeout)
-        self._libraries.update(zip(kernels, libraries, strict=True))
-
-    def library(self, kernel: Kernel) -> ctypes.CDLL:
-        """Return the loaded kernel, which is built if it was not foreseen."""
-        if kernel not in self._libraries:
-            self.foresee([kernel])
-        return self._libraries[kernel]
+    def _load(self, kernels: Sequence[Kernel]) -> list[ctypes.CDLL]:
+        return load_all(self.world, kernels, self.device.timeout)
 
 
 class HostEngine(_CpuEngine):
@@ -55,11 +46,10 @@ class HostEngine(_CpuEngine):
     limits = _ONE_THREAD
 
     def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:  # noqa: ARG002
-        function, pointer = self.library(kernel).nvrar_all_reduce, ctypes.byref(seats[0])
-        return partial(function, pointer)
+        return partial(self._kernel(kernel).nvrar_all_reduce, ctypes.byref(seats[0]))
 
     def native(self, kernel: Kernel, seats: Sequence[CArguments]) -> NativeCall:
-        entry = address_of(self.library(kernel).nvrar_all_reduce)
+        entry = address_of(self._kernel(kernel).nvrar_all_reduce)
         return NativeCall(entry, (ctypes.addressof(seats[0]),), seats[0].failure)
 
 
@@ -76,10 +66,7 @@ class EmulatedEngine(_CpuEngine):
     )
 
     def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
-        function = self.library(kernel).nvrar_launch
-        ranks = CVirtualRanks()
-        for index, arguments in enumerate(seats):
-            ranks.rank[index] = arguments
+        function, ranks = self._kernel(kernel).nvrar_launch, CVirtualRanks.of(seats)
         return partial(function, ctypes.byref(ranks), len(seats), launch.blocks, launch.threads)
 
 

@@ -36,26 +36,22 @@ class _CudaEngine(Engine):
     stream_ordered = True
     spin = 4096
 
-    def __init__(self, world: World, device: CudaDevice) -> None:
+    def __init__(self, world: World, device: CudaDevice, share: int, *, share_gpu: bool) -> None:
+        """A rank has `share` multiprocessors."""
         super().__init__(world, device)
-        self._kernels: dict[Kernel, LoadedKernel] = {}
+        self.limits = gpu_limits(share, self.fabric, device.gpu.arch)
+        nodes, group = world.nodes, world.ranks_per_node
+        self.packets_up_to = packets_up_to(self.limits, self.fabric, nodes, group, share_gpu)
 
-    def foresee(self, kernels: Sequence[Kernel]) -> None:
-        """Compile them on one rank of each machine, and load them."""
-        for kernel, cubin in zip(kernels, self.device.build_all(kernels), strict=True):
-            self._kernels[kernel] = self.device.context.load(cubin, ENTRY)
-
-    def kernel(self, kernel: Kernel) -> LoadedKernel:
-        """Return the loaded kernel, which is built if it was not foreseen."""
-        if kernel not in self._kernels:
-            self.foresee([kernel])
-        return self._kernels[kernel]
+    def _load(self, kernels: Sequence[Kernel]) -> list[LoadedKernel]:
+        cubins = self.device.build_all(kernels)
+        return [self.device.context.load(cubin, ENTRY) for cubin in cubins]
 
     def _bound(
         self, kernel: Kernel, arguments: ctypes.Structure, launch: LaunchConfig, rows: int = 1
     ) -> Launch:
         """Refuse what would hang or fault, before it is launched; `rows` are of virtual ranks."""
-        loaded, grid = self.kernel(kernel), (launch.blocks, rows)
+        loaded, grid = self._kernel(kernel), (launch.blocks, rows)
         context, blocks = self.device.context, launch.blocks * max(rows, self.device.ranks_sharing)
         context.require_resident(loaded, blocks, launch.threads)
         return partial(context.launch, loaded, grid, launch.threads, arguments)
@@ -73,26 +69,19 @@ class NvshmemEngine(_CudaEngine):
 
     def __init__(self, world: World, device: CudaDevice, mapped_nodes: bool = False) -> None:
         """Share each GPU's multiprocessors among its ranks; all ranks have as many blocks."""
-        super().__init__(world, device)
-        self._puts_between_nodes = world.virtual_nodes and not mapped_nodes
         share = min(world.comm.allgather(device.gpu.sms // device.ranks_sharing))
-        self.limits = gpu_limits(share, self.fabric, device.gpu.arch)
-        self.packets_up_to = packets_up_to(
-            self.limits,
-            self.fabric,
-            world.nodes,
-            world.ranks_per_node,
-            share_gpu=device.ranks_sharing > 1,
-        )
+        super().__init__(world, device, share, share_gpu=device.ranks_sharing > 1)
+        self._puts_between_nodes = world.virtual_nodes and not mapped_nodes
 
-    def foresee(self, kernels: Sequence[Kernel]) -> None:
-        """Compile, load, and make NVSHMEM known to them."""
+    def _load(self, kernels: Sequence[Kernel]) -> list[LoadedKernel]:
+        """Make NVSHMEM known to them, too."""
         heap = self.device.heap
         if heap is None:
             raise Unavailable("NVRAR on cuda needs NVSHMEM's heap, which is not open here")
-        super().foresee(kernels)
-        for kernel in kernels:
-            heap.register_module(int(self._kernels[kernel].library))
+        loaded = super()._load(kernels)
+        for kernel in loaded:
+            heap.register_module(int(kernel.library))
+        return loaded
 
     def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
         _require_aligned(seats)
@@ -127,19 +116,12 @@ class LoopbackEngine(_CudaEngine):
 
     def __init__(self, world: World, device: CudaDevice) -> None:
         """Share the multiprocessors among the ranks, if one launch takes so many (UsageError)."""
-        super().__init__(world, device)
         ranks = len(world.seats)
         if ranks > MAX_VIRTUAL_RANKS:
             raise UsageError(f"--virtual-ranks {ranks}: allowed: 1 to {MAX_VIRTUAL_RANKS}")
-        self.limits = gpu_limits(device.gpu.sms // ranks, self.fabric, device.gpu.arch)
-        self.packets_up_to = packets_up_to(
-            self.limits, self.fabric, world.nodes, world.ranks_per_node, share_gpu=True
-        )
+        super().__init__(world, device, device.gpu.sms // ranks, share_gpu=True)
 
     def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
         """Bind all ranks' arguments; they go with the launch, whose grid has a row for each."""
         _require_aligned(seats)
-        ranks = CVirtualRanks()
-        for index, arguments in enumerate(seats):
-            ranks.rank[index] = arguments
-        return self._bound(kernel, ranks, launch, len(seats))
+        return self._bound(kernel, CVirtualRanks.of(seats), launch, len(seats))

@@ -63,17 +63,28 @@ class Engine(ABC):
 
     def __init__(self, world: World, device: Device) -> None:
         self.world, self.device = world, device
+        self._loaded: dict[Kernel, Any] = {}
 
     def facts(self) -> dict[str, str]:
         """What a reader of its figures needs to know, for the record."""
         return {}
 
-    @abstractmethod
     def foresee(self, kernels: Sequence[Kernel]) -> None:
         """Build and load kernels that are to come, all at once. Collective over the machine.
 
         Unavailable: one cannot be built.
         """
+        self._loaded.update(zip(kernels, self._load(kernels), strict=True))
+
+    def _kernel(self, kernel: Kernel) -> Any:
+        """Return the loaded kernel, which is built if it was not foreseen."""
+        if kernel not in self._loaded:
+            self.foresee([kernel])
+        return self._loaded[kernel]
+
+    @abstractmethod
+    def _load(self, kernels: Sequence[Kernel]) -> Sequence[Any]:
+        """Load all; what is not built yet is built, on one rank of each machine."""
 
     def allocate(self, nbytes: int) -> StagingMemory:
         """Allocate zeroed symmetric memory. Collective."""

@@ -34,12 +34,10 @@ class Schedule:
 
     @property
     def core_nodes(self) -> int:
-        """Nodes that run the steps."""
         return prod(self.radices)
 
     @property
     def is_folding(self) -> bool:
-        """True if there are nodes beyond the core."""
         return self.core_nodes < self.nodes
 
     @property
@@ -102,12 +100,16 @@ def place_fields(rank: int, ranks_per_node: int, schedule: Schedule) -> dict[str
         stride, slots = stride * radix, slots + radix - 1
         step.first_part, step.digit_parts = first_part, schedule.core_nodes // stride
         first_part += step.digit * step.digit_parts
+    of_schedule = ("nodes", "core_nodes", "slots", "arrivals", "parts")
     return {
-        "rank": rank, "node": node, "local": local, "ranks_per_node": ranks_per_node,
-        "nodes": schedule.nodes, "core_nodes": schedule.core_nodes,
-        "steps": len(schedule.radices), "slots": schedule.slots,
-        "arrivals": schedule.arrivals, "parts": schedule.parts, "step": steps,
-    }  # fmt: skip
+        "rank": rank,
+        "node": node,
+        "local": local,
+        "ranks_per_node": ranks_per_node,
+        **{name: getattr(schedule, name) for name in of_schedule},
+        "steps": len(schedule.radices),
+        "step": steps,
+    }
 
 
 def window_fields(nbytes: int, window_bytes: int, ranks_per_node: int) -> dict[str, int]:

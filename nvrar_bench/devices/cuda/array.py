@@ -24,7 +24,6 @@ class DeviceArray:
 
     @property
     def itemsize(self) -> int:
-        """Bytes per element."""
         return int(self.dtype.itemsize)
 
     @property
@@ -49,7 +48,6 @@ class DeviceArray:
         return replace(self, address=address, count=max(0, end - first))
 
     def row(self, index: int) -> int:
-        """Device pointer of a row."""
         return self.address + index * self.pitch
 
     def rows_with_data(self) -> range:

@@ -85,12 +85,7 @@ class GpuContext:
         return LoadedKernel(entry, calls.cuKernelGetFunction(kernel), library)
 
     def launch(
-        self,
-        kernel: LoadedKernel,
-        grid: int | tuple[int, int],
-        block: int,
-        *arguments: Any,
-        cooperative: bool = False,
+        self, kernel: LoadedKernel, grid: int | tuple[int, int], block: int, *arguments: Any
     ) -> None:
         """Enqueue `kernel` on `grid` blocks, or on rows of them: (blocks of a row, rows).
 
@@ -101,10 +96,7 @@ class GpuContext:
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         how = (kernel.function, blocks, rows, 1, block, 1, 1, 0, self._stream)
         # The driver has copied the arguments when it returns.
-        if cooperative:
-            self.calls.cuLaunchCooperativeKernel(*how, ctypes.addressof(pointers))
-        else:
-            self.calls.cuLaunchKernel(*how, ctypes.addressof(pointers), 0)
+        self.calls.cuLaunchKernel(*how, ctypes.addressof(pointers), 0)
 
     def resident_blocks(self, kernel: LoadedKernel, threads: int) -> int:
         """How many blocks of `threads` threads the GPU runs at the same time."""
@@ -170,7 +162,6 @@ class Hold:
             )
 
     def close(self) -> None:
-        """Give the host memory back."""
         self._context.calls.cuMemFreeHost(self._memory)
 
 
@@ -200,9 +191,7 @@ class Graph:
         return self._cu.cuStreamEndCapture(self._stream)
 
     def launch(self) -> None:
-        """Enqueue all of them."""
         self._cu.cuGraphLaunch(self._executable, self._stream)
 
     def close(self) -> None:
-        """Forget them."""
         self._cu.cuGraphExecDestroy(self._executable)

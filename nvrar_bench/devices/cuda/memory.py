@@ -103,9 +103,9 @@ class GpuMemory(Memory[GpuBlock]):
     def at(self, address: int, count: int, dtype: np.dtype[Any]) -> DeviceArray:
         nbytes = count * dtype.itemsize
         found = self._symmetric(address, nbytes)
-        return (
-            found[0].view(found[1], nbytes, dtype) if found else DeviceArray(address, count, dtype)
-        )
+        if found is None:
+            return DeviceArray(address, count, dtype)
+        return found[0].view(found[1], nbytes, dtype)
 
     def _symmetric(self, address: int, nbytes: int) -> tuple[GpuBlock, int] | None:
         """The symmetric block that holds these bytes of its first row, and where they begin."""
@@ -175,14 +175,11 @@ class GpuMemory(Memory[GpuBlock]):
     def to_host(
         self, array: DeviceArray, what: str = "what runs before a copy to the host"
     ) -> npt.NDArray[Any]:
-        staged = self._staged(array.rows * array.nbytes)
+        nbytes, stream = array.nbytes, self.context.stream_handle
+        staged = self._staged(array.rows * nbytes)
         for row in array.rows_with_data():
-            self.context.calls.cuMemcpyDtoHAsync(
-                self._staging.address + row * array.nbytes,
-                array.row(row),
-                array.nbytes,
-                self.context.stream_handle,
-            )
+            target = self._staging.address + row * nbytes
+            self.context.calls.cuMemcpyDtoHAsync(target, array.row(row), nbytes, stream)
         self.context.drain(what)
         host: npt.NDArray[Any] = staged.copy().view(array.dtype)
         return host.reshape(array.shape)
@@ -277,7 +274,6 @@ class Staging:
         self.grow(_AT_FIRST)
 
     def holds(self, nbytes: int) -> bool:
-        """Whether there is room for so many bytes."""
         return nbytes <= self._nbytes
 
     def grow(self, nbytes: int) -> None:
@@ -292,7 +288,6 @@ class Staging:
         return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(self.address))
 
     def close(self) -> None:
-        """Give it back."""
         if self._nbytes:
             self._calls.cuMemFreeHost(self.address)
         self._nbytes = 0

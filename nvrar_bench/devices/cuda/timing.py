@@ -154,9 +154,7 @@ class GpuTimer(Timer):
 
     def _flush_cache(self) -> None:
         if self._flush_bytes:
-            self._context.calls.cuMemsetD8Async(
-                self._flush, 0, self._flush_bytes, self._context.stream_handle
-            )
+            self._memory.zero(self._flush, self._flush_bytes)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -205,7 +203,6 @@ class GpuTimer(Timer):
         return median(taken) / 1e3
 
     def close(self) -> None:
-        """Give events and memory back."""
         self._hold.close()
         for event in (self._prepared, self._start, self._stop):
             self._context.calls.cuEventDestroy(event)

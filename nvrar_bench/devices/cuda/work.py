@@ -57,13 +57,11 @@ class Cublas:
         (m, n, k), (kind, compute) = shape, TYPES[dtype]
         one, zero = (ctypes.addressof(each[compute]) for each in (self._one, self._zero))
         # cuBLAS counts by columns: what it sees is the transpose of everything.
-        self._call(
-            "gemm_ex", _TRANSPOSED, _AS_IT_IS, n, m, k, one, weights, kind, k, left, kind, k,
-            zero, out, kind, n, compute, _DEFAULT,
-        )  # fmt: skip
+        factors = (one, weights, kind, k, left, kind, k)
+        result = (zero, out, kind, n, compute, _DEFAULT)
+        self._call("gemm_ex", _TRANSPOSED, _AS_IT_IS, n, m, k, *factors, *result)
 
     def close(self) -> None:
-        """Give the handle back."""
         self._call("destroy")
 
     def _call(self, name: str, *arguments: int) -> None:
@@ -131,7 +129,6 @@ class GpuWorks(Works[DeviceArray]):
     def __init__(
         self, world: World, memory: GpuMemory, cubin: bytes, open_cublas: OpenCublas
     ) -> None:
-        """`cubin` holds the kernels."""
         super().__init__(world, memory.context.timeout)
         self._memory, self._context = memory, memory.context
         self._cubin, self._open_cublas = cubin, open_cublas
@@ -177,7 +174,6 @@ class GpuWorks(Works[DeviceArray]):
         return self._open_cublas(self._context.stream_handle, self._workspace.address)
 
     def close(self) -> None:
-        """Give memory and handle back."""
         if "_cublas" in self.__dict__:
             self._cublas.close()
         for name in ("_words", "_matrices", "_work_memory", "_workspace"):

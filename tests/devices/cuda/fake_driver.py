@@ -298,9 +298,6 @@ class FakeDriver:
 
         return self._enqueue(run)
 
-    def cuLaunchCooperativeKernel(self, *arguments):  # noqa: N802
-        return self.cuLaunchKernel(*arguments, 0)
-
     # ---- inside
 
     def _enqueue(self, action: Callable[[], Any]) -> tuple[CUresult]:

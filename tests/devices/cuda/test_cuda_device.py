@@ -328,8 +328,7 @@ def test_an_error_has_its_function_its_name_and_its_meaning(device, driver):
         device.memory.allocate(1, "private")
 
 
-@pytest.mark.parametrize("cooperative", [False, True])
-def test_a_launch_passes_integers_and_structures(device, driver, cooperative):
+def test_a_launch_passes_integers_and_structures(device, driver):
     class Structure(ctypes.Structure):
         _fields_ = (("first", ctypes.c_uint64), ("second", ctypes.c_uint64))
 
@@ -342,11 +341,10 @@ def test_a_launch_passes_integers_and_structures(device, driver, cooperative):
         seen.append(rest[:7])
         return (CUresult.CUDA_SUCCESS,)
 
-    driver.cuLaunchKernel = driver.cuLaunchCooperativeKernel = launched
+    driver.cuLaunchKernel = launched
     kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
-    device.context.launch(kernel, 3, 64, 1 << 60, Structure(1, 2), cooperative=cooperative)
+    device.context.launch(kernel, 3, 64, 1 << 60, Structure(1, 2))
     assert seen == [1 << 60, 2, (3, 1, 1, 64, 1, 1, 0)]
-    assert ("cuLaunchCooperativeKernel" in driver.log) == cooperative
 
 
 def test_a_grid_that_does_not_run_at_once_is_refused_with_both_numbers(device):

@@ -22,7 +22,7 @@ ATTENTION_BYTES = 2 * HIDDEN * (2 * HIDDEN + 2 * KEYS) // 8
 MLP_BYTES = 2 * HIDDEN * 3 * MLP // 8
 HEAD_BYTES = 2 * HIDDEN * VOCABULARY // 8
 LAUNCHES = 4 * LAYERS + 1
-CALLS = ("cuLaunchKernel", "cuLaunchCooperativeKernel", "cuGraphLaunch", "cuStreamBeginCapture")
+CALLS = ("cuLaunchKernel", "cuGraphLaunch", "cuStreamBeginCapture")
 
 
 class Open(Gate):

@@ -49,7 +49,7 @@ class Block:
 
 def test_ranks_that_share_a_gpu_all_have_to_run_at_once(engine, monkeypatch):
     made, asked = engine(1), []
-    monkeypatch.setattr(made, "kernel", lambda _: "kernel")
+    monkeypatch.setattr(made, "_kernel", lambda _: "kernel")
     made.device.context = SimpleNamespace(
         require_resident=lambda *what: asked.append(what), launch=print
     )

@@ -49,8 +49,8 @@ class Nothing(Operation):
         self.kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
 
     def launch(self):
-        for cooperative in (False, True):
-            self.device.context.launch(self.kernel, 1, 32, cooperative=cooperative)
+        for _ in range(2):
+            self.device.context.launch(self.kernel, 1, 32)
 
 
 def checks(device, name, mode):
@@ -93,9 +93,8 @@ def step(device, operation):
         sequence.launch()
         device.finish(sequence)
     timings = Timings.empty(1)
-    device.timer._time_held(
-        sequence, sequence.launch, lambda: None, device.start_gate(), timings, 1
-    )
+    calls = sequence.launch, 1
+    device.timer._time_held(sequence, calls, lambda: None, device.start_gate(), timings)
     memory = CWorkMemory.from_buffer_copy(
         device.memory.to_host(device.works._work_memory).tobytes()
     )
