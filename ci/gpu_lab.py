@@ -61,7 +61,7 @@ def _title(record: RunRecord, table: TuningDocument | None) -> str:
 
 
 def _raced(record: RunRecord) -> dict[str, Row]:
-    """By protocol, threads and blocks of a multiprocessor: the fastest launch at each size."""
+    """By protocol, exchange, threads and blocks of a multiprocessor: the fastest at each size."""
     share = max(1, int(record.environment["gpu_sms"]) // record.topology.ranks)
     rows: dict[str, Row] = {}
     for result in record.results:
@@ -69,7 +69,9 @@ def _raced(record: RunRecord) -> dict[str, Row]:
         if result.shape is None or not wanted:
             continue
         blocks, threads = result.shape.blocks, result.shape.threads
-        row = rows.setdefault(f"{result.variant} {threads} x {-(-blocks // share)} per SM", {})
+        exchange = "" if result.shape.exchange == "doubling" else f" {result.shape.exchange}"
+        name = f"{result.variant}{exchange} {threads} x {-(-blocks // share)} per SM"
+        row = rows.setdefault(name, {})
         time = Time(result.latency_us.median, blocks)
         row[result.size_bytes] = min(time, row.get(result.size_bytes, time), key=lambda t: t.us)
     return dict(sorted(rows.items()))

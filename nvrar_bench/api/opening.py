@@ -100,7 +100,7 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
 def _staging_bytes(world: World, tuning: Tuning) -> int:
     """What NVRAR's kernels need of the heap on GPUs."""
     limits = gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90")
-    schedules = tuning.schedules(world.nodes)
+    schedules = tuning.schedules(world.nodes, world.ranks_per_node)
     return staging_bytes(schedules, world.ranks_per_node, limits, all_mapped=False)
 
 

@@ -38,7 +38,7 @@ class Shape:
     threads: int
     chunk_bytes: int  # of a slice that a block handles at a time
     radix: int  # how many nodes exchange directly in one step
-    exchange: str = "doubling"  # all of a slice; `halving`: parts
+    exchange: str = "doubling"  # all of a slice; `halving`: parts; `one-shot`: the message
 
     def __str__(self) -> str:
         return (

@@ -12,7 +12,7 @@ from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, says
 from nvrar_bench.plan import Buffers
 
 CheckStatus = Literal["passed", "failed", "skipped"]
-Exchange = Literal["doubling", "halving"]
+Exchange = Literal["doubling", "halving", "one-shot"]
 if TYPE_CHECKING:
     Dtype = str
     Op = str
@@ -103,7 +103,10 @@ class LaunchShape(JsonObject, frozen=True):
     threads: Annotated[Positive, says("of each block")]
     chunk_bytes: Annotated[Positive, says("of a slice, that a block handles at a time")]
     radix: Annotated[Positive, says("nodes that exchange directly in one step")]
-    exchange: Annotated[Exchange, says("doubling: all of a slice in each step; halving: parts")]
+    exchange: Annotated[
+        Exchange,
+        says("doubling: all of a slice in each step; halving: parts; one-shot: all, in one node"),
+    ]
     tuned_at: Annotated[
         Count | None, says("size in the tuning table that this follows; null: none")
     ]

@@ -66,7 +66,7 @@ def _cells(one: Choice) -> tuple[str, ...]:
     launch = f"{one.protocol} {one.blocks}x{one.threads} {format_size(one.chunk_bytes)} "
     return (
         format_size(one.size_bytes),
-        f"{launch}radix {one.radix}" + (" halving" if one.exchange == "halving" else ""),
+        f"{launch}radix {one.radix}" + ("" if one.exchange == "doubling" else f" {one.exchange}"),
         "auto" if one.is_auto else "search",
         str(one.tried),
         str(one.level),

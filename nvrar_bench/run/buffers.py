@@ -151,16 +151,17 @@ def needed(case: Case, pairs: int = 1) -> int:
 
 
 def symmetric_bytes(
-    todo: Iterable[Stage], schedules_of: Callable[[int], Collection[Schedule]]
+    todo: Iterable[Stage], schedules_of: Callable[[int, int], Collection[Schedule]]
 ) -> int:
     """Bytes of memory per rank that peers must reach on GPUs: send, recv and staging.
 
-    `schedules_of` says which ones calls may have between so many nodes.
+    `schedules_of` says which ones calls may have on so many nodes of so many ranks.
     """
     needs = []
     limits = gpu_limits(MOST_BLOCKS, "nvshmem", "sm_90")
     for stage in todo:
-        schedules, group = schedules_of(stage.world.nodes), stage.world.ranks_per_node
+        group = stage.world.ranks_per_node
+        schedules = schedules_of(stage.world.nodes, group)
         staging = staging_bytes(schedules, group, limits, all_mapped=False)
         largest = max(case.size_bytes for case in stage.sweep.plan)
         needs.append(2 * stage.pairs * (largest + _AROUND_BYTES) + staging)

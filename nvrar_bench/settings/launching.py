@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nvrar_bench.backends.nvrar.space import PROTOCOLS, Space
-from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
+from nvrar_bench.backends.nvrar.tuning import MOST_RADIX, Tuning, table_for
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings import values
@@ -21,7 +21,7 @@ from nvrar_bench.settings.options import (
     SweepOptions,
     TuneOptions,
 )
-from nvrar_bench.toolchain.kernel import EXCHANGES
+from nvrar_bench.toolchain.kernel import EXCHANGES, ONE_SHOT
 from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS
 from nvrar_bench.units import parse_size
 
@@ -50,10 +50,9 @@ def tuning_of(options: SweepOptions | CheckOptions | DecodeOptions) -> Tuning:
     radix, exchange, first = options.radix, options.exchange, options.first_epoch
     for option, value in (("--blocks", blocks), ("--threads", threads)):
         values.require(value is None or value >= 1, option, value, "a whole number from 1 up")
-    values.require_within("--radix", radix, 2, 64)
-    values.require(
-        exchange in ("auto", *EXCHANGES), "--exchange", exchange, "auto, doubling, halving"
-    )
+    values.require_within("--radix", radix, 2, MOST_RADIX)
+    allowed = ("auto", *EXCHANGES, ONE_SHOT)
+    values.require(exchange in allowed, "--exchange", exchange, ", ".join(allowed))
     # Calls count on from there, and an epoch has 64 bits.
     values.require(1 <= first < 2**62, "--first-epoch", first, "1 to 2**62 - 1")
     chunk = None if options.chunk is None else _chunk_bytes(options.chunk)
@@ -123,8 +122,8 @@ def search_of(options: TuneOptions) -> Tune:
         values.wholes("--blocks", options.blocks, 1, _MOST),
         values.wholes("--threads", options.threads, 1, _MOST),
         tuple(dict.fromkeys(map(_chunk_bytes, values.names(options.chunk)))),
-        values.wholes("--radix", options.radix, 2, 64),
-        values.choices("--exchange", options.exchange, EXCHANGES),
+        values.wholes("--radix", options.radix, 2, MOST_RADIX),
+        values.choices("--exchange", options.exchange, (*EXCHANGES, ONE_SHOT)),
     )
     return Tune(options.output, space, seconds)
 

@@ -193,7 +193,8 @@ class SearchOptions:
         "--radix LIST", "Radices to try, as for sweep. [2, and all nodes up to 16]"
     )
     exchange: str | None = option(
-        "--exchange LIST", "Exchanges to try. [doubling; between 3 nodes and more also halving]"
+        "--exchange LIST",
+        "Exchanges to try. [doubling; in one node also one-shot, between 3 nodes and more halving]",
     )
     max_time: float = option(
         "--max-time SECONDS",

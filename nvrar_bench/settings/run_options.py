@@ -32,9 +32,10 @@ class ShapeOptions:
     chunk: str | None = option("--chunk SIZE", "NVRAR: bytes of a slice that one flag announces.")
     radix: int | None = option("--radix N", "NVRAR: nodes that exchange directly in one step. [2]")
     exchange: str = option(
-        "--exchange auto|doubling|halving",
+        "--exchange auto|doubling|halving|one-shot",
         "NVRAR between nodes: doubling sends whole slices, halving parts of them in twice the "
-        "steps. auto follows the tuning table, else what was faster where it was measured.",
+        "steps. In one node, one-shot sends each rank's message to all others at once. auto "
+        "follows the tuning table, else what was faster where it was measured.",
         default="auto",
     )
     tuning: Path | None = option(

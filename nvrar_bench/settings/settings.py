@@ -48,9 +48,10 @@ class Settings:
     applied: Applied | None = None  # what was set for it
     launches: int = 1  # that the record holds: a run is one, and merging counts them
 
-    def schedules(self, nodes: int) -> set[Schedule]:
-        """Which ones calls may have between so many nodes."""
-        return (self.tune.space if self.tune else self.tuning).schedules(nodes)
+    def schedules(self, nodes: int, ranks_per_node: int) -> set[Schedule]:
+        """Which ones calls may have on so many nodes."""
+        of = self.tune.space if self.tune else self.tuning
+        return of.schedules(nodes, ranks_per_node)
 
     def to_json(self) -> dict[str, Any]:
         """Every option as resolved, for the record."""

@@ -210,8 +210,8 @@ def _launch(result: Result) -> str:
     if of is None:
         return "unknown"
     chunk = format_size(of.chunk_bytes)
-    halving = ", halving" if of.exchange == "halving" else ""
-    return f"{of.blocks} x {of.threads} threads, chunks of {chunk}, radix {of.radix}{halving}"
+    exchange = "" if of.exchange == "doubling" else f", {of.exchange}"
+    return f"{of.blocks} x {of.threads} threads, chunks of {chunk}, radix {of.radix}{exchange}"
 
 
 def _reading(readings_us: Readings | None) -> str:

@@ -18,6 +18,7 @@ from nvrar_bench.toolchain.structs import layout_checks
 KERNELS_VARIABLE = "NVRAR_BENCH_KERNELS"
 PROTOCOLS = {"signal": "Signal", "packet": "Packet"}
 DOUBLING, HALVING = EXCHANGES = ("doubling", "halving")  # between nodes: docs/protocol.md
+ONE_SHOT = "one-shot"  # in one node: doubling between ranks that are nodes of their own
 
 # Launch classes of a GPU's kernels: how many threads, of one block or of several, a multiprocessor
 # is sure to hold. Its 65,536 registers leave a thread 255 of them in class 256, 128 in class 512

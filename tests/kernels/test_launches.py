@@ -16,7 +16,7 @@ from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES, HALVING, kernels_dir
+from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES, HALVING, ONE_SHOT, kernels_dir
 from nvrar_bench.verify.known import Expected, KnownReduction, canary_intact
 
 TIMEOUT_S = 30.0
@@ -134,7 +134,7 @@ def test_flags_wrap(alone):
 
 def test_options_of_a_radix(alone):
     job = Job(alone, 8, 8, Tuning(1, 1, radix=8))
-    assert job.backend.tuning.schedules(8) == {plan_steps(8, 8)}
+    assert job.backend.tuning.schedules(8, 1) == {plan_steps(8, 8)}
     for case in cases((1, 1000)):
         assert job.call(case) == [0] * 8, case
 
@@ -160,13 +160,26 @@ def test_halving(alone, ranks, nodes, tuning):
         assert job.call(case) == [0] * ranks, case
 
 
-@pytest.mark.parametrize(("ranks", "nodes"), [(3, 3), (8, 4), (11, 11)])
-def test_halving_gives_the_bits_of_doubling(alone, ranks, nodes):
-    """Sums that depend on their order are the same on all ranks, in both exchanges."""
+@pytest.mark.parametrize(
+    ("ranks", "tuning"),
+    [(2, Tuning(2, 2, 1024)), (5, Tuning(3, 2, 2048)), (6, Tuning(2, 1, radix=2))],
+)
+def test_one_shot(alone, ranks, tuning):
+    job = Job(alone, ranks, 1, replace(tuning, exchange=ONE_SHOT))
+    for case in cases((1, ranks + 1, 1023, 75_000, 1)):
+        assert job.call(case) == [0] * ranks, case
+
+
+@pytest.mark.parametrize(
+    ("ranks", "nodes", "exchanges"),
+    [(3, 3, EXCHANGES), (8, 4, EXCHANGES), (11, 11, EXCHANGES), (5, 1, (DOUBLING, ONE_SHOT))],
+)
+def test_every_exchange_gives_the_same_bits(alone, ranks, nodes, exchanges):
+    """Sums that depend on their order are the same on all ranks."""
     job = Job(alone, ranks, nodes, Tuning(2, 1, 1024))
     axes = {"protocols": ("signal", "packet"), "dtypes": ("float32", "bfloat16"), "ops": ("avg",)}
     seen = {}
-    for exchange, case in product(EXCHANGES, build_plan(counts=(1009,), **axes)):
+    for exchange, case in product(exchanges, build_plan(counts=(1009,), **axes)):
         job.backend.tuning = Tuning(2, 1, 1024, exchange=exchange)
         problem = KnownReduction(case.dtype, case.op, ranks, "rounding", 7)
         inputs = np.stack([problem.inputs(rank, case.count) for rank in range(ranks)])

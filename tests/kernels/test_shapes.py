@@ -39,10 +39,13 @@ def test_every_count_is_reduced_right(run_ranks, compile_all, ranks, nodes):
     assert seen["calls"] == seen["planned"] > 32 * len(nodes)
 
 
-@pytest.mark.parametrize("ranks", [3, 4])
-def test_parts_are_reduced_right(run_ranks, compile_all, ranks):
+@pytest.mark.parametrize(
+    ("exchange", "ranks", "nodes"),
+    [("halving", 3, 3), ("halving", 4, 4), ("one-shot", 2, 1), ("one-shot", 4, 1)],
+)
+def test_other_exchanges_are_right(run_ranks, compile_all, exchange, ranks, nodes):
     compile_all(KERNELS)
-    done = run_ranks(ranks, WORKER, "--halving", ranks, timeout=280)
+    done = run_ranks(ranks, WORKER, f"--{exchange}", nodes, timeout=280)
     assert done.code == 0, done.stderr[-4000:]
     seen = done.record()
     assert seen["problems"] == []

@@ -13,7 +13,7 @@ from random import Random
 
 from harness import Ranks, Shape
 
-from nvrar_bench.toolchain.kernel import EXCHANGES
+from nvrar_bench.toolchain.kernel import EXCHANGES, ONE_SHOT
 
 KINDS = (("float32", "sum"), ("float64", "sum"), ("bfloat16", "sum"), ("int8", "max"))
 
@@ -22,7 +22,7 @@ def main() -> None:
     calls, largest, seed, epoch = map(int, sys.argv[1:])
     ranks = Ranks(nbytes=8 * largest + 64, seed=seed, epoch=epoch, lateness=0.05)
     random = Random(seed)  # the same on every rank
-    plan = [(random.choice(divisors(ranks.world.size)), shape(random, largest)) for _ in range(80)]
+    plan = [call(random, largest, divisors(ranks.world.size)) for _ in range(80)]
     ranks.reserve(shape for _, shape in plan)
     prepared = [ranks.prepare(nodes, shape) for nodes, shape in plan]
     ranks.run("mixed", [random.choice(prepared) for _ in range(calls)])
@@ -33,15 +33,17 @@ def divisors(number: int) -> list[int]:
     return [n for n in range(1, number + 1) if number % n == 0]
 
 
-def shape(random: Random, largest: int) -> Shape:
-    return Shape(
+def call(random: Random, largest: int, divisors: list[int]) -> tuple[int, Shape]:
+    nodes = random.choice(divisors)
+    exchanges = EXCHANGES if nodes > 1 else (*EXCHANGES, ONE_SHOT)
+    return nodes, Shape(
         *random.choice(KINDS),
         count=int(largest ** random.random()),  # as many small ones as large ones
         protocol=random.choice(("signal", "packet")),
         buffers=random.choice(("symmetric", "private")),
         placement=random.choice(("out_of_place", "in_place")),
         skew=random.randrange(4),
-        exchange=random.choice(EXCHANGES),
+        exchange=random.choice(exchanges),
     )
 
 

@@ -3,9 +3,10 @@
 worker_shapes.py [NODES ...]          ranks of one machine
 worker_shapes.py --machines NODES     ranks of so many machines
 worker_shapes.py --halving ...        parts between nodes
+worker_shapes.py --one-shot 1         whole messages in one node
 
-Beyond eight ranks, and in halving, the counts are few: there it is the schedule between nodes that
-matters.
+Beyond eight ranks, and in other exchanges than doubling, the counts are few: there it is the
+schedule that matters.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nvrar_bench.datatypes import DTYPES
 PROTOCOLS = ("signal", "packet")
 OTHERS = ("float64", "bfloat16", "int8")  # a dtype of each other size
 APART = "--machines" in sys.argv
-EXCHANGE = "halving" if "--halving" in sys.argv else "doubling"
+EXCHANGE = next((name for name in ("halving", "one-shot") if f"--{name}" in sys.argv), "doubling")
 LIMITS = (HostsEngine if APART else HostEngine).limits
 WINDOW_BYTES = LIMITS.window_bytes
 CHUNK_BYTES = LIMITS.max_chunk_bytes
@@ -36,7 +37,7 @@ def main() -> None:
     size = ranks.world.size
     wanted = wanted or list(range(1, size + 1))
     plans = {
-        nodes: list(shapes(size // nodes, size > MANY or EXCHANGE == "halving"))
+        nodes: list(shapes(size // nodes, size > MANY or EXCHANGE != "doubling"))
         for nodes in wanted
         if size % nodes == 0
     }

@@ -15,11 +15,16 @@ from nvrar_bench.backends.nvrar.layout import (
     Layout,
     Schedule,
     place_fields,
+    plan,
     plan_layout,
-    plan_steps,
     window_fields,
 )
-from nvrar_bench.backends.nvrar.limits import halving_from, require_within
+from nvrar_bench.backends.nvrar.limits import (
+    halving_from,
+    one_shot_up_to,
+    require_exchange,
+    require_within,
+)
 from nvrar_bench.backends.nvrar.shipped import shipped_table
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Tuning
 from nvrar_bench.devices.operation import Shape
@@ -60,6 +65,7 @@ class NvrarBackend(Tunable):
         """
         super().__init__(world, engine.device, timeout)
         require_within(tuning, engine.limits)
+        require_exchange(tuning.exchange, world.nodes)
         self.engine, self.tuning = engine, tuning
         self.made_for, maker = world.comm.bcast(_here(world, engine))
         shipped = shipped_table(self.made_for, engine.limits)
@@ -68,6 +74,7 @@ class NvrarBackend(Tunable):
             world.ranks_per_node,
             engine.packets_up_to,
             halving_from(engine.fabric, world.nodes),
+            one_shot_up_to(engine.fabric, world.nodes, world.ranks_per_node),
             world.comm.bcast(shipped),
         )
         self.doubts = self._doubts(maker)
@@ -107,7 +114,8 @@ class NvrarBackend(Tunable):
         schedule = self.schedule(chosen.shape)
         exchange = schedule.exchange if launch_class else DOUBLING
         kernel = Kernel(case.dtype, case.op, protocol, self.engine.fabric, launch_class, exchange)
-        return kernel.for_run(self.world.ranks_per_node, schedule.radices, schedule.is_folding)
+        group = schedule.group(self.world.ranks_per_node)
+        return kernel.for_run(group, schedule.radices, schedule.is_folding)
 
     def prepare(self, case: Case, send: Array, recv: Array) -> Operation:
         """Fill in the arguments of the kernel, which is built if it was not foreseen."""
@@ -122,11 +130,14 @@ class NvrarBackend(Tunable):
         return _AllReduce(self, kernel, staging, chosen, case, send, recv)
 
     def schedule(self, shape: Shape) -> Schedule:
-        return plan_steps(self.world.nodes, shape.radix, shape.exchange)
+        """Return the steps between nodes, or in one-shot between ranks."""
+        world = self.world
+        return plan(world.nodes, world.ranks_per_node, shape.radix, shape.exchange)
 
     def _allocate_staging(self, protocol: str, schedule: Schedule) -> _Staging:
         limits = self.engine.limits
-        group, window = self.world.ranks_per_node, limits.window_bytes[protocol]
+        group = schedule.group(self.world.ranks_per_node)
+        window = limits.window(protocol, schedule.is_one_shot)
         sizes = window, limits.min_chunk_bytes, limits.max_blocks
         layout = plan_layout(schedule, group, protocol, *sizes, self.engine.all_mapped)
         memory = self.engine.allocate(layout.nbytes)
@@ -229,7 +240,7 @@ class _AllReduce(Operation):
     def _arguments(self, seat: int, staging: _Staging, chosen: Chosen, case: Case) -> CArguments:
         backend, world, launch = self._backend, self._backend.world, chosen.launch
         device, slots = backend.device, backend.engine.limits.max_blocks
-        rank, group = world.seats[seat], world.ranks_per_node
+        rank, group = world.seats[seat], staging.schedule.group(world.ranks_per_node)
         arguments = CArguments(
             send=device.memory.addresses(self._buffers[0])[seat],
             recv=device.memory.addresses(self._buffers[1])[seat],
@@ -247,17 +258,17 @@ class _AllReduce(Operation):
             rank_staging=staging.table.address,
             failure=backend.failures.address + 8 * _FAILURE_WORDS * seat,
             **place_fields(rank, group, staging.schedule),
-            **window_fields(case.size_bytes, self._window_bytes(case, launch), group),
+            **window_fields(case.size_bytes, self._window_bytes(case, launch, staging), group),
         )
         if self._tables:
             first = 8 * (rank - arguments.local)
             arguments.node_send, arguments.node_recv = (t.address + first for t in self._tables)
         return arguments
 
-    def _window_bytes(self, case: Case, launch: LaunchConfig) -> int:
+    def _window_bytes(self, case: Case, launch: LaunchConfig, staging: _Staging) -> int:
         """Without staging between nodes no memory bounds a window: it is the message."""
         is_direct = bool(self._tables) and self.variant == "signal"
-        is_unbounded = is_direct and self._backend.world.nodes == 1
+        is_unbounded = is_direct and staging.schedule.nodes == 1
         return min(case.size_bytes, LARGEST_WINDOW) if is_unbounded else launch.window_bytes
 
     def launch(self) -> None:

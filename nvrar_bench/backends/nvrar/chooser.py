@@ -12,16 +12,16 @@ from nvrar_bench.backends.nvrar.limits import (
     require_within,
 )
 from nvrar_bench.backends.nvrar.tuning import (
-    DEFAULT_RADIX,
     REACH,
     TunedLaunch,
     Tuning,
     TuningTable,
+    usual_radix,
 )
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
-from nvrar_bench.toolchain.kernel import DOUBLING, HALVING
+from nvrar_bench.toolchain.kernel import DOUBLING, HALVING, ONE_SHOT
 
 NOTHING_NEAR = (
     f"tuning: the table has no size within a factor of {REACH}, of a type of this width and of "
@@ -47,6 +47,7 @@ class Chooser:
     group: int  # ranks of a node
     packets_up_to: int  # bytes of a slice that goes by packets
     halving_from: int | None = None  # bytes of a slice that goes in parts
+    one_shot_up_to: int = 0  # bytes of a message that goes whole to all ranks of the node
     shipped: TuningTable | None = None  # the package's own table, where it has one
 
     def choose(self, tuning: Tuning, case: Case) -> Chosen:
@@ -84,14 +85,23 @@ class Chooser:
         return replace(self.shaped(row.shape, case), tuned_at=row.size_bytes)
 
     def _of(self, tuning: Tuning, case: Case, protocol: str) -> Chosen:
-        launch = choose(tuning, self.limits, protocol, case.size_bytes, self.group)
+        exchange = tuning.exchange or self._exchange(case, protocol)
+        launch = self._launch(tuning, protocol, case.size_bytes, exchange)
+        radix = tuning.radix or usual_radix(exchange, self.group)
         shape = Shape(
-            protocol, launch.blocks, launch.threads, launch.chunk_bytes,
-            tuning.radix or DEFAULT_RADIX, tuning.exchange or self._exchange(case),
+            protocol, launch.blocks, launch.threads, launch.chunk_bytes, radix, exchange
         )  # fmt: skip
         return Chosen(shape, launch)
 
-    def _exchange(self, case: Case) -> str:
+    def _launch(self, tuning: Tuning, protocol: str, nbytes: int, exchange: str) -> LaunchConfig:
+        is_one_shot = exchange == ONE_SHOT
+        group = 1 if is_one_shot else self.group
+        window = self.limits.window(protocol, is_one_shot)
+        return choose(tuning, self.limits, protocol, nbytes, group, window)
+
+    def _exchange(self, case: Case, protocol: str) -> str:
+        if protocol == "signal" and case.size_bytes <= self.one_shot_up_to:
+            return ONE_SHOT
         is_long = self.halving_from is not None and self._slice_bytes(case) >= self.halving_from
         return HALVING if is_long else DOUBLING
 
@@ -172,12 +182,19 @@ class LaunchConfig:
     launch_class: int | None = None  # of the kernel that runs it; None on CPUs
 
 
-def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> LaunchConfig:
-    """Shape the launch for a message of `nbytes` on nodes of `group` ranks.
+def choose(
+    tuning: Tuning,
+    limits: Limits,
+    protocol: str,
+    nbytes: int,
+    group: int,
+    window: int | None = None,
+) -> LaunchConfig:
+    """Shape the launch for a message of `nbytes` that `group` ranks share out, in such windows.
 
     UsageError: the user fixed something that the limits do not allow.
     """
-    window = limits.window_bytes[protocol]
+    window = window or limits.window(protocol)
     slice_bytes = -(-min(nbytes, window) // group)
     blocks = tuning.blocks or _between(
         1, -(-slice_bytes // limits.slice_per_block[protocol]), limits.blocks or limits.max_blocks

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from nvrar_bench.toolchain.kernel import DOUBLING, HALVING
+from nvrar_bench.toolchain.kernel import DOUBLING, HALVING, ONE_SHOT
 from nvrar_bench.toolchain.structs import MAX_STEPS, CLayout, CStep
 
 SLICE_ALIGNMENT = 16  # bytes: no element is split, and vectors are whole
@@ -25,12 +25,14 @@ class Schedule:
 
     The first `core_nodes` = prod(radices) nodes run the steps; every further node is folded into
     one of them before, and gets the result back after. In `halving` a node reduces parts of its
-    slice in the steps, and gathers the others in as many more.
+    slice in the steps, and gathers the others in as many more. One-shot takes each rank of one
+    node for a node of its own, whose slice is the whole message.
     """
 
     nodes: int
     radices: tuple[int, ...]
     exchange: str = DOUBLING
+    is_one_shot: bool = False
 
     @property
     def core_nodes(self) -> int:
@@ -55,6 +57,10 @@ class Schedule:
         """Into how many a chunk is cut."""
         return self.core_nodes if self.exchange == HALVING else 1
 
+    def group(self, ranks_per_node: int) -> int:
+        """How many ranks share a message out among them, a slice each."""
+        return 1 if self.is_one_shot else ranks_per_node
+
 
 def plan_steps(nodes: int, radix: int = 2, exchange: str = DOUBLING) -> Schedule:
     """Plan the steps for `nodes` nodes, each of at most max(radix, largest prime factor) nodes.
@@ -67,6 +73,13 @@ def plan_steps(nodes: int, radix: int = 2, exchange: str = DOUBLING) -> Schedule
     core = next(n for n in range(nodes, 0, -1) if max(_prime_factors(n), default=1) <= limit)
     radices = _grouped(_prime_factors(core), radix)
     return Schedule(nodes, radices, exchange if radices else DOUBLING)
+
+
+def plan(nodes: int, ranks_per_node: int, radix: int, exchange: str) -> Schedule:
+    """Plan the steps for any exchange; a rank alone has nothing to exchange."""
+    if exchange == ONE_SHOT and ranks_per_node > 1:
+        return replace(plan_steps(ranks_per_node, radix), is_one_shot=True)
+    return plan_steps(nodes, radix, exchange)
 
 
 def _prime_factors(number: int) -> list[int]:

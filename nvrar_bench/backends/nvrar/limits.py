@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from nvrar_bench.backends.nvrar.layout import Schedule, plan_layout
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import UsageError
-from nvrar_bench.toolchain.kernel import launch_classes
+from nvrar_bench.toolchain.kernel import ONE_SHOT, launch_classes
 
 CHUNK_ALIGNMENT = 16  # of a chunk, in bytes: a slice is cut on such boundaries
 BYTES_PER_THREAD = 16  # what it handles at a time: a load of a slice, or a unit of packets
+
+
+# A rank has room for a whole window of every other one.
+ONE_SHOT_WINDOW_BYTES = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Limits:
     multiprocessors: int = 0  # a rank's share of its GPU; none on CPUs
     # Launch classes that kernels are built for; none on CPUs.
     classes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def window(self, protocol: str, is_one_shot: bool = False) -> int:
+        """Bytes of a message that staging memory has room for; a longer one is several windows."""
+        window = self.window_bytes[protocol]
+        return min(window, ONE_SHOT_WINDOW_BYTES) if is_one_shot else window
 
     def launch_class(self, protocol: str, blocks: int, threads: int) -> int | None:
         """Return the smallest class that holds such a launch (UsageError); None on CPUs."""
@@ -144,15 +153,38 @@ def halving_from(fabric: str, nodes: int) -> int | None:
     return _HALVING_SLICE_BYTES if fabric == "hosts" and nodes > 2 else None
 
 
+_ONE_SHOT_BYTES = 1 << 10
+
+
+def one_shot_up_to(fabric: str, nodes: int, ranks_per_node: int) -> int:
+    """Up to which message, in bytes, `auto` sends it whole to all ranks of the node; 0: never.
+
+    On two CPU ranks it won up to 1K and was as fast at 2K, so while a rank gets no more than 1K
+    (docs/measurements/kernels.md). On GPUs it has not been measured.
+    """
+    is_measured = fabric == "host" and nodes == 1 and ranks_per_node > 1
+    return _ONE_SHOT_BYTES // (ranks_per_node - 1) if is_measured else 0
+
+
+def require_exchange(exchange: str | None, nodes: int) -> None:
+    """Refuse one-shot between nodes (UsageError)."""
+    if exchange == ONE_SHOT and nodes > 1:
+        raise UsageError(
+            f"--exchange one-shot: there are {nodes} nodes; allowed in one node, "
+            "here: auto, doubling, halving"
+        )
+
+
 def staging_bytes(
     schedules: Iterable[Schedule], ranks_per_node: int, limits: Limits, all_mapped: bool
 ) -> int:
     """Bytes per rank, over all protocols and `schedules`."""
     return sum(
         plan_layout(
-            schedule, ranks_per_node, protocol, window, limits.min_chunk_bytes, limits.max_blocks,
-            all_mapped,
+            schedule, schedule.group(ranks_per_node), protocol,
+            limits.window(protocol, schedule.is_one_shot), limits.min_chunk_bytes,
+            limits.max_blocks, all_mapped,
         ).nbytes
         for schedule in schedules
-        for protocol, window in limits.window_bytes.items()
+        for protocol in limits.window_bytes
     )  # fmt: skip

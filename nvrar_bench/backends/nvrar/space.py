@@ -10,6 +10,7 @@ Left out are, with their reasons:
 - more than MOST_CHUNKS chunks for a block: each costs a flag and a put, one behind the other;
 - a direct exchange of more than MOST_DIRECT nodes: staging memory and puts grow with every node;
 - halving between two nodes: it sends as much as doubling, in twice as many turns;
+- one-shot of more than one window, or of more than MOST_DIRECT ranks;
 - shapes that come to the same launch: no radix changes the steps of one node.
 """
 
@@ -20,17 +21,18 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from nvrar_bench.backends.nvrar.layout import Schedule, plan_steps
+from nvrar_bench.backends.nvrar.layout import Schedule, plan
 from nvrar_bench.backends.nvrar.limits import (
     BYTES_PER_THREAD,
     CHUNK_ALIGNMENT,
+    ONE_SHOT_WINDOW_BYTES,
     Limits,
     require_within,
 )
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, DEFAULT_RADIX
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, DEFAULT_RADIX, usual_radix
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.plan import Case
-from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES
+from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES, ONE_SHOT
 
 if TYPE_CHECKING:  # a supervisor reads settings, and may load no MPI
     from nvrar_bench.backends.nvrar.chooser import Chooser
@@ -51,21 +53,36 @@ class Space:
     radices: tuple[int, ...] = ()
     exchanges: tuple[str, ...] = ()
 
-    def schedules(self, nodes: int) -> set[Schedule]:
+    def schedules(self, nodes: int, ranks_per_node: int) -> set[Schedule]:
         """Which ones calls may have, the default one among them."""
-        tried = {
-            plan_steps(nodes, radix, exchange)
-            for radix in self._radices_for(nodes)
-            for exchange in self._exchanges_for(nodes)
+        tried = self._steps_for(nodes, ranks_per_node)
+        return {
+            plan(nodes, ranks_per_node, radix, exchange)
+            for radix, exchange in ((DEFAULT_RADIX, DOUBLING), *tried)
         }
-        return {plan_steps(nodes, DEFAULT_RADIX), *tried}
 
-    def _radices_for(self, nodes: int) -> tuple[int, ...]:
+    def _steps_for(self, nodes: int, ranks_per_node: int) -> list[tuple[int, str]]:
+        """Radix and exchange."""
+        return [
+            (radix, exchange)
+            for exchange in self._exchanges_for(nodes, ranks_per_node)
+            for radix in self._radices_for(nodes, ranks_per_node, exchange)
+        ]
+
+    def _radices_for(self, nodes: int, ranks_per_node: int, exchange: str) -> tuple[int, ...]:
+        if self.radices:
+            return self.radices
+        if exchange == ONE_SHOT:
+            return (usual_radix(exchange, ranks_per_node),)
         is_direct = DEFAULT_RADIX < nodes <= MOST_DIRECT
-        return self.radices or ((DEFAULT_RADIX, nodes) if is_direct else (DEFAULT_RADIX,))
+        return (DEFAULT_RADIX, nodes) if is_direct else (DEFAULT_RADIX,)
 
-    def _exchanges_for(self, nodes: int) -> tuple[str, ...]:
-        return self.exchanges or (EXCHANGES if nodes > 2 else (DOUBLING,))
+    def _exchanges_for(self, nodes: int, ranks_per_node: int) -> tuple[str, ...]:
+        if self.exchanges:
+            return self.exchanges
+        if nodes > 1:
+            return EXCHANGES if nodes > 2 else (DOUBLING,)
+        return (DOUBLING, ONE_SHOT) if 1 < ranks_per_node <= MOST_DIRECT else (DOUBLING,)
 
     def require_within(self, limits: Limits) -> None:
         """Refuse what the limits do not allow (UsageError)."""
@@ -76,17 +93,21 @@ class Space:
     def candidates(self, chooser: Chooser, nodes: int, case: Case) -> tuple[Shape, ...]:
         """Return the shapes to try for `case`; first what is chosen without a table, each once."""
         automatic = chooser.choose(AUTOMATIC, case).shape
-        return tuple(_once((automatic, *self._shapes(chooser, nodes, case)), nodes))
+        shapes = (automatic, *self._shapes(chooser, nodes, case))
+        return tuple(_once(shapes, nodes, chooser.group))
 
     def _shapes(self, chooser: Chooser, nodes: int, case: Case) -> Iterator[Shape]:
-        schedules = list(product(self._radices_for(nodes), self._exchanges_for(nodes)))
-        for protocol in self.protocols or PROTOCOLS:
-            window = chooser.limits.window_bytes[protocol]
-            slice_bytes = -(-min(case.size_bytes, window) // chooser.group)
+        for (radix, exchange), protocol in product(
+            self._steps_for(nodes, chooser.group), self.protocols or PROTOCOLS
+        ):
+            is_one_shot = exchange == ONE_SHOT
+            if is_one_shot and not self.exchanges and case.size_bytes > ONE_SHOT_WINDOW_BYTES:
+                continue
+            window = chooser.limits.window(protocol, is_one_shot)
+            slice_bytes = -(-min(case.size_bytes, window) // (1 if is_one_shot else chooser.group))
             for blocks, threads, chunk in self._launches(chooser.limits, slice_bytes):
                 if chooser.limits.holds(protocol, blocks, threads):
-                    for radix, exchange in schedules:
-                        yield Shape(protocol, blocks, threads, chunk, radix, exchange)
+                    yield Shape(protocol, blocks, threads, chunk, radix, exchange)
 
     def _launches(self, limits: Limits, slice_bytes: int) -> Iterator[tuple[int, int, int]]:
         for blocks in self.blocks or _blocks(limits, slice_bytes):
@@ -124,12 +145,12 @@ def _powers(least: int, useful: int, most: int) -> list[int]:
     return sorted({*found, most} if most <= useful else found)
 
 
-def _once(shapes: Iterable[Shape], nodes: int) -> Iterator[Shape]:
+def _once(shapes: Iterable[Shape], nodes: int, ranks_per_node: int) -> Iterator[Shape]:
     seen = set()
     for shape in shapes:
         launch = (
             replace(shape, radix=0, exchange=""),
-            plan_steps(nodes, shape.radix, shape.exchange),
+            plan(nodes, ranks_per_node, shape.radix, shape.exchange),
         )
         if launch not in seen:
             seen.add(launch)

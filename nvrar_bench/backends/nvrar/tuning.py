@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvrar_bench.backends.nvrar.layout import Schedule, plan_steps
+from nvrar_bench.backends.nvrar.layout import Schedule, plan
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.files import reason_of
 from nvrar_bench.documents.tuning import Choice, MadeFor, TuningDocument
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
-from nvrar_bench.toolchain.kernel import DOUBLING
+from nvrar_bench.toolchain.kernel import DOUBLING, ONE_SHOT
 from nvrar_bench.variables import TUNING, named_table
 
 # A tuned size stands for sizes up to so many times larger or smaller; farther from all of them the
@@ -162,6 +162,13 @@ def _row(choice: Choice) -> TunedLaunch:
 
 
 DEFAULT_RADIX = 2  # as published
+MOST_RADIX = 64
+
+
+def usual_radix(exchange: str, ranks_per_node: int) -> int:
+    """One step in one-shot, if it can be; else recursive doubling."""
+    is_wide = exchange == ONE_SHOT and ranks_per_node > DEFAULT_RADIX
+    return min(ranks_per_node, MOST_RADIX) if is_wide else DEFAULT_RADIX
 
 
 @dataclass(frozen=True)
@@ -183,13 +190,16 @@ class Tuning:
         fixed = (self.blocks, self.threads, self.chunk_bytes, self.radix, self.exchange)
         return fixed == (None,) * len(fixed)
 
-    def schedules(self, nodes: int) -> set[Schedule]:
+    def schedules(self, nodes: int, ranks_per_node: int) -> set[Schedule]:
         """All that calls may have: of what is fixed, or else the table's beside the usual one."""
         tuned = () if self.table is None else (row.shape for row in self.table.rows)
-        shapes = [(DEFAULT_RADIX, DOUBLING), *((shape.radix, shape.exchange) for shape in tuned)]
+        usual = self.exchange or DOUBLING
+        shapes = [
+            (usual_radix(usual, ranks_per_node), usual),
+            *((shape.radix, self.exchange or shape.exchange) for shape in tuned),
+        ]
         return {
-            plan_steps(nodes, self.radix or radix, self.exchange or exchange)
-            for radix, exchange in shapes
+            plan(nodes, ranks_per_node, self.radix or radix, exchange) for radix, exchange in shapes
         }
 
 

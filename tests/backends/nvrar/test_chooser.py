@@ -7,8 +7,14 @@ from dataclasses import replace
 import pytest
 
 from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR, Chooser, require_table_within
-from nvrar_bench.backends.nvrar.layout import plan_steps
-from nvrar_bench.backends.nvrar.limits import gpu_limits, halving_from, packets_up_to
+from nvrar_bench.backends.nvrar.cpu import HostEngine
+from nvrar_bench.backends.nvrar.layout import plan, plan_steps
+from nvrar_bench.backends.nvrar.limits import (
+    gpu_limits,
+    halving_from,
+    one_shot_up_to,
+    packets_up_to,
+)
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, TunedLaunch, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor
@@ -49,9 +55,9 @@ def test_the_table_comes_before_the_size():
     assert (chosen.shape, chosen.tuned_at, chosen.warnings) == (TUNED, 128 << 10, ())
     assert chosen.launch.blocks == 8
     assert chosen.launch.window_bytes == LIMITS.window_bytes["signal"]
-    assert tuning.schedules(16) == {plan_steps(16), plan_steps(16, 4, "halving")}
-    assert AUTOMATIC.schedules(16) == {plan_steps(16)}
-    assert replace(tuning, radix=3, exchange="halving").schedules(16) == {
+    assert tuning.schedules(16, 4) == {plan_steps(16), plan_steps(16, 4, "halving")}
+    assert AUTOMATIC.schedules(16, 4) == {plan_steps(16)}
+    assert replace(tuning, radix=3, exchange="halving").schedules(16, 4) == {
         plan_steps(16, 3, "halving")
     }
 
@@ -163,3 +169,38 @@ def test_a_row_that_no_kernel_is_built_for_is_named():
         require_table_within(table, gpu_limits(16, "nvshmem", "sm_90"))
     assert str(caught.value).startswith("--tuning t.json: the choice at 128 bytes (packet, 8 x 512")
     assert str(caught.value).endswith("allowed with --blocks 8: up to 256")
+
+
+@pytest.mark.parametrize(
+    ("fabric", "nodes", "ranks", "size", "exchange"),
+    [
+        ("host", 1, 2, 1 << 10, "one-shot"),
+        ("host", 1, 2, (1 << 10) + 4, "doubling"),
+        ("host", 1, 5, 256, "one-shot"),
+        ("host", 1, 5, 260, "doubling"),
+        ("host", 1, 1, 4, "doubling"),
+        ("host", 2, 2, 4, "doubling"),
+        ("hosts", 2, 2, 4, "doubling"),
+        ("loopback", 1, 2, 4, "doubling"),
+    ],
+)
+def test_auto_takes_one_shot_where_it_was_faster(fabric, nodes, ranks, size, exchange):
+    limit = one_shot_up_to(fabric, nodes, ranks)
+    chooser = Chooser(HostEngine.limits, ranks, 0, one_shot_up_to=limit)
+    shape = chooser.choose(AUTOMATIC, a_case(size)).shape
+    assert (shape.protocol, shape.exchange) == ("signal", exchange)
+    assert shape.radix == (ranks if exchange == "one-shot" else 2)
+    packets = chooser.choose(AUTOMATIC, a_case(size, protocol="packet")).shape
+    assert packets.exchange == "doubling"  # nobody has measured it
+
+
+@pytest.mark.parametrize(("ranks", "radix"), [(2, 2), (8, 8), (64, 64), (100, 64)])
+def test_one_shot_is_one_step_of_all_ranks(ranks, radix):
+    chooser, tuning = Chooser(LIMITS, ranks, 0), Tuning(exchange="one-shot")
+    for nbytes, windows in ((4, 1), (256 << 10, 1), (1 << 20, 4)):
+        chosen = chooser.choose(tuning, a_case(nbytes))
+        assert chosen.shape.radix == radix
+        assert -(-nbytes // chosen.launch.window_bytes) == windows
+    assert tuning.schedules(1, ranks) == {plan(1, ranks, radix, "one-shot")}
+    halved = replace(tuning, radix=2).schedules(1, ranks)
+    assert {schedule.radices for schedule in halved} == {plan_steps(ranks).radices}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nvrar_bench.backends.nvrar.chooser import Chooser
 from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
-from nvrar_bench.backends.nvrar.layout import plan_steps
+from nvrar_bench.backends.nvrar.layout import plan, plan_steps
 from nvrar_bench.backends.nvrar.limits import gpu_limits
 from nvrar_bench.backends.nvrar.space import MOST_CHUNKS, MOST_DIRECT, Space
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC
@@ -43,7 +43,7 @@ def test_what_is_tried_is_allowed_once_and_begins_with_what_auto_chooses(
     for shape in shapes:
         assert chooser.shaped(shape, case).shape == shape
     launches = {
-        (s.protocol, s.blocks, s.threads, s.chunk_bytes, plan_steps(nodes, s.radix, s.exchange))
+        (s.protocol, s.blocks, s.threads, s.chunk_bytes, plan(nodes, group, s.radix, s.exchange))
         for s in shapes
     }
     assert len(launches) == len(shapes) <= 2000  # of four schedules
@@ -90,7 +90,7 @@ def test_launches_that_would_spill_are_not_tried():
 
 
 def test_blocks_and_threads_without_work_are_left_out():
-    shapes = tried(GPU, 8 << 10, 4)[1:]
+    shapes = [s for s in tried(GPU, 8 << 10, 4)[1:] if s.exchange == "doubling"]
     assert {shape.blocks for shape in shapes} == {1, 2}
     assert max(s.threads for s in shapes if s.protocol == "signal") == 128  # 2K, 16 bytes each
 
@@ -113,7 +113,7 @@ def test_chunks_are_few():
 )
 def test_the_direct_exchange_is_tried_where_it_is_another_one(nodes, radices):
     assert {shape.radix for shape in tried(HostEngine.limits, 4096, 1, nodes)} == radices
-    planned = Space().schedules(nodes)
+    planned = Space().schedules(nodes, 1)
     assert {plan_steps(nodes, radix) for radix in radices} <= planned
 
 
@@ -121,7 +121,27 @@ def test_the_direct_exchange_is_tried_where_it_is_another_one(nodes, radices):
 def test_halving_is_tried_where_it_saves_bytes(nodes, exchanges):
     found = {shape.exchange for shape in tried(HostEngine.limits, 4096, 1, nodes)}
     assert found == set(EXCHANGES[:exchanges])
-    assert {schedule.exchange for schedule in Space().schedules(nodes)} == found
+    assert {schedule.exchange for schedule in Space().schedules(nodes, 1)} == found
+
+
+@pytest.mark.parametrize(
+    ("ranks", "nodes", "nbytes", "is_tried"),
+    [
+        (2, 1, 256 << 10, True),
+        (MOST_DIRECT, 1, 4, True),
+        (2, 1, (256 << 10) + 4, False),
+        (MOST_DIRECT + 1, 1, 4, False),
+        (1, 1, 4, False),
+        (2, 2, 4, False),
+    ],
+)
+def test_one_shot_is_tried_in_one_window_of_one_node(ranks, nodes, nbytes, is_tried):
+    shapes = [s for s in tried(GPU, nbytes, ranks, nodes)[1:] if s.exchange == "one-shot"]
+    assert {shape.radix for shape in shapes} == ({ranks} if is_tried else set())
+    if is_tried:
+        assert plan(nodes, ranks, ranks, "one-shot") in Space().schedules(nodes, ranks)
+        most = max(shape.blocks for shape in shapes)
+        assert most == max(1, min(128, nbytes >> 10))  # each has its 1K of the whole message
 
 
 def test_what_is_listed_is_searched_exactly():
@@ -136,7 +156,7 @@ def test_what_is_listed_is_searched_exactly():
     }  # fmt: skip
     assert {shape.exchange for shape in shapes} == {"halving"}
     assert (automatic.radix, automatic.exchange) == (2, "doubling")
-    assert space.schedules(8) == {
+    assert space.schedules(8, 8) == {
         plan_steps(8), plan_steps(8, 3, "halving"), plan_steps(8, 8, "halving"),
     }  # fmt: skip
 
