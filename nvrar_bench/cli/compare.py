@@ -71,7 +71,7 @@ def compare(options: CompareOptions) -> None:
     """
     # Imported on use, so that --help does not wait for NumPy.
     from nvrar_bench.cli.places import require_places
-    from nvrar_bench.documents import comparison as document
+    from nvrar_bench.documents.base import encode
     from nvrar_bench.documents.files import STDOUT, write_text
     from nvrar_bench.documents.run_file import read_record
     from nvrar_bench.launch.console import console
@@ -88,7 +88,7 @@ def compare(options: CompareOptions) -> None:
     require_places([("--json", json), ("--markdown", markdown)], reads)
     runs = [(str(path), read_record(path)) for _, path in reads]
     found = comparison.compare(runs[0], runs[1:], terms, seed)
-    write_text(json, document.encode(found), "--json")
+    write_text(json, encode(found), "--json")
     write_text(markdown, table.encode(found), "--markdown")
     if STDOUT not in (json, markdown):
         table.write(found, console("stdout"))

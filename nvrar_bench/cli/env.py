@@ -44,8 +44,8 @@ def env(options: EnvOptions) -> None:
     from nvrar_bench import backends, devices
     from nvrar_bench.cli.execute import network as network_of
     from nvrar_bench.cli.places import require_places, run_reads
+    from nvrar_bench.documents.base import encode
     from nvrar_bench.documents.files import STDOUT, write_text
-    from nvrar_bench.documents.inventory import encode
     from nvrar_bench.inventory import survey
     from nvrar_bench.inventory.abilities import require, require_network
     from nvrar_bench.inventory.survey import steps

@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
+from nvrar_bench.documents.files import to_text
 from nvrar_bench.errors import UsageError
 
 _MOST = 2**63 - 1
 Count = Annotated[int, Meta(ge=0, le=_MOST)]
 Positive = Annotated[int, Meta(ge=1, le=_MOST)]
 Number = Annotated[float, Meta(ge=0)]
+Us = Number | None  # microseconds; null where nothing is known
 ZeroToOne = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -33,6 +35,11 @@ class JsonObject(Struct, frozen=True, forbid_unknown_fields=True):
     def to_json(self) -> dict[str, Any]:
         """Return it as plain dicts, lists, texts and numbers."""
         return {key: _plain(getattr(self, key)) for key in self.__struct_fields__}
+
+
+def encode(document: JsonObject) -> str:
+    """Write a document as JSON text."""
+    return to_text(document.to_json(), indent=1) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -7,8 +7,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
 
-from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, ZeroToOne, says
-from nvrar_bench.documents.files import to_text
+from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, Us, ZeroToOne, says
 from nvrar_bench.units import format_size
 
 FORMAT: Final = "nvrar-bench.comparison"
@@ -31,11 +30,9 @@ class RunFacts(JsonObject, frozen=True):
 class RunMedian(JsonObject, frozen=True):
     """One run's figure at a point."""
 
-    median_us: Annotated[
-        Number | None, says("median of the launches' medians; null without samples")
-    ]
-    low_us: Annotated[Number | None, says("of its 95 % interval; null without one")]
-    high_us: Annotated[Number | None, says("of its 95 % interval; null without one")]
+    median_us: Annotated[Us, says("median of the launches' medians; null without samples")]
+    low_us: Annotated[Us, says("of its 95 % interval; null without one")]
+    high_us: Annotated[Us, says("of its 95 % interval; null without one")]
     samples: Annotated[Count, says("that count: without late ones")]
     launches: Annotated[Count, says("that are compared")]
     left_out: Annotated[
@@ -170,8 +167,3 @@ class ComparisonDocument(JsonObject, frozen=True):
     seed: Annotated[Count, says("of the bootstrap")]
     base: RunFacts
     comparisons: Annotated[tuple[Comparison, ...], says("one per new run, in order")]
-
-
-def encode(document: ComparisonDocument) -> str:
-    """Write a document as JSON text."""
-    return to_text(document.to_json(), indent=1) + "\n"

@@ -11,6 +11,7 @@ from nvrar_bench.documents.result import (
     Check,
     Dtype,
     Independence,
+    Late,
     Latency,
     LaunchShape,
     Precision,
@@ -60,9 +61,7 @@ class TimedStep(JsonObject, frozen=True):
     latency_us: Latency
     samples: Annotated[Count, says("how many")]
     samples_us: Annotated[tuple[Number, ...], says("in the order in which they were taken")]
-    late: Annotated[
-        tuple[Count, ...], says("indices of samples that a rank began late: not in the figures")
-    ]
+    late: Late
     warmup: Annotated[Count, says("steps before the first sample")]
     stop_reason: Annotated[str, says("iterations, precision, max_samples, max_time, unfinished")]
     precision: Annotated[Precision, says("of the median")]

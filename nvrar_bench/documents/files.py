@@ -146,6 +146,15 @@ def parse_json(source: bytes | str | Mapping[str, Any]) -> Any:
     return whole_texts(value) if _SURROGATE.search(text) else value
 
 
+def parsed(source: bytes | str | Mapping[str, Any], what: str) -> Any:
+    """Read JSON, as `parse_json`. UsageError: it is none; the message begins with `what`."""
+    try:
+        return parse_json(source)
+    # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{what}: {error}") from error
+
+
 def _decoded(content: bytes) -> str:
     if content.startswith(_GZIP):
         try:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from nvrar_bench.documents.base import Count, JsonObject, says
-from nvrar_bench.documents.files import to_text
 
 FORMAT: Final = "nvrar-bench.env"
 FORMAT_VERSION: Final = "1.0"
@@ -98,11 +97,6 @@ class Inventory(JsonObject, frozen=True):
     def ability(self, device: str, backend: str | None = None) -> Ability:
         """What is said of a device, or of a backend on it."""
         return next(a for a in self.abilities if (a.device, a.backend) == (device, backend))
-
-
-def encode(inventory: Inventory) -> str:
-    """Write an inventory as JSON text."""
-    return to_text(inventory.to_json(), indent=1) + "\n"
 
 
 def settled(abilities: Sequence[Ability]) -> tuple[Ability, ...]:

@@ -15,13 +15,14 @@ from msgspec.structs import replace
 
 from nvrar_bench import __version__
 from nvrar_bench.documents.base import Count, JsonObject, Positive, checked, says
-from nvrar_bench.documents.files import parse_json
+from nvrar_bench.documents.files import parsed
 from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import UsageError
 
 FORMAT: Final = "nvrar-bench.run"
 FORMAT_VERSION: Final = "1.4"
 DECODE_FORMAT: Final = "nvrar-bench.decode"
+NO_JSON = "this is not the JSON of a run"
 OLDER = ("1.0", "1.1", "1.2", "1.3")
 Status = Literal["complete", "failed", "interrupted"]
 
@@ -96,7 +97,7 @@ class Record(JsonObject, frozen=True):
     @classmethod
     def from_json(cls: type[_Self], source: bytes | str | Mapping[str, Any]) -> _Self:
         """Read a record: the bytes or text of its JSON, or what `to_json` returned; as `of`."""
-        return cls.of(parsed(source))
+        return cls.of(parsed(source, NO_JSON))
 
     @classmethod
     def of(cls: type[_Self], value: Any) -> _Self:
@@ -167,15 +168,6 @@ class RunRecord(Record, frozen=True):
         if other is not None:
             raise UsageError(other)
         return super().of(value)
-
-
-def parsed(source: bytes | str | Mapping[str, Any]) -> Any:
-    """Read the JSON of a record. UsageError: it is none."""
-    try:
-        return parse_json(source)
-    # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"this is not the JSON of a run: {error}") from error
 
 
 def _now() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, says
+from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, Us, says
 from nvrar_bench.plan import Buffers
 
 CheckStatus = Literal["passed", "failed", "skipped"]
@@ -21,17 +21,22 @@ else:  # the rows of tables, which mypy cannot read
     Op = Literal[tuple(OPS)]
 
 
+Late = Annotated[
+    tuple[Count, ...], says("indices of samples that a rank began late: not in the figures")
+]
+
+
 class Latency(JsonObject, frozen=True):
     """Statistics of the samples of one result, in microseconds."""
 
     median: Number
-    ci95_low: Annotated[Number | None, says("null below 6 effective samples")]
-    ci95_high: Annotated[Number | None, says("null below 6 effective samples")]
+    ci95_low: Annotated[Us, says("null below 6 effective samples")]
+    ci95_high: Annotated[Us, says("null below 6 effective samples")]
     mean: Number
     min: Number
     max: Number
-    p95: Annotated[Number | None, says("null below n = 100")]
-    p99: Annotated[Number | None, says("null below n = 100")]
+    p95: Annotated[Us, says("null below n = 100")]
+    p99: Annotated[Us, says("null below n = 100")]
 
 
 class Independence(JsonObject, frozen=True):
@@ -52,12 +57,8 @@ class Launches(JsonObject, frozen=True):
 
     count: Annotated[Positive, says("of mpirun")]
     medians_us: Annotated[tuple[Number, ...], says("of each launch")]
-    within_us: Annotated[
-        Number | None, says("standard error of a launch's median, from its samples")
-    ]
-    between_us: Annotated[
-        Number | None, says("standard deviation of launches beyond that; null for 1")
-    ]
+    within_us: Annotated[Us, says("standard error of a launch's median, from its samples")]
+    between_us: Annotated[Us, says("standard deviation of launches beyond that; null for 1")]
 
 
 class Precision(JsonObject, frozen=True):
@@ -80,19 +81,17 @@ class Stretch(JsonObject, frozen=True):
     """Consecutive samples between two readings of the yardstick, and the reading."""
 
     samples: Count
-    flag_us: Annotated[Number | None, says("that a flag took to the last rank")]
-    copy_us: Annotated[
-        Number | None, says("that ranks took to copy 64 KiB that a peer had written")
-    ]
-    work_us: Annotated[Number | None, says("that ranks took for fixed arithmetic, all at once")]
+    flag_us: Annotated[Us, says("that a flag took to the last rank")]
+    copy_us: Annotated[Us, says("that ranks took to copy 64 KiB that a peer had written")]
+    work_us: Annotated[Us, says("that ranks took for fixed arithmetic, all at once")]
 
 
 class State(JsonObject, frozen=True):
     """Medians of the yardstick's readings beside the samples that the figures are of."""
 
-    flag_us: Number | None
-    copy_us: Number | None
-    work_us: Number | None
+    flag_us: Us
+    copy_us: Us
+    work_us: Us
     left_out: Annotated[Count, says("samples in time of other states: not in the median")]
 
 
@@ -158,9 +157,7 @@ class Result(JsonObject, frozen=True):
     launch_samples: Annotated[
         tuple[Count, ...], says("how many of them each launch took, in order")
     ]
-    late: Annotated[
-        tuple[Count, ...], says("indices of samples that a rank began late: not in the figures")
-    ]
+    late: Late
     warmup: Annotated[Count, says("calls before the first sample")]
     stop_reason: Annotated[
         str,

@@ -14,8 +14,8 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from nvrar_bench.documents.decode import DecodeRecord, TimedStep
-from nvrar_bench.documents.files import STDOUT, encode_lines, reason_of, replace, target_of
-from nvrar_bench.documents.record import Record, RunRecord, parsed
+from nvrar_bench.documents.files import STDOUT, encode_lines, parsed, reason_of, replace, target_of
+from nvrar_bench.documents.record import NO_JSON, Record, RunRecord
 from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.streams import results
@@ -98,7 +98,7 @@ def _read(path: Path, record_of: Callable[[Any], _Kind]) -> _Kind:
             f"sweep --json, or - for standard input"
         ) from error
     try:
-        record = record_of(parsed(content))
+        record = record_of(parsed(content, NO_JSON))
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     for problem in _contradictions(record):

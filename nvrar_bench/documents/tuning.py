@@ -9,8 +9,8 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, checked, says
-from nvrar_bench.documents.files import encode_lines, parse_json
+from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, Us, checked, says
+from nvrar_bench.documents.files import encode_lines, parsed
 from nvrar_bench.documents.result import Dtype, Exchange, Op
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Buffers
@@ -62,8 +62,8 @@ class TunedMedian(JsonObject, frozen=True):
     """A median, of samples that decided nothing but this."""
 
     median_us: Annotated[Number, says("microseconds; a sample is the maximum over ranks")]
-    ci95_low_us: Annotated[Number | None, says("of the median; null below 6 effective samples")]
-    ci95_high_us: Annotated[Number | None, says("of the median; null below 6 effective samples")]
+    ci95_low_us: Annotated[Us, says("of the median; null below 6 effective samples")]
+    ci95_high_us: Annotated[Us, says("of the median; null below 6 effective samples")]
 
 
 class Choice(JsonObject, frozen=True):
@@ -124,11 +124,7 @@ class TuningDocument(JsonObject, frozen=True):
 
         UsageError: it is no table, or has two choices for one size.
         """
-        try:
-            value = parse_json(content)
-        # ValueError: not UTF-8, not JSON, NaN, endless digits. RecursionError: endless nesting.
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{source} is not the JSON of a tuning table: {error}") from error
+        value = parsed(content, f"{source} is not the JSON of a tuning table")
         _require_version(value, source)
         document = checked(cls, _upgraded(value), f"{source} is not a {FORMAT} table")
         keys = [(one.dtype, one.op, one.buffers, one.size_bytes) for one in document.choices]

@@ -81,15 +81,12 @@ def _figures(one: BackendStep) -> tuple[str, ...]:
 
 def stacked(record: DecodeRecord) -> Grid:
     """Put backends below each other: a line per batch and backend, with all figures."""
-    points = ("batch", "all-reduce", "KV cache")
-    blocks = (
-        ColumnGroup("", (*map(Column, points), Column("work", "ms"))),
-        ColumnGroup("", (Column("backend", is_left=True), *_STEP, _PART, _RATE)),
-        ColumnGroup("speed-up", (Column("vs", is_left=True), Column(""), _SURE)),
-        ColumnGroup("", (WRONG_COLUMN,)),
-    )  # fmt: skip
+    points = (*map(Column, ("batch", "all-reduce", "KV cache")), Column("work", "ms"))
+    figures = (Column("backend", is_left=True), *_STEP, _PART, _RATE)
+    speed_up = (Column("vs", is_left=True), Column(""), _SURE)
+    groups = (("", points), ("", figures), ("speed-up", speed_up), ("", (WRONG_COLUMN,)))
     rows = tuple(line for result in record.results for line in _lines(result))
-    return Grid(_what(record), blocks, rows)
+    return Grid(_what(record), tuple(ColumnGroup(*each) for each in groups), rows)
 
 
 def _lines(result: BatchResult) -> Iterator[tuple[str, ...]]:
@@ -97,15 +94,10 @@ def _lines(result: BatchResult) -> Iterator[tuple[str, ...]]:
     for one in result.steps:
         *figures, rate = _figures(one)
         versus = (one.versus or "", *cells(estimate(one.speed_up))) if one.versus else ("", "", "")
-        yield (
-            *point, _work(result), label(one), *figures, part(estimate(one.all_reduce_part)), rate,
-            *versus, wrong([one]),
-        )  # fmt: skip
-
-
-def part(found: Estimate | None) -> str:
-    """Write the part of a step that is all-reduce."""
-    return NOTHING if found is None else f"{100 * found.value:.1f}%"
+        part = one.all_reduce_part
+        share = NOTHING if part is None else f"{100 * part.value:.1f}%"
+        step = *figures, share, rate
+        yield (*point, _work(result), label(one), *step, *versus, wrong([one]))
 
 
 _COMPUTE = {

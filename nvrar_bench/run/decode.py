@@ -29,7 +29,7 @@ from nvrar_bench.run.stage_runner import LOCAL_WORK_LIMIT_S, StageRunner
 from nvrar_bench.run.stages import PAIRS, Stage, describe
 from nvrar_bench.settings.models import Shard, shard_of
 from nvrar_bench.settings.sweeps import Decode
-from nvrar_bench.statistics.decode import backend_step, batch_result, timed_step
+from nvrar_bench.statistics.decode import backend_step, compared, timed_step
 from nvrar_bench.timing.stopping import StoppingRule
 
 
@@ -182,7 +182,8 @@ class DecodeSteps:
         ]  # fmt: skip
         batch, has_work = self._decode.batch_of(case), self._decode.compute != "none"
         kv_bytes = self._shard.kv_bytes(batch, self._decode.context)
-        return batch_result(batch, case.count, case.size_bytes, kv_bytes, work, steps, has_work)
+        sizes = batch, case.count, case.size_bytes, kv_bytes
+        return compared(BatchResult(*sizes, work, tuple(steps)), has_work)
 
     def _timed(self, point: StepPoint, warmup: int, arrivals: Arrivals) -> TimedStep:
         return timed_step(

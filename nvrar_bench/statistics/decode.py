@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
 from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord, Figure, TimedStep
-from nvrar_bench.documents.result import Arrival, Check, LaunchShape
+from nvrar_bench.documents.result import Check, LaunchShape
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.statistics.doubts import DOUBT, REPEAT
 from nvrar_bench.statistics.figures import figures
 from nvrar_bench.statistics.independence import Floats
 from nvrar_bench.statistics.median import Estimate, estimate, median_of
-from nvrar_bench.statistics.points import SUBJECT, micros
+from nvrar_bench.statistics.points import SUBJECT, micros, rounded
 
 # A run of steps has one launch.
 _REPEAT = (
@@ -24,55 +24,59 @@ _REPEAT = (
 
 
 def timed_step(
-    samples_us: tuple[float, ...], late: tuple[int, ...], target: float | None, *,
-    warmup: int, stop_reason: str, arrivals: tuple[Arrival, ...], warnings: tuple[str, ...],
-) -> TimedStep:  # fmt: skip
-    """Summarise the samples of a step; `warnings` are what else there is to say of them."""
+    samples_us: tuple[float, ...], late: tuple[int, ...], target: float | None, **how: Any
+) -> TimedStep:
+    """Summarise the samples of a step; `how` are the fields of TimedStep that are not computed.
+
+    Its `warnings` are what else there is to say of the step.
+    """
     found = figures(samples_us, (len(samples_us),), late, target)
+    others = (text for text in how.pop("warnings") if not text.startswith(DOUBT))
     return TimedStep(
-        found.latency_us, len(samples_us), samples_us, late, warmup, stop_reason, found.precision,
-        found.independence, arrivals,
-        (*(text for text in warnings if not text.startswith(DOUBT)),
-         *(doubt.text.replace(REPEAT, _REPEAT) for doubt in found.doubts)),
-    )  # fmt: skip
+        latency_us=found.latency_us,
+        samples=len(samples_us),
+        samples_us=samples_us,
+        late=late,
+        precision=found.precision,
+        independence=found.independence,
+        warnings=(*others, *(doubt.text.replace(REPEAT, _REPEAT) for doubt in found.doubts)),
+        **how,
+    )
 
 
 def backend_step(
     backend: str, variant: str, step: TimedStep, check: Check, shape: LaunchShape | None
 ) -> BackendStep:
-    """Return a step whose figures beside others are still to come; see `batch_result`."""
+    """Return a step whose figures beside others are still to come; see `compared`."""
     rate = Figure(0.0, None, None)
     return BackendStep(backend, variant, step, None, None, rate, None, None, check, shape)
 
 
-def batch_result(
-    batch: int, count: int, size_bytes: int, kv_bytes: int, work: TimedStep | None,
-    steps: Sequence[BackendStep], has_work: bool,
-) -> BatchResult:  # fmt: skip
+def compared(result: BatchResult, has_work: bool) -> BatchResult:
     """Return a batch with the figures that compare its steps, with the work and with each other.
 
     `has_work`: there is a step without all-reduces, also where `work`, its samples, is missing.
     """
-    others = [one for one in steps if one.backend != SUBJECT]
-    reference = next(iter(others or steps), None)
-    compared = tuple(_compared(one, batch, work, has_work, reference) for one in steps)
-    return BatchResult(batch, count, size_bytes, kv_bytes, work, compared)
+    others = [one for one in result.steps if one.backend != SUBJECT]
+    reference = next(iter(others or result.steps), None)
+    steps = tuple(_compared(one, result, has_work, reference) for one in result.steps)
+    return replace(result, steps=steps)
 
 
 def _compared(
-    one: BackendStep, batch: int, work: TimedStep | None, has_work: bool,
-    reference: BackendStep | None,
-) -> BackendStep:  # fmt: skip
+    one: BackendStep, of: BatchResult, has_work: bool, reference: BackendStep | None
+) -> BackendStep:
     step = median_of(one.step.latency_us)
     if not step.value > 0:
         raise _no_time(step.value)
     versus = None if reference is None or reference.backend == one.backend else reference
-    added, part = _added(one.step, work) if has_work else (_figure(step), Figure(1.0, 1.0, 1.0))
+    # Without any work the whole step is all-reduces.
+    added, part = _added(one.step, of.work) if has_work else (_figure(step), Figure(1.0, 1.0, 1.0))
     return replace(
         one,
         all_reduce_us=added,
         all_reduce_part=part,
-        tokens_per_s=_figure(_rate(batch * 1e6, step)),
+        tokens_per_s=_figure(_rate(of.batch * 1e6, step)),
         versus=versus and versus.backend,
         speed_up=versus and _median_ratio(*_paired(versus.step, one.step)),
     )
@@ -119,12 +123,7 @@ def _rate(amount: float, time: Estimate) -> Estimate:
 
 
 def _figure(of: Estimate) -> Figure:
-    low, high = of.low, of.high
-    return Figure(
-        micros(of.value),
-        None if low is None else micros(low),
-        None if high is None else micros(high),
-    )
+    return Figure(micros(of.value), rounded(of.low), rounded(of.high))
 
 
 def replay(record: DecodeRecord) -> DecodeRecord:
@@ -134,15 +133,11 @@ def replay(record: DecodeRecord) -> DecodeRecord:
 
 
 def _replayed(result: BatchResult, has_work: bool) -> BatchResult:
-    steps = [replace(one, step=_again(one.step)) for one in result.steps]
+    steps = tuple(replace(one, step=_again(one.step)) for one in result.steps)
     work = result.work and _again(result.work)
-    return batch_result(
-        result.batch, result.count, result.size_bytes, result.kv_bytes, work, steps, has_work
-    )
+    return compared(replace(result, work=work, steps=steps), has_work)
 
 
 def _again(step: TimedStep) -> TimedStep:
-    return timed_step(
-        step.samples_us, step.late, step.precision.target, warmup=step.warmup,
-        stop_reason=step.stop_reason, arrivals=step.arrivals, warnings=step.warnings,
-    )  # fmt: skip
+    how = {key: getattr(step, key) for key in ("warmup", "stop_reason", "arrivals", "warnings")}
+    return timed_step(step.samples_us, step.late, step.precision.target, **how)

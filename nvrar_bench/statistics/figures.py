@@ -14,7 +14,6 @@ from nvrar_bench.documents.result import (
     Independence,
     Latency,
     Launches,
-    LaunchShape,
     Precision,
     Result,
     State,
@@ -32,7 +31,7 @@ from nvrar_bench.statistics.machine_states import (
     stretches_of,
 )
 from nvrar_bench.statistics.median import Estimate, algbw, busbw, percentile
-from nvrar_bench.statistics.points import Counted, Launch, between, figure, micros, within
+from nvrar_bench.statistics.points import Counted, Launch, between, figure, micros, rounded, within
 
 # Below this the p95 and p99 are a handful of samples.
 PERCENTILES_FROM = 100
@@ -85,7 +84,7 @@ def figures(
         *of_state(launch_samples, counted.chosen, is_restless),
     )
     flag, copy, work = reading_of(launches, parts_chosen) or (None, None, None)
-    state = State(_rounded(flag), _rounded(copy), _rounded(work), counted.left_out)
+    state = State(rounded(flag), rounded(copy), rounded(work), counted.left_out)
     return _figures(counted, samples, target, state, doubts)
 
 
@@ -114,8 +113,8 @@ def _figures(
         Launches(
             len(parts),
             tuple(micros(launch.median) for launch in launches),
-            _rounded(error),
-            _rounded(spread),
+            rounded(error),
+            rounded(spread),
         ),
         state,
         (*doubts, *more),
@@ -130,8 +129,8 @@ def latency(samples_us: Floats, median: Estimate) -> Latency:
     enough = samples_us.size >= PERCENTILES_FROM
     return Latency(
         median=micros(median.value),
-        ci95_low=_rounded(median.low),
-        ci95_high=_rounded(median.high),
+        ci95_low=rounded(median.low),
+        ci95_high=rounded(median.high),
         mean=micros(float(samples_us.mean())),
         min=micros(float(samples_us.min())),
         max=micros(float(samples_us.max())),
@@ -154,34 +153,25 @@ def _independence(launches: Sequence[Launch]) -> Independence:
 
 
 def make_result(
-    *, ranks: int, samples_us: tuple[float, ...], launch_samples: tuple[int, ...],
-    late: tuple[int, ...], target: float | None, warnings: tuple[str, ...],
-    stretches: tuple[Stretch, ...] = (), shape: LaunchShape | None = None, batch: int = 1,
-    one_state: bool = False, **facts: Any,
-) -> Result:  # fmt: skip
+    ranks: int, target: float | None, warnings: Sequence[str], one_state: bool = False, **facts: Any
+) -> Result:
     """Return a result of `facts`, the fields of Result that are not computed from its samples."""
-    found = figures(samples_us, launch_samples, late, target, stretches, one_state)
-    seconds = found.latency_us.median / _MICRO
+    facts = {"stretches": (), "shape": None, "batch": 1, **facts}
+    raw = facts["samples_us"], facts["launch_samples"], facts["late"]
+    found = figures(*raw, target, facts["stretches"], one_state)
+    size, seconds = facts["size_bytes"], found.latency_us.median / _MICRO
+    others = (text for text in warnings if not text.startswith(DOUBT))
     return Result(
         **facts,
         latency_us=found.latency_us,
-        samples=len(samples_us),
-        samples_us=samples_us,
-        launch_samples=launch_samples,
-        late=late,
+        samples=len(facts["samples_us"]),
         precision=found.precision,
         independence=found.independence,
         launches=found.launches,
         state=found.state,
-        algbw_gb_per_s=algbw(facts["size_bytes"], seconds) * _GIGA,
-        busbw_gb_per_s=busbw(facts["size_bytes"], seconds, ranks) * _GIGA,
-        warnings=(
-            *(text for text in warnings if not text.startswith(DOUBT)),
-            *(doubt.text for doubt in found.doubts),
-        ),
-        stretches=stretches,
-        shape=shape,
-        batch=batch,
+        algbw_gb_per_s=algbw(size, seconds) * _GIGA,
+        busbw_gb_per_s=busbw(size, seconds, ranks) * _GIGA,
+        warnings=(*others, *(doubt.text for doubt in found.doubts)),
     )
 
 
@@ -212,7 +202,3 @@ def doubts_of(result: Result, one_state: bool) -> tuple[Doubt, ...]:
     """Return the doubts about the figures of a result, computed anew."""
     raw = result.samples_us, result.launch_samples, result.late
     return figures(*raw, result.precision.target, result.stretches, one_state).doubts
-
-
-def _rounded(microseconds: float | None) -> float | None:
-    return None if microseconds is None else micros(microseconds)

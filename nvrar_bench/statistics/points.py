@@ -132,6 +132,11 @@ def micros(microseconds: float) -> float:
     return round(microseconds, 4)
 
 
+def rounded(microseconds: float | None) -> float | None:
+    """Round a figure that may be unknown; as `micros`."""
+    return None if microseconds is None else micros(microseconds)
+
+
 @dataclass(frozen=True)
 class Launch:
     """What the samples of one launch come to, in their unit; None where there are too few."""

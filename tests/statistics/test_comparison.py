@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from nvrar_bench.documents.base import checked
-from nvrar_bench.documents.comparison import ComparisonDocument, encode
+from nvrar_bench.documents.base import checked, encode
+from nvrar_bench.documents.comparison import ComparisonDocument
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import LaunchShape
 from nvrar_bench.errors import NvrarBenchError, Regression, UsageError, WrongResult

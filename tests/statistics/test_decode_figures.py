@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvrar_bench.documents.decode import BackendStep, Figure, TimedStep
+from nvrar_bench.documents.decode import BackendStep, BatchResult, Figure, TimedStep
 from nvrar_bench.documents.result import Check
 from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.statistics.decode import backend_step, batch_result, timed_step
+from nvrar_bench.statistics.decode import backend_step, compared, timed_step
 
 PASSED = Check("passed", "exact", 1, 0, None, timed=True)
 
@@ -24,7 +24,7 @@ def step(backend: str, *samples_us: float) -> BackendStep:
 
 
 def steps_of(work: TimedStep | None, *steps: BackendStep, has_work: bool = True):
-    return batch_result(8, 10, 40, 0, work, steps, has_work).steps
+    return compared(BatchResult(8, 10, 40, 0, work, steps), has_work).steps
 
 
 def test_figures_of_steps_without_noise():
