@@ -49,8 +49,7 @@ def load_mpi_and_slow_down() -> None:
 
 def slowed(operation: Any) -> Any:
     """Return the operation with longer native calls, which are what is timed."""
-    from nvrar_bench.devices.native import address_of
-    from nvrar_bench.devices.operation import NativeCall
+    from nvrar_bench.devices.operation import NativeCall, address_of
     from nvrar_bench.toolchain import host
     from nvrar_bench.toolchain.structs import CCall
 

@@ -114,6 +114,7 @@ class _Whole(io.RawIOBase):
         try:
             return os.write(self._descriptor, data)
         except BlockingIOError:
+            # Somebody made the pipe non-blocking, and it is full: wait until its reader has read.
             room = select.poll()
             room.register(self._descriptor, select.POLLOUT)
             room.poll()

@@ -13,8 +13,8 @@ from mpi4py import MPI
 from nvrar_bench.backends.base import Array, Backend, Operation
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.base import Device
-from nvrar_bench.devices.native import address_of, mpi_library
-from nvrar_bench.devices.operation import NativeCall
+from nvrar_bench.devices.native import mpi_library
+from nvrar_bench.devices.operation import NativeCall, address_of
 from nvrar_bench.plan import Case
 from nvrar_bench.world import World
 

@@ -82,6 +82,7 @@ class NcclBackend(Backend):
         self._cuda = cast("CudaDevice", device)
         self._library = library or NcclLibrary()
         own = (self._library.version(), int(self._cuda.gpu.arch.removeprefix("sm_").rstrip("af")))
+        # The oldest NCCL and GPU decide for all: a case that one rank skips would hang the others.
         everyone = world.comm.allgather(own)
         self._version = min(number for number, _ in everyone)
         self._capability = min(capability for _, capability in everyone)

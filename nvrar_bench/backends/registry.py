@@ -49,6 +49,7 @@ def _nvrar_missing(world: World, device: Device) -> str | None:
 
 
 def _open_mpi(world: World, device: Device, timeout: float, _: Tuning) -> Backend:
+    # Not at the head: to import mpi4py.MPI starts MPI, which `env` asks the registry without.
     from nvrar_bench.backends import mpi
 
     kind = mpi.MpiCudaBackend if device.name == "cuda" else mpi.MpiBackend

@@ -229,6 +229,7 @@ class CpuDevice(Device):
 
 
 def _pages(nbytes: int) -> npt.NDArray[np.uint8]:
+    # A page more than asked: NumPy aligns to a few bytes, and symmetric memory begins with a page.
     whole = np.zeros(nbytes + PAGE_BYTES, np.uint8)
     first = -whole.ctypes.data % PAGE_BYTES
     return whole[first : first + nbytes]

@@ -13,8 +13,8 @@ import numpy as np
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Memory
 from nvrar_bench.devices.gate import load_library
-from nvrar_bench.devices.native import address_of, caches_of
-from nvrar_bench.devices.operation import NativeCall, WorkPart
+from nvrar_bench.devices.native import caches_of
+from nvrar_bench.devices.operation import NativeCall, WorkPart, address_of
 from nvrar_bench.devices.work import Gemm, Spin, Turns, Works
 from nvrar_bench.errors import Problem, Unavailable
 from nvrar_bench.toolchain.structs import U64, CWorkMemory

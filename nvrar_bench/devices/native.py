@@ -13,17 +13,16 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nvrar_bench.devices.base import Prepare, Timer
 from nvrar_bench.devices.gate import SharedGate, load_library
-from nvrar_bench.devices.operation import NativeCall, Operation
+from nvrar_bench.devices.operation import NativeCall, Operation, address_of
 from nvrar_bench.timing.loop import Gate, Timings, per_call, time_calls
 from nvrar_bench.toolchain.structs import CCall
 from nvrar_bench.world import World
@@ -99,17 +98,12 @@ def share_bytes(mine: Caches, everyone: list[Caches]) -> int:
     return max(min(whole, -(-whole * len(mine.last) // beside)), _OVER * mine.own_bytes)
 
 
-@dataclass(eq=False)
 class CacheFlush:
     """Memory that is walked over, `nbytes` long."""
 
-    caches: Caches
-    nbytes: int
-    walked: int = 0  # bytes, of all flushes
-    _memory: npt.NDArray[np.uint64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._memory = np.zeros(-(-self.nbytes // 8), np.uint64)
+    def __init__(self, caches: Caches, nbytes: int) -> None:
+        self._caches, self._memory = caches, np.zeros(-(-nbytes // 8), np.uint64)
+        self.walked = 0  # bytes, of all flushes
 
     @classmethod
     def of_ranks(cls, host_comm: Any) -> CacheFlush:
@@ -136,8 +130,8 @@ class CacheFlush:
         return {
             "cold_cache": True,
             "cold_cache_walked_bytes": self._memory.nbytes,
-            "last_level_cache_bytes": self.caches.last_bytes,
-            "last_level_cache_from": self.caches.source,
+            "last_level_cache_bytes": self._caches.last_bytes,
+            "last_level_cache_from": self._caches.source,
         }
 
 
@@ -206,8 +200,3 @@ def mpi_library() -> ctypes.CDLL:
     from mpi4py import MPI
 
     return ctypes.CDLL(MPI.__file__)
-
-
-def address_of(function: object) -> int:
-    """Where a function of a ctypes library begins."""
-    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]

@@ -29,6 +29,11 @@ class NativeCall:
         return CNativeCall(self.function, self.arguments, self.failure)
 
 
+def address_of(function: object) -> int:
+    """Where a function of a ctypes library begins."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Shape:
     """How a call of NVRAR is launched on each rank."""
@@ -133,9 +138,10 @@ class NativeSequence(SequenceOperation):
         self._calls = (CNativeCall * len(calls))(*calls)
         self._sequence = CSequence(self._calls, len(calls))
         self._run = library.nvrar_run_sequence
-        function = ctypes.cast(self._run, ctypes.c_void_p).value or 0
         address = ctypes.addressof(self._sequence)
-        self.native = NativeCall(function, (address,), address + CSequence.failed.offset)
+        self.native = NativeCall(
+            address_of(self._run), (address,), address + CSequence.failed.offset
+        )
 
     def launch(self) -> None:
         self.begin_native(1)

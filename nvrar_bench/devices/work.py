@@ -122,6 +122,7 @@ class Works(ABC, Generic[_Array]):
         Never so little that the last-level cache could hold much of it (UsageError). What streams
         and what is multiplied take as much each. Collective.
         """
+        # The least of all ranks: a step is as slow as the rank that reads most.
         free = min(self.world.comm.allgather(available // self.world.host_comm.size))
         least = up_to_grain(_TIMES_CACHE * cache_bytes)
         most = int(free * _SHARE) // GRAIN * GRAIN

@@ -78,6 +78,7 @@ def require_usable() -> None:
 
     Unavailable: the cache folder cannot be written, or is mounted noexec.
     """
+    # By doing it: access(2) says nothing of a full disk, nor of noexec.
     stage = _stage(cache_dir() / "probe")
     try:
         _require_executable(stage)

@@ -193,6 +193,7 @@ def build(kernel: Source, level: str = "-O2") -> Path:
 
 def build_all(kernels: Sequence[Source]) -> list[Path]:
     """Build `kernels`, as many at a time as this process has cores; as `build`."""
+    # Threads will do: each waits for a compiler, which is a process of its own.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(build, kernels))
 

@@ -8,8 +8,7 @@ import time
 import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.native import address_of
-from nvrar_bench.devices.operation import NativeCall, Operation
+from nvrar_bench.devices.operation import NativeCall, Operation, address_of
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.timing.loop import Gate, Timings
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.native import address_of
-from nvrar_bench.devices.operation import NativeCall, Operation, WorkPart
+from nvrar_bench.devices.operation import NativeCall, Operation, WorkPart, address_of
 from nvrar_bench.devices.work import Spin
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.timing.loop import Gate, Timings

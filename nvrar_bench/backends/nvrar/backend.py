@@ -67,6 +67,7 @@ class NvrarBackend(Tunable):
         require_within(tuning, engine.limits)
         require_exchange(tuning.exchange, world.nodes)
         self.engine, self.tuning = engine, tuning
+        # As rank 0 sees it: ranks that differed would choose launches that wait for each other.
         self.made_for, maker = world.comm.bcast(_here(world, engine))
         shipped = shipped_table(self.made_for, engine.limits)
         self.chooser = Chooser(

@@ -12,8 +12,8 @@ from nvrar_bench.backends.nvrar.engine import Engine, Launch
 from nvrar_bench.backends.nvrar.layout import PARITIES
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.native import address_of, mpi_library
-from nvrar_bench.devices.operation import NativeCall
+from nvrar_bench.devices.native import mpi_library
+from nvrar_bench.devices.operation import NativeCall, address_of
 from nvrar_bench.devices.sharing import load_all
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import U64, CArguments, CTransport, CVirtualRanks

@@ -27,19 +27,18 @@ _SMALL_BYTES = 1 << 20  # what may be wasted of memory that is used again
 
 @dataclass(frozen=True, eq=False)
 class GpuBlock:
-    """Bytes of GPU memory, `nbytes` in each of `rows` rows that start `pitch` bytes apart."""
+    """Bytes of GPU memory: `rows` rows of `nbytes`, one behind the other."""
 
     address: int
     nbytes: int
     rows: int
-    pitch: int
     symmetric: bool  # peers may reach it
 
     def view(self, first: int, nbytes: int, dtype: npt.DTypeLike) -> DeviceArray:
         """Bytes [first, first + nbytes) of every row, as elements."""
         kind = np.dtype(dtype)
         address, count = self.address + first, nbytes // kind.itemsize
-        return DeviceArray(address, count, kind, self.rows, self.pitch, self)
+        return DeviceArray(address, count, kind, self.rows, self.nbytes, self)
 
 
 class GpuMemory(Memory[GpuBlock]):
@@ -66,14 +65,14 @@ class GpuMemory(Memory[GpuBlock]):
         symmetric = kind == "symmetric"
         on_heap = symmetric and self._rows == 1
         address = self._from_heap(pitch) if on_heap else self.allocate_bytes(pitch * self._rows)
-        block = GpuBlock(address, pitch, self._rows, pitch, symmetric)
+        block = GpuBlock(address, pitch, self._rows, symmetric)
         self._blocks.append(block)
         if not on_heap:  # the heap gives zeros, and peers may already write behind its barrier
             self.clear(block)
         return block
 
     def clear(self, block: GpuBlock) -> None:
-        self.zero(block.address, block.pitch * block.rows)
+        self.zero(block.address, block.nbytes * block.rows)
         self.context.drain("clearing memory")
 
     def zero(self, address: int, nbytes: int) -> None:
@@ -219,7 +218,7 @@ class GpuMemory(Memory[GpuBlock]):
     def _starts(self, block: GpuBlock) -> tuple[int, ...]:
         """Rows lie in one process, so each reaches the others in plain memory."""
         if block.rows > 1 or self._heap is None:
-            return tuple(block.address + row * block.pitch for row in range(block.rows))
+            return tuple(block.address + row * block.nbytes for row in range(block.rows))
         return self._heap.peers(block.address) or ()
 
     def _from_heap(self, nbytes: int) -> int:

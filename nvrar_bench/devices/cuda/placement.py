@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nvrar_bench.devices.cuda.calls import Calls, load_calls
+from nvrar_bench.devices.cuda.calls import load_calls
 from nvrar_bench.devices.cuda.driver import Gpu, describe, missing
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.world import World
@@ -48,7 +48,12 @@ class GpuPlacement:
     @property
     def warning(self) -> str | None:
         """What every result must say when ranks share a GPU; the same on every rank."""
-        return sharing_warning(self.shared)
+        if not self.shared:
+            return None
+        return (
+            f"{self.ranks_sharing} ranks share one GPU: they take turns on it, so this is no "
+            "latency of the fabric"
+        )
 
 
 def place(world: World, share_gpu: bool = False) -> GpuPlacement:
@@ -63,7 +68,8 @@ def place(world: World, share_gpu: bool = False) -> GpuPlacement:
         raise Unavailable(problem)
     calls = load_calls()
     calls.cuInit(0)
-    gpu = describe(calls, ordinal_of(int(world.host_comm.rank), visible(calls)))
+    visible = int(calls.cuDeviceGetCount())  # those that CUDA_VISIBLE_DEVICES leaves
+    gpu = describe(calls, ordinal_of(int(world.host_comm.rank), visible))
     mine = RankOnGpu(world.rank, world.host, world.machine_of[world.rank], gpu.uuid, gpu.name)
     everyone = world.comm.allgather(mine)
     shared = groups_that_share(everyone)
@@ -74,11 +80,6 @@ def place(world: World, share_gpu: bool = False) -> GpuPlacement:
             os.environ.setdefault(name, value)
     here = {one.uuid for one in everyone if one.machine == mine.machine}
     return GpuPlacement(gpu, shared, len(here))
-
-
-def visible(calls: Calls) -> int:
-    """Number of GPUs that CUDA_VISIBLE_DEVICES leaves to this process."""
-    return int(calls.cuDeviceGetCount())
 
 
 def ordinal_of(host_rank: int, gpus: int) -> int:
@@ -104,11 +105,3 @@ def refusal(shared: Sequence[Sequence[RankOnGpu]]) -> str:
         "--share-gpu (from Python: share_gpu=True), which shows that results are right but not how "
         "fast they are"
     )
-
-
-def sharing_warning(shared: Sequence[Sequence[RankOnGpu]]) -> str | None:
-    """The warning for every result; None if every rank has a GPU of its own."""
-    if not shared:
-        return None
-    most = max(len(group) for group in shared)
-    return f"{most} ranks share one GPU: they take turns on it, so this is no latency of the fabric"

@@ -93,7 +93,7 @@ def test_virtual_ranks_are_rows_that_all_reach(open_device):
     block = device.memory.allocate(1000, "symmetric")
     array = block.view(64, 40, np.dtype(np.float32))
     assert array.shape == (3, 10)
-    starts = [block.address + 64 + row * block.pitch for row in range(3)]
+    starts = [block.address + 64 + row * block.nbytes for row in range(3)]
     assert device.memory.addresses(array) == device.memory.peers(array) == tuple(starts)
     assert device.memory.peers(device.memory.allocate(9, "private").view(0, 9, BYTE)) is None
     values = np.arange(30, dtype=np.float32).reshape(3, 10)
@@ -200,7 +200,7 @@ def test_poison_is_that_of_the_host(open_device, name):
     dtype = DTYPES[name].numpy
     array = block.view(64, 100 * dtype.itemsize, dtype)
     device.verifier.spoil(array)
-    expected = np.zeros((2, block.pitch), np.uint8)
+    expected = np.zeros((2, block.nbytes), np.uint8)
     poison(expected[:, 64 : 64 + array.nbytes].view(dtype))
     whole = device.memory.to_host(block.view(0, block.nbytes, BYTE))
     assert np.array_equal(whole, expected)

@@ -12,6 +12,7 @@ from nvrar_bench.devices.cuda import placement
 from nvrar_bench.devices.cuda.calls import Calls
 from nvrar_bench.devices.cuda.placement import (
     SHARING_ENVIRONMENT,
+    GpuPlacement,
     RankOnGpu,
     groups_that_share,
     ordinal_of,
@@ -133,7 +134,7 @@ def test_the_libraries_are_told_nothing_where_nobody_shares(world):
 def test_the_same_uuid_on_two_machines_is_no_sharing():
     places = [RankOnGpu(rank, "h", rank, "GPU-a", "A100") for rank in range(2)]
     assert groups_that_share(places) == ()
-    assert placement.sharing_warning(()) is None
+    assert GpuPlacement(None, (), 1).warning is None
 
 
 def test_several_shared_gpus_are_counted():
@@ -144,7 +145,7 @@ def test_several_shared_gpus_are_counted():
         "ranks 0, 2, 4 on h share one GPU, A100 GPU-0 (and likewise 1 more): "
         in placement.refusal(shared)
     )
-    assert placement.sharing_warning(shared).startswith("3 ranks share one GPU")
+    assert GpuPlacement(None, shared, 2).warning.startswith("3 ranks share one GPU")
 
 
 def test_what_one_rank_lacks_every_rank_says(world, monkeypatch):
