@@ -31,8 +31,7 @@ from nvrar_bench.launch.initialize import (
 from nvrar_bench.launch.supervisor import meet_siblings
 from nvrar_bench.report import Shown
 from nvrar_bench.run.session import Session
-from nvrar_bench.run.stage_runner import NoProgress, RunProgress
-from nvrar_bench.run.stages import case_count
+from nvrar_bench.run.stages import NoProgress, RunProgress, case_count
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.world import World, join, library_version
 

@@ -25,12 +25,15 @@ from nvrar_bench.run.buffers import SETS, CaseBuffers, KnownCall, SweepBuffers
 from nvrar_bench.run.outcome import Arrivals, provisional_check, samples_of, shape_of
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.point_group import TurnOrder
-from nvrar_bench.run.stage_runner import LOCAL_WORK_LIMIT_S, StageRunner
+from nvrar_bench.run.stage_runner import StageRunner
 from nvrar_bench.run.stages import PAIRS, Stage, describe
 from nvrar_bench.settings.models import Shard, shard_of
 from nvrar_bench.settings.sweeps import Decode
 from nvrar_bench.statistics.decode import backend_step, compared, timed_step
 from nvrar_bench.timing.stopping import StoppingRule
+
+Calls = tuple[Operation, ...]
+MakeRule = Callable[[], StoppingRule]
 
 
 @dataclass(eq=False)
@@ -40,9 +43,9 @@ class StepPoint(Point):
     What is timed is `operation`, all parts at once; `known` are sets of inputs.
     """
 
-    parts: tuple[Operation, ...] = ()
+    parts: Calls = ()
     pairs: tuple[CaseBuffers, ...] = ()
-    all_reduces: tuple[Operation, ...] = ()
+    all_reduces: Calls = ()
 
     @property
     def all_reduce(self) -> Operation:
@@ -117,7 +120,7 @@ class LayerWork:
 
     def step(
         self, layers: int, work: Callable[[Work], Operation], all_reduces: Sequence[Operation]
-    ) -> tuple[Operation, ...]:
+    ) -> Calls:
         """Return the parts of a step, in order; without all-reduces, the work alone."""
         halves = [tuple(map(work, of_half)) for of_half in (self.attention, self.mlp)]
         parts: list[Operation] = []
@@ -131,8 +134,10 @@ class LayerWork:
 class DecodeSteps:
     """The steps of a model on this rank, for each batch of `cases` in turn; collective."""
 
-    def __init__(self, device: Device, shard: Shard, decode: Decode, cases: Sequence[Case]) -> None:
-        self._device, self._shard, self._decode = device, shard, decode
+    def __init__(
+        self, device: Device, shard: Shard, decode: Decode, cases: Sequence[Case], rule: MakeRule
+    ) -> None:
+        self._device, self._shard, self._decode, self._rule = device, shard, decode, rule
         longest = max(cases, key=lambda case: case.size_bytes)
         self._buffers = [
             SweepBuffers(device, longest.size_bytes, longest.buffers)
@@ -141,28 +146,31 @@ class DecodeSteps:
         device.reserve(shard.step_bytes(max(decode.batches), decode.context))
 
     def points(
-        self, case: Case, backends: Sequence[Backend], known: list[KnownCall],
-        rule: Callable[[], StoppingRule],
-    ) -> Iterator[StepPoint]:  # fmt: skip
+        self, case: Case, backends: Sequence[Backend], known: list[KnownCall]
+    ) -> Iterator[StepPoint]:
         """Prepare the steps of a batch, the one without all-reduces last."""
-        pairs = tuple(pair.of(case) for pair in self._buffers)
         for backend in backends:
-            calls = tuple(backend.prepare(case, pair.send, pair.recv) for pair in pairs)
-            yield self._point(backend.name, case, backend, calls, pairs, known, rule())
+            yield self._point(backend.name, case, backend, known)
         if self._decode.compute != "none":
-            yield self._point(WITHOUT, case, backends[0], (), (), [], rule())
+            yield self._point(WITHOUT, case, backends[0], [])
 
-    def _point(
-        self, name: str, case: Case, backend: Backend, calls: tuple[Operation, ...],
-        pairs: tuple[CaseBuffers, ...], known: list[KnownCall], rule: StoppingRule,
-    ) -> StepPoint:  # fmt: skip
+    def _point(self, name: str, case: Case, backend: Backend, known: list[KnownCall]) -> StepPoint:
+        buffers = tuple(pair.of(case) for pair in self._buffers)
+        pairs = () if name == WITHOUT else buffers
+        calls = tuple(backend.prepare(case, pair.send, pair.recv) for pair in pairs)
         work = LayerWork.of(self._shard, self._decode, self._decode.batch_of(case))
         parts = work.step(self._shard.model.num_hidden_layers, backend.work, calls)
         return StepPoint(
-            name, case, self._device.sequence(parts, graph=self._decode.one_graph),
-            self._buffers[0].of(case), known, rule,
-            parts=parts, pairs=pairs, all_reduces=calls,
-        )  # fmt: skip
+            backend=name,
+            case=case,
+            operation=self._device.sequence(parts, graph=self._decode.one_graph),
+            buffers=buffers[0],
+            known=known,
+            rule=self._rule(),
+            parts=parts,
+            pairs=pairs,
+            all_reduces=calls,
+        )
 
     def release(self) -> None:
         """Give the buffers back."""
@@ -175,11 +183,11 @@ class DecodeSteps:
         """Return what the steps of a batch come to: those that have samples."""
         timed = {one.backend: self._timed(one, warmup, arrivals) for one, _, arrivals in found}
         work = timed.pop(WITHOUT, None)
+        left = [(one, one.all_reduce, check) for one, check, _ in found if one.backend in timed]
         steps = [
-            backend_step(one.backend, one.all_reduce.variant, timed[one.backend], check,
-                         shape_of(one.all_reduce))
-            for one, check, _ in found if one.backend in timed
-        ]  # fmt: skip
+            backend_step(one.backend, call.variant, timed[one.backend], check, shape_of(call))
+            for one, call, check in left
+        ]
         batch, has_work = self._decode.batch_of(case), self._decode.compute != "none"
         kv_bytes = self._shard.kv_bytes(batch, self._decode.context)
         sizes = batch, case.count, case.size_bytes, kv_bytes
@@ -187,47 +195,45 @@ class DecodeSteps:
 
     def _timed(self, point: StepPoint, warmup: int, arrivals: Arrivals) -> TimedStep:
         return timed_step(
-            samples_of(point), point.late, point.rule.target,
-            warmup=warmup, stop_reason=point.stop_reason, arrivals=arrivals,
+            samples_of(point),
+            point.late,
+            point.rule.target,
+            warmup=warmup,
+            stop_reason=point.stop_reason,
+            arrivals=arrivals,
             warnings=(*self._device.warnings(), *point.all_reduce.warnings),
-        )  # fmt: skip
+        )
 
 
 class DecodeRunner(StageRunner):
     """Runs the steps of a model; as StageRunner."""
 
     def run(self, stage: Stage, dtypes: Collection[str]) -> None:
-        """Run all batches; each is written when it is done.
-
-        Raises:
-            WrongResult: at the first wrong batch.
-        """
-        decode = self._settings.decode
+        """Run all batches; each is written when it is done. WrongResult: at the first wrong one."""
+        decode = self.settings.decode
         if decode is None:
             raise TypeError("there is no step to run")
         backends, known = self._ready(stage, dtypes), self._known(stage)
-        shard = shard_of(decode.model, self._world.size)
-        with self._guard.watch("setting memory aside", LOCAL_WORK_LIMIT_S):
-            steps = DecodeSteps(self._device, shard, decode, stage.sweep.plan.cases)
+        shard = shard_of(decode.model, self.world.size)
+        with self.watch_work("setting memory aside"):
+            rule = self.settings.stopping.rule
+            steps = DecodeSteps(self.device, shard, decode, stage.sweep.plan.cases, rule)
         for number, case in enumerate(stage.sweep.plan):
-            self._progress.begin(self._named(case, decode))
-            with self._watch("relating the clocks"):
-                self._start.renew()
+            self.progress.begin(f"{decode.model.name}, a batch of {decode.batch_of(case)}")
+            with self.watch("relating the clocks"):
+                self.start.renew()
             able = self._able(backends, case)
             if not able:
                 continue
-            with self._guard.watch("computing the expected results", LOCAL_WORK_LIMIT_S):
+            with self.watch_work("computing the expected results"):
                 calls = known.of(case)
-            with self._guard.watch("preparing the steps", LOCAL_WORK_LIMIT_S):
-                points = list(steps.points(case, able, calls, self._settings.stopping.rule))
-            self._journal.learn(self._device.facts())
+            with self.watch_work("preparing the steps"):
+                points = list(steps.points(case, able, calls))
+            self.journal.learn(self.device.facts())
             self._run_batch(stage, number, points, steps)
         for backend in backends:
             backend.close()
         steps.release()
-
-    def _named(self, case: Case, decode: Decode) -> str:
-        return f"{decode.model.name}, a batch of {decode.batch_of(case)}"
 
     def _run_batch(
         self, stage: Stage, number: int, points: Sequence[StepPoint], steps: DecodeSteps
@@ -235,33 +241,31 @@ class DecodeRunner(StageRunner):
         group = self._group(stage, self._hear_of_round)
         for point in points:
             group.add_point(point)
-        for point in points:
-            with self._watch(f"the case {describe(point.case, stage)}"):
-                point.verify_every_call(self._device, self._guard.renew)
+            with self.watch(f"the case {describe(point.case, stage)}"):
+                point.verify_every_call(self.device, self.guard.renew)
 
         def unfinished() -> list[BatchResult]:
             taken = [(point, provisional_check(point), ()) for point in points if point.turns]
             return [steps.result(points[0].case, taken, stage.warmup)] if taken else []
 
-        self._journal.expect(unfinished)
-        order = TurnOrder(self._settings.seed, self._launch, number)
-        group.run(stage.warmup, order, stop_at_wrong=self._settings.stop_at_wrong)
+        self.journal.expect(unfinished)
+        order = TurnOrder(self.settings.seed, self.launch, number)
+        group.run(stage.warmup, order, stop_at_wrong=self.settings.stop_at_wrong)
         found = self._found(points)
-        self._journal.expect()
-        if self._world.rank == 0:
-            self._journal.add(steps.result(points[0].case, found, stage.warmup))
+        self.journal.expect()
+        if self.world.rank == 0:
+            self.journal.add(steps.result(points[0].case, found, stage.warmup))
         for point, check, _ in found:
             self._judge(point, check)
 
 
 def record_facts(shard: Shard, decode: Decode) -> dict[str, ModelFacts | StepFacts]:
     """What the record says of model and step."""
-    model = shard.model
-    names = ModelFacts.__struct_fields__
+    model, layer, head = shard.model, shard.layer_bytes, shard.weight_bytes(shard.head(1))
+    facts = {name: getattr(model, name) for name in ModelFacts.__struct_fields__}
     return {
-        "model": ModelFacts(**{name: getattr(model, name) for name in names}),
+        "model": ModelFacts(**facts),
         "step": StepFacts(
-            shard.ranks, model.all_reduces, shard.layer_bytes, shard.weight_bytes(shard.head(1)),
-            decode.context, decode.compute,
+            shard.ranks, model.all_reduces, layer, head, decode.context, decode.compute
         ),
-    }  # fmt: skip
+    }

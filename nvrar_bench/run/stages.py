@@ -1,24 +1,73 @@
-"""The stages of a run: every sweep at every number of nodes that the ranks can form."""
+"""The stages of a run: every sweep at every number of nodes that the ranks can form.
+
+And what all who carry them out have in common.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING, TypeAlias
 
 from nvrar_bench.backends.base import Backend
+from nvrar_bench.documents.journal import Journal
 from nvrar_bench.errors import UsageError
+from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.plan import Case
 from nvrar_bench.settings.casefile import Sweep
 from nvrar_bench.settings.settings import Settings
 from nvrar_bench.units import format_size
 from nvrar_bench.world import World
 
+if TYPE_CHECKING:  # it loads rich, which rank 0 alone needs
+    from nvrar_bench.report.progress import CaseProgress
+
+# The kernel's own deadline comes first: it knows more about what it waits for than the guard does.
+GUARD_EXTRA_S = 2.0
+# Compiling and computing wait for no peer: --timeout is not about them, but nothing is unbounded.
+LOCAL_WORK_LIMIT_S = 1800.0
 # Points of so many cases are measured in turns; more would wait long for their next turn, and their
 # results, which are written when all of a group are done, for the end.
 MOST_TOGETHER = 32
 # Of buffers for the all-reduces of a decode step, used in turn, unless a step has fewer.
 PAIRS = 4
+
+
+class NoProgress:
+    """Shows nothing of how far the run is: for the ranks that do not speak for all."""
+
+    def begin(self, what: str, cases: int = 1) -> None:
+        """So many cases begin."""
+
+    def note(self, activity: str) -> None:
+        """Something else goes on, before or between cases."""
+
+    def announce(self, activity: str) -> None:
+        """Something begins that may take long."""
+
+
+RunProgress: TypeAlias = "NoProgress | CaseProgress"
+
+
+@dataclass(frozen=True, eq=False)
+class RunPart:
+    """What each part of a run works with on this rank; rank 0 keeps the journal."""
+
+    settings: Settings
+    world: World
+    journal: Journal
+    guard: Guard
+    progress: RunProgress
+    launch: int  # which one this is of several, for the order of measurement
+
+    def watch(self, what: str) -> Watch:
+        """Bound what waits for other ranks."""
+        return self.guard.watch(what, self.settings.timeout + GUARD_EXTRA_S)
+
+    def watch_work(self, what: str) -> Watch:
+        """Bound what this rank does by itself."""
+        return self.guard.watch(what, LOCAL_WORK_LIMIT_S)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -17,13 +17,11 @@ from nvrar_bench.backends.base import Backend, Operation, Tunable
 from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.files import write_text
-from nvrar_bench.documents.result import Exchange
 from nvrar_bench.documents.tuning import (
     Choice,
     Ending,
     MadeOn,
     TunedMedian,
-    TunedProtocol,
     TuningDocument,
     encode,
 )
@@ -32,6 +30,7 @@ from nvrar_bench.plan import Case, Protocol
 from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.run.point import Point
 from nvrar_bench.run.point_group import PointGroup, ShowRound
+from nvrar_bench.run.stages import RunPart
 from nvrar_bench.settings.launching import Tune
 from nvrar_bench.statistics.median import Estimate
 from nvrar_bench.timing.race import Race, SoFar
@@ -40,19 +39,10 @@ from nvrar_bench.timing.race import Race, SoFar
 class Tuner:
     """What the races of all sizes have in common, and the table so far."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        tune: Tune,
-        made_on: MadeOn,
-        batch: int | None = None,
-    ) -> None:
-        """Begin an empty table; `batch` is calls per sample, None: as the device has it.
-
-        A launch that is listed and not allowed here is refused (UsageError).
-        """
+    def __init__(self, backend: Backend, run: RunPart, tune: Tune, made_on: MadeOn) -> None:
+        """Begin an empty table; UsageError: a launch that is listed is not allowed here."""
         self.backend = cast(Tunable, backend)  # TuneOptions offers no other
-        self.world, self.tune, self._batch = backend.world, tune, batch
+        self.run, self.world, self.tune = run, backend.world, tune
         tune.space.require_within(self.backend.chooser.limits)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._document = TuningDocument.begin(now, self.backend.made_for, made_on)
@@ -68,7 +58,7 @@ class Tuner:
 
     def batch_for(self, nbytes: int) -> int:
         """How many calls a sample is, as in a sweep."""
-        return self._batch or self.backend.device.timer.batch_for(nbytes)
+        return self.run.settings.batch or self.backend.device.timer.batch_for(nbytes)
 
     def keep(self, choice: Choice) -> dict[str, Any]:
         """Add a choice, and write the table; return it as JSON."""
@@ -90,16 +80,18 @@ class Heat:
     """One size: the launches that the device takes, as points of a group, and their race."""
 
     def __init__(
-        self, tuner: Tuner, case: Case, new_group: Callable[[ShowRound], PointGroup],
-        buffers: CaseBuffers, known: list[KnownCall],
-        alive: Callable[[], None], tell: Callable[[str], None],
-    ) -> None:  # fmt: skip
+        self,
+        tuner: Tuner,
+        case: Case,
+        new_group: Callable[[ShowRound], PointGroup],
+        buffers: CaseBuffers,
+        known: list[KnownCall],
+    ) -> None:
         """Prepare all candidates, and add them to a new group. Collective.
 
-        `alive` is called for every launch that is prepared, `tell` for every round. UsageError: the
-        device takes none.
+        UsageError: the device takes none.
         """
-        self._tuner, self._case, self._alive, self._tell = tuner, case, alive, tell
+        self._tuner, self._case = tuner, case
         self.refused: list[str] = []
         self._began = time.monotonic()
         automatic, *others = tuner.candidates(case)
@@ -120,7 +112,9 @@ class Heat:
             return
         self._race.judge(self._shown())
         left, of = len(self._race.open), len(self._shapes)
-        self._tell(f"round {self._race.rounds}: {left} of {of} launches are left in the race")
+        self._tuner.run.progress.note(
+            f"round {self._race.rounds}: {left} of {of} launches are left in the race"
+        )
 
     def choice(self) -> Choice:
         """Say what won."""
@@ -128,21 +122,25 @@ class Heat:
         shape = self._shapes[outcome.winner]
         before = outcome.before_figure
         return Choice(
-            case.dtype, case.op, case.buffers, case.size_bytes,
-            cast(TunedProtocol, shape.protocol), shape.blocks, shape.threads,
-            shape.chunk_bytes, shape.radix, cast(Exchange, shape.exchange),
+            dtype=case.dtype,
+            op=case.op,
+            buffers=case.buffers,
+            size_bytes=case.size_bytes,
+            **asdict(shape),
             is_auto=outcome.winner == self._race.before,
             measured=_measured(outcome.winner_figure),
             auto=None if before is None else _measured(before),
-            tried=len(self._shapes), level=outcome.level, refused=len(self.refused),
+            tried=len(self._shapes),
+            level=outcome.level,
+            refused=len(self.refused),
             ended_by=cast(Ending, outcome.reason),
-        )  # fmt: skip
+        )
 
     def _operations(self, shapes: Iterable[Shape], buffers: CaseBuffers) -> dict[Shape, Operation]:
         """Return those that no rank's device refuses."""
         found = {}
         for shape in shapes:
-            self._alive()
+            self._tuner.run.guard.renew()
             operation, reason = self._prepared(shape, buffers)
             reasons = self._tuner.world.comm.allgather(reason)
             problem = next(filter(None, reasons), None)
