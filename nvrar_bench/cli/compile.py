@@ -61,7 +61,6 @@ def compile_kernels(options: CompileOptions) -> None:
     orders = product.orders(architectures, kernels)
     with CaseProgress(len(orders), console("stderr")) as progress:
         built = product.build_all(orders, lambda order: progress.begin(order.name))
-    report = compiled.Report(compiler, tuple(built))
-    write_text(options.json, compiled.encode(report), "--json")
+    write_text(options.json, compiled.encode(compiler, built), "--json")
     if options.json != STDOUT:
-        compiled.write_table(report, console("stdout"))
+        compiled.write_table(compiler, built, console("stdout"))

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from nvrar_bench.documents.files import to_text
 from nvrar_bench.errors import UsageError
 
-_MOST = 2**63 - 1
+_MOST = 2**63 - 1  # what a 64-bit integer of other languages holds
 Count = Annotated[int, Meta(ge=0, le=_MOST)]
 Positive = Annotated[int, Meta(ge=1, le=_MOST)]
 Number = Annotated[float, Meta(ge=0)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from nvrar_bench.documents.decode import BackendStep
@@ -118,17 +118,16 @@ def _span(found: Estimate, written: Callable[[float], str]) -> str:
 
 
 TIME = Field(Column("time", "us"), lambda result: format_micros(result.latency_us.median))
-SURE = Field(
-    Column("", "±95%", gap=1, is_left=True), lambda one: how_sure(median_of(one.latency_us))
-)
+_SURE = Column("", "±95%", gap=1, is_left=True)
+SURE = Field(_SURE, lambda result: how_sure(median_of(result.latency_us)))
 INTERVAL = Field(Column("95 % interval", "us"), interval)
 WORTH = Field(Column("n eff"), lambda one: f"{one.independence.effective_samples:.0f}")
-ALGBW = Field(
-    Column("algbw", "GB/s"), lambda result: format_bandwidth(result.algbw_gb_per_s * GIGABYTE)
-)
-BUSBW = Field(
-    Column("busbw", "GB/s"), lambda result: format_bandwidth(result.busbw_gb_per_s * GIGABYTE)
-)
+ALGBW = Field(Column("algbw", "GB/s"), lambda result: _rate(result.algbw_gb_per_s))
+BUSBW = Field(Column("busbw", "GB/s"), lambda result: _rate(result.busbw_gb_per_s))
+
+
+def _rate(gb_per_s: float) -> str:
+    return format_bandwidth(gb_per_s * GIGABYTE)
 
 
 def variant_field(backend: str) -> Field:
@@ -137,20 +136,11 @@ def variant_field(backend: str) -> Field:
     return Field(Column(title), lambda result: result.variant)
 
 
-def speed_up(this: Result | None, other: Result | None) -> Estimate | None:
-    """How many times faster `this` is; None where one is missing, wrong or took no time."""
-    if this is None or other is None or "failed" in (this.check.status, other.check.status):
-        return None
-    if min(this.latency_us.median, other.latency_us.median) <= 0:
-        return None
-    return ratio(median_of(other.latency_us), median_of(this.latency_us))
-
-
 def speed_up_columns(versus: str, wide: bool) -> tuple[Column, ...]:
     """Return the columns of a speed-up over the backend `versus`."""
     if wide:
         return Column("ratio"), Column("95 % interval")
-    return Column("vs"), Column(versus, "±95%", gap=1, is_left=True)
+    return Column("vs"), replace(_SURE, title=versus)
 
 
 def cells(found: Estimate | None, write: Callable[[float], str] = format_ratio) -> tuple[str, str]:
@@ -158,9 +148,14 @@ def cells(found: Estimate | None, write: Callable[[float], str] = format_ratio) 
     return (NOTHING, NOTHING) if found is None else (write(found.value), how_sure(found))
 
 
-def speed_up_cells(found: Estimate | None, wide: bool) -> tuple[str, str]:
-    """Return the cells of a speed-up."""
-    return (cells(found)[0], _span(found, format_ratio)) if wide and found else cells(found)
+def speed_up_cells(this: Result | None, other: Result | None, wide: bool) -> tuple[str, str]:
+    """Say how many times faster `this` is; nothing where one is missing, wrong or took no time."""
+    if this is None or other is None or "failed" in (this.check.status, other.check.status):
+        return cells(None)
+    if min(this.latency_us.median, other.latency_us.median) <= 0:
+        return cells(None)
+    found = ratio(median_of(other.latency_us), median_of(this.latency_us))
+    return (cells(found)[0], _span(found, format_ratio)) if wide else cells(found)
 
 
 WRONG_COLUMN = Column(WRONG)

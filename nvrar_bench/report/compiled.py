@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from rich.console import Console
@@ -25,37 +26,29 @@ _TITLES = (
 )
 
 
-@dataclass(frozen=True)
-class Report:
-    """The kernels that were built, and the compiler that built them."""
-
-    compiler: dict[str, str]  # version by name
-    kernels: tuple[Delivery, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `json.dumps` writes; sizes are bytes."""
-        return {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "version": __version__,
-            "compiler": self.compiler,
-            "kernels": [_as_json(kernel) for kernel in self.kernels],
-        }
+Versions = Mapping[str, str]  # of the compiler's parts, by name
 
 
-def encode(report: Report) -> str:
-    """Write `report` as JSON text."""
-    return to_text(report.to_json(), indent=1) + "\n"
+def encode(compiler: Versions, kernels: Sequence[Delivery]) -> str:
+    """Write what was built, by which compiler, as JSON text; sizes are bytes."""
+    document = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "version": __version__,
+        "compiler": compiler,
+        "kernels": [_as_json(kernel) for kernel in kernels],
+    }
+    return to_text(document, indent=1) + "\n"
 
 
-def write_table(report: Report, console: Console) -> None:
+def write_table(compiler: Versions, kernels: Sequence[Delivery], console: Console) -> None:
     """Write one row per kernel; bytes, but for registers and seconds."""
-    rows = tuple(_cells(one) for one in report.kernels)
-    compiler = ", ".join(f"{name} {number}" for name, number in report.compiler.items())
-    spilling = sum(1 for one in report.kernels if one.usage.spill_stores or one.usage.spill_loads)
-    cached = sum(one.cached for one in report.kernels)
+    rows = tuple(_cells(one) for one in kernels)
+    made_by = ", ".join(f"{name} {number}" for name, number in compiler.items())
+    spilling = sum(1 for one in kernels if one.usage.spill_stores or one.usage.spill_loads)
+    cached = sum(one.cached for one in kernels)
     title = f"{len(rows)} kernels, {cached} of them cached, {spilling} with spills; bytes"
-    heading = [f"nvrar-bench {__version__}", f"compiler: {compiler}"]
+    heading = [f"nvrar-bench {__version__}", f"compiler: {made_by}"]
     show(console, heading, [[Grid(title, plain_columns(_TITLES), rows)]], [])
 
 

@@ -219,6 +219,7 @@ def _doubtful(results: Sequence[BatchResult]) -> Iterator[str]:
 def _warnings(results: Sequence[BatchResult]) -> Iterator[str]:
     """Say each once, and of those that differ in their numbers the first; the record has all."""
     texts = [text for step in _timed(results) for text in step.warnings]
+    # Backwards, because a later entry of a dict replaces an earlier one.
     yield from {re.sub(r"[\d.]+", "#", text): text for text in reversed(texts)}.values()
 
 

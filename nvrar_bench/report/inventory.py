@@ -49,6 +49,7 @@ def write(inventory: Inventory, console: Console) -> None:
 
 
 def _sections(inventory: Inventory) -> Iterator[_Section]:
+    # The rows of a group follow each other: groupby joins neighbours alone.
     for group, rows in groupby(inventory.rows, lambda row: row.group):
         yield group, [_of_row(row) for row in rows]
     settings = [_Line(_SET, name, "", value) for name, value in inventory.settings.items()]

@@ -98,6 +98,7 @@ def _warnings(record: RunRecord) -> Iterator[str]:
         if len(warned) == len(results) > 1:
             yield text
             continue
+        # Sorted, because groupby joins neighbours alone.
         for label, group in groupby(sorted(warned, key=_label), key=_label):
             sizes = dict.fromkeys(format_size(result.size_bytes) for result in group)
             yield f"{label} at {', '.join(sizes)}: {text}"

@@ -42,8 +42,8 @@ def write(record: RunRecord, console: Console, wide: bool = False, verbose: bool
     that is known below the table, not the few notes that matter most.
     """
     found = all_series(record.results)
-    tables = [Table(title, results, found) for title, results in groups(record)]
-    grids = [[table.side_by_side(_WIDE, True)] if wide else table.layouts() for table in tables]
+    tables = [Table(title, results, found, wide) for title, results in groups(record)]
+    grids = [table.layouts() for table in tables]
     width = screen_width(console)
     below = list(lines(record)) if verbose else list(notes.notes(record))
     show(console, list(heading(record)), grids, below, WIDE if wide else width)
@@ -74,11 +74,12 @@ def ranks(shape: Topology) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """One group of results as rows; `among` are all series of the run."""
+    """One group of results as rows; `among` are all series of the run; `wide` as in `write`."""
 
     title: str
     results: Sequence[Result]
     among: Sequence[Series]
+    wide: bool = False
 
     @property
     def series(self) -> list[Series]:
@@ -105,7 +106,9 @@ class Table:
         return list(found.values())
 
     def layouts(self) -> list[Grid]:
-        """All layouts, widest first."""
+        """All layouts, widest first; with `wide` there is one."""
+        if self.wide:
+            return [self.side_by_side(_WIDE)]
         return [
             self.side_by_side(_LONG),
             self.side_by_side(_SHORT),
@@ -113,59 +116,53 @@ class Table:
             self.stacked(_SHORT),
         ]
 
-    def side_by_side(
-        self, fields: Sequence[Field], wide: bool = False, has_count: bool = True
-    ) -> Grid:
+    def side_by_side(self, fields: Sequence[Field], has_count: bool = True) -> Grid:
         """Put backends beside each other, one #wrong for all."""
         points = (_SIZE, _COUNT) if has_count else (_SIZE,)
         measured = [ColumnGroup(one.label, _titles(_fields(one, fields))) for one in self.series]
-        rows = (
-            (*_point(row)[: len(points)], *self._cells(row, fields, wide)) for row in self.rows()
-        )
+        rows = ((*_point(row)[: len(points)], *self._cells(row, fields)) for row in self.rows())
         last = ColumnGroup("", (columns.WRONG_COLUMN,))
-        blocks = (ColumnGroup("", points), *measured, *self._speed_up_blocks(wide), last)
+        blocks = (ColumnGroup("", points), *measured, *self._speed_up_blocks(), last)
         return Grid(self.title, blocks, tuple(rows))
 
-    def _speed_up_blocks(self, wide: bool) -> Iterator[ColumnGroup]:
+    def _speed_up_blocks(self) -> Iterator[ColumnGroup]:
         for one in self.compared:
             versus = self.reference.backend if self.reference else ""
             label = "speed-up" if len(self.compared) == 1 else one.variants[0]
-            label = f"{label} vs {versus}" if wide else label
-            yield ColumnGroup(label, columns.speed_up_columns(versus, wide))
+            label = f"{label} vs {versus}" if self.wide else label
+            yield ColumnGroup(label, columns.speed_up_columns(versus, self.wide))
 
-    def _cells(
-        self, row: dict[Series, Result], fields: Sequence[Field], wide: bool
-    ) -> Iterator[str]:
+    def _cells(self, row: dict[Series, Result], fields: Sequence[Field]) -> Iterator[str]:
         for one in self.series:
             for field in _fields(one, fields):
                 yield field.cell(row[one]) if one in row else NOTHING
         for one in self.compared:
-            yield from self._speed_up(row, one, wide)
+            yield from self._speed_up(row, one)
         yield columns.wrong(list(row.values()))
 
-    def _speed_up(self, row: dict[Series, Result], of: Series, wide: bool) -> tuple[str, str]:
+    def _speed_up(self, row: dict[Series, Result], of: Series) -> tuple[str, str]:
         other = row.get(self.reference) if self.reference else None
-        return columns.speed_up_cells(columns.speed_up(row.get(of), other), wide)
+        return columns.speed_up_cells(row.get(of), other, self.wide)
 
-    def stacked(self, fields: Sequence[Field], wide: bool = False) -> Grid:
+    def stacked(self, fields: Sequence[Field]) -> Grid:
         """Put backends below each other: a line per backend and size."""
         other = self.reference if self.compared else None
-        speed_ups = [columns.speed_up_columns(other.backend, wide)] if other else []
+        speed_ups = [columns.speed_up_columns(other.backend, self.wide)] if other else []
         blocks = (
             ColumnGroup("", (_SIZE, _COUNT, Column("backend", is_left=True), *_titles(fields))),
             *(ColumnGroup("speed-up", titles) for titles in speed_ups),
             ColumnGroup("", (columns.WRONG_COLUMN,)),
         )
-        lines = (line for row in self.rows() for line in self._lines(row, fields, wide))
+        lines = (line for row in self.rows() for line in self._lines(row, fields))
         return Grid(self.title, blocks, tuple(lines))
 
     def _lines(
-        self, row: dict[Series, Result], fields: Sequence[Field], wide: bool
+        self, row: dict[Series, Result], fields: Sequence[Field]
     ) -> Iterator[tuple[str, ...]]:
         for one, result in ((one, row[one]) for one in self.series if one in row):
             name = Series(one.backend, (result.variant,)).label
             cells = (field.cell(result) for field in fields)
-            speed_up = self._speed_up(row, one, wide) if one in self.compared else ("", "")
+            speed_up = self._speed_up(row, one) if one in self.compared else ("", "")
             ratios = speed_up if self.compared else ()
             yield (*_point(row), name, *cells, *ratios, columns.wrong([result]))
 

@@ -126,6 +126,7 @@ def _resampled_medians(
     windows = np.lib.stride_tricks.sliding_window_view(circle, blocks.length)
     batch = max(1, _BATCH // n)
     medians = []
+    # In batches: all resamples of 1e5 samples at once would take about a gigabyte.
     for done in range(0, size, batch):
         rows = min(batch, size - done)
         starts = generator.integers(0, n, (rows, ceil(n / blocks.length)), dtype=np.int32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
 
 from msgspec.structs import asdict
 
@@ -93,8 +92,8 @@ def _comparison(
     }
     points = tuple(judge(key, pair, terms) for key, pair in pairs.items())
     missing = (
-        *(_missing_in("new", key) for key in bases if key not in others),
-        *(_missing_in("base", key) for key in others if key not in bases),
+        *(MissingPoint(**asdict(key), missing_in="new") for key in bases if key not in others),
+        *(MissingPoint(**asdict(key), missing_in="base") for key in others if key not in bases),
     )
     judged = zip(pairs, points, strict=True)
     differing = [key for key, point in judged if point.verdict in _DIFFERING]
@@ -106,10 +105,6 @@ def _comparison(
         tuple(notes(base[1], new[1], pairs, [] if terms.one_state else differing)),
         VerdictCounts.of(points, missing),
     )
-
-
-def _missing_in(side: Literal["base", "new"], key: PointKey) -> MissingPoint:
-    return MissingPoint(**asdict(key), missing_in=side)
 
 
 def _candidates(record: RunRecord, seed: int, side: int) -> dict[PointKey, Candidate]:

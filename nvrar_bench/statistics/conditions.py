@@ -129,9 +129,8 @@ def notes(
         yield (
             f"new is the same run as base{where}: the samples are the same, and so is every figure"
         )
-    sides = {
-        "base": {key: pair.base for key, pair in others.items()},
-        "new": {key: pair.new for key, pair in others.items()},
+    sides: dict[str, Mapping[PointKey, Side]] = {
+        name: {key: getattr(pair, name) for key, pair in others.items()} for name in ("base", "new")
     }
     single = [name for name, of in sides.items() if any(one.has_one_launch for one in of.values())]
     if single:

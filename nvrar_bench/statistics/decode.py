@@ -118,6 +118,7 @@ def _no_time(us: float) -> NvrarBenchError:
 
 
 def _rate(amount: float, time: Estimate) -> Estimate:
+    # A long time is a low rate: the ends change places.
     low, high = (amount / end if end else None for end in (time.high, time.low))
     return Estimate(amount / time.value, low, high)
 

@@ -153,6 +153,7 @@ def autocovariances(signs: npt.NDArray[np.int64]) -> Floats:
     that every machine finds the same digits.
     """
     count = len(signs)
+    # Padded to twice the length: else the transform, a circle, joins the end to the beginning.
     spectrum = np.fft.rfft(signs, 1 << (2 * count - 1).bit_length())
     raw = np.rint(np.fft.irfft(spectrum.real**2 + spectrum.imag**2)[:count])
     mean = float(signs.sum()) / count

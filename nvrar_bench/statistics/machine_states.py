@@ -32,8 +32,8 @@ STEP_US = 0.012
 LEAST_PART, LEAST_SAMPLES = 0.15, 20
 # A faster state may have so many launches less, of the most that any has.
 LEAST_COVER = 0.6
-_MOST_CENTRES = 256
-_SHIFTS = 3
+_MOST_CENTRES = 256  # each is compared with all readings of all launches
+_SHIFTS = 3  # steps from the edge of a state to its middle, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def common_state(*sides: Sequence[Stretches]) -> Common:
         return Common(everything(*sides), apart=True)
     enough = ceil(LEAST_COVER * covers.max())
     centre = centres[np.argmax(covers >= enough)]
-    for _ in range(_SHIFTS):  # from the edge of a state to its middle
+    for _ in range(_SHIFTS):
         middle = np.median(readings[is_near(readings, centre)], axis=0)
         if _covers(sides, middle[None, :])[0] < enough:
             break

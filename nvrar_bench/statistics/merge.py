@@ -54,6 +54,7 @@ def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> R
     )
     counts = [len(each) for each in facts]
     first, launches = records[0], sum(counts)
+    # A launch may lack a point, and repeat another: results belong together by point and repeat.
     groups = matched(records, names)
     return replace(
         first,

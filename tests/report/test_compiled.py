@@ -25,7 +25,7 @@ SIGNAL = Delivery(
     seconds=0.0004,
     cached=True,
 )
-REPORT = compiled.Report({"nvrtc": "13.5", "nvshmem": "3.8.0"}, (PACKET, SIGNAL))
+REPORT = {"nvrtc": "13.5", "nvshmem": "3.8.0"}, (PACKET, SIGNAL)
 
 PLAIN = f"""\
 # nvrar-bench {__version__}
@@ -41,7 +41,7 @@ PLAIN = f"""\
 def written(terminal: bool, width: int = 400) -> str:
     file = StringIO()
     console = Console(file=file, width=width, force_terminal=terminal, _environ={})
-    compiled.write_table(REPORT, console)
+    compiled.write_table(*REPORT, console)
     return file.getvalue()
 
 
@@ -60,7 +60,7 @@ def test_a_terminal():
 
 
 def test_json():
-    document = json.loads(compiled.encode(REPORT))
+    document = json.loads(compiled.encode(*REPORT))
     assert document["format"] == "nvrar-bench.compile"
     assert document["format_version"] == "1.3"
     assert document["version"] == __version__

@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.record import Record
+from nvrar_bench.documents.record import RankPlace, Record
 from nvrar_bench.report.grid import NOTHING, WRONG, Column, Grid, printable
 
 # Even if a text got into the page as more than text, no browser would run or load anything.
@@ -70,6 +70,7 @@ def html(articles: Sequence[Article]) -> str:
 def document(html: Element, style: str) -> str:
     """Write a page; `style` is our own CSS, which HTML does not escape."""
     SubElement(html[0], "style").text = style
+    # Not as XML: to a browser `<ul/>` is a tag that is never closed.
     return "<!DOCTYPE html>\n" + tostring(html, encoding="unicode", method="html") + "\n"
 
 
@@ -159,18 +160,16 @@ def _said(value: Any) -> str:
 
 def _ranks(record: Record) -> Iterator[Element]:
     """Say which ranks were where, a row per host and node."""
-    places: dict[tuple[str, int], list[int]] = {}
-    devices: dict[tuple[str, int], dict[str, None]] = {}
+    found: dict[tuple[str, int], list[RankPlace]] = {}
     for place in record.topology.placement:
-        where = place.host, place.node
-        places.setdefault(where, []).append(place.rank)
-        devices.setdefault(where, {})[place.device or "-"] = None
+        found.setdefault((place.host, place.node), []).append(place)
     titles = (element("th", title, scope="col") for title in ("host", "node", "ranks", "devices"))
-    cells = (
-        (host, str(node), _numbers(ranks), ", ".join(devices[host, node]))
-        for (host, node), ranks in places.items()
-    )
-    rows = [element("tr", *(element("td", text) for text in row)) for row in cells]
+    rows = []
+    for (host, node), places in found.items():
+        ranks = _numbers([place.rank for place in places])
+        devices = ", ".join(dict.fromkeys(place.device or "-" for place in places))
+        row = (host, str(node), ranks, devices)
+        rows.append(element("tr", *(element("td", text) for text in row)))
     yield element(
         "table", element("thead", element("tr", *titles)), element("tbody", *rows[:_MOST_HOSTS])
     )

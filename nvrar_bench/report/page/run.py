@@ -44,7 +44,7 @@ def article(record: RunRecord) -> Article:
 def _groups(record: RunRecord) -> Iterator[Element]:
     look_of, among = looks(record), all_series(record.results)
     for title, results in groups(record):
-        stacked = Table(title, results, among).stacked(_FIELDS, wide=True)
+        stacked = Table(title, results, among, wide=True).stacked(_FIELDS)
         charts = element("div", *figures(title, results, look_of), class_="charts")
         below = element("div", table(stacked), class_="wide")
         yield element("section", element("h2", title), charts, below)
@@ -90,6 +90,7 @@ def _latency(result: Result) -> Estimate:
 def _busbw(result: Result) -> Estimate:
     """Return the bandwidths of the median, and of the ends of its interval."""
     low, high = result.latency_us.ci95_low, result.latency_us.ci95_high
+    # A short time is a high bandwidth: the ends change places.
     moved = result.busbw_gb_per_s * result.latency_us.median
     ends = (moved / high, moved / low) if low and high else (None, None)
     return Estimate(result.busbw_gb_per_s, *ends)
