@@ -174,8 +174,7 @@ def _judged(
     needed = None
     if said == "undecided" and not pair.apart:
         launches = (base.measured.launches, new.measured.launches)
-        runs = Runs(spreads, launches, value, terms.launch_spread)
-        needed = launches_needed(runs, terms.threshold)
+        needed = launches_needed(spreads, launches, value, terms)
     return _point(key, pair, (round(value, _RATIO_DIGITS), low, high), said, needed)
 
 
@@ -189,39 +188,27 @@ def verdict(low: float, high: float, threshold: float) -> Verdict:
     return "same" if 1 / limit <= low and high <= limit else "undecided"
 
 
-@dataclass(frozen=True)
-class Runs:
-    """What is known of the two runs at a point."""
-
-    spreads: tuple[Spread, Spread]
-    launches: tuple[int, int]
-    ratio: float  # of the medians
-    launch_spread: float  # by what part two launches may differ, where a run has only one
-
-    @property
-    def variance(self) -> float:
-        """Of the ratio's logarithm, from one launch of each run.
-
-        Two launches differ by less than `launch_spread` in 95 of 100 cases; each has half of that
-        variance.
-        """
-        between = (log(1 + self.launch_spread) / NORMAL_975) ** 2 / 2
-        pairs = zip(self.spreads, self.launches, strict=True)
-        return sum(
-            count * spread.variance + (between if count == 1 else 0.0) for spread, count in pairs
-        )
-
-
-def launches_needed(runs: Runs, threshold: float) -> int | None:
+def launches_needed(
+    spreads: Sequence[Spread], launches: Sequence[int], ratio: float, terms: Terms
+) -> int | None:
     """Return about how many launches of each run would decide; None if more than MOST.
 
-    Student's interval narrows by the root of the number of launches, and so does what chance does
-    to the ratio: with so many it crosses no border in 4 of 5 cases.
+    `spreads` and `launches` are those of both runs now, `ratio` is that of their medians. Student's
+    interval narrows by the root of the number of launches, and so does what chance does to the
+    ratio: with so many it crosses no border in 4 of 5 cases.
     """
-    ratio, limit, variance = log(runs.ratio), log(1 + threshold), runs.variance
-    room = min(abs(ratio - limit), abs(ratio + limit))  # to the nearer border
+    # Two launches differ by less than --launch-spread in 95 of 100 cases; each has half of that
+    # variance.
+    between = (log(1 + terms.launch_spread) / NORMAL_975) ** 2 / 2
+    # Of the ratio's logarithm, from one launch of each run.
+    variance = sum(
+        count * spread.variance + (between if count == 1 else 0.0)
+        for spread, count in zip(spreads, launches, strict=True)
+    )
+    limit = log(1 + terms.threshold)
+    room = min(abs(log(ratio) - limit), abs(log(ratio) + limit))  # to the nearer border
     # More than there are: these have not decided it.
-    for launches in range(max(*runs.launches, 1) + 1, MOST + 1):
-        if (t_975(2 * launches - 2) + _NORMAL_80) * sqrt(variance / launches) < room:
-            return launches
+    for more in range(max(*launches, 1) + 1, MOST + 1):
+        if (t_975(2 * more - 2) + _NORMAL_80) * sqrt(variance / more) < room:
+            return more
     return None

@@ -10,7 +10,7 @@ from scipy import stats
 
 from nvrar_bench.statistics.bootstrap import Spread
 from nvrar_bench.statistics.points import points_of
-from nvrar_bench.statistics.verdicts import MOST, Runs, Terms, judge, launches_needed
+from nvrar_bench.statistics.verdicts import MOST, Terms, judge, launches_needed
 from tests.statistics.records import launches, pair_of, record, result
 
 
@@ -30,8 +30,7 @@ def reach(deviation: float, launches: int) -> float:
 @pytest.mark.parametrize("deviation", [0.05, 0.2])
 def test_the_interval_of_so_many_launches_crosses_no_border(ratio: float, deviation: float) -> None:
     limit = log(1.05)
-    runs = Runs((spread(deviation, 3), spread(deviation, 3)), (3, 3), ratio, 0.3)
-    needed = launches_needed(runs, 0.05)
+    needed = launches_needed((spread(deviation, 3),) * 2, (3, 3), ratio, Terms(0.05, 0.3))
     room = min(abs(log(ratio) - limit), abs(log(ratio) + limit))
     if needed is None:
         assert reach(deviation, MOST) > room
@@ -41,13 +40,13 @@ def test_the_interval_of_so_many_launches_crosses_no_border(ratio: float, deviat
 
 
 def test_what_lies_at_the_threshold_is_never_decided() -> None:
-    assert launches_needed(Runs((spread(0.1, 5),) * 2, (5, 5), 1.05, 0.3), 0.05) is None
+    assert launches_needed((spread(0.1, 5),) * 2, (5, 5), 1.05, Terms(0.05, 0.3)) is None
 
 
 def test_of_one_launch_the_spread_of_launches_is_what_the_option_says() -> None:
     alone = Spread(10.0, 10.0, np.zeros(2000), 9.0)
     deviation = log(1.3) / stats.norm.ppf(0.975) / sqrt(2)
-    needed = launches_needed(Runs((alone, alone), (1, 1), 1.0, 0.3), 0.05)
+    needed = launches_needed((alone, alone), (1, 1), 1.0, Terms(0.05, 0.3))
     assert needed is not None
     assert reach(deviation, needed) < log(1.05) < reach(deviation, needed - 1)
 
