@@ -10,7 +10,8 @@ import pytest
 from fake_driver import FakeDriver
 from speaker import Speaker
 
-from nvrar_bench.api import dlpack, opening
+from nvrar_bench import api
+from nvrar_bench.api import dlpack
 from nvrar_bench.api.all_reduce import AllReduce
 from nvrar_bench.api.gpu import GpuCaller
 from nvrar_bench.backends.mpi import MpiCudaBackend, Support
@@ -116,12 +117,12 @@ def aligned(count, dtype=np.float32):
 def opened_with(monkeypatch, device):
     """What `open` asked of the device, which it gets."""
     options = []
-    monkeypatch.setattr(opening, "open_device", lambda *asked: options.append(asked[-1]) or device)
+    monkeypatch.setattr(api, "open_device", lambda *asked: options.append(asked[-1]) or device)
     return options
 
 
 def test_open_asks_for_a_heap_that_holds_arrays_and_staging(alone, opened_with):
-    with opening.open("nvrar", alone, "cuda", heap_bytes=1 << 20) as backend:
+    with api.open("nvrar", alone, "cuda", heap_bytes=1 << 20) as backend:
         assert backend.empty((2, 3), "bfloat16").shape == (2, 3)
     (options,) = opened_with
     assert (options.heap_required, options.nvshmem_stays, options.share) == (True, True, False)
@@ -131,7 +132,7 @@ def test_open_asks_for_a_heap_that_holds_arrays_and_staging(alone, opened_with):
 def test_a_backend_that_is_not_there_leaves_no_device_open(alone, opened_with, heap, monkeypatch):
     monkeypatch.setattr("nvrar_bench.backends.nccl.missing", lambda *_: "nccl4py is not installed")
     with pytest.raises(Unavailable, match="nccl4py is not installed"):
-        opening.open("nccl", alone, "cuda", share_gpu=True)
+        api.open("nccl", alone, "cuda", share_gpu=True)
     assert not heap.is_open
     assert [(one.heap_required, one.share) for one in opened_with] == [(False, True)]
 
