@@ -136,6 +136,7 @@ def shape_of(operation: Operation) -> LaunchShape | None:
 
 def _stretches(point: Point) -> tuple[Stretch, ...]:
     found = point.stretches
+    # NaN, a reading that is unknown, is the one number that differs from itself; JSON has none.
     readings = [
         [None if us != us else round(us, 3) for us in row] for row in found.readings_us.tolist()
     ]

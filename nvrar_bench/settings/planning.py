@@ -80,6 +80,8 @@ def check_settings(options: CheckOptions) -> Settings:
         settings,
         sweeps=tuple(replace(sweep, iters=1, warmup=0) for sweep in sweeps),
         wrap_asked="wrap" in values.names(options.check_mode),
+        # All that is wrong is found, not the first of it alone; no times are compared, so backends
+        # need no turns.
         stop_at_wrong=False,
         interleave=False,
         batch=1,

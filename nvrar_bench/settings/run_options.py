@@ -46,20 +46,14 @@ class ShapeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchOption:
-    """Calls of a sample."""
+class BatchOptions:
+    """Calls of a sample, and whether a CUDA graph holds them."""
 
     batch: int | None = option(
         "--batch K",
         "A sample is K calls in a row behind one start, divided by K; 1 to 128. [1 on cpu and "
         "with --cold-cache; on cuda 25, fewer above 4M]",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphOption:
-    """What a sample of a GPU is made of."""
-
     graph: int = option(
         "-G, --graph, --cudagraph K",
         "GPU: a batch of K calls, captured in one CUDA graph; 0 and 1: no graph.",

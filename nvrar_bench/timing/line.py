@@ -86,6 +86,7 @@ class ClockLine:
         return float(np.abs(weights) @ errors) + self._fit[2]
 
     def _abscissas(self) -> npt.NDArray[np.float64]:
+        # From the last moment on: differences keep the digits that a float has not for a clock.
         last = self.moments[-1].own_ns
         return np.array([float(m.own_ns - last) for m in self.moments])
 

@@ -72,6 +72,7 @@ class Iterations(StoppingRule):
     reason = "iterations"
 
     def __init__(self, calls: int) -> None:
+        # Each turn ends where its share of all calls does: a remainder is spread over the turns.
         turns = min(calls, TURNS)
         self._ends = iter([calls * (i + 1) // turns for i in range(turns)])
 
