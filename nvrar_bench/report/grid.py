@@ -55,14 +55,9 @@ def plain_columns(titles: Sequence[str]) -> tuple[ColumnGroup, ...]:
     return (ColumnGroup("", tuple(Column(title) for title in titles)),)
 
 
-def width(grid: Grid) -> int:
+def _width(grid: Grid) -> int:
     """Return how many characters the widest line of `grid` has."""
     return 1 + sum(column.gap + room for column, room in _rooms(grid)[0])
-
-
-def fitting(grids: Sequence[Grid], most: int) -> Grid:
-    """Return the first of several layouts that is at most so wide, or the last."""
-    return next((grid for grid in grids if width(grid) <= most), grids[-1])
 
 
 def lines(grid: Grid) -> Iterator[Text]:
@@ -137,7 +132,8 @@ def show(
     for line in heading:
         _write(console, _folded(console, line, width))
     for layouts in grids:
-        grid = fitting([_printable(each, console.encoding) for each in layouts], width)
+        found = [_printable(each, console.encoding) for each in layouts]
+        grid = next((each for each in found if _width(each) <= width), found[-1])
         _write(console, [Text("#"), Text(f"# {grid.title}", "bold"), *lines(grid)])
     if notes:
         _write(console, [Text("#")])

@@ -195,15 +195,13 @@ def _without(launch_samples: Sequence[int], kept: npt.NDArray[np.bool_]) -> str:
 def _shifted(
     kind: DoubtKind, shifts: Sequence[Shift | None], level: float, numbers: Sequence[int]
 ) -> Iterator[Doubt]:
-    place = worst(shifts)
-    shift = None if place is None else shifts[place]
-    if place is None or shift is None:
+    found = worst(shifts)
+    if found is None or not alarming(shifts, level):
         return
-    size = abs(shift.relative)
-    if size >= SMALL and alarming(shifts, level):
-        side = "above" if shift.relative > 0 else "below"
-        said = {"where": _where(numbers, place), "n": _percent(size), "side": side}
-        yield Doubt(kind, size, said)
+    place, relative = found[0], found[1].relative
+    if abs(relative) >= SMALL:
+        side, n = "above" if relative > 0 else "below", _percent(abs(relative))
+        yield Doubt(kind, abs(relative), {"where": _where(numbers, place), "n": n, "side": side})
 
 
 def _unsteady(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[Doubt]:

@@ -142,13 +142,11 @@ def latency(samples_us: Floats, median: Estimate) -> Latency:
 def _independence(launches: Sequence[Launch]) -> Independence:
     """Of all launches together; the largest lag 1, and the drift that chance explains least."""
     lags = [launch.lag1 for launch in launches if launch.lag1 is not None]
-    shifts = [launch.startup for launch in launches]
-    place = worst(shifts)
-    drift = shifts[place] if place is not None else None
+    drift = worst([launch.startup for launch in launches])
     return Independence(
         round(sum(launch.effective for launch in launches), 1),
         round(max(lags), 4) if lags else None,
-        round(drift.relative, 6) if drift else None,
+        round(drift[1].relative, 6) if drift else None,
     )
 
 

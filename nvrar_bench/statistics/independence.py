@@ -201,11 +201,10 @@ def slow_drift(samples: Samples | Sequence[float]) -> Shift | None:
     return _shift(late, early, [early, late], float(np.median(values)))
 
 
-def worst(shifts: Sequence[Shift | None]) -> int | None:
-    """Return the place of the shift that chance explains least; None where there is none."""
-    scores = [abs(shift.score) if shift else -1.0 for shift in shifts]
-    place = max(range(len(scores)), key=scores.__getitem__)
-    return place if scores[place] >= 0 else None
+def worst(shifts: Sequence[Shift | None]) -> tuple[int, Shift] | None:
+    """Return the shift that chance explains least, with its place; None where there is none."""
+    known = [(place, shift) for place, shift in enumerate(shifts) if shift]
+    return max(known, key=lambda one: abs(one[1].score), default=None)
 
 
 def alarming(shifts: Sequence[Shift | None], level: float) -> bool:

@@ -76,7 +76,8 @@ def _short(value: Any) -> str:
 
 
 def _joined(results: Sequence[Result], launches: int, run: RunRecord) -> Result:
-    first, before = results[0], _before(len(one.samples_us) for one in results)
+    first, before = results[0], accumulate((len(r.samples_us) for r in results), initial=0)
+    reasons = (reason for r in results for reason in r.stop_reason.split(_SEPARATOR))
     return make_result(
         ranks=run.topology.ranks,
         one_state=run.one_state,
@@ -86,9 +87,7 @@ def _joined(results: Sequence[Result], launches: int, run: RunRecord) -> Result:
         target=first.precision.target,
         warnings=_warnings(results, launches),
         warmup=first.warmup,
-        stop_reason=_SEPARATOR.join(
-            _once(reason for r in results for reason in r.stop_reason.split(_SEPARATOR))
-        ),
+        stop_reason=_SEPARATOR.join(dict.fromkeys(reasons)),
         arrivals=_arrivals(results),
         stretches=tuple(chain.from_iterable(map(_stretches, results))),
         check=_check([r.check for r in results]),
@@ -96,14 +95,6 @@ def _joined(results: Sequence[Result], launches: int, run: RunRecord) -> Result:
         batch=first.batch,
         **{key: getattr(first, key) for key in POINT},
     )
-
-
-def _once(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
-
-
-def _before(counts: Iterable[int]) -> list[int]:
-    return list(accumulate(counts, initial=0))
 
 
 def _stretches(result: Result) -> Sequence[Stretch]:
@@ -114,7 +105,7 @@ def _stretches(result: Result) -> Sequence[Stretch]:
 
 def _arrivals(results: Sequence[Result]) -> tuple[Arrival, ...]:
     """Number their launches anew: an arrival's launch is an index of `launch_samples`."""
-    launches = _before(len(result.launch_samples) for result in results)
+    launches = accumulate((len(result.launch_samples) for result in results), initial=0)
     return tuple(
         replace(arrival, launch=n + arrival.launch)
         for n, result in zip(launches, results, strict=False)
@@ -123,7 +114,7 @@ def _arrivals(results: Sequence[Result]) -> tuple[Arrival, ...]:
 
 
 def _warnings(results: Sequence[Result], launches: int) -> tuple[str, ...]:
-    texts = _once(text for result in results for text in result.warnings)
+    texts = list(dict.fromkeys(text for result in results for text in result.warnings))
     of_first = [text for text in texts if text in results[0].warnings]
     kept = [text for text in texts if not text.startswith((LAUNCHES, RULER))]
     kept += [text for text in of_first if text.startswith(RULER)]
