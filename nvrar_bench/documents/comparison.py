@@ -136,6 +136,7 @@ class VerdictCounts(JsonObject, frozen=True):
     ) -> VerdictCounts:
         """Count them."""
         counts = Counter(point.verdict for point in points)
+        # Also those that no point has: every key is there, whatever came out.
         verdicts = {verdict: counts[verdict] for verdict in VERDICTS}
         return cls(points=len(points), **verdicts, missing=len(missing))
 

@@ -148,6 +148,7 @@ def _upgraded(value: Any) -> Any:
     """Return a table of today's format; what is no older table, as it is."""
     if not (isinstance(value, dict) and value.get("format_version") == OLDER):
         return value
+    # Tables of 1.0 are of doubling, the only exchange that there was.
     choices = value.get("choices")
     if isinstance(choices, list):
         choices = [

@@ -16,9 +16,11 @@ from nvrar_bench.units import format_micros
 
 def write(document: ComparisonDocument, console: Console) -> None:
     """Write every comparison of `document`."""
+    # Headings decide the width of columns, so they are in what the output can encode.
     unit = "µs" if console.encoding.startswith("utf") else "us"
     for i, comparison in enumerate(document.comparisons):
         if i > 0:
+            # In a file every line that is not data begins with `#`.
             console.out("" if console.is_terminal else "#")
         heading = [
             *(f"base: {document.base.file}", f"new: {comparison.new.file}"),

@@ -161,7 +161,7 @@ def _step_samples(record: DecodeRecord) -> Iterator[_Cells]:
 
 def _text(titles: Sequence[str], rows: Iterable[_Cells]) -> str:
     """Write rows below their titles."""
-    file = StringIO(newline="")
+    file = StringIO(newline="")  # the csv module ends lines itself, as the RFC wants
     writer = csv.writer(file)
     writer.writerow(titles)
     writer.writerows(map(_cell, row) for row in rows)

@@ -45,6 +45,7 @@ def write(inventory: Inventory, console: Console) -> None:
         _write_on_terminal(heading, sections, console)
     else:
         for line in _plain(heading, sections):
+            # Not `print`, which would fold long lines: programs read them.
             console.out(printable(line, console.encoding).rstrip(), highlight=False)
 
 

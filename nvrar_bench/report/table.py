@@ -30,7 +30,7 @@ _FACTS = {
     "network_settings": "variables",
 }
 _SIZE, _COUNT = Column("size", "B"), Column("count")
-_SHORT = (columns.TIME, columns.SURE, columns.BUSBW)
+_SHORT = (columns.TIME, columns.SURE, columns.BUSBW)  # algbw is size over time
 _LONG = (columns.TIME, columns.SURE, columns.ALGBW, columns.BUSBW)
 _WIDE = (columns.TIME, columns.INTERVAL, columns.WORTH, columns.ALGBW, columns.BUSBW)
 
@@ -120,6 +120,7 @@ class Table:
         """Put backends beside each other, one #wrong for all."""
         points = (_SIZE, _COUNT) if has_count else (_SIZE,)
         measured = [ColumnGroup(one.label, _titles(_fields(one, fields))) for one in self.series]
+        # Without the count where there is no column for it.
         rows = ((*_point(row)[: len(points)], *self._cells(row, fields)) for row in self.rows())
         last = ColumnGroup("", (columns.WRONG_COLUMN,))
         blocks = (ColumnGroup("", points), *measured, *self._speed_up_blocks(), last)
@@ -160,6 +161,7 @@ class Table:
         self, row: dict[Series, Result], fields: Sequence[Field]
     ) -> Iterator[tuple[str, ...]]:
         for one, result in ((one, row[one]) for one in self.series if one in row):
+            # Each line names the variant that ran, so that no column has to.
             name = Series(one.backend, (result.variant,)).label
             cells = (field.cell(result) for field in fields)
             speed_up = self._speed_up(row, one) if one in self.compared else ("", "")
