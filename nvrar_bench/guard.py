@@ -170,6 +170,7 @@ class Guard:
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
+            # Not sys.exit: the main thread may hang in C, and MPI would be finalised.
             os._exit(error.exit_code)
 
 

@@ -42,6 +42,7 @@ class MpiBackend(Backend):
         native = None
         if case.count <= _MOST_NATIVE:
             in_place = case.placement == "in_place"
+            # The constant may be negative; C reads the same 64 bits.
             source = int(MPI.IN_PLACE) % 2**64 if in_place else send.ctypes.data
             handles = (MPI._handleof(each) for each in (*self._types(case), self.world.comm))
             words = (source, recv.ctypes.data, case.count, *handles)

@@ -180,6 +180,7 @@ def build_all(
     Interrupted: by Ctrl-C; what was built stays in the cache.
     """
     cores = frozenset(cores) or os.sched_getaffinity(0)
+    # Not by fork: MPI, which a rank has started, does not allow it.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         min(len(cores), len(orders)), mp_context=spawn, initializer=_begin_work, initargs=(cores,)

@@ -74,6 +74,7 @@ class Engine(ABC):
 
         Unavailable: one cannot be built.
         """
+        # All at once: compilers then run side by side.
         self._loaded.update(zip(kernels, self._load(kernels), strict=True))
 
     def _kernel(self, kernel: Kernel) -> Any:

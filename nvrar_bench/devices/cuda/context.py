@@ -40,6 +40,7 @@ class GpuContext:
         self._device = calls.cuDeviceGet(gpu.ordinal)
         # The primary context is the one that NCCL, NVSHMEM and MPI use too.
         calls.cuCtxSetCurrent(calls.cuDevicePrimaryCtxRetain(self._device))
+        # It does not wait for the default stream, on which libraries may queue something.
         self._stream = calls.cuStreamCreate(calls.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._drained = calls.cuEventCreate(calls.CUevent_flags.CU_EVENT_DISABLE_TIMING)
         self._libraries: dict[bytes, Any] = {}  # by their code: a library has many kernels

@@ -139,6 +139,7 @@ class SymmetricHeap:
     def _start_once(self) -> None:
         """Start NVSHMEM, unless it runs for these ranks."""
         comm, library = self._world.comm, self._library
+        # With the process: other ranks may run on the same hosts.
         ranks = tuple(comm.allgather((self._world.host, os.getpid())))
         others = next((n for n in comm.allgather(self._others(ranks)) if n), 0)
         if others:

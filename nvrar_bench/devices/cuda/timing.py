@@ -115,6 +115,7 @@ class GpuTimer(Timer):
             self._context.drain("preparing a call")
 
         for i in range(len(timings)):
+            # One at a time, so that the sample that failed is the last.
             time_calls(operation.launch, ready, gate, MONOTONIC, timings.part(i, 1), batch)
             operation.confirm()
 
