@@ -46,47 +46,36 @@ class Progress:
     what: str
 
 
-class Page:
-    """This rank's progress; writing to it takes well under a microsecond."""
-
-    def __init__(self) -> None:
-        self._file = memory_file(_NAME, _BYTES)  # left open: that is how others find it
-        self._memory = mmap.mmap(self._file, _BYTES)
-        self._steps = 0
-
-    def begin(self, what: str | None = None) -> None:
-        """Begin a step; without `what` another one of the same name."""
-        if what is not None:
-            text = what.encode(errors="replace")[:_TEXT_BYTES]
-            self._memory[_HEAD.size :] = text.ljust(_TEXT_BYTES, b"\0")
-        self._steps += 1
-        _HEAD.pack_into(self._memory, 0, self._steps, time.monotonic(), False)
-
-    def give_up(self) -> None:
-        """Say that this rank waits no longer, and is not the one that is waited for."""
-        steps, began, _ = _HEAD.unpack_from(self._memory)
-        _HEAD.pack_into(self._memory, 0, steps, began, True)
+_page: mmap.mmap | None = None
 
 
-_page: Page | None = None
+def open_page() -> int:
+    """Give this process, and those that it forks, a page; return its file.
 
-
-def open_page() -> None:
-    """Give this process, and those that it forks, a page; `begin` does nothing before."""
+    `begin` and `give_up` do nothing before.
+    """
     global _page
-    _page = Page()
+    file = memory_file(_NAME, _BYTES)  # left open: that is how others find it
+    _page = mmap.mmap(file, _BYTES)
+    return file
 
 
 def begin(what: str | None = None) -> None:
-    """Begin a step on this rank's page, where there is one."""
-    if _page is not None:
-        _page.begin(what)
+    """Begin a step; without `what` another one of the same name. Takes less than a microsecond."""
+    if _page is None:
+        return
+    if what is not None:
+        text = what.encode(errors="replace")[:_TEXT_BYTES]
+        _page[_HEAD.size :] = text.ljust(_TEXT_BYTES, b"\0")
+    steps, _, _ = _HEAD.unpack_from(_page)
+    _HEAD.pack_into(_page, 0, steps + 1, time.monotonic(), False)
 
 
 def give_up() -> None:
-    """As Page.give_up, where there is one."""
+    """Say that this rank waits no longer, and is not the one that is waited for."""
     if _page is not None:
-        _page.give_up()
+        steps, began, _ = _HEAD.unpack_from(_page)
+        _HEAD.pack_into(_page, 0, steps, began, True)
 
 
 def has_page(pid: int) -> bool:

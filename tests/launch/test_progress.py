@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from nvrar_bench.launch import progress
-from nvrar_bench.launch.progress import Page, Progress, Seen, verdict
+from nvrar_bench.launch.progress import Progress, Seen, verdict
 
 WAITING = Progress(steps=7, began=10.0, gave_up=False, what="the case x")
 SEEN = [Seen(rank, 100 + rank, False, WAITING, idle=False) for rank in range(3)]
@@ -56,16 +56,17 @@ def test_one_that_still_waits_among_those_that_gave_up():
     assert verdict(seen, "box", 14.0).startswith("rank 0 on host box (pid 100) sleeps")
 
 
-def test_a_page_is_read_from_outside():
+def test_a_page_is_read_from_outside(monkeypatch):
+    monkeypatch.setattr(progress, "_page", None)
     assert not progress.has_page(os.getpid())
     assert progress.read(os.getpid()) is None
-    page = Page()
+    file = progress.open_page()
     assert progress.read(os.getpid()) is None  # no step has begun
-    page.begin("a very é" + "x" * 300)
-    page.begin()
-    page.give_up()
+    progress.begin("a very é" + "x" * 300)
+    progress.begin()
+    progress.give_up()
     seen = progress.read(os.getpid())
     assert (seen.steps, seen.gave_up) == (2, True)
     assert seen.what.startswith("a very éxxx")
     assert 0 <= time.monotonic() - seen.began < 60
-    os.close(page._file)
+    os.close(file)
