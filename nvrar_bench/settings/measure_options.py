@@ -111,48 +111,6 @@ class PrecisionOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepOptions:
-    """What a decode step is of, and how often it is run."""
-
-    model: str = option(
-        "--model NAME|FILE",
-        "The model: llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, small (42 million parameters, "
-        "for CPU ranks), or a TOML file with keys of its config.json.",
-        default="small",
-    )
-    batch: str = option(
-        "--batch LIST",
-        "Sequences in a batch: each gets one token per step. Several batches are measured in turn.",
-        default="1,8,32",
-    )
-    context: int = option("--context N", "Tokens of each sequence in the KV cache.", default=512)
-    compute: str = option(
-        "--compute stream|gemm|none",
-        "Work between all-reduces. stream: read as many bytes as the rank's weights and KV cache "
-        "have, from memory that no cache holds. gemm: multiply matrices of the layer's sizes, and "
-        "read the KV cache. none: no work.",
-        default="stream",
-    )
-    one_graph: bool = option(
-        "--graph/--no-graph",
-        "GPU: a whole step is one CUDA graph, or queued launches.",
-        default=True,
-    )
-    warmup: int = option("-w, --warmup N", "Untimed steps per batch.", default=3)
-    iters: int | None = option(
-        "-n, --iters N", "Timed steps per batch. [100, up to 500 where they resemble each other]"
-    )
-    buffers: str = option(
-        "--buffers symmetric|private",
-        "Memory of the all-reduces, as for sweep.",
-        default="symmetric",
-    )
-    protocol: str = option(
-        "--protocol auto|signal|packet", "Protocol of NVRAR, as for sweep.", default="auto"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class CheckingOptions:
     """Whether the buffers that are timed are verified."""
 
