@@ -172,11 +172,10 @@ def _few_launches(sides: Mapping[str, Mapping[PointKey, Side]]) -> Iterator[str]
 def _apart(pairs: Pairs) -> Iterator[str]:
     apart = [pair.readings_us for pair in pairs.values() if pair.apart]
     if apart:
-        base, new = map(_reading, apart[0])
         yield (
             f"at {len(apart)} of {len(pairs)} points the machine was in another state, by the "
-            f"yardstick: {base} us in base, {new} us in new; measure again, or judge nevertheless "
-            "without --one-state"
+            f"yardstick: {_readings(*apart[0])}; measure again, or judge nevertheless without "
+            "--one-state"
         )
 
 
@@ -184,11 +183,10 @@ def _other_state(pairs: Pairs, of: int) -> Iterator[str]:
     """By the yardstick, in which no backend is."""
     differing = [pair.readings_us for pair in pairs.values() if are_apart(*pair.readings_us)]
     if differing:
-        base, new = map(_reading, differing[0])
         yield (
             f"at {len(differing)} of {of} points that are not the same the machine itself ran at "
-            f"another speed, by the yardstick: {base} us in base, {new} us in new; --one-state "
-            "compares only samples of one state"
+            f"another speed, by the yardstick: {_readings(*differing[0])}; --one-state compares "
+            "only samples of one state"
         )
 
 
@@ -213,10 +211,12 @@ def _launch(result: Result) -> str:
     return f"{of.blocks} x {of.threads} threads, chunks of {chunk}, radix {of.radix}{exchange}"
 
 
-def _reading(readings_us: Readings | None) -> str:
-    return ", ".join(
-        f"{what} {us:.3g}" for what, us in zip(YARDSTICKS, readings_us or (), strict=False)
+def _readings(*both: Readings | None) -> str:
+    base, new = (
+        ", ".join(f"{what} {us:.3g}" for what, us in zip(YARDSTICKS, one or (), strict=False))
+        for one in both
     )
+    return f"{base} us in base, {new} us in new"
 
 
 def _of_points(name: str, sides: Mapping[PointKey, Side], run: RunRecord) -> Iterator[str]:

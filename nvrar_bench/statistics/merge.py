@@ -70,13 +70,13 @@ def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> R
 def _require_other_runs(facts: Sequence[Sequence[Facts]], names: Sequence[str]) -> None:
     holders: dict[str, str] = {}
     for launches, name in zip(facts, names, strict=True):
-        for launch in launches:
-            if launch["id"] in holders:
-                holder = holders[launch["id"]]
+        for run in (launch["id"] for launch in launches):
+            # The same samples twice would make an interval too narrow.
+            if run in holders:
                 raise UsageError(
-                    f"{name} cannot be merged with {holder}: both hold the run {launch['id']}"
+                    f"{name} cannot be merged with {holders[run]}: both hold the run {run}"
                 )
-            holders[launch["id"]] = name
+            holders[run] = name
 
 
 def _subject(record: RunRecord, settings: Sequence[str]) -> Iterator[tuple[str, Any]]:
