@@ -89,13 +89,10 @@ def test_every_launch_of_every_shape(alone, ranks, nodes, tuning):
 def test_kernels_of_one_shape(alone, monkeypatch, ranks, nodes):
     """Those that GPUs have for usual shapes, from the same source."""
     radix = 1 if nodes == 1 else 2
-    library = EmulatedEngine.library
+    load = EmulatedEngine._load
+    shape = {"ranks_per_node": ranks // nodes, "radix": radix}
     monkeypatch.setattr(
-        EmulatedEngine,
-        "library",
-        lambda self, kernel: library(
-            self, replace(kernel, ranks_per_node=ranks // nodes, radix=radix)
-        ),
+        EmulatedEngine, "_load", lambda self, all_: load(self, [replace(k, **shape) for k in all_])
     )
     job = Job(alone, ranks, nodes, Tuning(2, 3, 2048))
     for case in cases((1, 1023, 4099, 33_000, 1)):
