@@ -35,10 +35,12 @@ class DataType:
 
     @property
     def itemsize(self) -> int:
+        """Bytes per element."""
         return int(self.numpy.itemsize)
 
     @property
     def is_signed(self) -> bool:
+        """True where negative values exist."""
         return self.is_float or self.numpy.kind == "i"
 
 

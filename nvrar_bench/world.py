@@ -43,6 +43,7 @@ class World:
 
     @property
     def rank(self) -> int:
+        """This process's rank in `comm`."""
         return int(self.comm.rank)
 
     @property
@@ -62,6 +63,7 @@ class World:
 
     @property
     def host(self) -> str:
+        """Name of the machine that this rank runs on."""
         return self.hosts[self.rank]
 
     @property
@@ -71,16 +73,19 @@ class World:
 
     @property
     def machines(self) -> int:
+        """Number of machines."""
         return len(set(self.machine_of))
 
     @property
     def node_of(self) -> tuple[int, ...]:
+        """The node of every rank."""
         if not self.virtual_nodes:
             return self.machine_of
         return tuple(rank // self.ranks_per_node for rank in range(self.size))
 
     @property
     def node(self) -> int:
+        """The node of this rank."""
         return self.node_of[self.rank]
 
     @property
@@ -102,6 +107,7 @@ class World:
 
     @property
     def local_ranks(self) -> int:
+        """Number of ranks on this machine."""
         return self.size if self.virtual_ranks else int(self.host_comm.size)
 
     def with_nodes(self, nodes: int) -> World:

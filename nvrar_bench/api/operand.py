@@ -28,10 +28,12 @@ class Operand(NamedTuple):
 
     @property
     def elements(self) -> int:
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all elements."""
         return self.elements * DTYPES[self.dtype].itemsize
 
 

@@ -250,6 +250,7 @@ class NcclAllReduce(Operation):
             self.warnings = (f"NCCL ran without symmetric windows: {no_window}",)
 
     def launch(self) -> None:
+        """Enqueue it; it has run when the stream has."""
         self._enqueue(*self._arguments, self._link.comm, self._context.stream_handle)
 
     def confirm(self) -> None:

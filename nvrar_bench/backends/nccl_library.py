@@ -71,11 +71,13 @@ class NcclLibrary:
         return self._call("comm_window_register", comm, address, nbytes, _SYMMETRIC)
 
     def deregister(self, comm: Any, window: Any) -> None:
+        """Give a window back."""
         self._call("comm_window_deregister", comm, window)
 
     def all_reduce(
         self, send: int, recv: int, count: int, dtype: int, op: int, comm: Any, stream: int
     ) -> None:
+        """Enqueue one all-reduce."""
         try:
             self._nccl.all_reduce(send, recv, count, dtype, op, comm, stream)
         except self._nccl.NCCLError as error:

@@ -50,6 +50,7 @@ class HostBlock:
     shared: SharedMemory | None = None  # keeps the peers' memory mapped
 
     def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> HostArray:
+        """Slice the bytes."""
         return self.bytes[..., first : first + nbytes].view(dtype)
 
 

@@ -26,6 +26,7 @@ class NativeCall:
     failure: int = 0
 
     def in_c(self) -> CNativeCall:
+        """Return its twin."""
         return CNativeCall(self.function, self.arguments, self.failure)
 
 

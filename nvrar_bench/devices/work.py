@@ -74,9 +74,11 @@ class Works(ABC, Generic[_Array]):
         self.facts: dict[str, Any] = {}
 
     def reserve(self, step_bytes: int) -> None:
+        """As Device.reserve."""
         self._step_bytes = step_bytes * len(self.world.seats)
 
     def prepare(self, work: Work) -> WorkPart:
+        """As Device.work."""
         seats = len(self.world.seats)
         if isinstance(work, Stream):
             return self._stream(up_to_grain(work.nbytes * seats))

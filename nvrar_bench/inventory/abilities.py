@@ -27,6 +27,7 @@ class Question:
 
     @property
     def name(self) -> str:
+        """What people call it."""
         return f"{self.backend} on {self.device}" if self.backend else self.device
 
     def take(self) -> list[Ability]:
@@ -38,6 +39,7 @@ class Question:
         return [self.failed(problem)]
 
     def failed(self, problem: str | None) -> Ability:
+        """The ability with this against it."""
         return Ability.of(self.device, self.backend, *parts(problem))
 
 

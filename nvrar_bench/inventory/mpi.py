@@ -73,6 +73,7 @@ class BatchSystem:
     pattern: str = ""
 
     def look(self) -> Finding | list[Finding]:
+        """Its version and what it can start."""
         # Most machines have none of these, which is nothing to report.
         path = shutil.which(self.program)
         if path is None:

@@ -169,6 +169,7 @@ class Elements:
 
     @property
     def name(self) -> str:
+        """What people call it."""
         return f"elements-{self.dtype}"
 
     @property

@@ -78,6 +78,7 @@ class BuildOrder:
 
     @property
     def name(self) -> str:
+        """What people call it."""
         return f"{self.kernel.name} for {self.arch}"
 
 

@@ -36,10 +36,12 @@ class Schedule:
 
     @property
     def core_nodes(self) -> int:
+        """Nodes that run the steps."""
         return prod(self.radices)
 
     @property
     def is_folding(self) -> bool:
+        """True if there are nodes beyond the core."""
         return self.core_nodes < self.nodes
 
     @property

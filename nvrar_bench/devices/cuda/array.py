@@ -24,6 +24,7 @@ class DeviceArray:
 
     @property
     def itemsize(self) -> int:
+        """Bytes per element."""
         return int(self.dtype.itemsize)
 
     @property
@@ -48,6 +49,7 @@ class DeviceArray:
         return replace(self, address=address, count=max(0, end - first))
 
     def row(self, index: int) -> int:
+        """Device pointer of a row."""
         return self.address + index * self.pitch
 
     def rows_with_data(self) -> range:

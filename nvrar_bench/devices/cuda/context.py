@@ -163,6 +163,7 @@ class Hold:
             )
 
     def close(self) -> None:
+        """Give the host memory back."""
         self._context.calls.cuMemFreeHost(self._memory)
 
 
@@ -192,7 +193,9 @@ class Graph:
         return self._cu.cuStreamEndCapture(self._stream)
 
     def launch(self) -> None:
+        """Enqueue all of them."""
         self._cu.cuGraphLaunch(self._executable, self._stream)
 
     def close(self) -> None:
+        """Forget them."""
         self._cu.cuGraphExecDestroy(self._executable)

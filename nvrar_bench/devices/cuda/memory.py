@@ -273,6 +273,7 @@ class Staging:
         self.grow(_AT_FIRST)
 
     def holds(self, nbytes: int) -> bool:
+        """Whether there is room for so many bytes."""
         return nbytes <= self._nbytes
 
     def grow(self, nbytes: int) -> None:
@@ -287,6 +288,7 @@ class Staging:
         return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(self.address))
 
     def close(self) -> None:
+        """Give it back."""
         if self._nbytes:
             self._calls.cuMemFreeHost(self.address)
         self._nbytes = 0

@@ -204,6 +204,7 @@ class GpuTimer(Timer):
         return median(taken) / 1e3
 
     def close(self) -> None:
+        """Give events and memory back."""
         self._hold.close()
         for event in (self._prepared, self._start, self._stop):
             self._context.calls.cuEventDestroy(event)

@@ -62,6 +62,7 @@ class Cublas:
         self._call("gemm_ex", _TRANSPOSED, _AS_IT_IS, n, m, k, *factors, *result)
 
     def close(self) -> None:
+        """Give the handle back."""
         self._call("destroy")
 
     def _call(self, name: str, *arguments: int) -> None:
@@ -174,6 +175,7 @@ class GpuWorks(Works[DeviceArray]):
         return self._open_cublas(self._context.stream_handle, self._workspace.address)
 
     def close(self) -> None:
+        """Give memory and handle back."""
         if "_cublas" in self.__dict__:
             self._cublas.close()
         for name in ("_words", "_matrices", "_work_memory", "_workspace"):
