@@ -150,9 +150,12 @@ class World:
             raise outcome
         return outcome
 
-    def after_rank_0(self) -> None:
-        """Wait, asleep, until rank 0 has come here: it did something alone. Collective."""
-        _of_first(self.comm, None)
+    def after_rank_0(self, value: Any = None) -> Any:
+        """Wait, asleep, until rank 0 has come here: it did something alone. Collective.
+
+        All get rank 0's `value`.
+        """
+        return _of_first(self.comm, value)
 
     def is_complete_within(self, timeout: float) -> bool:
         """Wait, asleep, for all ranks; return whether all have come within `timeout` seconds."""

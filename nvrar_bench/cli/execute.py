@@ -20,7 +20,7 @@ from nvrar_bench.settings.options import (
 )
 
 if TYPE_CHECKING:
-    from nvrar_bench.launch.launcher import Starter
+    from nvrar_bench.launch.starter import Starter
     from nvrar_bench.networks import Network
     from nvrar_bench.settings.settings import Settings
 
@@ -81,7 +81,7 @@ def execute(make_settings: MakeSettings, options: RunOptions, shown: Shown) -> N
     """
     # Here and below, imports wait for their use: --help and the start of ranks load neither
     # NumPy nor MPI.
-    from nvrar_bench.launch import environment, launcher, supervisor
+    from nvrar_bench.launch import environment, supervisor
 
     starter = _starter(options)
     if isinstance(options, SweepOptions) and options.are_several:
@@ -92,6 +92,7 @@ def execute(make_settings: MakeSettings, options: RunOptions, shown: Shown) -> N
         wanted = Wanted(options.launches, options.max_launches)
         raise typer.Exit(repeat(wanted, starter, options.virtual_ranks, options.json, shown))
     if starter:
+        from nvrar_bench.launch import launcher
         from nvrar_bench.launch.console import announce_terminal
 
         _require_places(options)
@@ -123,7 +124,7 @@ def _require_places(options: RunOptions) -> None:
 
 def _starter(options: RunOptions) -> Starter:
     from nvrar_bench.errors import UsageError
-    from nvrar_bench.launch.launcher import Starter
+    from nvrar_bench.launch.starter import Starter
     from nvrar_bench.settings.values import command
 
     if options.ranks is not None and options.launcher:

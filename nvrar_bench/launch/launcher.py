@@ -7,7 +7,6 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from nvrar_bench.errors import Unavailable, UsageError
@@ -16,23 +15,13 @@ from nvrar_bench.launch.environment import expected_ranks
 from nvrar_bench.launch.environment import launcher as launcher_of
 from nvrar_bench.launch.flavours import Flavour, find, flavour_of
 from nvrar_bench.launch.job import run
+from nvrar_bench.launch.starter import Starter
 
 _NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
 _UNKNOWN = Flavour("unknown", "", "", (), "")
 # From a rank's message of how the run ended until the launcher, which may reach no rank, is killed.
 _UNREACHED_S = 8.0
 OPTIONS = ("--ranks", "--launcher")
-
-
-@dataclass(frozen=True)
-class Starter:
-    """Who starts ranks: mpirun, with `ranks` of this machine, or the user's `command`."""
-
-    ranks: int | None = None
-    command: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return self.ranks is not None or bool(self.command)
 
 
 def start(starter: Starter, arguments: list[str], stdout: int | None = None) -> int:

@@ -28,6 +28,7 @@ from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.console import announce_terminal, console
 from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
 from nvrar_bench.launch.processes import STOPS, Signals
+from nvrar_bench.launch.starter import Starter
 from nvrar_bench.statistics.figures import launches_in_state
 from nvrar_bench.statistics.merge import merge
 from nvrar_bench.statistics.merged_result import LAUNCHES
@@ -90,7 +91,7 @@ def reports_elsewhere(environ: Mapping[str, str]) -> bool:
 
 def repeat(
     wanted: Wanted,
-    starter: launching.Starter,
+    starter: Starter,
     virtual_ranks: int | None,
     json: Path | None,
     shown: Shown,
@@ -112,9 +113,7 @@ def repeat(
             return repetition.run(lambda words: _start(starter, words), stopped)
 
 
-def _require_repeatable(
-    launches: int, starter: launching.Starter, virtual_ranks: int | None
-) -> None:
+def _require_repeatable(launches: int, starter: Starter, virtual_ranks: int | None) -> None:
     row = launcher(os.environ)
     if row is not None and not (starter and expected_ranks(os.environ) == 1):
         raise UsageError(
@@ -139,7 +138,7 @@ def _held() -> Iterator[Callable[[], bool]]:
         signals.close()
 
 
-def _start(starter: launching.Starter, words: list[str]) -> int:
+def _start(starter: Starter, words: list[str]) -> int:
     """Launch once. Hydra prints of a launch that ends badly to stdout, which is the record's."""
     stdout = sys.stderr.fileno()
     if not starter:

@@ -165,7 +165,8 @@ def _run(settings: Settings, journal: Journal, guard: Guard) -> World:
     with _progress(case_count(settings, world) if world.rank == 0 else 0) as progress:
         guard.have_patience(settings.timeout + _EXTRA_S)
         guard.elsewhere = world.elsewhere()
-        index = world.comm.bcast(launch_index(os.environ))  # not every mpirun passes it on
+        # Not every mpirun passes it on. Asleep: rank 0 has loaded what shows progress meanwhile.
+        index = world.after_rank_0(launch_index(os.environ))
         Session(settings, world, journal, guard, progress, index).run(sys.argv)
         with guard.watch("the end of the run", settings.timeout):
             world.comm.Barrier()

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import socket
 from collections import Counter
-from collections.abc import Iterator
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 import nvrar_bench
 from nvrar_bench.devices.base import Device
@@ -20,7 +13,6 @@ from nvrar_bench.documents.record import RankPlace, Topology
 from nvrar_bench.documents.tuning import MadeOn
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.files import installed
-from nvrar_bench.inventory.network import interface
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 from nvrar_bench.world import World, library_version
@@ -32,8 +24,6 @@ _CUDA_PACKAGES = (
     *("nvidia-nvshmem-cu12", "nvidia-nvshmem-cu13", "nvshmem4py-cu12", "nvshmem4py-cu13"),
 )
 _PACKAGES = ("mpi4py", "numpy", "ml_dtypes", "nvidia-cuda-runtime", "nvidia-cuda-cccl")
-_FILES = Path("/proc/self/fd")
-_VERBS = Path("/sys/class/infiniband_verbs")
 
 
 def topology(world: World, device: str) -> Topology:
@@ -48,6 +38,8 @@ def topology(world: World, device: str) -> Topology:
 
 def environment(world: World) -> dict[str, Any]:
     """What a reader needs to judge a number: machine, libraries, compiler, kernel sources."""
+    from importlib.metadata import version  # of hundreds of ranks the first alone asks
+
     return {
         "host": world.host,
         "os": f"{platform.system()} {platform.release()}",
@@ -74,6 +66,13 @@ def made_on(world: World, device: Device) -> MadeOn:
     return MadeOn(model, hosts, sources_digest(kernels_dir()), libraries, path)
 
 
+def crossing() -> str | None:
+    """As in crossing.py."""
+    from nvrar_bench.run import crossing as path  # loads what only runs of several machines need
+
+    return path.crossing()
+
+
 def _cuda_packages() -> dict[str, str]:
     return {name: found for name in _CUDA_PACKAGES if (found := installed(name))}
 
@@ -92,47 +91,3 @@ def must_agree(settings: dict[str, Any]) -> dict[str, Any]:
         "the kernel sources": sources_digest(kernels_dir())[:12],
         **{f"the argument {name}": value for name, value in settings.items()},
     }
-
-
-def crossing() -> str | None:
-    """Name the adapters and interfaces in use between machines; None where none is seen.
-
-    They are read from the files that this process has open: no MPI library says by a call of the
-    standard which transport it has chosen.
-    """
-    adapters = dict.fromkeys(name for one in _opened() if (name := _adapter(Path(one))))
-    interfaces = dict.fromkeys(f"TCP over {one}" for one in _interfaces())
-    return ", ".join([*adapters, *interfaces]) or None
-
-
-def _opened() -> Iterator[str]:
-    for file in os.listdir(_FILES):
-        try:
-            yield os.readlink(_FILES / file)
-        except OSError:  # the listing's own
-            continue
-
-
-def _adapter(path: Path) -> str | None:
-    if path.parent == Path("/dev") and path.name.startswith("cxi"):
-        return f"Slingshot {path.name}"
-    if path.name.startswith("uverbs"):
-        try:
-            return f"verbs of {(_VERBS / path.name / 'ibdev').read_text().strip()}"
-        except OSError:
-            return f"verbs of {path.name}"
-    return None
-
-
-def _interfaces() -> Iterator[str]:
-    """The interfaces over which this process reaches another machine by TCP."""
-    by_address = {
-        each.address: name
-        for name, addresses in psutil.net_if_addrs().items()
-        for each in addresses
-        if each.family == socket.AF_INET
-    }
-    for one in psutil.Process().net_connections("tcp4"):
-        is_apart = one.status == psutil.CONN_ESTABLISHED and one.raddr.ip not in by_address
-        if is_apart and one.laddr.ip in by_address:
-            yield interface(by_address[one.laddr.ip])

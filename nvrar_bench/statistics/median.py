@@ -17,9 +17,9 @@ import numpy as np
 from nvrar_bench.documents.result import Latency
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.statistics.independence import Samples, effective_samples
+from nvrar_bench.statistics.middle import middle
 
 NORMAL_975 = 1.959963984540054
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 _EXPANDED_FROM = 1e4  # degrees of freedom
 
 
@@ -102,7 +102,7 @@ def estimate(samples: Samples, effective: float | None = None) -> Estimate:
     """
     worth = effective_samples(samples) if effective is None else effective
     interval = median_interval(np.sort(samples), effective=worth)
-    return Estimate.of(float(np.median(samples)), interval)
+    return Estimate.of(middle(samples), interval)
 
 
 @lru_cache(maxsize=4096)
@@ -136,12 +136,13 @@ def t_975(freedom: float) -> float:
         z = NORMAL_975
         return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
     whole = sqrt(pi) / 2 * exp(lgamma(freedom / 2) - lgamma((freedom + 1) / 2))
+    nodes, weights = np.polynomial.legendre.leggauss(64)
     low, high = 1.9, 13.0  # f = 1: 12.706; f without bound: 1.96
     for _ in range(50):  # of a width of 11, 1e-14 is left
         middle = (low + high) / 2
         angle = np.arctan(middle / sqrt(freedom))
-        values = np.cos((_NODES + 1) / 2 * angle) ** (freedom - 1)
-        below = float(_WEIGHTS @ values) * angle / 2 / whole
+        values = np.cos((nodes + 1) / 2 * angle) ** (freedom - 1)
+        below = float(weights @ values) * angle / 2 / whole
         low, high = (middle, high) if below < 0.95 else (low, middle)
     return (low + high) / 2
 

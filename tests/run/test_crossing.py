@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.run import facts
+from nvrar_bench.run import crossing
 
 
 def test_a_process_that_reaches_no_other_machine_names_nothing():
@@ -17,14 +17,14 @@ def test_a_process_that_reaches_no_other_machine_names_nothing():
         socket.create_connection(server.getsockname()),
         server.accept()[0],
     ):
-        assert facts.crossing() is None
+        assert crossing.crossing() is None
 
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of open files and one of adapters."""
-    monkeypatch.setattr(facts, "_FILES", tmp_path)
-    monkeypatch.setattr(facts, "_VERBS", tmp_path / "verbs")
+    monkeypatch.setattr(crossing, "_FILES", tmp_path)
+    monkeypatch.setattr(crossing, "_VERBS", tmp_path / "verbs")
     (tmp_path / "verbs" / "uverbs0").mkdir(parents=True)
     (tmp_path / "verbs" / "uverbs0" / "ibdev").write_text("mlx5_0\n")
     return tmp_path
@@ -34,7 +34,7 @@ def test_adapters_are_named(opened: Path):
     targets = ("/dev/infiniband/uverbs0", "/dev/cxi0", "/dev/infiniband/uverbs0", "/dev/null")
     for number, target in enumerate(targets):
         os.symlink(target, opened / str(number))
-    assert set((facts.crossing() or "").split(", ")) == {"verbs of mlx5_0", "Slingshot cxi0"}
+    assert set((crossing.crossing() or "").split(", ")) == {"verbs of mlx5_0", "Slingshot cxi0"}
 
 
 def test_connections_to_another_machine_are_named_by_their_interface():
@@ -44,4 +44,4 @@ def test_connections_to_another_machine_are_named_by_their_interface():
         socket.create_connection(server.getsockname(), source_address=("127.0.0.1", 0)),
         server.accept()[0],
     ):
-        assert facts.crossing() == "TCP over lo"
+        assert crossing.crossing() == "TCP over lo"
