@@ -10,12 +10,10 @@ from nvrar_bench import __version__
 from nvrar_bench.cli import compare, env, execute, stored
 from nvrar_bench.cli.compile import compile_kernels
 from nvrar_bench.cli.nccl_tests import NcclTestsHabits
-from nvrar_bench.cli.rank_command import RankCommand, RankGroup
 from nvrar_bench.settings.option import expanded
 
 app = typer.Typer(
     name="nvrar-bench",
-    cls=RankGroup,
     help="All-reduce benchmarks: NCCL, MPI and NVRAR side by side, one method, one verifier.",
     epilog="Exit codes: 0 all done and correct, 1 unexpected error, 2 bad arguments or case file, "
     "3 a result was wrong, 4 a timeout, a hang or a lost rank, 5 a backend or device asked for by "
@@ -26,9 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(cls=NcclTestsHabits)(expanded(execute.sweep))
-app.command(cls=RankCommand)(expanded(execute.check))
-app.command(cls=RankCommand)(expanded(execute.tune))
-app.command(cls=RankCommand)(expanded(execute.decode))
+app.command()(expanded(execute.check))
+app.command()(expanded(execute.tune))
+app.command()(expanded(execute.decode))
 app.command()(expanded(stored.merge))
 app.command("compile")(expanded(compile_kernels))
 app.command()(expanded(env.env))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from nvrar_bench.cli.rank_command import RankCommand
+from typer.core import TyperCommand
+
 from nvrar_bench.errors import UsageError
 
 _LEAVE_OUT = "leave it out: "
@@ -64,7 +65,7 @@ HABITS = (
 BY_FLAG = {flag: habit for habit in HABITS for flag in habit.flags}
 
 
-class NcclTestsHabits(RankCommand):
+class NcclTestsHabits(TyperCommand):
     """A command that takes those options too, but does not list them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -19,7 +19,6 @@ import numpy as np
 
 from nvrar_bench.devices.sharing import allocate, load_all
 from nvrar_bench.errors import TimedOut
-from nvrar_bench.statistics.middle import middle
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import Gate, Nanoseconds
 from nvrar_bench.toolchain.kernel import StartGate
@@ -119,7 +118,7 @@ class _ClockedGate(Gate):
         lags = self._lags(lambda: self.left_ns)
         # The rank that hears last decides.
         self._world.comm.Allreduce(MPI.IN_PLACE, lags, MPI.MAX)
-        self.propagation_ns = (middle(lags), float(np.percentile(lags, 99)))
+        self.propagation_ns = (float(np.median(lags)), float(np.percentile(lags, 99)))
         self._use_lead(lead_of(*self.propagation_ns))
         # What disturbs a rank only ever adds.
         leaving = np.array([round(float(np.percentile(self._lags(self.clocks.clock), 10)))])

@@ -16,7 +16,6 @@ import numpy as np
 from nvrar_bench.devices import machine
 from nvrar_bench.devices.gate import SharedGate, load_library
 from nvrar_bench.devices.sharing import allocate
-from nvrar_bench.statistics.middle import middle
 from nvrar_bench.timing.loop import MONOTONIC, Nanoseconds, Yardstick
 from nvrar_bench.world import World, library_version
 
@@ -119,4 +118,4 @@ class CpuYardstick(Yardstick):
 
 def _mean(passes: Nanoseconds) -> float:
     """Return the mean; a pass in which a rank lost its core counts as a long one, no more."""
-    return float(np.minimum(passes, _LONGEST * middle(passes)).mean())
+    return float(np.minimum(passes, _LONGEST * np.median(passes)).mean())

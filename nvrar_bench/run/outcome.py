@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 from msgspec import convert
 
 from nvrar_bench.devices.base import Device
@@ -22,7 +23,6 @@ from nvrar_bench.documents.result import (
 from nvrar_bench.errors import WrongResult
 from nvrar_bench.run.point import Point
 from nvrar_bench.statistics.figures import make_result
-from nvrar_bench.statistics.middle import middle
 from nvrar_bench.world import World
 
 Arrivals = tuple[Arrival, ...]
@@ -148,7 +148,7 @@ def _stretches(point: Point) -> tuple[Stretch, ...]:
 def arrivals_of(world: World, point: Point) -> Arrivals:
     """How late each rank began its calls; collective, the same on every rank."""
     own = point.own_delays
-    mine = (middle(own) / 1e3, float(own.max()) / 1e3)
+    mine = (float(np.median(own)) / 1e3, float(own.max()) / 1e3)
     everyone = world.comm.allgather(mine)
     return tuple(
         Arrival(0, rank, round(median, 3), round(most, 3))

@@ -16,7 +16,6 @@ from nvrar_bench.devices.gate import late_tolerance_ns
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.settings.values import Late
 from nvrar_bench.statistics.machine_states import YARDSTICKS
-from nvrar_bench.statistics.middle import middle
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Nanoseconds, Timings, Yardstick
 from nvrar_bench.timing.ruler import Ruler
@@ -83,7 +82,7 @@ class Start:
         """
         if self.clocks is None or not timings.agreed.any():
             return np.zeros(len(timings), np.int64)
-        figure = middle(timings.durations) * batch
+        figure = float(np.median(timings.durations)) * batch
         tolerance = late_tolerance_ns(self.clocks, self.gate, figure)
         return (timings.lateness() - self.late_ns > tolerance).astype(np.int64)
 

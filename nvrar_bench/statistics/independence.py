@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.statistics.middle import middle
-
 Samples = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 
@@ -91,7 +89,7 @@ def autocorrelations(parts: Sequence[Floats]) -> Floats | None:
         return None
     total = np.zeros(lags)
     for part in parts:
-        total += autocovariances(sides(part, middle(part)))[:lags]
+        total += autocovariances(sides(part, float(np.median(part))))[:lags]
     return total / total[0] if total[0] > 0 else None
 
 
@@ -128,7 +126,7 @@ def batch_inefficiency(samples: Floats) -> float | None:
     length = len(samples) // BATCHES
     if length < 5:
         return None
-    signs = sides(samples, middle(samples))
+    signs = sides(samples, float(np.median(samples)))
     spread = float(signs.var())
     means = signs[: length * BATCHES].reshape(BATCHES, length).mean(axis=1)
     return float(means.var(ddof=1)) * length / spread if spread else None
@@ -185,7 +183,7 @@ def startup_drift(samples: Samples | Sequence[float]) -> Shift | None:
     if len(values) < DRIFT_FROM:
         return None
     first, rest = np.split(values, [len(values) // 10])
-    return _shift(first, rest, [rest], middle(values))
+    return _shift(first, rest, [rest], float(np.median(values)))
 
 
 def slow_drift(samples: Samples | Sequence[float]) -> Shift | None:
@@ -200,7 +198,7 @@ def slow_drift(samples: Samples | Sequence[float]) -> Shift | None:
         return None
     rest = values[len(values) // 10 :]
     early, late = np.split(rest, [len(rest) // 2])
-    return _shift(late, early, [early, late], middle(values))
+    return _shift(late, early, [early, late], float(np.median(values)))
 
 
 def worst(shifts: Sequence[Shift | None]) -> tuple[int, Shift] | None:
@@ -246,12 +244,12 @@ def _shift(part: Floats, other: Floats, alike: Sequence[Floats], median: float) 
     multiplied by the samples of `alike` per independent one.
     """
     common = np.concatenate(alike)
-    centre = middle(common)
+    centre = float(np.median(common))
     spread = float(sides(common, centre).var())
     above = float(sides(part, centre).mean() - sides(other, centre).mean())
     per_independent = inefficiency(autocorrelations(alike), sum(map(len, alike)))
     error = sqrt(spread * per_independent * (1 / len(part) + 1 / len(other)))
-    difference = middle(part) - middle(other)
+    difference = float(np.median(part) - np.median(other))
     # A difference where nothing varies is no chance.
     score = above / error if error else copysign(inf, above) if above else 0.0
     return Shift(difference / median if median else 0.0, score)

@@ -17,7 +17,6 @@ import numpy as np
 from nvrar_bench.documents.result import Latency
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.statistics.independence import Samples, effective_samples
-from nvrar_bench.statistics.middle import middle
 
 NORMAL_975 = 1.959963984540054
 _EXPANDED_FROM = 1e4  # degrees of freedom
@@ -102,7 +101,7 @@ def estimate(samples: Samples, effective: float | None = None) -> Estimate:
     """
     worth = effective_samples(samples) if effective is None else effective
     interval = median_interval(np.sort(samples), effective=worth)
-    return Estimate.of(middle(samples), interval)
+    return Estimate.of(float(np.median(samples)), interval)
 
 
 @lru_cache(maxsize=4096)

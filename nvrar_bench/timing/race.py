@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from nvrar_bench.statistics.independence import Floats
 from nvrar_bench.statistics.median import Estimate, estimate
-from nvrar_bench.statistics.middle import middle
 from nvrar_bench.timing.stopping import StoppingRule, Taken, precision_of
 
 TURN = 20  # calls; as many as a turn of `PrecisionRule`, which they follow
@@ -158,5 +157,5 @@ class _Entrant(StoppingRule):
 
 def fastest(shown: Sequence[SoFar], numbers: Sequence[int]) -> int:
     """Return the number of the lowest median; of equal ones the first."""
-    medians = [middle(one.counting) for one in shown]
+    medians = [float(np.median(one.counting)) for one in shown]
     return numbers[int(np.argmin(medians))]

@@ -11,7 +11,6 @@ NOT_NEEDED = {
     "nvrar_bench.inventory",
     "nvrar_bench.launch.job",
     "psutil",
-    "pydantic",
     "rich",
 }
 PROGRAM = """
