@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,6 @@ def data_dir(name: str) -> Path:
 
 def installed(name: str) -> str | None:
     """The version of a package, or None."""
-    # Here: it takes long to load, and of hundreds of ranks one asks.
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
         return version(name)
     except PackageNotFoundError:

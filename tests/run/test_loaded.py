@@ -7,7 +7,6 @@ import sys
 
 # What only a terminal, rank 0, a launcher or a look at other processes needs.
 NOT_NEEDED = {
-    "importlib.metadata",
     "nvrar_bench.inventory",
     "nvrar_bench.launch.job",
     "psutil",
