@@ -132,7 +132,7 @@ class _Spoiled:
 # What the kernel does where the environment says so, in its first call of the second case: after
 # the ranks have met, so that the others wait for the reduced slice.
 PLACE = "bool reduce_scatter(const Window& window) {"
-COUNT = 32
+COUNT = 512  # of float32, 2K
 IN_KERNEL = """
         static bool is_done = false;
         const char* how = getenv("BROKEN");

@@ -8,7 +8,7 @@ from typing import Any
 from broken import MOMENTS
 
 # Two cases, of which the first has ended when the second goes wrong.
-SIZES = (64, 128)
+SIZES = (1024, 2048)  # in two phases: smaller messages go in one shot
 CASES = "".join(f'[[sweep]]\nname = "of {size}"\nsizes = [{size}]\n' for size in SIZES)
 RESULTS = {
     "import": 0,

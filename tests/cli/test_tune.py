@@ -38,7 +38,8 @@ def results(path: Path) -> list[dict[str, Any]]:
 def test_the_fastest_launch_is_found_told_and_written(
     run_command: Callable[..., Any], tmp_path: Path
 ):
-    words = ("--sizes", "4K,64K", "--protocol", "signal", "--chunk", "1K", "--json")
+    words = ("--sizes", "4K,64K", "--protocol", "signal", "--chunk", "1K")
+    words += ("--exchange", "doubling", "--json")
     done = run_command(
         *FAKE, *words, tmp_path / "run.json", "--output", tmp_path / "t.json",
         environment={**UTF8, "NVRAR_BENCH_FAKE": "best=4,refused=2"},
@@ -81,7 +82,7 @@ def test_where_all_are_alike_what_auto_chooses_stays(
     (choice,) = table(tmp_path / "t.json")["choices"]
     assert choice["is_auto"]
     assert choice["measured"] == choice["auto"]
-    assert choice["level"] == choice["tried"] == 8
+    assert choice["level"] == choice["tried"] == 16  # 8 of them in one-shot
     assert choice["ended_by"] == "alike"
 
 

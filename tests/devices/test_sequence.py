@@ -149,7 +149,7 @@ def test_between_ranks(run_ranks):
     assert found["epochs"] == [[2**32 - 20 + 60 + 2 + 1] * 2] * 2
     assert found["mpi"] == [found["single"]["mpi"]] * 2 == ["0 beyond MPI_ERR_COUNT"] * 2
     (waited, read), (rest, read_by_rest) = found["waits"]
-    wait = r"NVRAR gave up after 0.3 s on rank 0 \(.*\): phase reduce-scatter, step 0, waiting for "
+    wait = r"NVRAR gave up after 0.3 s on rank 0 \(.*\): phase one-shot, step 0, waiting for "
     wait += "rank 1, chunk 0, expected flag 1, saw 0"
     assert re.fullmatch(wait, waited)
     assert waited == found["single"]["nvrar"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,6 +36,7 @@ from nvrar_bench.toolchain.structs import CArguments, CFailure
 from nvrar_bench.world import World
 
 PHASES = {1: "reduce-scatter", 2: "exchange between nodes", 3: "all-gather"}
+ONE_SHOT_PHASES = {2: "one-shot"}  # its ranks are the nodes
 FLAG_SPAN = 1 << 32  # a packet's flag is the low half of the epoch
 _FAILURE_WORDS = len(CFailure._fields_)
 _TABLES_KEPT = 32
@@ -228,6 +229,7 @@ class _AllReduce(Operation):
         self.warnings = (*engine.warnings, *backend.doubts, *chosen.warnings)
         self._backend = backend
         self._buffers = send, recv  # their memory must outlive the call
+        self._phases = ONE_SHOT_PHASES if staging.schedule.is_one_shot else PHASES
         self._epochs_taken = -(-case.size_bytes // launch.window_bytes)
         peers = _peers(backend, send, recv)
         self._tables = [backend.table(addresses) for addresses in peers]
@@ -296,7 +298,8 @@ class _AllReduce(Operation):
             if failure.code:
                 backend.broken = TimedOut(
                     f"NVRAR gave up after {backend.timeout:g} s on rank {rank} "
-                    f"({backend.world.hosts[rank]}): " + describe(failure, backend.world.hosts)
+                    f"({backend.world.hosts[rank]}): "
+                    + describe(failure, backend.world.hosts, self._phases)
                 )
                 raise backend.broken
 
@@ -334,9 +337,11 @@ def require_mapped(world: World, addresses: Sequence[int]) -> None:
         )
 
 
-def describe(failure: CFailure, hosts: Sequence[str] = ()) -> str:
+def describe(
+    failure: CFailure, hosts: Sequence[str] = (), phases: Mapping[int, str] = PHASES
+) -> str:
     """Say where a wait stood, what it expected and saw; of several `hosts`, also the peer's."""
-    phase = PHASES.get(failure.phase, str(failure.phase))
+    phase = phases.get(failure.phase, str(failure.phase))
     where = f" ({hosts[failure.peer]})" if len(set(hosts)) > 1 else ""
     return (
         f"phase {phase}, step {failure.step}, waiting for rank {failure.peer}{where}, "
