@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from importlib.metadata import version
 from typing import Any
 
 import nvrar_bench
@@ -38,8 +39,6 @@ def topology(world: World, device: str) -> Topology:
 
 def environment(world: World) -> dict[str, Any]:
     """What a reader needs to judge a number: machine, libraries, compiler, kernel sources."""
-    from importlib.metadata import version  # of hundreds of ranks the first alone asks
-
     return {
         "host": world.host,
         "os": f"{platform.system()} {platform.release()}",
@@ -62,15 +61,16 @@ def made_on(world: World, device: Device) -> MadeOn:
     libraries = {"mpi_library": library_version(), "compiler": _compiler()}
     libraries |= _cuda_packages()
     hosts = tuple(dict.fromkeys(world.hosts))
-    path = crossing() if world.machines > 1 else None
+    path = between_machines() if world.machines > 1 else None
     return MadeOn(model, hosts, sources_digest(kernels_dir()), libraries, path)
 
 
-def crossing() -> str | None:
-    """As in crossing.py."""
-    from nvrar_bench.run import crossing as path  # loads what only runs of several machines need
+def between_machines() -> str | None:
+    """What carries messages between machines, as this rank sees it."""
+    # Here: it loads psutil, and hundreds of ranks of one machine have no use for it.
+    from nvrar_bench.run.crossing import crossing
 
-    return path.crossing()
+    return crossing()
 
 
 def _cuda_packages() -> dict[str, str]:

@@ -108,7 +108,7 @@ class Session(RunPart):
 
     def _learn_path(self) -> None:
         """What carries messages between machines, as rank 0 sees it; a table may be of another."""
-        path = self.world.comm.bcast(facts.crossing())
+        path = self.world.comm.bcast(facts.between_machines())
         self.journal.learn({"between_machines": path})
         table = self.settings.tuning.table
         if table is not None:

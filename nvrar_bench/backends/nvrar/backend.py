@@ -16,7 +16,6 @@ from nvrar_bench.backends.nvrar.layout import (
     Schedule,
     place_fields,
     plan,
-    plan_layout,
     window_fields,
 )
 from nvrar_bench.backends.nvrar.limits import (
@@ -24,6 +23,7 @@ from nvrar_bench.backends.nvrar.limits import (
     one_shot_up_to,
     require_exchange,
     require_within,
+    staging_layout,
 )
 from nvrar_bench.backends.nvrar.shipped import shipped_table
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Tuning
@@ -137,12 +137,9 @@ class NvrarBackend(Tunable):
         return plan(world.nodes, world.ranks_per_node, shape.radix, shape.exchange)
 
     def _allocate_staging(self, protocol: str, schedule: Schedule) -> _Staging:
-        limits = self.engine.limits
-        group = schedule.group(self.world.ranks_per_node)
-        window = limits.window(protocol, schedule.is_one_shot)
-        sizes = window, limits.min_chunk_bytes, limits.max_blocks
-        layout = plan_layout(schedule, group, protocol, *sizes, self.engine.all_mapped)
-        memory = self.engine.allocate(layout.nbytes)
+        engine, group = self.engine, self.world.ranks_per_node
+        layout = staging_layout(schedule, group, protocol, engine.limits, engine.all_mapped)
+        memory = engine.allocate(layout.nbytes)
         require_mapped(self.world, memory.peers)
         staging = _Staging(schedule, layout, memory, self.table(memory.peers))
         self._staging[protocol, schedule] = staging

@@ -86,18 +86,13 @@ class Chooser:
 
     def _of(self, tuning: Tuning, case: Case, protocol: str) -> Chosen:
         exchange = tuning.exchange or self._exchange(case, protocol)
-        launch = self._launch(tuning, protocol, case.size_bytes, exchange)
+        is_one_shot = exchange == ONE_SHOT
+        launch = choose(tuning, self.limits, protocol, case.size_bytes, self.group, is_one_shot)
         radix = tuning.radix or usual_radix(exchange, self.group)
         shape = Shape(
             protocol, launch.blocks, launch.threads, launch.chunk_bytes, radix, exchange
         )  # fmt: skip
         return Chosen(shape, launch)
-
-    def _launch(self, tuning: Tuning, protocol: str, nbytes: int, exchange: str) -> LaunchConfig:
-        is_one_shot = exchange == ONE_SHOT
-        group = 1 if is_one_shot else self.group
-        window = self.limits.window(protocol, is_one_shot)
-        return choose(tuning, self.limits, protocol, nbytes, group, window)
 
     def _exchange(self, case: Case, protocol: str) -> str:
         if protocol == "signal" and case.size_bytes <= self.one_shot_up_to:
@@ -188,14 +183,13 @@ def choose(
     protocol: str,
     nbytes: int,
     group: int,
-    window: int | None = None,
+    is_one_shot: bool = False,
 ) -> LaunchConfig:
-    """Shape the launch for a message of `nbytes` that `group` ranks share out, in such windows.
+    """Shape the launch for a message of `nbytes` on nodes of `group` ranks; in one-shot all of it.
 
     UsageError: the user fixed something that the limits do not allow.
     """
-    window = window or limits.window(protocol)
-    slice_bytes = -(-min(nbytes, window) // group)
+    window, slice_bytes = limits.cut(protocol, nbytes, group, is_one_shot)
     blocks = tuning.blocks or _between(
         1, -(-slice_bytes // limits.slice_per_block[protocol]), limits.blocks or limits.max_blocks
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nvrar_bench.backends.nvrar.layout import Schedule, plan_layout
+from nvrar_bench.backends.nvrar.layout import Layout, Schedule, plan_layout
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.kernel import ONE_SHOT, launch_classes
@@ -40,6 +40,13 @@ class Limits:
         """Bytes of a message that staging memory has room for; a longer one is several windows."""
         window = self.window_bytes[protocol]
         return min(window, ONE_SHOT_WINDOW_BYTES) if is_one_shot else window
+
+    def cut(
+        self, protocol: str, nbytes: int, group: int, is_one_shot: bool = False
+    ) -> tuple[int, int]:
+        """Bytes of a window of a message of `nbytes`, and of a rank's slice of one."""
+        window = self.window(protocol, is_one_shot)
+        return window, -(-min(nbytes, window) // (1 if is_one_shot else group))
 
     def launch_class(self, protocol: str, blocks: int, threads: int) -> int | None:
         """Return the smallest class that holds such a launch (UsageError); None on CPUs."""
@@ -175,16 +182,21 @@ def require_exchange(exchange: str | None, nodes: int) -> None:
         )
 
 
+def staging_layout(
+    schedule: Schedule, ranks_per_node: int, protocol: str, limits: Limits, all_mapped: bool
+) -> Layout:
+    """Lay out a rank's staging memory for every launch that the limits allow."""
+    group, window = schedule.group(ranks_per_node), limits.window(protocol, schedule.is_one_shot)
+    sizes = window, limits.min_chunk_bytes, limits.max_blocks
+    return plan_layout(schedule, group, protocol, *sizes, all_mapped)
+
+
 def staging_bytes(
     schedules: Iterable[Schedule], ranks_per_node: int, limits: Limits, all_mapped: bool
 ) -> int:
     """Bytes per rank, over all protocols and `schedules`."""
     return sum(
-        plan_layout(
-            schedule, schedule.group(ranks_per_node), protocol,
-            limits.window(protocol, schedule.is_one_shot), limits.min_chunk_bytes,
-            limits.max_blocks, all_mapped,
-        ).nbytes
+        staging_layout(schedule, ranks_per_node, protocol, limits, all_mapped).nbytes
         for schedule in schedules
         for protocol in limits.window_bytes
-    )  # fmt: skip
+    )

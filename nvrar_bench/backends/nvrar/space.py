@@ -25,7 +25,6 @@ from nvrar_bench.backends.nvrar.layout import Schedule, plan
 from nvrar_bench.backends.nvrar.limits import (
     BYTES_PER_THREAD,
     CHUNK_ALIGNMENT,
-    ONE_SHOT_WINDOW_BYTES,
     Limits,
     require_within,
 )
@@ -100,13 +99,13 @@ class Space:
         for (radix, exchange), protocol in product(
             self._steps_for(nodes, chooser.group), self.protocols or PROTOCOLS
         ):
-            is_one_shot = exchange == ONE_SHOT
-            if is_one_shot and not self.exchanges and case.size_bytes > ONE_SHOT_WINDOW_BYTES:
+            limits, is_one_shot = chooser.limits, exchange == ONE_SHOT
+            nbytes, group = case.size_bytes, chooser.group
+            window, slice_bytes = limits.cut(protocol, nbytes, group, is_one_shot)
+            if is_one_shot and not self.exchanges and nbytes > window:
                 continue
-            window = chooser.limits.window(protocol, is_one_shot)
-            slice_bytes = -(-min(case.size_bytes, window) // (1 if is_one_shot else chooser.group))
-            for blocks, threads, chunk in self._launches(chooser.limits, slice_bytes):
-                if chooser.limits.holds(protocol, blocks, threads):
+            for blocks, threads, chunk in self._launches(limits, slice_bytes):
+                if limits.holds(protocol, blocks, threads):
                     yield Shape(protocol, blocks, threads, chunk, radix, exchange)
 
     def _launches(self, limits: Limits, slice_bytes: int) -> Iterator[tuple[int, int, int]]:
