@@ -185,7 +185,7 @@ def choose(
     group: int,
     is_one_shot: bool = False,
 ) -> LaunchConfig:
-    """Shape the launch for a message of `nbytes` on nodes of `group` ranks; in one-shot all of it.
+    """Shape the launch for a message of `nbytes`: slices of `group` ranks, in one-shot all of it.
 
     UsageError: the user fixed something that the limits do not allow.
     """
