@@ -30,7 +30,9 @@ class ShapeOptions:
     blocks: int | None = option("--blocks N", "NVRAR: blocks of each rank.")
     threads: int | None = option("--threads N", "NVRAR: threads of each block.")
     chunk: str | None = option("--chunk SIZE", "NVRAR: bytes of a slice that one flag announces.")
-    radix: int | None = option("--radix N", "NVRAR: nodes that exchange directly in one step. [2]")
+    radix: int | None = option(
+        "--radix N", "NVRAR: nodes that exchange directly in one step. [2; one-shot: all ranks]"
+    )
     exchange: str = option(
         "--exchange auto|doubling|halving|one-shot",
         "NVRAR between nodes: doubling sends whole slices, halving parts of them in twice the "
