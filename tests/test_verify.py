@@ -8,7 +8,7 @@ import pytest
 
 from nvrar_bench.datatypes import DTYPES, OPS, can_wrap
 from nvrar_bench.errors import UsageError
-from nvrar_bench.verify.known import (
+from nvrar_bench.verify import (
     CANARY_BYTES,
     Expected,
     KnownReduction,

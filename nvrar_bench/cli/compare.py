@@ -71,7 +71,7 @@ def compare(options: CompareOptions) -> None:
     """
     # Imported on use, so that --help does not wait for NumPy.
     from nvrar_bench.cli.places import require_places
-    from nvrar_bench.documents.base import encode
+    from nvrar_bench.documents import encode
     from nvrar_bench.documents.files import STDOUT, write_text
     from nvrar_bench.documents.run_file import read_record
     from nvrar_bench.launch.console import console

@@ -44,10 +44,9 @@ def env(options: EnvOptions) -> None:
     from nvrar_bench import backends, devices
     from nvrar_bench.cli.execute import network as network_of
     from nvrar_bench.cli.places import require_places, run_reads
-    from nvrar_bench.documents.base import encode
+    from nvrar_bench.documents import encode
     from nvrar_bench.documents.files import STDOUT, write_text
-    from nvrar_bench.inventory import survey
-    from nvrar_bench.inventory.abilities import require, require_network
+    from nvrar_bench.inventory import require, require_network, survey
     from nvrar_bench.inventory.survey import steps
     from nvrar_bench.launch.console import console
     from nvrar_bench.report import inventory as table

@@ -70,7 +70,7 @@ def schema(options: SchemaOptions) -> None:
     """Print the JSON Schema (2020-12) of a document."""
     import json
 
-    from nvrar_bench.documents.base import JsonObject, schema_of
+    from nvrar_bench.documents import JsonObject, schema_of
     from nvrar_bench.documents.comparison import ComparisonDocument
     from nvrar_bench.documents.decode import DecodeRecord
     from nvrar_bench.documents.inventory import Inventory

@@ -19,7 +19,7 @@ from nvrar_bench.devices.work import Work, Works
 from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate, Timings, Yardstick
 from nvrar_bench.toolchain.host import Source
-from nvrar_bench.verify.known import Expected, Findings, KnownReduction
+from nvrar_bench.verify import Expected, Findings, KnownReduction
 from nvrar_bench.world import World
 
 Array = Any

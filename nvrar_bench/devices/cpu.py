@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nvrar_bench import verify
 from nvrar_bench.devices import surroundings
 from nvrar_bench.devices.base import Device, Memory, Verifier
 from nvrar_bench.devices.gate import SharedGate, load_library, open_gate
@@ -22,8 +23,7 @@ from nvrar_bench.devices.sharing import SharedMemory, allocate
 from nvrar_bench.devices.surroundings import CpuYardstick
 from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate, Yardstick
-from nvrar_bench.verify import known as verify
-from nvrar_bench.verify.known import Expected, Findings, KnownReduction
+from nvrar_bench.verify import Expected, Findings, KnownReduction
 from nvrar_bench.verify.recipe import HostArray
 from nvrar_bench.world import World
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
 
-from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, Us, ZeroToOne, says
+from nvrar_bench.documents import Count, JsonObject, Number, Positive, Us, ZeroToOne, says
 from nvrar_bench.units import format_size
 
 FORMAT: Final = "nvrar-bench.comparison"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, says
+from nvrar_bench.documents import Count, JsonObject, Number, Positive, says
 from nvrar_bench.documents.record import DECODE_FORMAT, Record
 from nvrar_bench.documents.result import (
     Arrival,

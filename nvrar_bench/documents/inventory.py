@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-from nvrar_bench.documents.base import Count, JsonObject, says
+from nvrar_bench.documents import Count, JsonObject, says
 
 FORMAT: Final = "nvrar-bench.env"
 FORMAT_VERSION: Final = "1.0"

@@ -14,7 +14,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.base import Count, JsonObject, Positive, checked, says
+from nvrar_bench.documents import Count, JsonObject, Positive, checked, says
 from nvrar_bench.documents.files import parsed
 from nvrar_bench.documents.result import Result
 from nvrar_bench.errors import UsageError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, Us, says
+from nvrar_bench.documents import Count, JsonObject, Number, Positive, Us, says
 from nvrar_bench.plan import Buffers
 
 CheckStatus = Literal["passed", "failed", "skipped"]

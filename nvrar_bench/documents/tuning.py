@@ -9,7 +9,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from nvrar_bench import __version__
-from nvrar_bench.documents.base import Count, JsonObject, Number, Positive, Us, checked, says
+from nvrar_bench.documents import Count, JsonObject, Number, Positive, Us, checked, says
 from nvrar_bench.documents.files import encode_lines, parsed
 from nvrar_bench.documents.result import Dtype, Exchange, Op
 from nvrar_bench.errors import UsageError

@@ -15,7 +15,7 @@ from nvrar_bench.devices.cuda import driver, heap_library
 from nvrar_bench.devices.cuda.calls import Calls, load_calls, mps_is_on, mps_problem
 from nvrar_bench.errors import CompilerError, Problem, Unavailable, problem_of
 from nvrar_bench.files import installed
-from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing, wheel
+from nvrar_bench.inventory import Finding, Probe, loaded, missing, wheel
 from nvrar_bench.toolchain import nvrtc, wheels
 from nvrar_bench.units import gibibytes
 
@@ -164,6 +164,27 @@ def _mps() -> Finding:
         return Finding(path=path, detail="not started")
     problem = None if driver.missing() else mps_problem(driver.require())
     return Finding(path=path, detail="started", problem=problem)
+
+
+def able() -> str | None:
+    """MPI, a driver and GPUs, MPS where it is on, and the kernel that every run loads first."""
+    from nvrar_bench.launch.initialize import load_mpi
+
+    load_mpi()
+    problem = driver.missing() or mps_problem(driver.require())
+    if problem is None:
+        _build_gate()
+    return problem
+
+
+def _build_gate() -> None:
+    from nvrar_bench.toolchain import cuda
+    from nvrar_bench.toolchain.kernel import CudaGate
+
+    calls = driver.require()
+    ordinals = range(int(calls.cuDeviceGetCount()))
+    for arch in sorted({driver.describe(calls, ordinal).arch for ordinal in ordinals}):
+        cuda.build(CudaGate(), arch)
 
 
 PROBES = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nvrar_bench.bounded import answer, first_line
 from nvrar_bench.errors import Problem, Unavailable, problem_of
-from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing
+from nvrar_bench.inventory import Finding, Probe, loaded, missing
 from nvrar_bench.inventory.system import module
 from nvrar_bench.launch import flavours
 from nvrar_bench.launch.environment import expected_ranks

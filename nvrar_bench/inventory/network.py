@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.errors import Problem
-from nvrar_bench.inventory.probe import Finding, Probe, loaded, missing
+from nvrar_bench.inventory import Finding, Probe, group, loaded, missing
 from nvrar_bench.toolchain import wheels
 
 _BETWEEN = ("several machines",)
@@ -290,11 +290,6 @@ def probes(name: str, needs: Sequence[str]) -> tuple[Probe, ...]:
 
 def _probe(group: str, need: str) -> Probe:
     return Probe(group, need, _BETWEEN, LOOKS[need], refused="missing")
-
-
-def group(name: str) -> str:
-    """The title over the rows of a network."""
-    return f"what --network {name} needs"
 
 
 def lacks(need: str) -> str | None:

@@ -19,17 +19,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import TextIO
 
 import msgspec
 
 import nvrar_bench
 from nvrar_bench import networks, variables
+from nvrar_bench.backends import NAMES as BACKENDS
 from nvrar_bench.documents.inventory import Ability, Inventory, Row, settled
 from nvrar_bench.errors import Problem
-from nvrar_bench.inventory import cuda, mpi, network, system
-from nvrar_bench.inventory.abilities import QUESTIONS, Question
-from nvrar_bench.inventory.probe import Probe
+from nvrar_bench.inventory import Probe, Question, cuda, mpi, network, system
 from nvrar_bench.launch import again
 from nvrar_bench.launch.processes import signal_when_parent_ends
 from nvrar_bench.networks import Network
@@ -49,6 +49,20 @@ PROBES: tuple[Probe, ...] = tuple(
         (probe for room in (system, mpi, cuda, network) for probe in room.PROBES),
         key=lambda probe: _GROUPS.index(probe.group),
     )
+)
+
+
+def _backend(name: str, device: str) -> str | None:
+    from nvrar_bench.backends import registry
+
+    return registry.BACKENDS[name].lacks(device)
+
+
+_ASK_DEVICE = {"cpu": system.able, "cuda": cuda.able}
+QUESTIONS = tuple(
+    Question(device, backend, partial(_backend, backend, device) if backend else ask)
+    for device, ask in _ASK_DEVICE.items()
+    for backend in (None, *BACKENDS)
 )
 
 Step = Probe | Question

@@ -16,7 +16,7 @@ from nvrar_bench.bounded import first_line
 from nvrar_bench.devices import machine
 from nvrar_bench.errors import Problem, Unavailable, problem_of
 from nvrar_bench.files import installed
-from nvrar_bench.inventory.probe import Finding, Probe, missing
+from nvrar_bench.inventory import Finding, Probe, missing
 from nvrar_bench.units import gibibytes
 
 _ALL = ("cpu", "cuda")
@@ -147,6 +147,16 @@ def _cache() -> Finding:
         return Finding("wrong", path=str(folder), problem=problem_of(error))
     entries = sum(1 for path in folder.iterdir() if not path.name.startswith("."))
     return Finding(detail=f"{entries} kernels", path=str(folder))
+
+
+def able() -> None:
+    """MPI, and the kernel that every run on CPU ranks loads first."""
+    from nvrar_bench.launch.initialize import load_mpi
+    from nvrar_bench.toolchain import host
+    from nvrar_bench.toolchain.kernel import StartGate
+
+    load_mpi()
+    host.load(host.build(StartGate()))
 
 
 PROBES = (

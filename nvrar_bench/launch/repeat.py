@@ -30,8 +30,7 @@ from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
 from nvrar_bench.launch.processes import STOPS, Signals
 from nvrar_bench.launch.starter import Starter
 from nvrar_bench.statistics.figures import launches_in_state
-from nvrar_bench.statistics.merge import merge
-from nvrar_bench.statistics.merged_result import LAUNCHES
+from nvrar_bench.statistics.merge import LAUNCHES, merge
 
 if TYPE_CHECKING:
     from nvrar_bench.report import Shown

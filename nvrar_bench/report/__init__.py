@@ -25,12 +25,12 @@ class Shown:
 
     def write(self, record: Any, console: Console) -> None:
         """Write a record of the command; what writes is imported now, after the start of ranks."""
-        from nvrar_bench.report import decode, remarks, table, tuning
+        from nvrar_bench.report import decode, table, tuning
 
         if self.name == "table":
             table.write(record, console, self.wide, self.verbose)
         elif self.name == "summary":
-            for line in remarks.summary(record):
+            for line in table.summary(record):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             (tuning if self.name == "tuning" else decode).write(record, console)

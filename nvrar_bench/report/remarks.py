@@ -1,20 +1,26 @@
-"""All that a table of figures does not say: samples left out, skipped backends, warnings, errors.
+"""What a table of figures does not say: samples left out, skipped backends, warnings, errors.
 
-A screen shows the few lines of notes.py, and these with --verbose.
+`notes` are the few lines below a table: what was seen, at which points, and what to do. `lines`,
+which --verbose shows, are all that is known; the record has them too.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from nvrar_bench.documents.decode import TimedStep
 from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.documents.result import Check, Result
-from nvrar_bench.report.columns import ascii_of
+from nvrar_bench.report.columns import Series, all_series, ascii_of
+from nvrar_bench.statistics import doubts
+from nvrar_bench.statistics.doubts import DOUBT, RULER, Doubt
+from nvrar_bench.statistics.figures import doubts_of
+from nvrar_bench.timing import ruler
 from nvrar_bench.units import format_micros, format_size
 
 
@@ -155,52 +161,107 @@ REMARKS = (
 )
 
 
-def summary(record: RunRecord) -> list[str]:
-    """Return a correctness run in a few lines: what passed per backend, and what failed."""
-    topology = record.topology
-    lines = [f"{topology.ranks} ranks; MPI library: {record.environment.get('mpi_library')}"]
-    lines += checked(record)
-    lines += _soak(record.environment.get("soak"))
-    lines += [f"skipped {skipped.backend}: {skipped.reason}" for skipped in record.skipped]
-    lines += [_failure(result) for result in record.results if result.check.status == "failed"]
-    return lines
+MOST = 6
+_MOST_WRONG = 2
+_LONGEST_PLACE = 30  # letters; more points than fit are counted
+NOTE = "note: "
 
 
-def checked(record: RunRecord) -> list[str]:
-    """Say of each backend how many of its results passed."""
-    lines = []
-    counted = Counter((result.backend, result.check.status) for result in record.results)
-    for backend in dict.fromkeys(result.backend for result in record.results):
-        passed, failed = counted[backend, "passed"], counted[backend, "failed"]
-        skipped = counted[backend, "skipped"]
-        elements = sum(r.check.elements for r in record.results if r.backend == backend)
-        unchecked = f", {skipped} not checked" if skipped else ""
-        lines.append(
-            f"{backend}: {passed} passed, {failed} failed{unchecked}; {elements} elements compared"
+class Found(NamedTuple):
+    """A doubt about a result, or a warning of its record that is none."""
+
+    result: Result
+    said: Doubt | str
+
+
+def notes(record: RunRecord) -> list[str]:
+    """Return at most MOST lines, the worst last, where it is read."""
+    bad = [f"wrong: {text}" for text in wrong_results(record)]
+    if len(bad) > _MOST_WRONG:
+        bad = [f"wrong: {len(bad) - _MOST_WRONG} more results, see --verbose", *bad[:_MOST_WRONG]]
+    found = [
+        *empty(record),
+        *(NOTE + text for text in of_results(_found(record), record.results)),
+        *(f"skipped: {text}" for text in skipped(record)),
+        *bad,
+        *(f"error: {text}" for text in errors(record)),
+        *endings(record),
+        *alone(record),
+    ]
+    # What is cut is the least important, at the beginning.
+    more = len(found) - MOST
+    return found if more <= 0 else [f"{NOTE}{more + 1} more: --verbose", *found[more + 1 :]]
+
+
+def samples(results: Sequence[Result]) -> Iterator[str]:
+    """Say how many samples each figure is of, and how many are left out of all."""
+    if not results:
+        return
+    left_out = {
+        "late": sum(len(result.late) for result in results),
+        "of another state of the machine": sum(result.state.left_out for result in results),
+    }
+    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+    taken = sum(result.samples for result in results)
+    yield samples_per_point(results) + (f"; left out of {taken}: {reasons}" if reasons else "")
+
+
+def of_results(found: Iterable[Found], results: Sequence[Result]) -> Iterator[str]:
+    """Make one note of each kind of doubt or warning about `results`; the least important first."""
+    groups: dict[str, list[Found]] = {kind.note: [] for kind in (*ruler.KINDS, *doubts.KINDS)}
+    for one in found:
+        # Kinds with the same note are one; a warning is alike to those with other numbers.
+        said = one.said
+        key = said.kind.note if isinstance(said, Doubt) else re.sub(r"\d+(\.\d+)?", "#", said)
+        groups.setdefault(key, []).append(one)
+    for group in filter(None, groups.values()):
+        # The largest of a kind of doubt stands for all; of warnings the first.
+        known = [one.said for one in group if isinstance(one.said, Doubt)]
+        text = max(known, key=lambda doubt: doubt.size).note if known else str(group[0].said)
+        if text or not known:
+            place = _place([one.result for one in group], results)
+            yield f"{place}: {text}" if place else text
+
+
+def _found(record: RunRecord) -> Iterator[Found]:
+    """Yield doubts, computed anew, and the warnings of the record that are no doubts."""
+    facts = record.environment.get("ruler")
+    for result in record.results:
+        known = (*ruler.doubts_of(result, facts), *doubts_of(result, record.one_state))
+        yield from (Found(result, doubt) for doubt in known)
+        yield from (
+            Found(result, text) for text in result.warnings if not text.startswith((DOUBT, RULER))
         )
-    return lines
 
 
-def _soak(done: Any) -> list[str]:
-    """Describe a soak; in somebody else's record anything may be under its name."""
-    if not isinstance(done, Mapping):
-        return []
-    by_backend = done.get("calls_by_backend")
-    counted = by_backend.items() if isinstance(by_backend, Mapping) else ()
-    calls = ", ".join(f"{name} {count}" for name, count in counted)
-    seconds = done.get("seconds")
-    took = f"{seconds:.1f} s" if isinstance(seconds, int | float) else "an unknown time"
-    return [f"soak: {done.get('calls')} verified calls in {took}: {calls}"]
+def _place(points: Sequence[Result], results: Sequence[Result]) -> str:
+    """Name points: nothing where it is all of them, else backends with their sizes."""
+    if all(any(one is point for point in points) for one in results):
+        return ""
+    of_series = (_sizes(one, points, results) for one in all_series(results))
+    named = ", ".join(text for text in of_series if text)
+    if len(named) <= _LONGEST_PLACE:
+        return named
+    return f"{len({id(point) for point in points})} of {len(results)} points"
 
 
-def _failure(result: Result) -> str:
-    first = result.check.first_wrong
-    seen = ""
-    if first is not None:
-        seen = f"; first on rank {first.rank}, element {first.index}: "
-        seen += f"expected {first.expected}, saw {first.seen}"
-    return (
-        f"FAILED {result.backend} {result.variant} {result.dtype} {result.op} "
-        f"{format_size(result.size_bytes)} {result.placement} {result.buffers}: "
-        f"{result.check.wrong} wrong{seen}"
-    )
+def _sizes(series: Series, points: Sequence[Result], results: Sequence[Result]) -> str:
+    own = sorted({one.size_bytes for one in results if series.holds(one)})
+    hit = {one.size_bytes for one in points if series.holds(one)}
+    if not hit or len(hit) == len(own):
+        return _name(series, results) if hit else ""
+    return f"{_name(series, results)} {' '.join(_spans(own, hit))}"
+
+
+def _name(series: Series, results: Sequence[Result]) -> str:
+    """Name it by its backend, unless that has several series."""
+    is_only = all(series.holds(one) for one in results if one.backend == series.backend)
+    return ascii_of(series.backend) if is_only else series.label
+
+
+def _spans(sizes: Sequence[int], hit: set[int]) -> Iterator[str]:
+    """Write neighbours among `sizes` that are all `hit` as a span."""
+    for is_hit, found in groupby(sizes, hit.__contains__):
+        if is_hit:
+            run = [format_size(size) for size in found]
+            yield ("-" if len(run) > 2 else " ").join(dict.fromkeys((run[0], run[-1])))

@@ -1,22 +1,25 @@
 """The table of a run: one per (dtype, op, placement, buffers), one row per size.
 
 A block of columns per backend, with the names of nccl-tests. The first layout that fits is shown:
-with both bandwidths, with busbw alone, without counts, and last with a line per backend.
+with both bandwidths, with busbw alone, without counts, and last with a line per backend. The
+summary is what `check` shows in place of a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 
 from nvrar_bench.documents.record import Record, RunRecord, Topology
 from nvrar_bench.documents.result import Result
-from nvrar_bench.report import columns, notes
+from nvrar_bench.report import columns
 from nvrar_bench.report.columns import Field, Series, all_series, groups, series_of
 from nvrar_bench.report.grid import NOTHING, WIDE, Column, ColumnGroup, Grid, screen_width, show
-from nvrar_bench.report.remarks import lines
+from nvrar_bench.report.remarks import lines, notes, samples
 from nvrar_bench.statistics.points import SUBJECT, numbered
 from nvrar_bench.units import format_size
 
@@ -45,14 +48,14 @@ def write(record: RunRecord, console: Console, wide: bool = False, verbose: bool
     tables = [Table(title, results, found, wide) for title, results in groups(record)]
     grids = [table.layouts() for table in tables]
     width = screen_width(console)
-    below = list(lines(record)) if verbose else list(notes.notes(record))
+    below = list(lines(record)) if verbose else list(notes(record))
     show(console, list(heading(record)), grids, below, WIDE if wide else width)
 
 
 def heading(record: RunRecord) -> Iterator[str]:
     """Say what ran where, a line each."""
     yield from facts(record)
-    yield from notes.samples(record.results)
+    yield from samples(record.results)
 
 
 def facts(record: Record) -> Iterator[str]:
@@ -181,3 +184,54 @@ def _titles(fields: Sequence[Field]) -> tuple[Column, ...]:
 def _point(row: dict[Series, Result]) -> tuple[str, str]:
     result = next(iter(row.values()))
     return format_size(result.size_bytes), str(result.count)
+
+
+def summary(record: RunRecord) -> list[str]:
+    """Return a correctness run in a few lines: what passed per backend, and what failed."""
+    topology = record.topology
+    lines = [f"{topology.ranks} ranks; MPI library: {record.environment.get('mpi_library')}"]
+    lines += checked(record)
+    lines += _soak(record.environment.get("soak"))
+    lines += [f"skipped {skipped.backend}: {skipped.reason}" for skipped in record.skipped]
+    lines += [_failure(result) for result in record.results if result.check.status == "failed"]
+    return lines
+
+
+def checked(record: RunRecord) -> list[str]:
+    """Say of each backend how many of its results passed."""
+    lines = []
+    counted = Counter((result.backend, result.check.status) for result in record.results)
+    for backend in dict.fromkeys(result.backend for result in record.results):
+        passed, failed = counted[backend, "passed"], counted[backend, "failed"]
+        skipped = counted[backend, "skipped"]
+        elements = sum(r.check.elements for r in record.results if r.backend == backend)
+        unchecked = f", {skipped} not checked" if skipped else ""
+        lines.append(
+            f"{backend}: {passed} passed, {failed} failed{unchecked}; {elements} elements compared"
+        )
+    return lines
+
+
+def _soak(done: Any) -> list[str]:
+    """Describe a soak; in somebody else's record anything may be under its name."""
+    if not isinstance(done, Mapping):
+        return []
+    by_backend = done.get("calls_by_backend")
+    counted = by_backend.items() if isinstance(by_backend, Mapping) else ()
+    calls = ", ".join(f"{name} {count}" for name, count in counted)
+    seconds = done.get("seconds")
+    took = f"{seconds:.1f} s" if isinstance(seconds, int | float) else "an unknown time"
+    return [f"soak: {done.get('calls')} verified calls in {took}: {calls}"]
+
+
+def _failure(result: Result) -> str:
+    first = result.check.first_wrong
+    seen = ""
+    if first is not None:
+        seen = f"; first on rank {first.rank}, element {first.index}: "
+        seen += f"expected {first.expected}, saw {first.seen}"
+    return (
+        f"FAILED {result.backend} {result.variant} {result.dtype} {result.op} "
+        f"{format_size(result.size_bytes)} {result.placement} {result.buffers}: "
+        f"{result.check.wrong} wrong{seen}"
+    )

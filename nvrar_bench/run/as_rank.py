@@ -16,9 +16,8 @@ from pathlib import Path
 
 from nvrar_bench import streams
 from nvrar_bench.documents.files import STDOUT
-from nvrar_bench.documents.journal import Journal
 from nvrar_bench.documents.record import Record
-from nvrar_bench.documents.run_file import Writer
+from nvrar_bench.documents.run_file import Journal, Writer
 from nvrar_bench.errors import SPOKEN, NotOneJob, NvrarBenchError, ReaderGone, TimedOut, Unexpected
 from nvrar_bench.guard import Guard, ReportedLoss
 from nvrar_bench.launch.environment import check_world, launch_index, rank

@@ -18,7 +18,7 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 from nvrar_bench.run.stages import Stage
 from nvrar_bench.units import format_size
-from nvrar_bench.verify.known import CANARY_BYTES, Expected, Findings, KnownReduction
+from nvrar_bench.verify import CANARY_BYTES, Expected, Findings, KnownReduction
 
 _LINE_BYTES = 64  # canary in front, so that a buffer still starts on a cache line
 _BYTE = np.dtype(np.uint8)

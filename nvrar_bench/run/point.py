@@ -13,7 +13,7 @@ from nvrar_bench.run.buffers import CaseBuffers, KnownCall
 from nvrar_bench.statistics.machine_states import YARDSTICKS, Stretches, common_state
 from nvrar_bench.timing.loop import Nanoseconds
 from nvrar_bench.timing.stopping import StoppingRule, Taken
-from nvrar_bench.verify.known import CheckResult, Findings
+from nvrar_bench.verify import CheckResult, Findings
 
 
 @dataclass(frozen=True, eq=False)

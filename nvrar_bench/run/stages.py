@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
 from nvrar_bench.backends.base import Backend
-from nvrar_bench.documents.journal import Journal
+from nvrar_bench.documents.run_file import Journal
 from nvrar_bench.errors import UsageError
 from nvrar_bench.guard import Guard, Watch
 from nvrar_bench.plan import Case

@@ -30,7 +30,7 @@ from nvrar_bench.documents.tuning import (
 )
 from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
-from nvrar_bench.verify.known import KnownReduction, check
+from nvrar_bench.verify import KnownReduction, check
 
 sys.path.insert(0, str(Path(__file__).parent))
 from speaker import Speaker

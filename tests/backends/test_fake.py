@@ -11,7 +11,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.verify.known import KnownReduction, check
+from nvrar_bench.verify import KnownReduction, check
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from nvrar_bench.plan import Case
 from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.timing.loop import Gate, Timings
-from nvrar_bench.verify.known import CheckResult, KnownReduction, check
+from nvrar_bench.verify import CheckResult, KnownReduction, check
 
 COUNT = 103
 

@@ -13,7 +13,7 @@ import numpy as np
 from nvrar_bench.backends.mpi import Extension, MpiCudaBackend, Support
 from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.verify.known import KnownReduction, check
+from nvrar_bench.verify import KnownReduction, check
 
 COUNT = 103
 

@@ -21,7 +21,7 @@ from gpu_model import cost
 from gpu_run import Run
 
 from nvrar_bench.devices.cuda.timing import BATCH
-from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents import schema_of
 from nvrar_bench.documents.record import RunRecord
 
 K128, M2 = 128 << 10, 2 << 20

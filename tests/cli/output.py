@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 
-from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents import schema_of
 from nvrar_bench.documents.record import RunRecord
 
 ERROR = "nvrar-bench: error: "

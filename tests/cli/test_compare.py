@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stored import Stored
 
-from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents import schema_of
 from nvrar_bench.documents.comparison import ComparisonDocument
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.run_file import encode

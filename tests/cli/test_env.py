@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 from output import one_error
 
-from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents import schema_of
 from nvrar_bench.documents.inventory import Inventory
 from nvrar_bench.inventory import survey
 from nvrar_bench.inventory.survey import STEPS

@@ -12,8 +12,8 @@ from output import messages, one_error
 
 from nvrar_bench.cli import execute
 from nvrar_bench.errors import UsageError
+from nvrar_bench.inventory import Finding
 from nvrar_bench.inventory import network as adapters
-from nvrar_bench.inventory.probe import Finding
 from nvrar_bench.settings.options import SweepOptions
 from nvrar_bench.settings.planning import sweep_settings
 from nvrar_bench.settings.settings import Settings

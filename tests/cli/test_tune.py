@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from output import messages, one_error, read, wait_until
 
-from nvrar_bench.documents.base import schema_of
+from nvrar_bench.documents import schema_of
 from nvrar_bench.documents.tuning import TuningDocument
 
 FAKE = ("tune", "--backend", "fake", "--ranks", 2, "--timeout", 120, "--max-time", 600)

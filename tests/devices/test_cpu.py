@@ -9,7 +9,7 @@ import pytest
 
 from nvrar_bench.devices import cpu
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.verify.known import Expected
+from nvrar_bench.verify import Expected
 
 
 @pytest.fixture

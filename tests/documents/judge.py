@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from nvrar_bench.documents.base import JsonObject, checked, schema_of
+from nvrar_bench.documents import JsonObject, checked, schema_of
 from nvrar_bench.errors import UsageError
 
 

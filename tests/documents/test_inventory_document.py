@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from documents.inventories import machine
-from nvrar_bench.documents.base import encode
+from nvrar_bench.documents import encode
 from nvrar_bench.documents.inventory import Ability, settled
 
 GOLDEN = Path(__file__).parent / "golden" / "env.json"

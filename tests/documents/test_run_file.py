@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from nvrar_bench.documents import run_file
 from nvrar_bench.documents.files import require_writable
 from nvrar_bench.documents.record import RunRecord
-from nvrar_bench.documents.run_file import Writer, encode
-from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.documents.run_file import Journal, Writer, encode, read_record
+from nvrar_bench.errors import (
+    Interrupted,
+    LostRank,
+    NvrarBenchError,
+    TimedOut,
+    UsageError,
+    WrongResult,
+)
 
 from .samples import RESULT, begin, full
 
@@ -237,3 +248,205 @@ def test_no_destination_writes_nothing(capsys: pytest.CaptureFixture[str]) -> No
     writer = Writer(None)
     writer.write(full())
     assert capsys.readouterr() == ("", "")
+
+
+UNKNOWN = {"samples": 1, "flag_us": None, "copy_us": None, "work_us": None}
+GOLDEN = Path(__file__).parent / "golden" / "record.json"
+
+
+def changed(tmp_path: Path, **changes: Any) -> Path:
+    value = json.loads(GOLDEN.read_text())
+    value["results"][1].update(changes)
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_a_record_is_read() -> None:
+    assert read_record(GOLDEN).to_json() == json.loads(GOLDEN.read_text())
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GOLDEN.read_bytes())))
+    assert read_record(Path("-")) == read_record(GOLDEN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"samples": 4}, "samples is 4; there are 3 in samples_us"),
+        ({"launch_samples": [3, 1]}, "launch_samples add up to 4; there are 3 samples"),
+        ({"launch_samples": []}, "launch_samples add up to 0; there are 3 samples"),
+        ({"late": [3]}, "late holds 3; allowed: 0 to 2"),
+        (
+            {"launch_samples": [1, 2]},
+            "stretches end at samples [3]; launches at [1, 3]",
+        ),
+        (
+            {"stretches": [UNKNOWN, UNKNOWN]},
+            "stretches end at samples [1, 2]; launches at [3]",
+        ),
+        (
+            {"stretches": [UNKNOWN] * 4},
+            "stretches end at samples [1, 2, 3, 4]; launches at [3]",
+        ),
+        ({"samples_us": [1, 2, 1e13]}, "samples_us holds 1e+13; allowed: at most 1e+12"),
+    ],
+)
+def test_samples_that_contradict_themselves(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    path = changed(tmp_path, **changes)
+    with pytest.raises(UsageError) as refused:
+        read_record(path)
+    assert str(refused.value) == f"{path}: results[1].{said}"
+
+
+def test_no_samples_contradict_nothing(tmp_path: Path) -> None:
+    path = changed(tmp_path, samples=0, samples_us=[], launch_samples=[], late=[], stretches=[])
+    assert read_record(path).results[1].samples == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nosuch.json", "No such file"), (".", "Is a directory"), ("a\0b", "null byte")],
+)
+def test_a_file_that_cannot_be_read_is_named(name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot be read.*{said}.*allowed: a run record"):
+        read_record(Path(name))
+
+
+def test_what_is_no_record_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("{}")
+    with pytest.raises(UsageError, match=f"^{path}: this is not a nvrar-bench.run record"):
+        read_record(path)
+
+
+class Written(list):
+    """A writer that keeps what it is given."""
+
+    write = list.append
+
+
+@pytest.fixture
+def written():
+    return Written()
+
+
+@pytest.fixture
+def journal(written, monkeypatch):
+    journal = Journal(written)
+    journal.clock = 0.0
+    monkeypatch.setattr(run_file.time, "monotonic", lambda: journal.clock)
+    return journal
+
+
+@pytest.fixture
+def begun(journal, written):
+    journal.begin(begin())
+    return journal
+
+
+def test_the_empty_record_is_written_and_says_that_the_run_did_not_finish(begun, written):
+    (record,) = written
+    assert (record.run.status, record.run.finished_at) == ("interrupted", None)
+
+
+def test_every_change_is_written(begun, written):
+    begun.add(RESULT)
+    begun.skip("nccl", "no GPU")
+    assert [len(record.results) for record in written] == [0, 1, 1]
+    assert [len(record.skipped) for record in written] == [0, 0, 1]
+    assert written[-1].results == (RESULT,)
+
+
+def test_where_results_are_many_they_are_written_once_a_second(begun, written):
+    for _ in range(100):
+        begun.add(RESULT)
+    assert len(written) == 101
+    for _ in range(50):
+        begun.add(RESULT)
+    assert len(written) == 101
+    begun.clock = 1.5
+    begun.add(RESULT)
+    begun.add(RESULT)
+    assert [len(record.results) for record in written[101:]] == [151]
+    begun.close()
+    assert len(written[-1].results) == 152
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, "complete"),
+        (Interrupted("Ctrl-C"), "interrupted"),
+        (WrongResult("wrong"), "failed"),
+        (TimedOut("late"), "failed"),
+        (LostRank("gone"), "failed"),
+        (UsageError("no"), "failed"),
+    ],
+)
+def test_how_it_is_closed(begun, written, error, status):
+    begun.close(error)
+    run = written[-1].run
+    assert run.status == status
+    assert run.finished_at is not None
+    told = [(entry.type, entry.message) for entry in written[-1].errors]
+    assert told == ([(type(error).__name__, str(error))] if error else [])
+
+
+def test_results_in_the_making_are_written_now_and_then(begun, written):
+    parts = [RESULT]
+    begun.expect(lambda: parts)
+    begun.progressed()
+    assert len(written) == 1
+    begun.clock = 1.5
+    begun.progressed()
+    parts.append(RESULT)
+    begun.progressed()
+    assert [len(record.results) for record in written] == [0, 1]
+    begun.skip("nccl", "no GPU")  # any other change shows them too
+    assert len(written[-1].results) == 2
+    begun.expect()
+    begun.add(RESULT)
+    assert len(written[-1].results) == 1
+
+
+def test_a_record_that_takes_long_to_write_is_written_less_often(begun, written):
+    def slow() -> list[object]:
+        begun.clock += 0.5
+        return [RESULT]
+
+    begun.expect(slow)
+    begun.clock = 2.0
+    begun.progressed()  # written from 2.0 to 2.5
+    begun.clock = 12.0
+    begun.progressed()
+    assert len(written) == 2
+    begun.clock = 12.6
+    begun.progressed()
+    assert len(written) == 3
+
+
+def test_results_in_the_making_outlive_the_run(begun, written):
+    begun.expect(lambda: [RESULT, RESULT])
+    begun.close(TimedOut("late"))
+    assert (len(written[-1].results), written[-1].run.status) == (2, "failed")
+    begun.close()
+    assert len(written) == 2
+
+
+def test_the_first_end_is_the_one_that_counts(begun, written):
+    begun.close(WrongResult("first"))
+    begun.close(TimedOut("second"))
+    begun.close()
+    assert len(written) == 2
+    assert [entry.message for entry in written[-1].errors] == ["first"]
+
+
+def test_the_other_ranks_keep_nothing(journal, written):
+    journal.add(RESULT)
+    journal.skip("nccl", "no GPU")
+    journal.close(NvrarBenchError("x"))
+    assert (journal.record, written) == (None, [])

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.datatypes import DTYPES, OPS
-from nvrar_bench.documents.base import JsonObject, checked, schema_of
+from nvrar_bench.documents import JsonObject, checked, schema_of
 from nvrar_bench.documents.comparison import VERDICTS, ComparisonDocument, VerdictCounts
 from nvrar_bench.documents.decode import DecodeRecord
 from nvrar_bench.documents.inventory import Inventory

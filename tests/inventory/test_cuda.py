@@ -11,7 +11,7 @@ from fake_driver import CUresult, FakeDriver
 from nvrar_bench.devices.cuda import driver
 from nvrar_bench.devices.cuda.calls import Calls
 from nvrar_bench.errors import CompilerError, Problem, Unavailable
-from nvrar_bench.inventory import abilities, cuda
+from nvrar_bench.inventory import cuda
 from nvrar_bench.launch import initialize
 
 THIRTEEN = {"cuda-bindings": "13.0.3"}
@@ -183,14 +183,14 @@ def test_a_server_of_mps_in_fault_is_wrong_and_keeps_cuda_from_running(
     machine(fake)
     monkeypatch.setattr(driver, "missing", lambda: None)
     monkeypatch.setattr(driver, "require", lambda: Calls(fake))
-    monkeypatch.setattr(abilities, "_build_gate", lambda: None)
+    monkeypatch.setattr(cuda, "_build_gate", lambda: None)
     monkeypatch.setattr(initialize, "load_mpi", lambda: None)
     monkeypatch.setenv("PATH", str(program("bin", "nvidia-cuda-mps-control", "exit 0")))
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "pipes"))
     assert (cuda._mps().status, cuda._mps().detail) == ("here", "not started")
     (tmp_path / "pipes").mkdir()
-    assert (cuda._mps().status, abilities._cuda()) == ("here", None)
+    assert (cuda._mps().status, cuda.able()) == ("here", None)
     fake.fail["cuDevicePrimaryCtxRetain"] = CUresult.CUDA_ERROR_LAUNCH_FAILED
     assert cuda._mps().status == "wrong"
     assert "nvidia-cuda-mps-control -d" in cuda._mps().problem.fix
-    assert abilities._cuda() == cuda._mps().problem
+    assert cuda.able() == cuda._mps().problem

@@ -10,8 +10,7 @@ import pytest
 from worker_broken import STEPS
 
 from nvrar_bench.documents.inventory import Ability, Row
-from nvrar_bench.inventory import survey
-from nvrar_bench.inventory.probe import Finding, Probe
+from nvrar_bench.inventory import Finding, Probe, survey
 
 WORKER = Path(__file__).with_name("worker_broken.py")
 COMMAND = (sys.executable, str(WORKER))

@@ -9,9 +9,7 @@ import sys
 import time
 
 from nvrar_bench.errors import Problem, Unavailable
-from nvrar_bench.inventory import survey
-from nvrar_bench.inventory.abilities import Question
-from nvrar_bench.inventory.probe import Finding, Probe
+from nvrar_bench.inventory import Finding, Probe, Question, survey
 
 
 def prints() -> Finding:

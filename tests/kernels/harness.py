@@ -27,7 +27,7 @@ from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.plan import Case
 from nvrar_bench.run.as_rank import join_world
-from nvrar_bench.verify.known import (
+from nvrar_bench.verify import (
     CANARY_BYTES,
     Expected,
     KnownReduction,

@@ -17,7 +17,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES, HALVING, ONE_SHOT, kernels_dir
-from nvrar_bench.verify.known import Expected, KnownReduction, canary_intact
+from nvrar_bench.verify import Expected, KnownReduction, canary_intact
 
 TIMEOUT_S = 30.0
 ROOM = 300_000

@@ -13,7 +13,7 @@ from nvrar_bench.devices.cuda.elements import c_formula
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import Elements
 from nvrar_bench.toolchain.structs import CFormula
-from nvrar_bench.verify.known import KnownReduction
+from nvrar_bench.verify import KnownReduction
 from nvrar_bench.verify.recipe import Formula
 
 RANKS = [1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 16, 48, 130, 300]

@@ -11,7 +11,7 @@ from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.elements import check_entry, pattern_of
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.kernel import CudaGate, Elements
-from nvrar_bench.verify.known import Expected, KnownReduction, check, poison, write_canary
+from nvrar_bench.verify import Expected, KnownReduction, check, poison, write_canary
 
 COUNTS = [1, 2, 3, 7, 8, 9, 31, 64, 65, 255, 256, 257, 999, 1000]
 NONE = np.iinfo(np.uint64).max

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvrar_bench.report.page.chart import Scale, linear, logarithmic, of_sizes
+from nvrar_bench.report.chart import Scale, linear, logarithmic, of_sizes
 from nvrar_bench.units import format_size
 
 VALUES = st.lists(st.floats(1e-290, 1e12), min_size=1, max_size=9)

@@ -8,7 +8,7 @@ import pytest
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.run.buffers import CaseBuffers, SweepBuffers
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.verify.known import CANARY_BYTES, Expected
+from nvrar_bench.verify import CANARY_BYTES, Expected
 
 LONGEST = 4000
 

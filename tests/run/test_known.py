@@ -10,7 +10,7 @@ from nvrar_bench.run import buffers
 from nvrar_bench.run.buffers import SETS, KnownInputs
 from nvrar_bench.run.point_group import VERIFY_ORDER
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.verify.known import KnownReduction
+from nvrar_bench.verify import KnownReduction
 
 PLAN = build_plan(counts=(10, 500, 70), dtypes=("float32", "int8"), ops=("sum", "max"))
 

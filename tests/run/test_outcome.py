@@ -31,7 +31,7 @@ from nvrar_bench.run.point import Point, Turn
 from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.statistics.figures import DOUBT
 from nvrar_bench.timing.stopping import Iterations, Taken
-from nvrar_bench.verify.known import CheckResult
+from nvrar_bench.verify import CheckResult
 
 (CASE,) = build_plan((4096,), placements=("in_place",))
 UNCHECKED = Check("skipped", None, 0, 0, None, timed=True)

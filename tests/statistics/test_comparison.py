@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from nvrar_bench.documents.base import checked, encode
+from nvrar_bench.documents import checked, encode
 from nvrar_bench.documents.comparison import ComparisonDocument
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import LaunchShape

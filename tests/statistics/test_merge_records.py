@@ -24,8 +24,7 @@ from nvrar_bench.documents.result import (
 )
 from nvrar_bench.errors import UsageError
 from nvrar_bench.statistics.figures import DOUBT, make_result
-from nvrar_bench.statistics.merge import merge
-from nvrar_bench.statistics.merged_result import LAUNCHES
+from nvrar_bench.statistics.merge import LAUNCHES, merge
 
 TUNED = LaunchShape(2, 1, 64, 2, "doubling", None)
 PASSED = Check("passed", "exact", 2048, 0, None, timed=True)

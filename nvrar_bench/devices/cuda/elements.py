@@ -19,7 +19,7 @@ from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import Elements
 from nvrar_bench.toolchain.structs import CFormula
-from nvrar_bench.verify.known import (
+from nvrar_bench.verify import (
     CheckResult,
     Expected,
     Findings,

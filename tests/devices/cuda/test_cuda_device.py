@@ -17,7 +17,7 @@ from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.errors import TimedOut, Unavailable, UsageError
 from nvrar_bench.toolchain.kernel import CudaGate
-from nvrar_bench.verify.known import (
+from nvrar_bench.verify import (
     CANARY_BYTES,
     Expected,
     KnownReduction,

@@ -18,7 +18,7 @@ from nvrar_bench.run.point_group import PointGroup, TurnOrder
 from nvrar_bench.run.starts import Start
 from nvrar_bench.settings.plans import build_plan
 from nvrar_bench.timing.stopping import Stopping
-from nvrar_bench.verify.known import Expected
+from nvrar_bench.verify import Expected
 
 TUNING = Tuning(threads=32)
 COUNT = 1500

@@ -25,7 +25,7 @@ from nvrar_bench.timing.loop import Timings  # noqa: E402
 from nvrar_bench.toolchain import host  # noqa: E402
 from nvrar_bench.toolchain.kernel import CudaGate  # noqa: E402
 from nvrar_bench.toolchain.structs import CWorkMemory  # noqa: E402
-from nvrar_bench.verify.known import Expected, Findings, KnownReduction, check  # noqa: E402
+from nvrar_bench.verify import Expected, Findings, KnownReduction, check  # noqa: E402
 from nvrar_bench.world import World  # noqa: E402
 
 COUNT = 700

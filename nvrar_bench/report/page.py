@@ -1,4 +1,8 @@
-"""The page of a run: charts of each group of results, the table, and what is to be known of it."""
+"""A page for people: HTML with everything in it, that opens offline and prints.
+
+Of a run: charts of each group of results, the table, and what is to be known of it. Of decode
+steps: each step as a bar of its parts, and the table.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from nvrar_bench.documents.decode import BackendStep, BatchResult, DecodeRecord
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import Result
-from nvrar_bench.report import columns
-from nvrar_bench.report.columns import Series, all_series, groups, interval, series_of
-from nvrar_bench.report.notes import NOTE, notes
-from nvrar_bench.report.page.chart import (
+from nvrar_bench.report import columns, decode
+from nvrar_bench.report.chart import (
+    Bar,
     ChartLine,
     ChartPoint,
     Scale,
+    bar_key,
     draw,
+    draw_bars,
     key,
     linear,
     logarithmic,
 )
-from nvrar_bench.report.page.frame import Article, article_of, element, section, table
-from nvrar_bench.report.remarks import REMARKS, checked
-from nvrar_bench.report.table import Table, heading
+from nvrar_bench.report.columns import Series, all_series, groups, how_sure, interval, series_of
+from nvrar_bench.report.html import Article, article_of, element, html, section, table
+from nvrar_bench.report.remarks import NOTE, REMARKS, notes
+from nvrar_bench.report.table import Table, checked, heading
 from nvrar_bench.statistics.median import Estimate, median_of
 from nvrar_bench.statistics.points import numbered
 from nvrar_bench.units import GIGABYTE, format_bandwidth, format_micros, format_size
@@ -32,8 +39,12 @@ _ALARMING = ("Wrong results", "Errors", "")  # titles of remarks that come befor
 _FIELDS = (columns.TIME, columns.INTERVAL, columns.ALGBW, columns.BUSBW)
 
 
-def article(record: RunRecord) -> Article:
-    """Return the article on a run."""
+def encode(records: Sequence[RunRecord] | Sequence[DecodeRecord]) -> str:
+    """Return the page on `records`, all of one kind, one below the other."""
+    return html([_of_steps(r) if isinstance(r, DecodeRecord) else _of_run(r) for r in records])
+
+
+def _of_run(record: RunRecord) -> Article:
     backends = ", ".join(dict.fromkeys(result.backend for result in record.results))
     title = f"All-reduce on {record.topology.ranks} ranks: {backends or 'no results'}"
     check = [section("Check", checked(record))] if record.results else []
@@ -166,3 +177,42 @@ def _words(result: Result) -> str:
         f"{format_micros(result.latency_us.median)} µs ({interval(result)}), "
         f"{format_bandwidth(result.busbw_gb_per_s * GIGABYTE)} GB/s"
     )
+
+
+def _of_steps(record: DecodeRecord) -> Article:
+    title = f"Decode steps of {record.model.name} on {record.topology.ranks} ranks"
+    worst = list(decode.alarms(record))
+    said = [text for text in decode.notes(record) if text not in worst]
+    above = [section("Errors", worst, "alarm")] if worst else []
+    parts = *above, *_steps(record), section("Notes", said)
+    return article_of(record, title, decode.heading(record), parts)
+
+
+def _steps(record: DecodeRecord) -> Iterator[Element]:
+    if record.results:
+        drawn = element("div", _bars(record.results), class_="charts")
+        below = element("div", table(decode.stacked(record)), class_="wide")
+        yield element("section", element("h2", "A step and its parts"), drawn, below)
+
+
+def _bars(results: Sequence[BatchResult]) -> Element:
+    """Draw a bar for each backend and batch: the work below, what all-reduces add above."""
+    title = "Time of a step: work (pale) and all-reduces (full)"
+    names = list(dict.fromkeys(decode.label(one) for result in results for one in result.steps))
+    groups = [
+        (f"{result.batch}", [_bar(result, one, names) for one in result.steps])
+        for result in results
+    ]
+    drawing = draw_bars(groups, len(names), title, ("batch, sequences", "ms"))
+    legend = element("ul", *(bar_key(name, i) for i, name in enumerate(names)), class_="key")
+    return element("figure", element("figcaption", title), legend, drawing)
+
+
+def _bar(result: BatchResult, one: BackendStep, names: Sequence[str]) -> Bar:
+    step, added = median_of(one.step.latency_us), decode.estimate(one.all_reduce_us)
+    # No more than the step, whose noise may make it less than the work alone.
+    work = min(result.work.latency_us.median, step.value) if result.work else 0.0
+    comm = f", all-reduces {decode.micros(added.value)} µs {how_sure(added)}" if added else ""
+    whole = f"{decode.milliseconds(step.value)} ms {how_sure(step)}"
+    text = f"{decode.label(one)}, batch {result.batch}: {whole}{comm}"
+    return Bar(names.index(decode.label(one)), work / 1e3, step.value / 1e3, text)

@@ -1,4 +1,4 @@
-"""A line chart as SVG: its axes, and lines over message size with intervals as bars."""
+"""Charts as SVG: lines over message size with their intervals, and groups of bars of two parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from xml.etree.ElementTree import Element
 
-from nvrar_bench.report.page.frame import element
+from nvrar_bench.report.html import element
 from nvrar_bench.units import format_size
 
 Tick = tuple[float, str]
@@ -106,12 +106,13 @@ def _spaced(
 
 
 _WIDTH, _HEIGHT = 460, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 44
+_LEFT, _RIGHT, _TOP = 58, 12, 14
+_FLOOR = _HEIGHT - 44  # where charts stand
 _LETTER = 7.2  # width of a letter beside an axis
 _MARK_ABOVE = 9
 _CAP = 3.5  # half of the line that ends an interval
 
-# About (0, 0), and different without colour. As many as have no factor in common with COLOURS, so
+# About (0, 0), and different without colour. As many as have no factor in common with _COLOURS, so
 # that two lines have the same pair only after all pairs are used.
 _MARKERS = (
     "M-4,0A4,4 0 1,0 4,0A4,4 0 1,0 -4,0Z",
@@ -121,7 +122,7 @@ _MARKERS = (
     "M0,4.8L4.6,-3.6H-4.6Z",
 )
 _DASHES = (None, "7 3", "2 3", "9 3 2 3", "4 2")
-COLOURS = 6  # classes c0 to c5 of page.css
+_COLOURS = 6  # classes c0 to c5 of page.css
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,15 @@ def draw(lines: Sequence[ChartLine], values: Scale, title: str, unit: str) -> El
     """Return the chart of `lines`, which have a point at least; `unit` is written at the axis."""
     room = (_WIDTH - _LEFT - _RIGHT) / _LETTER
     sizes = of_sizes([point.size for line in lines for point in line.points], format_size, room)
-    texts = element("title", title), text_at(4, _TOP - 3, unit, "start")
+    texts = element("title", title), _text(4, _TOP - 3, unit, "start")
     ticks = *_value_ticks(values), *_size_ticks(sizes)
     drawn = (_line(each, sizes, values) for each in lines)
+    return _svg(title, *texts, *ticks, *drawn)
+
+
+def _svg(title: str, *content: Element) -> Element:
     seen = {"class_": "chart", "viewBox": f"0 0 {_WIDTH} {_HEIGHT}"}
-    return element("svg", *texts, *ticks, *drawn, **seen, role="img", aria_label=title)
+    return element("svg", *content, **seen, role="img", aria_label=title)
 
 
 def key(line: ChartLine) -> Element:
@@ -175,18 +180,17 @@ def _value_ticks(scale: Scale) -> Iterator[Element]:
     for value, text in scale.ticks:
         y = _y(scale, value)
         yield element("path", d=f"M{_LEFT},{y:.1f}H{_WIDTH - _RIGHT}", class_="grid")
-        yield text_at(_LEFT - 6, y + 4, text, "end")
+        yield _text(_LEFT - 6, y + 4, text, "end")
 
 
 def _size_ticks(scale: Scale) -> Iterator[Element]:
-    floor = _HEIGHT - _BOTTOM
-    yield element("path", d=f"M{_LEFT},{floor}H{_WIDTH - _RIGHT}", class_="axis")
+    yield element("path", d=f"M{_LEFT},{_FLOOR}H{_WIDTH - _RIGHT}", class_="axis")
     for size, text in scale.ticks:
         x = _x(scale, size)
-        yield element("path", d=f"M{x:.1f},{floor}v5", class_="axis")
-        yield text_at(x, floor + 18, text, "middle")
+        yield element("path", d=f"M{x:.1f},{_FLOOR}v5", class_="axis")
+        yield _text(x, _FLOOR + 18, text, "middle")
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    yield text_at(middle, _HEIGHT - 6, "message size, bytes per rank", "middle")
+    yield _text(middle, _HEIGHT - 6, "message size, bytes per rank", "middle")
 
 
 def _line(line: ChartLine, sizes: Scale, values: Scale) -> Element:
@@ -216,11 +220,11 @@ def _marks(line: ChartLine, sizes: Scale, values: Scale) -> Iterator[Element]:
     for point in line.points:
         if point.mark != before:
             y = _y(values, point.high if point.high is not None else point.value)
-            yield text_at(_x(sizes, point.size), y - _MARK_ABOVE, point.mark, "middle")
+            yield _text(_x(sizes, point.size), y - _MARK_ABOVE, point.mark, "middle")
         before = point.mark
 
 
-def text_at(x: float, y: float, text: str, anchor: str) -> Element:
+def _text(x: float, y: float, text: str, anchor: str) -> Element:
     """Write at a place; `anchor` is the part of the text that stands there."""
     return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
 
@@ -230,11 +234,15 @@ def _x(scale: Scale, value: float) -> float:
 
 
 def _y(scale: Scale, value: float) -> float:
-    return _HEIGHT - _BOTTOM - scale.place(value) * (_HEIGHT - _BOTTOM - _TOP - 6)
+    return _FLOOR - _height(scale, value)
+
+
+def _height(scale: Scale, value: float) -> float:
+    return scale.place(value) * (_FLOOR - _TOP - 6)
 
 
 def _colour(line: ChartLine) -> str:
-    return f"c{line.look % COLOURS}"
+    return f"c{line.look % _COLOURS}"
 
 
 def _marker(line: ChartLine) -> str:
@@ -243,3 +251,50 @@ def _marker(line: ChartLine) -> str:
 
 def _dashes(line: ChartLine) -> str | None:
     return _DASHES[line.look % len(_DASHES)]
+
+
+_GAP = 0.35  # between groups, in bars
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a group, in its place there: its lower part, all of it, and all of it in words."""
+
+    place: int
+    lower: float
+    whole: float
+    text: str
+
+
+def draw_bars(
+    groups: Sequence[tuple[str, Sequence[Bar]]], places: int, title: str, axes: tuple[str, str]
+) -> Element:
+    """Return the chart of `groups`, each with its text; there are so many `places` in a group.
+
+    `axes` are what is written at the horizontal and at the vertical one.
+    """
+    scale = linear([bar.whole for _, bars in groups for bar in bars])
+    width = (_WIDTH - _LEFT - _RIGHT) / max(1.0, len(groups) * (places + _GAP))
+    parts = list(_value_ticks(scale))
+    for i, (text, bars) in enumerate(groups):
+        left = _LEFT + i * width * (places + _GAP)
+        parts += [_bar(bar, scale, left + bar.place * width, width) for bar in bars]
+        parts.append(_text(left + width * places / 2, _FLOOR + 18, text, "middle"))
+    parts.append(_text((_LEFT + _WIDTH) / 2, _HEIGHT - 6, axes[0], "middle"))
+    return _svg(title, element("title", title), _text(4, _TOP - 2, axes[1], "start"), *parts)
+
+
+def _bar(bar: Bar, scale: Scale, x: float, width: float) -> Element:
+    lower, whole = _height(scale, bar.lower), _height(scale, bar.whole)
+    there, back = f"h{0.9 * width:.1f}", f"h-{0.9 * width:.1f}Z"
+    below = f"M{x:.1f},{_FLOOR}{there}v-{lower:.1f}{back}"
+    above = f"M{x:.1f},{_FLOOR - lower:.1f}{there}v-{whole - lower:.1f}{back}"
+    parts = element("path", d=below, class_="work"), element("path", d=above, class_="comm")
+    return element("g", element("title", bar.text), *parts, class_=f"c{bar.place % _COLOURS}")
+
+
+def bar_key(label: str, place: int) -> Element:
+    """Return a legend's entry of the bars in a place."""
+    square = element("path", d="M0,2H14V14H0Z", class_="comm")
+    seen = {"class_": f"c{place % _COLOURS}", "viewBox": "0 0 14 14", "width": 14, "height": 14}
+    return element("li", element("svg", square, **seen, aria_hidden="true"), " ", label)

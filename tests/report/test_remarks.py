@@ -14,7 +14,7 @@ from rich.console import Console
 from nvrar_bench.documents.record import RunRecord, Skipped
 from nvrar_bench.documents.result import Arrival
 from nvrar_bench.report import table
-from nvrar_bench.report.notes import MOST, Found, notes, of_results
+from nvrar_bench.report.remarks import MOST, Found, notes, of_results
 from nvrar_bench.statistics.doubts import Doubt, doubts, of_time
 from nvrar_bench.statistics.median import Estimate
 from nvrar_bench.statistics.points import Launch

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 
 from nvrar_bench.report.grid import printable
-from nvrar_bench.report.page.frame import document, element
+from nvrar_bench.report.html import document, element
 
 from .nasty import SCRIPT, TEXTS
 

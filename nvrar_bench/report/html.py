@@ -63,7 +63,7 @@ def html(articles: Sequence[Article]) -> str:
     head = element("head", *metas, element("title", "; ".join(title for title, _ in articles)))
     made = f"Made by nvrar-bench {__version__}; all figures computed anew from the samples."
     body = element("body", *(article for _, article in articles), element("footer", made))
-    style = files("nvrar_bench.report.page").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("nvrar_bench.report").joinpath("page.css").read_text(encoding="utf-8")
     return document(element("html", head, body, lang="en"), style)
 
 
