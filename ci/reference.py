@@ -6,6 +6,8 @@ python ci/reference.py            # after a change of an option or of its help t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,8 @@ def written(page: str) -> str:
 def _section(name: str, command: Any, shared: set[str]) -> str:
     rows = [_row(option) for option in _options(command)]
     own = [row for row in rows if row not in shared]
+    if name == FIRST:
+        own = list(_in_panels(command))
     same = [
         f"`{_longest(option)}`"
         for option, row in zip(_options(command), rows, strict=True)
@@ -65,6 +69,12 @@ def _section(name: str, command: Any, shared: set[str]) -> str:
 
 def _options(command: Any) -> list[Any]:
     return [each for each in command.params if each.param_type_name == "option"]
+
+
+def _in_panels(command: Any) -> Iterator[str]:
+    """Yield the rows of all options, with a row for the title of each panel of --help."""
+    for panel, options in groupby(_options(command), lambda each: each.rich_help_panel):
+        yield from (f"| **{panel}** | | |", *(_row(option) for option in options))
 
 
 def _arguments(command: Any) -> str:

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 def sweep(options: SweepOptions) -> None:
     """Measure latency and bandwidth of all-reduce over message sizes.
 
-    Sizes are bytes per rank; K, M, G and T are powers of 1024.
+    This machine: nvrar-bench sweep --ranks auto. A cluster: mpirun -n 16 nvrar-bench sweep.
+
+    Sizes are bytes per rank; K, M, G and T are powers of 1024. A LIST has commas. Defaults are in
+    brackets.
     """
     from nvrar_bench.settings.planning import sweep_settings
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from typer.core import TyperCommand
-
+from nvrar_bench.cli.command import Command
 from nvrar_bench.errors import UsageError
 
 _LEAVE_OUT = "leave it out: "
@@ -65,7 +64,7 @@ HABITS = (
 BY_FLAG = {flag: habit for habit in HABITS for flag in habit.flags}
 
 
-class NcclTestsHabits(TyperCommand):
+class NcclTestsHabits(Command):
     """A command that takes those options too, but does not list them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nvrar_bench.settings.option import option
+from nvrar_bench.settings.option import CASES, CHECKS, PLACES, SAMPLES, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeOptions:
     """Message sizes: a range, or a list."""
+
+    panel = CASES
 
     min: str | None = option("-b, --min, --minbytes SIZE", "Smallest size. [128K]")
     max: str | None = option("-e, --max, --maxbytes SIZE", "Largest size. [2M]")
@@ -22,16 +24,20 @@ class SizeOptions:
 class CaseFileOption:
     """What to run, from a file."""
 
+    panel = CASES
+
     case: str | None = option(
         "--case FILE",
-        "A case file (TOML), or the name of one that comes with the package, in place of sizes "
-        "and types.",
+        "Run the sweeps of a case file (TOML) instead: a path, or one of smoke, correctness, "
+        "paper, decode.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOption:
     """The libraries that are measured."""
+
+    panel = PLACES
 
     backend: str | None = option(
         "--backend LIST",
@@ -44,28 +50,35 @@ class BackendOption:
 class DeviceOption:
     """The processors that run it."""
 
-    device: str = option("--device auto|cpu|cuda", "Where to run.", default="auto")
+    panel = PLACES
+
+    device: str = option(
+        "--device auto|cpu|cuda", "CPU ranks, or GPUs. auto: GPUs if there are any.", default="auto"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOptions:
     """What each size is measured with: every combination."""
 
+    panel = CASES
+
     dtype: str | None = option(
         "-d, --dtype, --datatype LIST",
-        "float64 float32 float16 bfloat16 float8_e4m3 float8_e5m2 int8 uint8 int32 uint32 int64 "
-        "uint64, or all; also double, float, half, f8e4m3, f8e5m2. [float32]",
+        "Element types: float64 float32 float16 bfloat16 float8_e4m3 float8_e5m2 int8 uint8 int32 "
+        "uint32 int64 uint64, or all; also double, float, half, f8e4m3, f8e5m2. [float32]",
     )
-    op: str | None = option("-o, --op LIST", "sum prod min max avg, or all. [sum]")
+    op: str | None = option("-o, --op LIST", "Operations: sum prod min max avg, or all. [sum]")
     in_place: bool | None = option(
-        "--in-place/--out-of-place", "Output in the input's buffer, or not."
+        "--in-place/--out-of-place", "Write the output over the input, or not. [--out-of-place]"
     )
     buffers: str | None = option(
         "--buffers LIST",
-        "symmetric (mapped by peers ahead) or private (plain memory, copies counted). [symmetric]",
+        "symmetric: memory that peers can access. private: ordinary memory; what NVRAR copies is "
+        "part of the time. [symmetric]",
     )
     protocol: str | None = option(
-        "--protocol LIST", "Protocol of NVRAR: auto, signal, packet. [auto]"
+        "--protocol LIST", "Protocols of NVRAR: auto, signal, packet. [auto]"
     )
 
 
@@ -73,9 +86,13 @@ class CaseOptions:
 class CountOptions:
     """How many calls each point has."""
 
-    warmup: int = option("-w, --warmup, --warmup_iters N", "Untimed calls per case.", default=20)
+    panel = SAMPLES
+
+    warmup: int = option(
+        "-w, --warmup, --warmup_iters N", "Untimed calls per size and backend.", default=20
+    )
     iters: int | None = option(
-        "-n, --iters N", "Samples per case. [200, up to 1000 where they resemble each other]"
+        "-n, --iters N", "Samples per size and backend. [200, up to 1000 where they are correlated]"
     )
 
 
@@ -83,10 +100,11 @@ class CountOptions:
 class PrecisionOptions:
     """How well each point is to be known, and when ranks start."""
 
+    panel = SAMPLES
+
     precision: str | None = option(
         "--precision PERCENT",
-        "Instead of --iters: measure until half of the median's 95 % interval is this part of the "
-        "median: 1% or 0.01.",
+        "Instead of --iters: measure until the table would show this as ±95%: 1% or 0.01.",
     )
     min_samples: int | None = option(
         "--min-samples N", "With --precision: at least this many samples. [100]"
@@ -95,24 +113,26 @@ class PrecisionOptions:
         "--max-samples N", "With --precision: at most this many samples. [100000]"
     )
     max_time: float | None = option(
-        "--max-time SECONDS", "With --precision: at most this long for one backend at one size. [5]"
+        "--max-time SECONDS", "With --precision: at most this long per size and backend. [5]"
     )
     start: str = option(
         "--start auto|clock|barrier",
-        "How ranks start a call together: clock at an agreed time, barrier when all have come. "
-        "auto is clock, or barrier where ranks share cores.",
+        "How ranks start a call together. clock: at an agreed time. barrier: when all have "
+        "arrived. auto: clock, or barrier where ranks share cores.",
         default="auto",
     )
     late: str | None = option(
         "--late RANK=TIME",
-        "Let this rank begin each call, or step, so much later than the others, such as 1=50us: "
-        "figures then include the others' wait for it. [none is late]",
+        "Delay one rank: with 1=50us rank 1 begins each call, or step, 50 us after the others. "
+        "Times then include their wait for it. [none]",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckingOptions:
     """Whether the buffers that are timed are verified."""
+
+    panel = CHECKS
 
     check: bool = option("--check/--no-check", "Verify the buffers that are timed.", default=True)
     check_flag: str | None = option("-c 0|1", "As in nccl-tests: 0 is --no-check, 1 is --check.")
@@ -122,11 +142,13 @@ class CheckingOptions:
 class CheckModeOption:
     """The inputs that results are verified with."""
 
+    panel = CHECKS
+
     check_mode: str | None = option(
         "--check-mode LIST",
-        "exact (results known to the bit), rounding (random data, a bound), or wrap (integer sums "
-        "and products that overflow, modulo 2^bits). MPI and NCCL do not define overflow and run "
-        "wrap only if this option names it.",
+        "exact: inputs whose result is known to the bit. rounding: random inputs, compared within "
+        "an error bound. wrap: integers that overflow, modulo 2^bits; MPI and NCCL do not define "
+        "that, and run it only if this option names it. [exact]",
     )
 
 
@@ -134,8 +156,10 @@ class CheckModeOption:
 class SearchOptions:
     """What `tune` tries, and for how long."""
 
+    panel = CASES
+
     dtype: str | None = option("-d, --dtype LIST", "Element types, as for sweep. [float32]")
-    op: str | None = option("-o, --op LIST", "sum prod min max avg, or all. [sum]")
+    op: str | None = option("-o, --op LIST", "Operations: sum prod min max avg, or all. [sum]")
     buffers: str | None = option("--buffers LIST", "symmetric or private, or both. [symmetric]")
     protocol: str | None = option("--protocol LIST", "Protocols to try: signal, packet. [both]")
     blocks: str | None = option(

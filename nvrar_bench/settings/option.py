@@ -4,7 +4,8 @@ A command's options are one frozen dataclass, which may inherit groups that comm
 
     iters: int | None = option("-n, --iters N", "Samples per case.")
 
-Typer takes no dataclasses; `expanded` makes a parameter of each of their fields.
+Typer takes no dataclasses; `expanded` makes a parameter of each of their fields. --help shows the
+options of classes with the same `panel` together.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ from typing import Annotated, Any, TypeVar, get_args
 import typer
 
 REQUIRED: Any = MISSING
+# The panels of --help.
+CASES = "What to measure"
+PLACES = "Ranks, backends and devices"
+SAMPLES = "Samples"
+CHECKS = "Verification"
+NVRAR = "NVRAR (auto chooses what you leave out)"
+OUTPUT = "Output and limits"
 Options = TypeVar("Options")
 Parser = Callable[[str], Any]
 
@@ -69,17 +77,18 @@ def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
         for name, kind in inspect.get_annotations(group, eval_str=True).items():
             of = declared[name]
             default = inspect.Parameter.empty if of.default is MISSING else of.default
+            panel = vars(group).get("panel")
             yield inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=default,
-                annotation=Annotated[kind, _for_typer(of, kind)],
+                annotation=Annotated[kind, _for_typer(of, kind, panel)],
             )
 
 
-def _for_typer(of: Field[Any], kind: Any) -> Any:
+def _for_typer(of: Field[Any], kind: Any, panel: str | None) -> Any:
     """Return the option, with the parser that its type has where it has none of its own."""
-    how = dict(of.metadata["how"])
+    how = {**of.metadata["how"], "rich_help_panel": panel}
     if how.get("parser") is None:
         by_type = (_PARSERS.get(one) for one in (kind, *get_args(kind)))
         how["parser"] = next(filter(None, by_type), None)

@@ -14,29 +14,38 @@ from typing import TypeAlias
 
 from nvrar_bench.settings import measure_options as measure
 from nvrar_bench.settings import run_options as run
-from nvrar_bench.settings.option import REQUIRED, argument, flag, option, place
+from nvrar_bench.settings.option import (
+    CASES,
+    CHECKS,
+    OUTPUT,
+    REQUIRED,
+    argument,
+    flag,
+    option,
+    place,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions(
     measure.SizeOptions,
     measure.CaseFileOption,
+    measure.CaseOptions,
+    run.RankOptions,
+    run.LaunchesOptions,
     measure.BackendOption,
     measure.DeviceOption,
-    measure.CaseOptions,
+    run.ShareGpuOption,
     measure.CountOptions,
     measure.PrecisionOptions,
+    run.BatchOptions,
+    run.ColdCacheOption,
+    run.OneStateOption,
     measure.CheckingOptions,
     measure.CheckModeOption,
     run.FabricOptions,
     run.ShapeOptions,
-    run.BatchOptions,
-    run.ColdCacheOption,
-    run.ShareGpuOption,
     run.FirstEpochOption,
-    run.RankOptions,
-    run.LaunchesOptions,
-    run.OneStateOption,
     run.JsonOption,
     run.TableOptions,
     run.LimitOptions,
@@ -47,17 +56,19 @@ class SweepOptions(
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(
     measure.CheckModeOption,
+    run.RankOptions,
     measure.BackendOption,
     measure.DeviceOption,
+    run.ShareGpuOption,
     run.FabricOptions,
     run.ShapeOptions,
-    run.ShareGpuOption,
     run.FirstEpochOption,
-    run.RankOptions,
     run.JsonOption,
     run.LimitOptions,
 ):
     """Options of `check`, which has a case file by default."""
+
+    panel = CHECKS
 
     case: str | None = option(
         "--case FILE",
@@ -65,23 +76,15 @@ class CheckOptions(
     )
     soak: str | None = option(
         "--soak CALLS|DURATION",
-        "Random calls in place of a case file, each verified: this many, or for 90s, 10m, 2h.",
+        "Random calls instead of a case file, each verified: this many, or for 90s, 10m, 2h.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions(
-    measure.SizeOptions,
-    measure.SearchOptions,
-    measure.DeviceOption,
-    run.FabricOptions,
-    run.BatchOptions,
-    run.ShareGpuOption,
-    run.RankOptions,
-    run.JsonOption,
-    run.LimitOptions,
-):
-    """Options of `tune`."""
+class TuningTableOption:
+    """Where `tune` writes its table."""
+
+    panel = OUTPUT
 
     output: Path = option(
         "--output PATH", "Write the table here, after every size.", default=REQUIRED, parser=place
@@ -89,20 +92,38 @@ class TuneOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneOptions(
+    measure.SizeOptions,
+    measure.SearchOptions,
+    run.RankOptions,
+    measure.DeviceOption,
+    run.ShareGpuOption,
+    run.BatchOptions,
+    run.FabricOptions,
+    TuningTableOption,
+    run.JsonOption,
+    run.LimitOptions,
+):
+    """Options of `tune`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecodeOptions(
+    run.RankOptions,
     measure.BackendOption,
     measure.DeviceOption,
+    run.ShareGpuOption,
     measure.PrecisionOptions,
     measure.CheckingOptions,
     run.FabricOptions,
     run.ShapeOptions,
-    run.ShareGpuOption,
     run.FirstEpochOption,
-    run.RankOptions,
     run.JsonOption,
     run.LimitOptions,
 ):
     """Options of `decode`: what a step is of, how often it is run, and groups that others have."""
+
+    panel = CASES
 
     model: str = option(
         "--model NAME|FILE",
@@ -130,7 +151,7 @@ class DecodeOptions(
     )
     warmup: int = option("-w, --warmup N", "Untimed steps per batch.", default=3)
     iters: int | None = option(
-        "-n, --iters N", "Timed steps per batch. [100, up to 500 where they resemble each other]"
+        "-n, --iters N", "Timed steps per batch. [100, up to 500 where they are correlated]"
     )
     buffers: str = option(
         "--buffers symmetric|private",

@@ -5,17 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvrar_bench.settings.option import flag, graph_calls, option, place, rank_count
+from nvrar_bench.settings.option import (
+    NVRAR,
+    OUTPUT,
+    PLACES,
+    SAMPLES,
+    flag,
+    graph_calls,
+    option,
+    place,
+    rank_count,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FabricOptions:
     """What connects NVRAR's ranks."""
 
+    panel = NVRAR
+
     fabric: str = option(
         "--fabric auto|host|nvshmem|loopback",
-        "What connects NVRAR's ranks: host (CPU ranks), nvshmem (GPUs), or loopback: virtual "
-        "ranks in this one process, without mpirun.",
+        "How NVRAR's ranks communicate. host: CPU ranks. nvshmem: GPUs. loopback: virtual ranks "
+        "in this one process, without mpirun.",
         default="auto",
     )
     virtual_ranks: int | None = option(
@@ -27,22 +39,24 @@ class FabricOptions:
 class ShapeOptions:
     """How NVRAR is launched; what is left out is chosen."""
 
-    blocks: int | None = option("--blocks N", "NVRAR: blocks of each rank.")
-    threads: int | None = option("--threads N", "NVRAR: threads of each block.")
-    chunk: str | None = option("--chunk SIZE", "NVRAR: bytes of a slice that one flag announces.")
+    panel = NVRAR
+
+    blocks: int | None = option("--blocks N", "Blocks of each rank.")
+    threads: int | None = option("--threads N", "Threads of each block.")
+    chunk: str | None = option("--chunk SIZE", "Bytes of a slice that one flag announces.")
     radix: int | None = option(
-        "--radix N", "NVRAR: nodes that exchange directly in one step. [2; one-shot: all ranks]"
+        "--radix N", "Nodes that exchange directly in one step. [2; one-shot: all ranks]"
     )
     exchange: str = option(
         "--exchange auto|doubling|halving|one-shot",
-        "NVRAR between nodes: doubling sends whole slices, halving parts of them in twice the "
-        "steps. In one node, one-shot sends each rank's message to all others at once. auto "
-        "follows the tuning table, else what was faster where it was measured.",
+        "doubling: nodes send whole slices. halving: parts of them, fewer bytes in twice the "
+        "steps. one-shot: in one node, each rank sends its message to all others at once. auto: "
+        "what the tuning table says, else what measured fastest.",
         default="auto",
     )
     tuning: Path | None = option(
         "--tuning PATH",
-        "NVRAR: a table written by tune, which auto follows; other options come first. "
+        "A table written by tune: what auto chooses. Options that you give override it. "
         "[$NVRAR_BENCH_TUNING, else none]",
     )
 
@@ -51,14 +65,16 @@ class ShapeOptions:
 class BatchOptions:
     """Calls of a sample, and whether a CUDA graph holds them."""
 
+    panel = SAMPLES
+
     batch: int | None = option(
         "--batch K",
-        "A sample is K calls in a row behind one start, divided by K; 1 to 128. [1 on cpu and "
-        "with --cold-cache; on cuda 25, fewer above 4M]",
+        "A sample is K calls in a row, divided by K; 1 to 128. [1 on cpu and with --cold-cache; "
+        "on cuda 25, fewer above 4M]",
     )
     graph: int = option(
         "-G, --graph, --cudagraph K",
-        "GPU: a batch of K calls, captured in one CUDA graph; 0 and 1: no graph.",
+        "GPU: run a batch of K calls as one CUDA graph; 0 and 1: no graph.",
         default=1,
         parser=graph_calls,
     )
@@ -67,6 +83,8 @@ class BatchOptions:
 @dataclass(frozen=True, kw_only=True)
 class ColdCacheOption:
     """Whether caches are flushed."""
+
+    panel = SAMPLES
 
     cold_cache: bool = flag(
         "--cold-cache",
@@ -78,10 +96,11 @@ class ColdCacheOption:
 class ShareGpuOption:
     """Whether ranks may share a GPU."""
 
+    panel = PLACES
+
     share_gpu: bool = flag(
         "--share-gpu",
-        "Let several ranks run on one GPU, to check correctness; every result then carries a "
-        "warning.",
+        "Allow several ranks on one GPU, to check correctness. Every result carries a warning.",
     )
 
 
@@ -89,9 +108,11 @@ class ShareGpuOption:
 class FirstEpochOption:
     """Where the count of calls begins."""
 
+    panel = NVRAR
+
     first_epoch: int = option(
         "--first-epoch N",
-        "For tests of NVRAR: number of the first window; flags wrap near 4294967296.",
+        "For tests: number of the first window; flags wrap near 4294967296.",
         default=1,
     )
 
@@ -100,30 +121,32 @@ class FirstEpochOption:
 class RankOptions:
     """Which ranks run, who starts them, and what connects their hosts."""
 
+    panel = PLACES
+
+    ranks: int | None = option(
+        "--ranks N|auto",
+        "Start N ranks on this machine. auto: one per core that this process may use, at least 2. "
+        "[the ranks of the mpirun that started this]",
+        parser=rank_count,
+    )
+    launcher: str | None = option(
+        "--launcher CMD",
+        "Start the ranks with this command, on any machines: 'mpirun --hostfile hosts -n 16', "
+        "'srun -N 4 -n 16 --mpi=pmix'.",
+    )
     nodes: int | None = option(
         "--nodes N", "Split the ranks of one machine into N virtual nodes. [the real ones]"
     )
     mapped_nodes: bool = flag(
         "--mapped-nodes",
-        "GPU: NVRAR reaches ranks of other virtual nodes (--nodes) by loads and stores. [by "
-        "NVSHMEM's puts, as between machines]",
-    )
-    ranks: int | None = option(
-        "--ranks N|auto",
-        "Start mpirun with N ranks; auto: one per core that this process may use, at least 2. "
-        "[run under the mpirun that started this]",
-        parser=rank_count,
-    )
-    launcher: str | None = option(
-        "--launcher CMD",
-        "Start the ranks by this command, on any machines: 'mpirun --hostfile hosts -n 16', 'srun "
-        "-N 4 -n 16 --mpi=pmix'.",
+        "GPU: NVRAR reaches other virtual nodes (--nodes) by loads and stores. [by NVSHMEM's "
+        "puts, as between machines]",
     )
     network: str | None = option(
         "--network NAME|FILE",
-        "Set the variables that libraries need, or are faster with, on slingshot, infiniband, "
-        "roce, tcp, or as a file says; auto: the network found, and only what is needed to run. "
-        "What you have set stays. [nothing is set]",
+        "Set the environment variables that libraries need, or are faster with, on slingshot, "
+        "infiniband, roce, tcp, or of a file. auto: the network found, and only what it needs. "
+        "Variables that you have set stay. [nothing is set]",
     )
 
 
@@ -131,15 +154,18 @@ class RankOptions:
 class LaunchesOptions:
     """How often the whole launch is repeated."""
 
+    panel = PLACES
+
     launches: int = option(
         "--launches N",
-        "With --ranks, --launcher or --virtual-ranks: launch N times, into one record.",
+        "Start all ranks N times and measure anew, into one record. Needs --ranks, --launcher or "
+        "--virtual-ranks.",
         default=1,
     )
     max_launches: int | None = option(
         "--max-launches N",
-        "Launch until --launches of them found the machine in one state at every point, at most "
-        "this many; implies --one-state. [as --launches]",
+        "Go on until --launches launches found the machine at one common speed at every point, at "
+        "most this many. Implies --one-state. [--launches]",
     )
 
     @property
@@ -152,16 +178,20 @@ class LaunchesOptions:
 class OneStateOption:
     """Which samples medians are of."""
 
+    panel = SAMPLES
+
     one_state: bool = flag(
         "--one-state",
-        "Take medians only from samples that found the machine in one state, as shown by a "
-        "yardstick between calls. [from all samples that began in time]",
+        "Take medians only from samples while the machine ran at one speed, which short tests "
+        "between calls show. [from all samples that began in time]",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class JsonOption:
     """Where the record is written."""
+
+    panel = OUTPUT
 
     json: Path | None = option(
         "--json PATH|-",
@@ -174,15 +204,17 @@ class JsonOption:
 class TableOptions:
     """How much of the table is shown."""
 
-    wide: bool = flag("--wide", "All columns of the table: intervals, n eff, algbw, however wide.")
-    verbose: bool = flag(
-        "--verbose", "All remarks below the table, not only the six most important."
-    )
+    panel = OUTPUT
+
+    wide: bool = flag("--wide", "Show all columns: intervals, effective samples, algbw.")
+    verbose: bool = flag("--verbose", "Show all notes, not only the six most important.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitOptions:
     """How long ranks wait, and the seed of random numbers."""
+
+    panel = OUTPUT
 
     timeout: float = option(
         "-T, --timeout SECONDS",

@@ -15,6 +15,8 @@ from output import one_error, require_golden
 
 from nvrar_bench import __version__
 from nvrar_bench.cli.app import app
+from nvrar_bench.errors import EXIT_CODES
+from nvrar_bench.settings.option import CASES, CHECKS, NVRAR, OUTPUT, PLACES, SAMPLES
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
@@ -32,8 +34,20 @@ def test_help_lists_the_commands(run_command: Callable[..., Any]):
     assert (done.code, done.stderr) == (0, "")
     for name in COMMANDS:
         assert re.search(rf"^\s+{name}\s+\w+", done.stdout, re.MULTILINE), name
-    assert "Exit codes: 0" in done.stdout
-    assert "130" in done.stdout
+    described = done.stdout.partition("Exit codes:")[2]
+    assert [int(line.split()[0]) for line in described.split("\n") if line] == list(EXIT_CODES)
+
+
+def test_help_of_many_options_has_panels(run_command: Callable[..., Any]):
+    """With few there is one list; a default stands in brackets, an argument under its name."""
+    many, few = (
+        run_command(name, "--help", environment=WIDE).stdout for name in ("sweep", "merge")
+    )
+    titles = re.findall(r"^([A-Z].*):$", many, re.MULTILINE)
+    assert titles == [CASES, PLACES, SAMPLES, CHECKS, NVRAR, OUTPUT]
+    assert re.search(r"Untimed calls .* \[20\]", many)
+    assert re.findall(r"^([A-Z].*):$", few, re.MULTILINE) == ["Arguments", "Options"]
+    assert "merge [OPTIONS] RUN.json...\n" in few
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
