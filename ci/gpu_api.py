@@ -17,7 +17,7 @@ import numpy as np
 from mpi4py import MPI
 
 import nvrar_bench
-from nvrar_bench.api import dlpack
+from nvrar_bench.api import operand
 from nvrar_bench.devices.cuda.calls import load_calls
 from nvrar_bench.errors import UsageError
 
@@ -39,13 +39,13 @@ def opened(**options: Any) -> Any:
 
 def write(array: Any, values: Any, stream: int) -> None:
     host = np.ascontiguousarray(values)
-    cu.cuMemcpyHtoDAsync(dlpack.read(array).address, host.ctypes.data, host.nbytes, stream)
+    cu.cuMemcpyHtoDAsync(operand.describe(array).address, host.ctypes.data, host.nbytes, stream)
     cu.cuCtxSynchronize()
 
 
 def read(array: Any, stream: int) -> Any:
     host = np.empty(array.shape, array.dtype)
-    cu.cuMemcpyDtoHAsync(host.ctypes.data, dlpack.read(array).address, host.nbytes, stream)
+    cu.cuMemcpyDtoHAsync(host.ctypes.data, operand.describe(array).address, host.nbytes, stream)
     cu.cuCtxSynchronize()
     return host
 
@@ -55,7 +55,7 @@ def results(backend: Any, stream: int) -> None:
         send, recv = (backend.empty(count, "float32") for _ in range(2))
         check(
             "two addresses of one array",
-            dlpack.read(send).address == send.__cuda_array_interface__["data"][0],
+            operand.describe(send).address == send.__cuda_array_interface__["data"][0],
         )
         whole = np.arange(count, dtype=np.float32) % 64
         for bare in (False, True):  # as ours, and as somebody's who has the CUDA array interface
@@ -124,7 +124,7 @@ def several_opens() -> None:
         kept = first.empty(1000, "float32")
         exported = kept.__dlpack__()
         write(kept, np.full(1000, 5, np.float32), stream)
-        address = dlpack.read(kept).address
+        address = operand.describe(kept).address
     check("an array of a closed backend was exported", refused(kept.__dlpack__))
     with opened() as again:
         results(again, stream)

@@ -191,7 +191,7 @@ def _nothing() -> None:
 
 
 def _open_device() -> CudaDevice:
-    from nvrar_bench.devices.cuda.placement import place
+    from nvrar_bench.devices.cuda.device import place
     from nvrar_bench.run.as_rank import join_world
 
     world = join_world()

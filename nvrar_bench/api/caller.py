@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nvrar_bench.api import dlpack
-from nvrar_bench.api.operand import Operand, read
+from nvrar_bench.api.operand import BEYOND_NUMPY, HOST, Operand, export, read, require_in_place
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cpu import CpuDevice, HostBlock
 from nvrar_bench.devices.operation import Operation
@@ -64,7 +63,7 @@ class Caller(ABC):
         """
 
 
-_EXPORTED = {DTYPES[name].numpy: name for name in dlpack.BEYOND_NUMPY}
+_EXPORTED = {DTYPES[name].numpy: name for name in BEYOND_NUMPY}
 
 
 class ExportedArray(np.ndarray[Any, Any]):
@@ -74,9 +73,9 @@ class ExportedArray(np.ndarray[Any, Any]):
         """Export it under its own dtype, without a copy (BufferError)."""
         if self.dtype not in _EXPORTED:  # what was computed of such arrays
             return super().__dlpack__(stream=stream, **how)
-        dlpack.require_in_place(dlpack.HOST, how.get("dl_device"), how.get("copy"))
+        require_in_place(HOST, how.get("dl_device"), how.get("copy"))
         unsigned = self.view(np.ndarray).view(f"u{self.itemsize}")
-        return dlpack.export(unsigned, _EXPORTED[self.dtype], dlpack.HOST)
+        return export(unsigned, _EXPORTED[self.dtype], HOST)
 
 
 class HostCaller(Caller):
@@ -102,7 +101,7 @@ class HostCaller(Caller):
         own = self._own.get(id(array))
         if own is not None and own[1] is array.dtype:
             return own[2]
-        return array if type(array) is Operand else read(name, array, dlpack.HOST)
+        return array if type(array) is Operand else read(name, array, HOST)
 
     def stream(self, stream: Any) -> int:
         if stream is not None:

@@ -9,9 +9,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nvrar_bench.api import dlpack
 from nvrar_bench.api.caller import Caller
-from nvrar_bench.api.operand import Operand, read, require_home
+from nvrar_bench.api.operand import (
+    CUDA,
+    Operand,
+    Place,
+    export,
+    in_words,
+    read,
+    require_home,
+    require_in_place,
+)
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.devices.cuda.memory import GpuBlock
@@ -32,17 +40,17 @@ class SymmetricArray:
         operand: what a call needs of it.
     """
 
-    def __init__(self, operand: Operand, device: dlpack.Place) -> None:
+    def __init__(self, operand: Operand, device: Place) -> None:
         self.operand, self._device = operand, device
         self.shape, self.nbytes = operand.shape, operand.nbytes
         self.dtype = DTYPES[operand.dtype].numpy
         self.is_open = True
 
     def __repr__(self) -> str:
-        where = dlpack.in_words(self._device)
+        where = in_words(self._device)
         return f"<SymmetricArray {self.operand.dtype} {self.shape} on {where}>"
 
-    def __dlpack_device__(self) -> dlpack.Place:
+    def __dlpack_device__(self) -> Place:
         """CUDA and the number of the GPU."""
         return self._device
 
@@ -52,8 +60,8 @@ class SymmetricArray:
         UsageError: its backend is closed. BufferError: a copy is asked for, or another device.
         """
         self.require_open("array")
-        dlpack.require_in_place(self._device, how.get("dl_device"), how.get("copy"))
-        return dlpack.export(np.asarray(_AsHost(self)), self.operand.dtype, self._device)
+        require_in_place(self._device, how.get("dl_device"), how.get("copy"))
+        return export(np.asarray(_AsHost(self)), self.operand.dtype, self._device)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -86,7 +94,7 @@ class GpuCaller(Caller):
 
     def __init__(self, device: CudaDevice) -> None:
         self._device, self._context = device, device.context
-        self._home: dlpack.Place = (dlpack.CUDA, device.gpu.ordinal)
+        self._home: Place = (CUDA, device.gpu.ordinal)
         self._made: list[tuple[GpuBlock, weakref.ref[SymmetricArray]]] = []
         self._has_failed = False
 
@@ -112,7 +120,7 @@ class GpuCaller(Caller):
         calls = self._context.calls
         which = calls.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
         number = int(calls.cuPointerGetAttribute(which, address))
-        require_home(name, (dlpack.CUDA, number), self._home)
+        require_home(name, (CUDA, number), self._home)
 
     def stream(self, stream: Any) -> int:
         """Take an address, or an object of PyTorch, CuPy or cuda.core; None: CUDA's default."""

@@ -9,7 +9,7 @@ from nvrar_bench.backends import nccl, unavailable
 from nvrar_bench.backends.base import Backend
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.devices.base import Device
-from nvrar_bench.devices.cuda import heap_library
+from nvrar_bench.devices.cuda import heap
 from nvrar_bench.errors import Problem
 from nvrar_bench.world import World
 
@@ -79,7 +79,7 @@ BACKENDS = {
     # MPI itself is there: it is loaded.
     "mpi": Entry(lambda _: None, lambda *_: None, _open_mpi, "MPI"),
     "nvrar": Entry(
-        lambda device: heap_library.missing() if device == "cuda" else None,
+        lambda device: heap.missing() if device == "cuda" else None,
         _nvrar_missing,
         _open_nvrar,
     ),

@@ -15,9 +15,8 @@ from nvrar_bench import verify
 from nvrar_bench.devices import surroundings
 from nvrar_bench.devices.base import Device, Memory, Verifier
 from nvrar_bench.devices.gate import SharedGate, load_library, open_gate
-from nvrar_bench.devices.host_work import HostWorks
 from nvrar_bench.devices.machine import available_memory, cpu_model
-from nvrar_bench.devices.native import CacheFlush, CpuTimer
+from nvrar_bench.devices.native import CacheFlush, CpuTimer, HostWorks
 from nvrar_bench.devices.operation import NativeSequence, Operation
 from nvrar_bench.devices.sharing import SharedMemory, allocate
 from nvrar_bench.devices.surroundings import CpuYardstick

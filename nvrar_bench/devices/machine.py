@@ -1,10 +1,11 @@
-"""What this machine is: its CPU, the memory that it can give, and what makes MPI slow on it."""
+"""What this machine is: CPU, caches, the memory that it can give, what makes MPI slow on it."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from nvrar_bench.errors import Problem
@@ -13,7 +14,7 @@ SHM = "/dev/shm"  # noqa: S108 - nothing is written there
 # Open MPI 5 makes a segment of this size for each rank; where there is not so much room its ranks
 # talk over TCP.
 SHM_NEEDED = 16 << 20
-_CPUS = Path("/sys/devices/system/cpu")
+CPUS = Path("/sys/devices/system/cpu")
 
 
 def cpu_model() -> str:
@@ -38,11 +39,81 @@ def usable_cores() -> int:
 
 def _threads_of(cpu: int) -> str:
     """Name the core of a hardware thread by all of its threads; by itself where nobody says."""
-    folder = _CPUS / f"cpu{cpu}" / "topology"
+    folder = CPUS / f"cpu{cpu}" / "topology"
     try:
         return (folder / "thread_siblings_list").read_text().strip()
     except OSError:
         return str(cpu)
+
+
+UNKNOWN_BYTES = 64 << 20  # where neither sysfs nor sysconf says
+_OVER = 2  # times the last-level cache
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_NAMES = ("SC_LEVEL4_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE")
+
+
+@dataclass(frozen=True)
+class Caches:
+    """The caches that a rank may use."""
+
+    last_bytes: int  # of a last-level cache
+    own_bytes: int  # of the largest cache below it; 0 if there is none
+    last: frozenset[str]  # last-level ones of the cores it may run on, each as its CPUs
+    source: str  # who says so: `sysfs`, `sysconf`, or `assumed`
+
+
+def caches_of(cpus: set[int], root: Path = CPUS) -> Caches:
+    """The caches of `cpus`: as sysfs lists them, else as sysconf does, else 64 MiB."""
+    levels: dict[int, dict[str, int]] = {}
+    for cpu in cpus:
+        for folder in sorted(root.glob(f"cpu{cpu}/cache/index*")):
+            _add(folder, levels)
+    if levels:
+        *below, last = [levels[level] for level in sorted(levels)]
+        own = max((size for one in below for size in one.values()), default=0)
+        return Caches(max(last.values()), own, frozenset(last), "sysfs")
+    size = _by_sysconf()
+    everything = frozenset({"all"})
+    if size:
+        return Caches(size, 0, everything, "sysconf")
+    return Caches(UNKNOWN_BYTES, 0, everything, "assumed")
+
+
+def _add(folder: Path, levels: dict[int, dict[str, int]]) -> None:
+    """Read one cache, unless it holds instructions or says nothing that can be read."""
+    try:
+        kind, level, size, shared = (
+            (folder / name).read_text().strip()
+            for name in ("type", "level", "size", "shared_cpu_list")
+        )
+        nbytes = int(size[:-1]) * _UNITS[size[-1]] if size[-1:] in _UNITS else int(size)
+        if kind != "Instruction" and nbytes > 0:
+            levels.setdefault(int(level), {})[shared] = nbytes
+    except (OSError, ValueError):
+        return
+
+
+def _by_sysconf() -> int:
+    """The largest level that it knows, in bytes; 0 if none."""
+    for name in _NAMES:
+        try:
+            size = os.sysconf(name)
+        except (ValueError, OSError):
+            continue
+        if size > 0:
+            return size
+    return 0
+
+
+def share_bytes(mine: Caches, everyone: list[Caches]) -> int:
+    """What this rank walks over so that with `everyone` of its machine each cache is turned over.
+
+    Ranks that may use k last-level caches are taken to be spread over them. None walks over more
+    than turns over one cache alone, nor less than turns over its own.
+    """
+    beside = sum(bool(mine.last & other.last) for other in everyone)
+    whole = _OVER * mine.last_bytes
+    return max(min(whole, -(-whole * len(mine.last) // beside)), _OVER * mine.own_bytes)
 
 
 def available_memory() -> int:

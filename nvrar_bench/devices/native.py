@@ -1,4 +1,6 @@
-"""Times C functions on CPU ranks: gate, clock, calls, clock, and no Python between them.
+"""What CPU ranks do in C: timed calls, and the work between all-reduces.
+
+A sample is gate, clock, calls, clock, and no Python between them.
 
 Python would be in the sample with more than its instructions: where messages fill the caches, the
 interpreter has to be fetched anew for every call.
@@ -11,91 +13,25 @@ caches, each of which is smaller than the share.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nvrar_bench.devices.base import Prepare, Timer
+from nvrar_bench.datatypes import DTYPES
+from nvrar_bench.devices.base import Memory, Prepare, Timer
 from nvrar_bench.devices.gate import SharedGate, load_library
-from nvrar_bench.devices.operation import NativeCall, Operation, address_of
+from nvrar_bench.devices.machine import Caches, caches_of, share_bytes
+from nvrar_bench.devices.operation import NativeCall, Operation, WorkPart, address_of
+from nvrar_bench.devices.work import Gemm, Spin, Turns, Works
+from nvrar_bench.errors import Problem, Unavailable
 from nvrar_bench.timing.loop import Gate, Timings, per_call, time_calls
-from nvrar_bench.toolchain.structs import CCall
+from nvrar_bench.toolchain.structs import U64, CCall, CWorkMemory
+from nvrar_bench.verify.recipe import HostArray
 from nvrar_bench.world import World
-
-CPUS = Path("/sys/devices/system/cpu")
-UNKNOWN_BYTES = 64 << 20  # where neither sysfs nor sysconf says
-_OVER = 2  # times the last-level cache
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_NAMES = ("SC_LEVEL4_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE")
-
-
-@dataclass(frozen=True)
-class Caches:
-    """The caches that a rank may use."""
-
-    last_bytes: int  # of a last-level cache
-    own_bytes: int  # of the largest cache below it; 0 if there is none
-    last: frozenset[str]  # last-level ones of the cores it may run on, each as its CPUs
-    source: str  # who says so: `sysfs`, `sysconf`, or `assumed`
-
-
-def caches_of(cpus: set[int], root: Path = CPUS) -> Caches:
-    """The caches of `cpus`: as sysfs lists them, else as sysconf does, else 64 MiB."""
-    levels: dict[int, dict[str, int]] = {}
-    for cpu in cpus:
-        for folder in sorted(root.glob(f"cpu{cpu}/cache/index*")):
-            _add(folder, levels)
-    if levels:
-        *below, last = [levels[level] for level in sorted(levels)]
-        own = max((size for one in below for size in one.values()), default=0)
-        return Caches(max(last.values()), own, frozenset(last), "sysfs")
-    size = _by_sysconf()
-    everything = frozenset({"all"})
-    if size:
-        return Caches(size, 0, everything, "sysconf")
-    return Caches(UNKNOWN_BYTES, 0, everything, "assumed")
-
-
-def _add(folder: Path, levels: dict[int, dict[str, int]]) -> None:
-    """Read one cache, unless it holds instructions or says nothing that can be read."""
-    try:
-        kind, level, size, shared = (
-            (folder / name).read_text().strip()
-            for name in ("type", "level", "size", "shared_cpu_list")
-        )
-        nbytes = int(size[:-1]) * _UNITS[size[-1]] if size[-1:] in _UNITS else int(size)
-        if kind != "Instruction" and nbytes > 0:
-            levels.setdefault(int(level), {})[shared] = nbytes
-    except (OSError, ValueError):
-        return
-
-
-def _by_sysconf() -> int:
-    """The largest level that it knows, in bytes; 0 if none."""
-    for name in _NAMES:
-        try:
-            size = os.sysconf(name)
-        except (ValueError, OSError):
-            continue
-        if size > 0:
-            return size
-    return 0
-
-
-def share_bytes(mine: Caches, everyone: list[Caches]) -> int:
-    """What this rank walks over so that with `everyone` of its machine each cache is turned over.
-
-    Ranks that may use k last-level caches are taken to be spread over them. None walks over more
-    than turns over one cache alone, nor less than turns over its own.
-    """
-    beside = sum(bool(mine.last & other.last) for other in everyone)
-    whole = _OVER * mine.last_bytes
-    return max(min(whole, -(-whole * len(mine.last) // beside)), _OVER * mine.own_bytes)
 
 
 class CacheFlush:
@@ -200,3 +136,98 @@ def mpi_library() -> ctypes.CDLL:
     from mpi4py import MPI
 
     return ctypes.CDLL(MPI.__file__)
+
+
+_CANNOT_FAIL = U64(0)
+
+
+class HostWorks(Works[HostArray]):
+    """The works of a CPU rank, or of all virtual ones."""
+
+    library = "NumPy's BLAS"
+    multiplies = ("float32", "float64")
+
+    def __init__(self, world: World, timeout: float, memory: Memory[Any]) -> None:
+        super().__init__(world, timeout)
+        self._memory = memory
+
+    def _stream(self, nbytes: int) -> WorkPart:
+        memory = ctypes.addressof(self._work_memory)
+        return _NativeWork(self._library.nvrar_read_memory, memory, nbytes, 1)
+
+    def _spin(self, spin: Spin) -> WorkPart:
+        return _NativeWork(self._library.nvrar_spin, spin.nanoseconds)
+
+    def _gemm(self, gemm: Gemm) -> WorkPart:
+        self.facts |= _bind_blas(self.world)
+        return _HostProducts(gemm, self._matrices, self._turns)
+
+    @cached_property
+    def _library(self) -> ctypes.CDLL:
+        """That of the start gate. Collective."""
+        return load_library(self.world)
+
+    def _taken(self) -> HostArray:
+        caches = caches_of(os.sched_getaffinity(0))
+        available = self._memory.available()
+        nbytes = self._memory_bytes(caches.last_bytes, caches.source, available)
+        seats = len(self.world.seats)  # memory is allocated for each
+        words: HostArray = self._memory.allocate(-(-nbytes // seats), "private").bytes
+        words = words.reshape(-1)[:nbytes]
+        # Pages that nobody has written are all one page, which a cache holds.
+        self._library.nvrar_fill_memory(U64(words.ctypes.data), U64(nbytes // 8), U64(1))
+        return words
+
+    @cached_property
+    def _work_memory(self) -> CWorkMemory:
+        return CWorkMemory(self._words.ctypes.data, self._words.nbytes)
+
+
+class _NativeWork(WorkPart):
+    """A C function that cannot fail."""
+
+    def __init__(self, function: Any, *arguments: int) -> None:
+        self._function, self._arguments = function, tuple(map(U64, arguments))
+        failure = ctypes.addressof(_CANNOT_FAIL)
+        self.native = NativeCall(address_of(function), arguments, failure)
+
+    def launch(self) -> None:
+        self._function(*self._arguments)
+
+
+class _HostProducts(WorkPart):
+    """(m, k) by the transpose of (n, k), which is how engines keep weights; from Python."""
+
+    def __init__(self, gemm: Gemm, words: HostArray, turns: Turns) -> None:
+        self._words, self._turns = words, turns
+        dtype = DTYPES[gemm.dtype].numpy
+        self._products = [
+            (np.full((m, k), 0.5, dtype), (n, k), np.empty((m, n), dtype))
+            for m, n, k in gemm.shapes
+        ]
+        for _, weights, _ in self._products:
+            self._take(weights, dtype)  # refuses what is too large
+
+    def launch(self) -> None:
+        for activations, weights, out in self._products:
+            np.matmul(activations, self._take(weights, out.dtype).T, out)
+
+    def _take(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> HostArray:
+        nbytes = shape[0] * shape[1] * dtype.itemsize
+        first = self._turns.take(nbytes)
+        return self._words[first : first + nbytes].view(dtype).reshape(shape)
+
+
+def _bind_blas(world: World) -> dict[str, Any]:
+    """Let BLAS use this rank's share of the cores, and none that it is not bound to.
+
+    Unavailable where threadpoolctl is not installed.
+    """
+    threads = max(1, min(len(os.sched_getaffinity(0)), world.cores // world.host_comm.size))
+    try:
+        threadpoolctl = importlib.import_module("threadpoolctl")
+    except ImportError as error:
+        what = "threadpoolctl, which bounds the threads of NumPy's BLAS, is not installed"
+        raise Unavailable(Problem(what, "pip install 'nvrar-bench[gemm]'")) from error
+    threadpoolctl.threadpool_limits(threads, user_api="blas")
+    return {"blas_threads": threads}

@@ -74,9 +74,8 @@ def open_device(world: World, name: str, timeout: float, options: GpuOptions) ->
 
 def _open_cuda(world: World, timeout: float, options: GpuOptions) -> Device:
     # Not at the head: ranks on CPUs, however many, would wait for these to load.
-    from nvrar_bench.devices.cuda.device import CudaDevice
+    from nvrar_bench.devices.cuda.device import CudaDevice, place
     from nvrar_bench.devices.cuda.heap import SymmetricHeap
-    from nvrar_bench.devices.cuda.placement import place
 
     placement = place(world, options.share)
     heap, problem = None, None

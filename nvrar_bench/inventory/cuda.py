@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from nvrar_bench.backends import nccl_library
-from nvrar_bench.devices.cuda import driver, heap_library
+from nvrar_bench.devices.cuda import driver, heap
 from nvrar_bench.devices.cuda.calls import Calls, load_calls, mps_is_on, mps_problem
 from nvrar_bench.errors import CompilerError, Problem, Unavailable, problem_of
 from nvrar_bench.files import installed
@@ -145,10 +145,10 @@ def _nccl() -> Finding:
 def _nvshmem() -> Finding:
     if importlib.util.find_spec("nvshmem") is None:
         return _unloaded("nvidia-nvshmem-cu", "nvshmem4py")
-    problem = heap_library.missing()
+    problem = heap.missing()
     if problem:
         return Finding("wrong", problem=problem)
-    return Finding(version=heap_library.NvshmemLibrary().version(), path=loaded("libnvshmem_host"))
+    return Finding(version=heap.NvshmemLibrary().version(), path=loaded("libnvshmem_host"))
 
 
 def _nvshmem_device() -> Finding:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from speaker import Speaker
 
-from nvrar_bench.api import dlpack
+from nvrar_bench.api import operand
 from nvrar_bench.api.operand import Operand, read
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.errors import UsageError
@@ -20,11 +20,11 @@ from nvrar_bench.errors import UsageError
 @pytest.mark.parametrize("shape", [6, (2, 3), ()])
 def test_symmetric_arrays_are_exported_where_they_lie(backend, dtype, shape):
     array = backend.empty(shape, dtype)
-    found = dlpack.read(array)
-    assert (found.address, found.device) == (array.ctypes.data, dlpack.HOST)
+    found = operand.describe(array)
+    assert (found.address, found.device) == (array.ctypes.data, operand.HOST)
     assert (found.dtype, found.shape, found.read_only) == (dtype, array.shape, False)
-    assert array.__dlpack_device__() == dlpack.HOST
-    assert read("send", array, dlpack.HOST) == Operand(found.address, array.shape, dtype)
+    assert array.__dlpack_device__() == operand.HOST
+    assert read("send", array, operand.HOST) == Operand(found.address, array.shape, dtype)
 
 
 def test_numpy_reads_what_is_exported(backend):
@@ -60,7 +60,7 @@ def test_an_array_of_ours_that_got_another_dtype_is_read_again(backend):
 
 
 def test_part_of_an_array_has_its_strides(backend):
-    found = dlpack.read(backend.empty((4, 6), "bfloat16")[::2, 1:3])
+    found = operand.describe(backend.empty((4, 6), "bfloat16")[::2, 1:3])
     assert (found.shape, found.strides) == ((2, 2), (12, 1))
 
 

@@ -11,7 +11,7 @@ from fake_driver import FakeDriver
 from speaker import Speaker
 
 from nvrar_bench import api
-from nvrar_bench.api import dlpack
+from nvrar_bench.api import operand
 from nvrar_bench.api.all_reduce import AllReduce
 from nvrar_bench.api.gpu import GpuCaller
 from nvrar_bench.backends.mpi import MpiCudaBackend, Support
@@ -19,13 +19,12 @@ from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.cuda import LoopbackEngine
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.calls import Calls
-from nvrar_bench.devices.cuda.device import CudaDevice
+from nvrar_bench.devices.cuda.device import CudaDevice, GpuPlacement
 from nvrar_bench.devices.cuda.driver import describe
-from nvrar_bench.devices.cuda.placement import GpuPlacement
 from nvrar_bench.errors import TimedOut, Unavailable, UsageError
 from nvrar_bench.toolchain import host
 
-GPU = (dlpack.CUDA, 0)
+GPU = (operand.CUDA, 0)
 STREAM = 70
 
 
@@ -100,7 +99,7 @@ def backend(alone, device):
 
 def seen(array):
     """What lies in the memory of the fake GPU."""
-    found = dlpack.read(array)
+    found = operand.describe(array)
     view = np.ctypeslib.as_array(
         (np.ctypeslib.ctypes.c_uint8 * array.nbytes).from_address(found[0])
     )
@@ -143,7 +142,7 @@ def test_a_backend_that_is_not_there_leaves_no_device_open(alone, opened_with, h
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_show_one_address_both_ways(backend, driver, dtype):
     array = backend.empty((2, 3), dtype)
-    found, interface = dlpack.read(array), array.__cuda_array_interface__
+    found, interface = operand.describe(array), array.__cuda_array_interface__
     assert (found.device, found.dtype, found.shape) == (GPU, dtype, (2, 3))
     assert interface["data"] == (found.address, False)
     assert (interface["shape"], interface["typestr"]) == ((2, 3), DTYPES[dtype].numpy.str)
@@ -154,7 +153,7 @@ def test_arrays_show_one_address_both_ways(backend, driver, dtype):
 
 def test_a_copy_is_not_made(backend):
     array = backend.empty(3, "float32")
-    for how in ({"copy": True}, {"dl_device": dlpack.HOST}):
+    for how in ({"copy": True}, {"dl_device": operand.HOST}):
         with pytest.raises(BufferError, match="without a copy"):
             array.__dlpack__(**how)
 
@@ -163,7 +162,7 @@ def test_arrays_of_all_makers_are_reduced(backend):
     ours = backend.empty(5, "float32")
     for other in (
         Speaker(aligned(5), GPU),
-        Speaker(aligned(5), (dlpack.CUDA_MANAGED, 0)),
+        Speaker(aligned(5), (operand.CUDA_MANAGED, 0)),
         Interface(aligned(5)),
     ):
         other.array[:] = [1, 2, 3, 4, 5]
@@ -188,7 +187,7 @@ def test_arrays_that_lie_elsewhere(backend, driver):
     for array, place in (
         (np.zeros(4), "host memory"),
         (Speaker(np.zeros(4)), "host memory"),
-        (Speaker(np.zeros(4), (dlpack.CUDA, 1)), "GPU 1"),
+        (Speaker(np.zeros(4), (operand.CUDA, 1)), "GPU 1"),
         (Interface(far), "GPU 3"),
     ):
         with pytest.raises(UsageError) as caught:
@@ -295,7 +294,7 @@ def test_close_gives_memory_back_that_nobody_uses(backend, driver, heap):
 
 def test_memory_of_arrays_that_are_used_is_left_to_them(backend, driver, heap):
     array = backend.empty(5, "float32")
-    exported = dlpack.read(array), array.__dlpack__()
+    exported = operand.describe(array), array.__dlpack__()
     backend.close()
     ((address, is_used),) = heap.left
     assert address in driver.held

@@ -11,7 +11,7 @@ from nvrar_bench.backends.mpi import MpiBackend
 from nvrar_bench.backends.registry import BACKENDS, open_backends
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.cuda import heap_library
+from nvrar_bench.devices.cuda import heap
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.settings.plans import build_plan
 
@@ -110,7 +110,7 @@ def test_mpi_says_what_it_lacks(alone):
 
 def test_what_a_machine_lacks_is_what_a_job_on_it_lacks(alone, monkeypatch):
     """`env` asks before there is a job, and `sweep` in one."""
-    monkeypatch.setattr(heap_library, "missing", lambda: "no NVSHMEM")
+    monkeypatch.setattr(heap, "missing", lambda: "no NVSHMEM")
     cpu, gpu = CpuDevice(alone, 1.0), Gpu(alone, 1.0)
     gpu.heap_problem = "no NVSHMEM"
     for name in ("mpi", "nvrar", "fake"):

@@ -12,9 +12,8 @@ from gpu_model import Cost, Floor, cost
 from gpu_run import read_floors
 
 from nvrar_bench.devices.cuda.calls import Calls
-from nvrar_bench.devices.cuda.device import CudaDevice
+from nvrar_bench.devices.cuda.device import CudaDevice, GpuPlacement
 from nvrar_bench.devices.cuda.driver import describe
-from nvrar_bench.devices.cuda.placement import GpuPlacement
 from nvrar_bench.devices.cuda.timing import BATCH, GpuTimer
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.toolchain import host

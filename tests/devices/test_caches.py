@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nvrar_bench.devices import native
+from nvrar_bench.devices import machine, native
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.native import UNKNOWN_BYTES, CacheFlush, Caches, caches_of, share_bytes
+from nvrar_bench.devices.machine import UNKNOWN_BYTES, Caches, caches_of, share_bytes
+from nvrar_bench.devices.native import CacheFlush
 from nvrar_bench.timing.loop import MONOTONIC, Timings
 
 MIB = 1 << 20
@@ -49,13 +50,13 @@ def test_a_cache_that_says_nothing_readable_is_passed_over(two_sockets):
 
 def test_without_sysfs_sysconf_is_asked_and_else_a_size_is_assumed(tmp_path, monkeypatch):
     known = {"SC_LEVEL4_CACHE_SIZE": 0, "SC_LEVEL3_CACHE_SIZE": 8 * MIB}
-    monkeypatch.setattr(native.os, "sysconf", lambda name: known[name])
+    monkeypatch.setattr(machine.os, "sysconf", lambda name: known[name])
     assert caches_of({0}, tmp_path) == Caches(8 * MIB, 0, frozenset({"all"}), "sysconf")
 
     def unknown(name: str) -> int:
         raise ValueError(name)
 
-    monkeypatch.setattr(native.os, "sysconf", unknown)
+    monkeypatch.setattr(machine.os, "sysconf", unknown)
     assert caches_of({0}, tmp_path) == Caches(UNKNOWN_BYTES, 0, frozenset({"all"}), "assumed")
     assert UNKNOWN_BYTES == 64 * MIB
 

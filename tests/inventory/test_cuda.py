@@ -171,7 +171,7 @@ def test_a_library_without_its_bindings_is_not_loaded(machine, monkeypatch):
 def test_a_library_that_does_not_load_is_wrong(monkeypatch):
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(cuda.nccl_library, "library_problem", lambda: Problem("broken", "fix"))
-    monkeypatch.setattr(cuda.heap_library, "missing", lambda: Problem("broken", "fix"))
+    monkeypatch.setattr(cuda.heap, "missing", lambda: Problem("broken", "fix"))
     for found in (cuda._nccl(), cuda._nvshmem()):
         assert (found.status, found.problem) == ("wrong", "broken: fix")
 

@@ -9,9 +9,8 @@ import pytest
 from fake_driver import FakeDriver
 
 from nvrar_bench.devices.cuda.calls import Calls
-from nvrar_bench.devices.cuda.device import CudaDevice
+from nvrar_bench.devices.cuda.device import CudaDevice, GpuPlacement
 from nvrar_bench.devices.cuda.driver import describe
-from nvrar_bench.devices.cuda.placement import GpuPlacement
 from nvrar_bench.toolchain import host
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from fake_driver import FakeDriver
 
-from nvrar_bench.devices.cuda import placement
+from nvrar_bench.devices.cuda import device
 from nvrar_bench.devices.cuda.calls import Calls
-from nvrar_bench.devices.cuda.placement import (
+from nvrar_bench.devices.cuda.device import (
     SHARING_ENVIRONMENT,
     GpuPlacement,
     RankOnGpu,
@@ -48,8 +48,8 @@ def world(alone, monkeypatch):
 
     def make(gpus, rank=0, others=(), machine_of=None):
         machine_of = machine_of or (0,) * (len(others) + 1)
-        monkeypatch.setattr(placement, "missing", lambda: None)
-        monkeypatch.setattr(placement, "load_calls", lambda: Calls(FakeDriver(gpus)))
+        monkeypatch.setattr(device, "missing", lambda: None)
+        monkeypatch.setattr(device, "load_calls", lambda: Calls(FakeDriver(gpus)))
         for name in SHARING_ENVIRONMENT:
             monkeypatch.delenv(name, raising=False)
         comm = Ranks(rank, list(others))
@@ -141,9 +141,8 @@ def test_several_shared_gpus_are_counted():
     places = [RankOnGpu(rank, "h", 0, f"GPU-{rank % 2}", "A100") for rank in range(5)]
     shared = groups_that_share(places)
     assert [[one.rank for one in group] for group in shared] == [[0, 2, 4], [1, 3]]
-    assert (
-        "ranks 0, 2, 4 on h share one GPU, A100 GPU-0 (and likewise 1 more): "
-        in placement.refusal(shared)
+    assert "ranks 0, 2, 4 on h share one GPU, A100 GPU-0 (and likewise 1 more): " in device.refusal(
+        shared
     )
     assert GpuPlacement(None, shared, 2).warning.startswith("3 ranks share one GPU")
 
@@ -152,6 +151,6 @@ def test_what_one_rank_lacks_every_rank_says(world, monkeypatch):
     two = world(1, rank=0, others=[lambda mine: "libcuda.so.1 is not found"])
     with pytest.raises(Unavailable, match=r"^rank 1 on host0: libcuda\.so\.1 is not found$"):
         place(two)
-    monkeypatch.setattr(placement, "missing", lambda: "no wheel")
+    monkeypatch.setattr(device, "missing", lambda: "no wheel")
     with pytest.raises(Unavailable, match=r"^no wheel$"):
         place(replace(two, comm=Ranks(0, [lambda mine: "no wheel"])))

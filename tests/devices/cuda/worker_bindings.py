@@ -17,8 +17,7 @@ from nvrar_bench.api.gpu import GpuCaller  # noqa: E402
 from nvrar_bench.backends.base import Operation  # noqa: E402
 from nvrar_bench.datatypes import DTYPES  # noqa: E402
 from nvrar_bench.devices.cuda import driver  # noqa: E402
-from nvrar_bench.devices.cuda.device import CudaDevice  # noqa: E402
-from nvrar_bench.devices.cuda.placement import place  # noqa: E402
+from nvrar_bench.devices.cuda.device import CudaDevice, place  # noqa: E402
 from nvrar_bench.devices.work import Spin, Stream  # noqa: E402
 from nvrar_bench.errors import NvrarBenchError  # noqa: E402
 from nvrar_bench.timing.loop import Timings  # noqa: E402

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from nvrar_bench.devices import host_work
+from nvrar_bench.devices import native
 from nvrar_bench.devices.cpu import CpuDevice
-from nvrar_bench.devices.native import Caches
+from nvrar_bench.devices.machine import Caches
 from nvrar_bench.devices.work import Gemm, Spin, Stream
 from nvrar_bench.errors import Unavailable, UsageError
 
@@ -23,7 +23,7 @@ UNLIKELY = 0x6E7672617220  # kernels/work.cuh
 def open_device(alone, monkeypatch):
     """`open_device(seats=2, step=10_000)`: a device whose cache holds 1 KiB."""
     caches = Caches(CACHE, 0, frozenset({"0"}), "sysfs")
-    monkeypatch.setattr(host_work, "caches_of", lambda _: caches)
+    monkeypatch.setattr(native, "caches_of", lambda _: caches)
 
     def make(seats: int = 1, step: int = 0) -> CpuDevice:
         device = CpuDevice(alone.with_virtual_ranks(seats) if seats > 1 else alone, 1.0)
