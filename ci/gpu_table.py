@@ -3,7 +3,7 @@
     python ci/gpu_table.py OUT -o nvrar_bench/backends/nvrar/sm_90.table
 
 OUT is the folder of a run with the step `lab`. What each race chose goes into one file, which
-`auto` follows on GPUs of that architecture: nvrar_bench/backends/nvrar/shipped.py.
+`auto` follows on GPUs of that architecture: nvrar_bench/backends/nvrar/chooser.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from test_gpu_summary import TABLE, folder, record, result  # noqa: F401 - a fixture
 
-from nvrar_bench.backends.nvrar import shipped
+from nvrar_bench.backends.nvrar import chooser
 from nvrar_bench.backends.nvrar.limits import gpu_limits
 from nvrar_bench.documents.result import Check, FirstWrong
 from nvrar_bench.documents.tuning import MadeFor
@@ -39,11 +39,11 @@ def test_what_races_chose_is_what_auto_follows(folder, monkeypatch, tmp_path, ca
     run = folder(lab_8x2=a_race(), lab_2x1=a_race(made_for=TWO), lab_nccl_2=beside)
     assert made(monkeypatch, run, tmp_path / "sm_90.table") == 0
     assert capsys.readouterr().out.count("1 sizes, made on A GPU") == 2
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    monkeypatch.setattr(chooser, "FOLDER", tmp_path)
     for made_for in (TABLE["made_for"], TWO):
         here = MadeFor(**made_for)
         limits = gpu_limits(132 // here.ranks_per_device, here.fabric, here.arch)
-        (row,) = shipped.shipped_table(here, limits).rows
+        (row,) = chooser.shipped_table(here, limits).rows
         assert (row.size_bytes, row.shape.blocks, row.shape.threads) == (K128, 16, 256)
     written = (tmp_path / "sm_90.table").read_text()
     assert "box" not in written, "names of machines do not ship"

@@ -61,7 +61,7 @@ def test_usable_cores(tmp_path, monkeypatch, threads, quota, cores):
             folder = tmp_path / f"cpu{cpu}" / "topology"
             folder.mkdir(parents=True)
             (folder / "thread_siblings_list").write_text(f"{text}\n")
-    monkeypatch.setattr(module, "_CPUS", tmp_path)
+    monkeypatch.setattr(module, "CPUS", tmp_path)
     monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(len(threads))))
     monkeypatch.setattr(module, "cpu_quota", lambda: quota)
     assert usable_cores() == cores

@@ -110,14 +110,14 @@ def test_cold_caches_are_for_cpu_ranks_too(alone):
 @pytest.fixture
 def without_nvshmem(monkeypatch):
     """A GPU on a machine where NVSHMEM does not start."""
-    from nvrar_bench.devices.cuda import device, heap, placement
+    from nvrar_bench.devices.cuda import device, heap
 
     def broken(*_, **__):
         raise Unavailable("NVSHMEM did not start")
 
     place = SimpleNamespace(gpu=SimpleNamespace(ordinal=0))
     monkeypatch.setattr(opening.driver, "missing", lambda: None)
-    monkeypatch.setattr(placement, "place", lambda *_: place)
+    monkeypatch.setattr(device, "place", lambda *_: place)
     monkeypatch.setattr(heap, "SymmetricHeap", broken)
     monkeypatch.setattr(device, "CudaDevice", lambda *_, **options: SimpleNamespace(**options))
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nvrar_bench.backends.base import Array, Operation, Tunable
-from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen, LaunchConfig, require_table_within
+from nvrar_bench.backends.nvrar.chooser import (
+    Chooser,
+    Chosen,
+    LaunchConfig,
+    require_table_within,
+    shipped_table,
+)
 from nvrar_bench.backends.nvrar.engine import Engine, SharedWords, StagingMemory
 from nvrar_bench.backends.nvrar.layout import (
     LARGEST_WINDOW,
@@ -25,7 +31,6 @@ from nvrar_bench.backends.nvrar.limits import (
     require_within,
     staging_layout,
 )
-from nvrar_bench.backends.nvrar.shipped import shipped_table
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Tuning
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from nvrar_bench.backends.nvrar.limits import (
     BYTES_PER_THREAD,
@@ -16,9 +17,12 @@ from nvrar_bench.backends.nvrar.tuning import (
     TunedLaunch,
     Tuning,
     TuningTable,
+    table_of,
     usual_radix,
 )
 from nvrar_bench.devices.operation import Shape
+from nvrar_bench.documents.files import parse_json
+from nvrar_bench.documents.tuning import MadeFor, TuningDocument
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 from nvrar_bench.toolchain.kernel import DOUBLING, HALVING, ONE_SHOT
@@ -164,6 +168,38 @@ def require_row_within(table: TuningTable, row: TunedLaunch, limits: Limits) -> 
             f"{table.source}: the choice at {row.size_bytes} bytes ({row.shape}) cannot be "
             f"launched here: {error}"
         ) from error
+
+
+# Of `ARCH.table`, the tables that ship: one of `nvrar-bench tune` for each fabric and number of
+# ranks that was raced on such a GPU. ci/gpu_table.py writes it from the records of a GPU run.
+FOLDER = Path(__file__).parent
+
+
+def shipped_table(here: MadeFor, limits: Limits) -> TuningTable | None:
+    """Return the table that was made for just this, of rows that can be launched here.
+
+    None where nothing ships for the architecture, these ranks and this fabric, or no row is left:
+    another model may have fewer multiprocessors.
+    """
+    path = FOLDER / f"{here.arch}.table"
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    for one in parse_json(content)["tables"]:
+        document = TuningDocument.from_json(one, str(path))
+        if document.made_for == here:
+            table = table_of(document, path.name, path.name, content)
+            rows = tuple(row for row in table.rows if _fits(table, row, limits))
+            return replace(table, rows=rows) if rows else None
+    return None
+
+
+def _fits(table: TuningTable, row: TunedLaunch, limits: Limits) -> bool:
+    try:
+        require_row_within(table, row, limits)
+    except UsageError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from documents.test_tuning_document import CHOICE, TABLE
 from msgspec.structs import replace
 from test_chooser import CHOOSER, LIMITS, a_case, a_row, a_table
 
-from nvrar_bench.backends.nvrar import shipped
+from nvrar_bench.backends.nvrar import chooser
 from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR
 from nvrar_bench.backends.nvrar.cpu import HostEngine
@@ -36,7 +36,7 @@ def a_choice(size: int, blocks: int, threads: int = 256, **changes):
 @pytest.fixture
 def ship(monkeypatch, tmp_path):
     """`ship(table, ...)`: a package with these tables."""
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    monkeypatch.setattr(chooser, "FOLDER", tmp_path)
 
     def write(*tables: TuningDocument) -> None:
         (arch,) = {one.made_for.arch for one in tables}
@@ -51,22 +51,22 @@ def test_the_table_of_these_ranks_and_this_fabric_is_found(ship):
         replace(TABLE, made_for=TWO, choices=(a_choice(128 * K, 8),)),
         replace(TABLE, made_for=EIGHT, choices=(a_choice(128 * K, 16),)),
     )
-    table = shipped.shipped_table(EIGHT, LIMITS)
+    table = chooser.shipped_table(EIGHT, LIMITS)
     assert [row.shape.blocks for row in table.rows] == [16]
     assert (table.path, table.maker.processor) == ("sm_90.table", "NVIDIA H100")
     for elsewhere in (
         replace(EIGHT, arch="sm_100"), replace(EIGHT, nodes=4), replace(EIGHT, fabric="nvshmem"),
     ):  # fmt: skip
-        assert shipped.shipped_table(elsewhere, LIMITS) is None
+        assert chooser.shipped_table(elsewhere, LIMITS) is None
 
 
 def test_launches_that_a_smaller_gpu_cannot_run_are_left_out(ship):
     small = gpu_limits(8, "loopback", "sm_90")
     large = a_choice(512 * K, 32)
     ship(replace(TABLE, made_for=EIGHT, choices=(a_choice(128 * K, 8), large)))
-    assert [row.size_bytes for row in shipped.shipped_table(EIGHT, small).rows] == [128 * K]
+    assert [row.size_bytes for row in chooser.shipped_table(EIGHT, small).rows] == [128 * K]
     ship(replace(TABLE, made_for=EIGHT, choices=(large,)))
-    assert shipped.shipped_table(EIGHT, small) is None
+    assert chooser.shipped_table(EIGHT, small) is None
 
 
 SHAPE = Shape("signal", 4, 128, 2048, 2, "doubling")
@@ -123,11 +123,11 @@ def test_a_run_follows_it_and_its_record_says_so(ship, alone):
         one.close()
 
 
-@pytest.mark.parametrize("path", sorted(shipped.FOLDER.glob("*.table")), ids=str)
+@pytest.mark.parametrize("path", sorted(chooser.FOLDER.glob("*.table")), ids=str)
 def test_what_ships_can_be_read_and_launched_on_an_h200(path):
     for one in parse_json(path.read_bytes())["tables"]:
         document = TuningDocument.from_json(one, str(path))
         made_for = document.made_for
         assert made_for.arch == path.stem
         limits = gpu_limits(132 // made_for.ranks_per_device, made_for.fabric, made_for.arch)
-        assert len(shipped.shipped_table(made_for, limits).rows) == len(document.choices)
+        assert len(chooser.shipped_table(made_for, limits).rows) == len(document.choices)
