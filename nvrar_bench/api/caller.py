@@ -10,8 +10,9 @@ import numpy as np
 
 from nvrar_bench.api.operand import BEYOND_NUMPY, HOST, Operand, export, read, require_in_place
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.cpu import CpuDevice, HostBlock
+from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.operation import Operation
+from nvrar_bench.devices.sharing import HostBlock
 from nvrar_bench.errors import UsageError
 
 _T = TypeVar("_T")

@@ -1,32 +1,36 @@
-"""The CPU device: host memory and the monotonic clock."""
+"""The CPU device: host memory, the monotonic clock, and what the machine does to its ranks.
+
+What the machine does is seen without any backend. A yardstick is read between calls. How long a
+flag takes from rank 0 to the last rank shows how far apart the cores are; a copy of what a peer has
+just written, what moving data costs between them; arithmetic on all ranks at once, how much of a
+core each has: a virtual core may share its own with another guest, or with its neighbour.
+
+What slows MPI is looked for once, as a speed-up then says less of NVRAR. Each finding is a warning
+with every figure: what was seen, and what to do.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nvrar_bench import verify
-from nvrar_bench.devices import surroundings
-from nvrar_bench.devices.base import Device, Memory, Verifier
+from nvrar_bench.devices import machine
+from nvrar_bench.devices.base import Device, Verifier
 from nvrar_bench.devices.gate import SharedGate, load_library, open_gate
-from nvrar_bench.devices.machine import available_memory, cpu_model
+from nvrar_bench.devices.machine import cpu_model
 from nvrar_bench.devices.native import CacheFlush, CpuTimer, HostWorks
 from nvrar_bench.devices.operation import NativeSequence, Operation
-from nvrar_bench.devices.sharing import SharedMemory, allocate
-from nvrar_bench.devices.surroundings import CpuYardstick
+from nvrar_bench.devices.sharing import HostMemory, allocate, rows_of
 from nvrar_bench.timing.clocks import Clocks
-from nvrar_bench.timing.loop import Gate, Yardstick
+from nvrar_bench.timing.loop import MONOTONIC, Gate, Nanoseconds, Yardstick
 from nvrar_bench.verify import Expected, Findings, KnownReduction
 from nvrar_bench.verify.recipe import HostArray
-from nvrar_bench.world import World
+from nvrar_bench.world import World, library_version
 
-PAGE_BYTES = 4096
 _WORD = np.dtype(np.uint64)
 # Polls before a waiter gives up its core. With more ranks than cores the rank waited for may need
 # this very core, so every poll is wasted; one look is kept because the answer is often there.
@@ -37,93 +41,6 @@ SPIN_OVERSUBSCRIBED = 0
 def polls_before_yield(world: World) -> int:
     """How long a waiter spins on this machine."""
     return SPIN_OVERSUBSCRIBED if world.oversubscribed else SPIN
-
-
-@dataclass(frozen=True, eq=False)
-class HostBlock:
-    """Some bytes of memory, page-aligned, shape (n,) or (seats, n)."""
-
-    bytes: npt.NDArray[np.uint8]
-    # Where each rank's are mapped here, 0 for ranks of other machines; empty for private memory.
-    peers: tuple[int, ...]
-    shared: SharedMemory | None = None  # keeps the peers' memory mapped
-
-    def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> HostArray:
-        """Slice the bytes."""
-        return self.bytes[..., first : first + nbytes].view(dtype)
-
-
-class HostMemory(Memory[HostBlock]):
-    """Host memory of this process; allocating is collective over the machine."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._blocks: list[HostBlock] = []
-
-    def allocate(self, nbytes: int, kind: str) -> HostBlock:
-        """Allocate zeroed pages; those of `symmetric` memory are mapped by all ranks."""
-        rounded = -(-nbytes // PAGE_BYTES) * PAGE_BYTES
-        seats = len(self._world.seats)
-        if seats > 1:
-            rows = _pages(seats * rounded).reshape(seats, rounded)
-            is_symmetric = kind == "symmetric"
-            block = HostBlock(rows, self.addresses(rows) if is_symmetric else ())
-        elif kind == "symmetric":
-            shared = allocate(self._world.host_comm, rounded)
-            here, machines = iter(shared.addresses), self._world.machine_of
-            mine = machines[self._world.rank]
-            peers = tuple(next(here) if machine == mine else 0 for machine in machines)
-            block = HostBlock(shared.bytes(), peers, shared)
-        else:
-            block = HostBlock(_pages(rounded), ())
-        self._blocks.append(block)
-        return block
-
-    def release(self, block: HostBlock) -> None:
-        """Forget a block; its memory goes with the last array on it."""
-        self._blocks.remove(block)
-
-    def clear(self, block: HostBlock) -> None:
-        block.bytes.fill(0)
-
-    def addresses(self, array: HostArray) -> tuple[int, ...]:
-        return tuple(row.ctypes.data for row in _rows(array))
-
-    def peers(self, array: HostArray) -> tuple[int, ...] | None:
-        first = _rows(array)[0]
-        found = self._symmetric(first.ctypes.data, first.nbytes)
-        return None if found is None else tuple(peer + found[1] for peer in found[0].peers)
-
-    def at(self, address: int, count: int, dtype: np.dtype[Any]) -> HostArray:
-        nbytes = count * dtype.itemsize
-        found = self._symmetric(address, nbytes)
-        if found is not None:
-            return found[0].view(found[1], nbytes, dtype)
-        elsewhere = memoryview((ctypes.c_uint8 * nbytes).from_address(address))
-        return np.frombuffer(elsewhere, np.uint8).view(dtype)
-
-    def _symmetric(self, address: int, nbytes: int) -> tuple[HostBlock, int] | None:
-        """Find the symmetric block that holds these bytes, and where in it they begin."""
-        for block in self._blocks:
-            offset = address - _rows(block.bytes)[0].ctypes.data
-            if block.peers and 0 <= offset <= block.bytes.shape[-1] - nbytes:
-                return block, offset
-        return None
-
-    def keep(self, values: npt.NDArray[Any]) -> HostArray:
-        return values
-
-    def write(self, array: HostArray, values: npt.NDArray[Any]) -> None:
-        np.copyto(array, values)
-
-    def to_host(self, array: HostArray, what: str = "") -> npt.NDArray[Any]:  # noqa: ARG002 - no queue
-        return np.array(array)
-
-    def copy(self, target: HostArray, source: HostArray) -> None:
-        np.copyto(target, source)
-
-    def available(self) -> int:
-        return available_memory()
 
 
 class HostVerifier(Verifier):
@@ -146,12 +63,12 @@ class HostVerifier(Verifier):
         if poison:
             verify.poison(output)
         for view in around:
-            for row in _rows(view):
+            for row in rows_of(view):
                 verify.write_canary(row)
 
     def read(self, output: HostArray) -> bool:
         """Take its bytes into this core's cache: peers have written them from theirs."""
-        for row in _rows(output):
+        for row in rows_of(output):
             words = row.view(np.uint8)[: row.nbytes // _WORD.itemsize * _WORD.itemsize]
             np.bitwise_or.reduce(words.view(_WORD), initial=0)
         return True
@@ -161,9 +78,9 @@ class HostVerifier(Verifier):
     ) -> Findings:
         results = [
             verify.check(row, expected, len(row), rank)
-            for rank, row in zip(self._world.seats, _rows(received), strict=True)
+            for rank, row in zip(self._world.seats, rows_of(received), strict=True)
         ]
-        rows = (row for view in around for row in _rows(view))
+        rows = (row for view in around for row in rows_of(view))
         return Findings(results, all(map(verify.canary_intact, rows)))
 
 
@@ -211,7 +128,7 @@ class CpuDevice(Device):
     def examine(self) -> None:
         """Look at /dev/shm, the CPU quota and how far apart cores are, for `warnings`."""
         if not self.world.virtual_ranks:
-            self._problems = surroundings.problems(self.world)
+            self._problems = problems(self.world)
 
     def warnings(self) -> tuple[str, ...]:
         """More ranks than cores: they wait for cores as well; and what `examine` found."""
@@ -228,13 +145,103 @@ class CpuDevice(Device):
         return cpu_model(), platform.machine()
 
 
-def _pages(nbytes: int) -> npt.NDArray[np.uint8]:
-    # A page more than asked: NumPy aligns to a few bytes, and symmetric memory begins with a page.
-    whole = np.zeros(nbytes + PAGE_BYTES, np.uint8)
-    first = -whole.ctypes.data % PAGE_BYTES
-    return whole[first : first + nbytes]
+PROBED_BYTES = 64 << 10
+_PASSES = 31
+# One core of an EPYC, to lines that its neighbour had read: 5 times as long as to its own, and in
+# another state of the same virtual machine, in which MPI_Allreduce took 2.7 times as long, 20.
+FAR_APART = 10.0
+COPIED_BYTES = 65_536
+WORK_STEPS = 1500
+_LONGEST = 3  # times the median of all
 
 
-def _rows(array: HostArray) -> Sequence[HostArray]:
-    """Return the array of each seat."""
-    return [array] if array.ndim == 1 else list(array)
+def problems(world: World) -> tuple[str, ...]:
+    """All that is wrong on the machines of a run, each once; collective over all ranks."""
+    apart, ranks = _apart(world), int(world.host_comm.size)
+    found: list[str | None] = []
+    if world.host_comm.rank == 0:
+        uses_shm = ranks > 1 and library_version().startswith("Open MPI")
+        found = [machine.shm_problem() if uses_shm else None, machine.quota_problem(ranks)]
+    mine = [f"{world.host}: {problem}" for problem in found if problem]
+    everyone = world.comm.allgather([*mine, *([apart] if apart else [])])
+    return tuple(dict.fromkeys(text for texts in everyone for text in texts))
+
+
+def _apart(world: World) -> str | None:
+    """Say on the first rank of a machine if its cores are far apart; collective over it."""
+    if world.host_comm.size < 2 or world.oversubscribed:
+        return None
+    shared, own = write_costs(world)
+    if world.host_comm.rank or shared < FAR_APART * own:
+        return None
+    size = PROBED_BYTES >> 10
+    return (
+        f"{world.host}: a core writes {size}K that another core has read in {shared / 1e3:.0f} us, "
+        f"its own in {own / 1e3:.1f} us: these cores are far apart, which every backend pays for; "
+        "repeat the run later, or on cores that share a cache"
+    )
+
+
+def write_costs(world: World) -> tuple[float, float]:
+    """Return how long a rank writes PROBED_BYTES, ns: that its neighbour has read, and again.
+
+    Medians; collective over a machine of two ranks and more. Only the first rank knows.
+    """
+    comm = world.host_comm
+    memory = allocate(comm, PROBED_BYTES)
+    written, here = memory.bytes_of(0), np.zeros(PROBED_BYTES, np.uint8)
+    seen = np.zeros((2, _PASSES))
+    for i in range(_PASSES):
+        if comm.rank == 1:
+            here[:] = written
+        comm.Barrier()
+        if comm.rank == 0:
+            seen[:, i] = _write(written, i), _write(written, i + 1)
+        comm.Barrier()
+    shared, own = np.median(seen, axis=1)
+    return float(shared), float(own)
+
+
+def _write(target: np.ndarray, value: int) -> int:
+    start = MONOTONIC()
+    target[:] = value
+    return MONOTONIC() - start
+
+
+class CpuYardstick(Yardstick):
+    """Of ranks of one machine, to be read between calls; collective, like the gate that it passes.
+
+    A rank that is alone copies its own bytes.
+    """
+
+    def __init__(self, world: World, gate: SharedGate) -> None:
+        self._gate = gate
+        # Two, in turns: what one pass writes nobody reads until all have left the pass after it.
+        memory = allocate(world.host_comm, 2 * COPIED_BYTES)
+        neighbour = (memory.rank + 1) % len(memory.addresses)
+        self._own, self._peers = (np.split(memory.bytes_of(r), 2) for r in (memory.rank, neighbour))
+        self._here = np.zeros(COPIED_BYTES, np.uint8)
+        self._do_work = load_library(world).nvrar_do_work
+
+    def read(self, passes: int) -> Nanoseconds:
+        """What it says on this rank, shape (3,), in the order of states.YARDSTICKS.
+
+        Means of `passes`, since what shares a core comes and goes within microseconds.
+        """
+        seen = np.zeros((3, passes), np.int64)
+        here, do_work, steps = self._here, self._do_work, WORK_STEPS
+        with self._gate.without_lead():
+            for i in range(passes):
+                self._own[i % 2][:] = here
+                seen[0, i] = self._gate.lag_ns()
+                peers, start = self._peers[i % 2], MONOTONIC()
+                here[:] = peers
+                copied = MONOTONIC()
+                do_work(steps)
+                seen[1:, i] = copied - start, MONOTONIC() - copied
+        return np.array([_mean(each) for each in seen], np.int64)
+
+
+def _mean(passes: Nanoseconds) -> float:
+    """Return the mean; a pass in which a rank lost its core counts as a long one, no more."""
+    return float(np.minimum(passes, _LONGEST * np.median(passes)).mean())

@@ -1,4 +1,4 @@
-"""What the ranks of one machine share: memory that all of them map, and kernels that one builds.
+"""Memory of CPU ranks, which those of one machine map, and kernels, which one of them builds.
 
 Each rank owns an anonymous memory file (memfd_create); peers open it through /proc while its owner
 waits. It has no name, so nothing can be left behind in /dev/shm however a rank dies, and the
@@ -14,18 +14,23 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nvrar_bench.devices.base import Memory
+from nvrar_bench.devices.machine import available_memory
 from nvrar_bench.errors import CompilerError, TimedOut, Unavailable
 from nvrar_bench.files import memory_file
 from nvrar_bench.toolchain import host
+from nvrar_bench.verify.recipe import HostArray
 from nvrar_bench.world import World
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,105 @@ def _map_one(pid: int, descriptor: int, nbytes: int) -> mmap.mmap:
         return mmap.mmap(opened, nbytes)
     finally:
         os.close(opened)
+
+
+@dataclass(frozen=True, eq=False)
+class HostBlock:
+    """Some bytes of memory, page-aligned, shape (n,) or (seats, n)."""
+
+    bytes: npt.NDArray[np.uint8]
+    # Where each rank's are mapped here, 0 for ranks of other machines; empty for private memory.
+    peers: tuple[int, ...]
+    shared: SharedMemory | None = None  # keeps the peers' memory mapped
+
+    def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> HostArray:
+        """Slice the bytes."""
+        return self.bytes[..., first : first + nbytes].view(dtype)
+
+
+class HostMemory(Memory[HostBlock]):
+    """Host memory of this process; allocating is collective over the machine."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._blocks: list[HostBlock] = []
+
+    def allocate(self, nbytes: int, kind: str) -> HostBlock:
+        """Allocate zeroed pages; those of `symmetric` memory are mapped by all ranks."""
+        rounded = -(-nbytes // PAGE_BYTES) * PAGE_BYTES
+        seats = len(self._world.seats)
+        if seats > 1:
+            rows = _pages(seats * rounded).reshape(seats, rounded)
+            is_symmetric = kind == "symmetric"
+            block = HostBlock(rows, self.addresses(rows) if is_symmetric else ())
+        elif kind == "symmetric":
+            shared = allocate(self._world.host_comm, rounded)
+            here, machines = iter(shared.addresses), self._world.machine_of
+            mine = machines[self._world.rank]
+            peers = tuple(next(here) if machine == mine else 0 for machine in machines)
+            block = HostBlock(shared.bytes(), peers, shared)
+        else:
+            block = HostBlock(_pages(rounded), ())
+        self._blocks.append(block)
+        return block
+
+    def release(self, block: HostBlock) -> None:
+        """Forget a block; its memory goes with the last array on it."""
+        self._blocks.remove(block)
+
+    def clear(self, block: HostBlock) -> None:
+        block.bytes.fill(0)
+
+    def addresses(self, array: HostArray) -> tuple[int, ...]:
+        return tuple(row.ctypes.data for row in rows_of(array))
+
+    def peers(self, array: HostArray) -> tuple[int, ...] | None:
+        first = rows_of(array)[0]
+        found = self._symmetric(first.ctypes.data, first.nbytes)
+        return None if found is None else tuple(peer + found[1] for peer in found[0].peers)
+
+    def at(self, address: int, count: int, dtype: np.dtype[Any]) -> HostArray:
+        nbytes = count * dtype.itemsize
+        found = self._symmetric(address, nbytes)
+        if found is not None:
+            return found[0].view(found[1], nbytes, dtype)
+        elsewhere = memoryview((ctypes.c_uint8 * nbytes).from_address(address))
+        return np.frombuffer(elsewhere, np.uint8).view(dtype)
+
+    def _symmetric(self, address: int, nbytes: int) -> tuple[HostBlock, int] | None:
+        """Find the symmetric block that holds these bytes, and where in it they begin."""
+        for block in self._blocks:
+            offset = address - rows_of(block.bytes)[0].ctypes.data
+            if block.peers and 0 <= offset <= block.bytes.shape[-1] - nbytes:
+                return block, offset
+        return None
+
+    def keep(self, values: npt.NDArray[Any]) -> HostArray:
+        return values
+
+    def write(self, array: HostArray, values: npt.NDArray[Any]) -> None:
+        np.copyto(array, values)
+
+    def to_host(self, array: HostArray, what: str = "") -> npt.NDArray[Any]:  # noqa: ARG002 - no queue
+        return np.array(array)
+
+    def copy(self, target: HostArray, source: HostArray) -> None:
+        np.copyto(target, source)
+
+    def available(self) -> int:
+        return available_memory()
+
+
+def _pages(nbytes: int) -> npt.NDArray[np.uint8]:
+    # A page more than asked: NumPy aligns to a few bytes, and symmetric memory begins with a page.
+    whole = np.zeros(nbytes + PAGE_BYTES, np.uint8)
+    first = -whole.ctypes.data % PAGE_BYTES
+    return whole[first : first + nbytes]
+
+
+def rows_of(array: HostArray) -> Sequence[HostArray]:
+    """Return the array of each seat."""
+    return [array] if array.ndim == 1 else list(array)
 
 
 def load_all(

@@ -1,7 +1,7 @@
 """States of the machine: which samples of a run, or of two runs, were measured in one.
 
 Samples are chosen by them only where `--one-state` asks for it. A state shows in the yardstick
-(devices/surroundings.py), in which no backend has a part: to choose samples by it cannot make a
+(devices/cpu.py), in which no backend has a part: to choose samples by it cannot make a
 backend look faster or slower.
 """
 

@@ -12,8 +12,7 @@ from nccl_recorder import Recorder, array, block, one, two
 
 from nvrar_bench.backends.nccl import NcclBackend
 from nvrar_bench.backends.nccl_library import NcclError, first_problem
-from nvrar_bench.devices.cuda.array import DeviceArray
-from nvrar_bench.devices.cuda.memory import GpuBlock
+from nvrar_bench.devices.cuda.memory import DeviceArray, GpuBlock
 from nvrar_bench.errors import TimedOut, Unavailable
 from nvrar_bench.settings.plans import build_plan
 

@@ -56,7 +56,7 @@ class Gpu:
 
 
 def device_array(values: np.ndarray) -> Any:
-    """As devices.cuda.array.DeviceArray."""
+    """As devices.cuda.memory.DeviceArray."""
     return SimpleNamespace(address=values.ctypes.data, nbytes=values.nbytes)
 
 

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.base import Verifier
-from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.context import LoadedKernel
-from nvrar_bench.devices.cuda.memory import GpuMemory
+from nvrar_bench.devices.cuda.memory import DeviceArray, GpuMemory
 from nvrar_bench.errors import UsageError
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import Elements

@@ -5,24 +5,72 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nvrar_bench.devices.base import Memory
-from nvrar_bench.devices.cuda.array import DeviceArray
-from nvrar_bench.devices.cuda.calls import Calls, CudaError
+from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.devices.cuda.context import GpuContext
 from nvrar_bench.devices.cuda.heap import SymmetricHeap
 from nvrar_bench.errors import Unavailable, UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceArray:
+    """Elements in GPU memory; does not own them unless `owner` is set."""
+
+    address: int  # device pointer of row 0
+    count: int  # elements per row
+    dtype: np.dtype[Any]
+    rows: int = 1  # virtual ranks that share this process (loopback); 1 everywhere else
+    pitch: int = 0  # row r starts r * pitch bytes behind `address`
+    owner: object = None  # keeps the memory alive
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return int(self.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one row."""
+        return self.count * self.itemsize
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(count,), or (rows, count) with several rows."""
+        return (self.count,) if self.rows == 1 else (self.rows, self.count)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice | tuple[EllipsisType, slice]) -> DeviceArray:
+        """Some neighbouring elements of every row, `[a:b]` or `[..., a:b]`, on the same memory."""
+        first, end, step = (part[1] if isinstance(part, tuple) else part).indices(self.count)
+        if step != 1:
+            raise UsageError(f"elements of GPU memory in steps of {step}; allowed: 1")
+        address = self.address + first * self.itemsize
+        return replace(self, address=address, count=max(0, end - first))
+
+    def row(self, index: int) -> int:
+        """Device pointer of a row."""
+        return self.address + index * self.pitch
+
+    def rows_with_data(self) -> range:
+        """The rows' numbers; none if rows are empty, as CUDA refuses to move nothing."""
+        return range(self.rows if self.count else 0)
+
 
 # Rows and blocks start where every access of kernels is aligned, and a registration can begin.
 ALIGNMENT = 4096
 
 _MOST_PITCH = (1 << 31) - 1  # of a copy of rows: CU_DEVICE_ATTRIBUTE_MAX_PITCH
 _SMALL_BYTES = 1 << 20  # what may be wasted of memory that is used again
+_STAGING_AT_FIRST = 64 << 10  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +106,8 @@ class GpuMemory(Memory[GpuBlock]):
         self._blocks: list[GpuBlock] = []
         self._spare: list[tuple[int, int]] = []  # addresses and bytes of arrays that have gone
         self._owned: dict[int, weakref.finalize[..., Any]] = {}  # arrays' own memory, by address
-        self._staging = Staging(context.calls)
+        self._staging = self._staging_bytes = 0  # host memory that copies pass
+        self._grow_staging(_STAGING_AT_FIRST)
 
     def allocate(self, nbytes: int, kind: str) -> GpuBlock:
         pitch = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
@@ -167,7 +216,7 @@ class GpuMemory(Memory[GpuBlock]):
             return
         self._staged(host.nbytes)[:] = host
         self.context.calls.cuMemcpyHtoDAsync(
-            array.address, self._staging.address, host.nbytes, self.context.stream_handle
+            array.address, self._staging, host.nbytes, self.context.stream_handle
         )
         self.context.drain("a copy to the GPU")
 
@@ -177,7 +226,7 @@ class GpuMemory(Memory[GpuBlock]):
         nbytes, stream = array.nbytes, self.context.stream_handle
         staged = self._staged(array.rows * nbytes)
         for row in array.rows_with_data():
-            target = self._staging.address + row * nbytes
+            target = self._staging + row * nbytes
             self.context.calls.cuMemcpyDtoHAsync(target, array.row(row), nbytes, stream)
         self.context.drain(what)
         host: npt.NDArray[Any] = staged.copy().view(array.dtype)
@@ -213,7 +262,7 @@ class GpuMemory(Memory[GpuBlock]):
         for retire in list(self._owned.values()):
             retire()
         self._free_spare()
-        self._staging.close()
+        self._free_staging()
 
     def _starts(self, block: GpuBlock) -> tuple[int, ...]:
         """Rows lie in one process, so each reaches the others in plain memory."""
@@ -237,10 +286,22 @@ class GpuMemory(Memory[GpuBlock]):
         )
 
     def _staged(self, nbytes: int) -> npt.NDArray[Any]:
-        if not self._staging.holds(nbytes):
+        """Staging as bytes, as they are at any time. Who copies waits before the next one does."""
+        if nbytes > self._staging_bytes:
             self.context.drain("what runs before host memory is allocated")
-            self._staging.grow(nbytes)
-        return self._staging.view(nbytes)
+            self._grow_staging(nbytes)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(self._staging))
+
+    def _grow_staging(self, nbytes: int) -> None:
+        self._free_staging()
+        calls = self.context.calls
+        self._staging = int(calls.cuMemHostAlloc(nbytes, calls.CU_MEMHOSTALLOC_DEVICEMAP))
+        self._staging_bytes = nbytes
+
+    def _free_staging(self) -> None:
+        if self._staging_bytes:
+            self.context.calls.cuMemFreeHost(self._staging)
+        self._staging_bytes = 0
 
     def _take_spare(self, nbytes: int) -> tuple[int, int] | None:
         """The smallest that is large enough and wastes little."""
@@ -259,36 +320,3 @@ class GpuMemory(Memory[GpuBlock]):
 
 class _Owner:
     """Lives as long as an array that owns its memory."""
-
-
-_AT_FIRST = 64 << 10  # bytes
-
-
-class Staging:
-    """As large as the largest copy so far. Who copies waits before the next one does."""
-
-    def __init__(self, calls: Calls) -> None:
-        self._calls = calls
-        self.address, self._nbytes = 0, 0
-        self.grow(_AT_FIRST)
-
-    def holds(self, nbytes: int) -> bool:
-        """Whether there is room for so many bytes."""
-        return nbytes <= self._nbytes
-
-    def grow(self, nbytes: int) -> None:
-        """Make room; CUDA waits for the GPU here."""
-        self.close()
-        flags = self._calls.CU_MEMHOSTALLOC_DEVICEMAP
-        self.address = int(self._calls.cuMemHostAlloc(nbytes, flags))
-        self._nbytes = nbytes
-
-    def view(self, nbytes: int) -> npt.NDArray[Any]:
-        """The first bytes, as they are at any time."""
-        return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(self.address))
-
-    def close(self) -> None:
-        """Give it back."""
-        if self._nbytes:
-            self._calls.cuMemFreeHost(self.address)
-        self._nbytes = 0

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from nvrar_bench.datatypes import DTYPES
-from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.context import GpuContext, Graph
 from nvrar_bench.devices.cuda.elements import grid_for
-from nvrar_bench.devices.cuda.memory import GpuMemory
+from nvrar_bench.devices.cuda.memory import DeviceArray, GpuMemory
 from nvrar_bench.devices.operation import Operation, SequenceOperation, WorkPart
 from nvrar_bench.devices.work import Gemm, Spin, Turns, Works
 from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable

@@ -13,8 +13,8 @@ from fake_driver import CUresult
 from nvrar_bench.backends.base import Operation
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda import memory
-from nvrar_bench.devices.cuda.array import DeviceArray
 from nvrar_bench.devices.cuda.calls import CudaError
+from nvrar_bench.devices.cuda.memory import DeviceArray
 from nvrar_bench.errors import TimedOut, Unavailable, UsageError
 from nvrar_bench.toolchain.kernel import CudaGate
 from nvrar_bench.verify import (

@@ -1,11 +1,11 @@
-"""What writing costs between two ranks: worker_surroundings.py."""
+"""What writing costs between two ranks: worker_write_costs.py."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from nvrar_bench.devices.surroundings import write_costs
+from nvrar_bench.devices.cpu import write_costs
 from nvrar_bench.run.as_rank import join_world
 
 
