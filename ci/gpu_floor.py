@@ -27,7 +27,7 @@ from nvrar_bench.devices.cuda.device import CudaDevice
 from nvrar_bench.devices.cuda.timing import GpuTimer
 from nvrar_bench.errors import NvrarBenchError, TimedOut
 from nvrar_bench.timing.loop import Timings
-from nvrar_bench.toolchain.kernel import CudaGate
+from nvrar_bench.toolchain.kernel import CUDA_GATE
 
 SIZES = (128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20)
 SHAPES = "8x2,4x1,2x1"  # ranks x nodes
@@ -77,7 +77,7 @@ class EmptyKernel(Operation):
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
-        self._kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
+        self._kernel = device.context.load(device.build(CUDA_GATE), "nvrar_nothing")
 
     def launch(self) -> None:
         """Enqueue it."""
@@ -163,7 +163,7 @@ def measure(
 ) -> dict[str, Any]:
     """All of it, as floor.json holds it."""
     moved = moved_bytes(shapes)
-    in_graphs = GpuTimer(device.memory, device.build(CudaGate()), graph=GRAPH)
+    in_graphs = GpuTimer(device.memory, device.build(CUDA_GATE), graph=GRAPH)
     try:
         return {
             "shapes": shapes,

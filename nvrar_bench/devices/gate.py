@@ -21,7 +21,7 @@ from nvrar_bench.devices.sharing import allocate, load_all
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import Gate, Nanoseconds
-from nvrar_bench.toolchain.kernel import StartGate
+from nvrar_bench.toolchain.kernel import START_GATE
 from nvrar_bench.toolchain.structs import POINTER, CFailure, CGate
 from nvrar_bench.world import World
 
@@ -75,7 +75,7 @@ def late_tolerance_ns(clocks: Clocks, gate: Gate, figure_ns: float = 0.0) -> flo
 
 def load_library(world: World) -> ctypes.CDLL:
     """Load kernels/fabric/host_gate.cuh, built if need be. Collective."""
-    return load_all(world, [StartGate()])[0]
+    return load_all(world, [START_GATE])[0]
 
 
 class OpenGate(Gate):

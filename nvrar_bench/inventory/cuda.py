@@ -179,12 +179,12 @@ def able() -> str | None:
 
 def _build_gate() -> None:
     from nvrar_bench.toolchain import cuda
-    from nvrar_bench.toolchain.kernel import CudaGate
+    from nvrar_bench.toolchain.kernel import CUDA_GATE
 
     calls = driver.require()
     ordinals = range(int(calls.cuDeviceGetCount()))
     for arch in sorted({driver.describe(calls, ordinal).arch for ordinal in ordinals}):
-        cuda.build(CudaGate(), arch)
+        cuda.build(CUDA_GATE, arch)
 
 
 PROBES = (

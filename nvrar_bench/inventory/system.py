@@ -153,10 +153,10 @@ def able() -> None:
     """MPI, and the kernel that every run on CPU ranks loads first."""
     from nvrar_bench.launch.initialize import load_mpi
     from nvrar_bench.toolchain import host
-    from nvrar_bench.toolchain.kernel import StartGate
+    from nvrar_bench.toolchain.kernel import START_GATE
 
     load_mpi()
-    host.load(host.build(StartGate()))
+    host.load(host.build(START_GATE))
 
 
 PROBES = (

@@ -19,7 +19,7 @@ from nvrar_bench.errors import CompilerError
 from nvrar_bench.toolchain import nvrtc, wheels
 from nvrar_bench.toolchain.cache import content_key, find_or_build, is_there
 from nvrar_bench.toolchain.host import Source
-from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
+from nvrar_bench.toolchain.kernel import FixedSource, kernels_dir, sources_digest
 from nvrar_bench.toolchain.resource_usage import ResourceUsage, read
 
 _CUBIN = "kernel.cubin"
@@ -54,15 +54,8 @@ class Built:
         return read(self.cubin.read_bytes(), self.log)
 
 
-@dataclass(frozen=True)
-class _Calls:
-    """NVSHMEM's calls, apart from the kernels: its headers take longer to read than they do."""
-
-    name: str = "nvshmem-calls"
-    source: str = f'#include "{_CALLS_HEADER}"\n'
-
-
-_CALLS = _Calls()
+# NVSHMEM's calls are apart from the kernels: its headers take longer to read than they do.
+_CALLS = FixedSource("nvshmem-calls", f'#include "{_CALLS_HEADER}"\n')
 _building_calls = threading.Lock()
 
 
@@ -90,15 +83,6 @@ def is_built(kernel: Source, arch: str) -> bool:
 
 def _entry_name(kernel: Source, arch: str) -> str:
     return f"{kernel.name}-{arch}"
-
-
-def ptx(kernel: Source, arch: str) -> str:
-    """Compile `kernel` to PTX, to be read by people and tests; nothing is cached.
-
-    UsageError, CompilerError: as `build`.
-    """
-    nvrtc.require_architecture(arch)
-    return _compiled(kernel, arch, "PTX").binary.rstrip(b"\0").decode()
 
 
 def versions(kernels: Iterable[Source]) -> dict[str, str]:
@@ -135,18 +119,16 @@ def _fill(folder: Path, kernel: Source, arch: str) -> None:
     nvrtc.require_architecture(arch)
     (folder / "kernel.cu").write_text(kernel.source)
     (folder / "options.txt").write_bytes(os.fsencode(shlex.join(_all_options(kernel, arch)) + "\n"))
-    compiled = _compiled(kernel, arch, "CUBIN")
+    compiled = _compiled(kernel, arch)
     if _needs_nvshmem(kernel) and kernel != _CALLS:
         compiled = _linked(kernel, arch, compiled)
     (folder / _LOG).write_text(compiled.log + "\n")
     (folder / _CUBIN).write_bytes(compiled.binary)
 
 
-def _compiled(kernel: Source, arch: str, kind: str) -> nvrtc.Compiled:
+def _compiled(kernel: Source, arch: str) -> nvrtc.Compiled:
     try:
-        return nvrtc.compile_source(
-            kernel.source, f"{kernel.name}.cu", _all_options(kernel, arch), kind
-        )
+        return nvrtc.compile_source(kernel.source, f"{kernel.name}.cu", _all_options(kernel, arch))
     except nvrtc.Refused as refused:
         raise _refused("compiler", kernel, arch, refused) from refused
 

@@ -19,10 +19,13 @@ from typing import Protocol
 
 from nvrar_bench.bounded import first_line
 from nvrar_bench.errors import CompilerError, Problem
+from nvrar_bench.toolchain import wheels
 from nvrar_bench.toolchain.cache import CACHE_VARIABLE, content_key, find_or_build, not_loaded
 from nvrar_bench.toolchain.kernel import kernels_dir, sources_digest
 
-HEADER_WHEELS = ("nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-cuda-cccl")
+# Those of the base dependencies, whatever CUDA is installed for GPUs.
+_RELEASE = wheels.RELEASES[13]
+HEADER_WHEELS = _RELEASE.headers
 _LIBRARY = "kernel.so"
 _NATIVE = {"x86_64": ["-march=native"], "aarch64": ["-mcpu=native"]}
 _FIX = (
@@ -89,23 +92,15 @@ def _named() -> list[str]:
         raise CompilerError(Problem(f"CXX={text}: {error}", _FIX, "; ")) from error
 
 
-@cache
 def include_dirs() -> tuple[Path, ...]:
     """Folders of the CUDA headers that the base dependencies bring (CompilerError)."""
-    spec = importlib.util.find_spec("nvidia")
-    for root in spec.submodule_search_locations or () if spec else ():
-        include = Path(root) / "cu13" / "include"
-        if (include / "cuda_fp16.h").is_file() and (include / "cccl").is_dir():
-            return include, include / "cccl"
-    raise CompilerError(
-        Problem("the CUDA headers are missing", f"pip install {' '.join(HEADER_WHEELS)}")
-    )
+    return wheels.include_dirs(_RELEASE)
 
 
 @cache
 def _headers_identity() -> str:
     """Tells two versions of the header wheels apart, the same in each environment that has them."""
-    runtime, cccl = include_dirs()
+    runtime, cccl = include_dirs()[:2]
     names = [f"{wheel.replace('-', '_')}-*.dist-info" for wheel in HEADER_WHEELS]
     versions = [found.name for name in names for found in runtime.parents[2].glob(name)]
     if len(versions) == len(names):

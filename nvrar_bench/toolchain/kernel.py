@@ -138,23 +138,23 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class StartGate:
-    """Start gate, timed calls and work of CPU ranks, compiled like a kernel."""
+class FixedSource:
+    """What is compiled as it stands."""
 
-    name: str = "start-gate-host"
-    source: str = '#include "fabric/host_gate.cuh"\n#include "work.cuh"\n' + layout_checks(
-        *_OF_STARTS
-    )
+    name: str
+    source: str
 
 
-@dataclass(frozen=True)
-class CudaGate:
-    """What holds a GPU's stream, a launch of nothing, and the work between all-reduces."""
-
-    name: str = "cuda-gate"
-    source: str = '#include "cuda_gate.cuh"\n#include "work.cuh"\n' + layout_checks(
-        structs.CWorkMemory
-    )
+# The start gate, timed calls and the work of CPU ranks.
+START_GATE = FixedSource(
+    "start-gate-host",
+    '#include "fabric/host_gate.cuh"\n#include "work.cuh"\n' + layout_checks(*_OF_STARTS),
+)
+# What holds a GPU's stream, a launch of nothing, and the work between all-reduces.
+CUDA_GATE = FixedSource(
+    "cuda-gate",
+    '#include "cuda_gate.cuh"\n#include "work.cuh"\n' + layout_checks(structs.CWorkMemory),
+)
 
 
 @dataclass(frozen=True)

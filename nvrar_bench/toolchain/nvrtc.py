@@ -52,8 +52,8 @@ def linker_version() -> str:
     return ".".join(map(str, _load("nvjitlink").version()))
 
 
-def compile_source(source: str, name: str, options: Sequence[str], kind: str = "CUBIN") -> Compiled:
-    """Compile C++ to `kind`: CUBIN, PTX or LTOIR (Refused)."""
+def compile_source(source: str, name: str, options: Sequence[str]) -> Compiled:
+    """Compile C++ to a cubin (Refused)."""
     nvrtc = _load("nvrtc")
     program = _done(nvrtc, nvrtc.nvrtcCreateProgram(source.encode(), name.encode(), 0, [], []))
     try:
@@ -63,7 +63,7 @@ def compile_source(source: str, name: str, options: Sequence[str], kind: str = "
         log = log.replace("\0", "").strip()
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             raise Refused(log or status.name)
-        return Compiled(_fetched(nvrtc, kind, program), log)
+        return Compiled(_fetched(nvrtc, "CUBIN", program), log)
     finally:
         nvrtc.nvrtcDestroyProgram(program)
 

@@ -19,11 +19,11 @@ from nvrar_bench.toolchain import cuda, nvrtc
 from nvrar_bench.toolchain.host import Source
 from nvrar_bench.toolchain.kernel import (
     CLASSES,
+    CUDA_GATE,
     DOUBLING,
     EXCHANGES,
     PROTOCOLS,
     USUAL_RANKS,
-    CudaGate,
     Elements,
     Kernel,
     launch_classes,
@@ -107,7 +107,7 @@ def choose_kernels(wanted: Mapping[str, Sequence[str]], everything: bool) -> lis
 def with_what_all_need(kernels: Sequence[Kernel]) -> list[Source]:
     """Add what else a run takes: what holds the stream, what makes and checks elements."""
     dtypes = dict.fromkeys(kernel.dtype for kernel in kernels)
-    return [CudaGate(), *map(Elements, dtypes), *kernels]
+    return [CUDA_GATE, *map(Elements, dtypes), *kernels]
 
 
 def orders(architectures: Sequence[str], kernels: Sequence[Kernel]) -> list[BuildOrder]:

@@ -1,4 +1,4 @@
-"""Where the wheels of the CUDA compiler lie, and their versions, found without loading a library.
+"""Where the wheels of CUDA's compiler and headers lie, found without loading a library.
 
 cuda-bindings decides the CUDA major version: it loads NVRTC and nvJitLink of its own. CUDA 13 puts
 all headers into one folder of the namespace package `nvidia`; CUDA 12 has one folder per wheel.
@@ -28,7 +28,7 @@ class Release:
 
 # Files that must be in one of the folders.
 _PROBES = ("cuda_fp16.h", "crt/host_defines.h", "cuda/std/cstdint")
-_RELEASES = {
+RELEASES = {
     12: Release(
         major=12,
         compilers=("nvidia-cuda-nvrtc-cu12", "nvidia-nvjitlink-cu12"),
@@ -84,7 +84,7 @@ def find() -> Wheels:
         raise CompilerError(_missing(release, bindings, missing))
     found = {name: number for name, number in versions.items() if number is not None}
     _require_one_major(release, bindings, found)
-    return Wheels(release, {"cuda-bindings": bindings, **found}, _include_dirs(release))
+    return Wheels(release, {"cuda-bindings": bindings, **found}, include_dirs(release))
 
 
 def find_nvshmem(release: Release) -> Nvshmem:
@@ -98,7 +98,7 @@ def find_nvshmem(release: Release) -> Nvshmem:
 
 
 def _release_of(bindings: str) -> Release:
-    release = _RELEASES.get(_major(bindings))
+    release = RELEASES.get(_major(bindings))
     if release is None:
         what = f"cuda-bindings {bindings} is of CUDA {_major(bindings)}; 12 and 13 are supported"
         raise CompilerError(Problem(what, _fix(13)))
@@ -107,7 +107,7 @@ def _release_of(bindings: str) -> Release:
 
 def _missing(release: Release, bindings: str, missing: list[str]) -> str:
     text = f"cuda-bindings {bindings} needs {', '.join(missing)}, not installed"
-    other = next(r for major, r in _RELEASES.items() if major != release.major)
+    other = next(r for major, r in RELEASES.items() if major != release.major)
     # Headers of the other version lie there, and would compile into something that is neither.
     if any(installed(name) for name in (*other.compilers, *other.headers)):
         text += f" (installed is CUDA {other.major})"
@@ -125,7 +125,7 @@ def _require_one_major(release: Release, bindings: str, versions: dict[str, str]
 
 
 @cache
-def _include_dirs(release: Release) -> tuple[Path, ...]:
+def include_dirs(release: Release) -> tuple[Path, ...]:
     """Folders of the headers, once those that every kernel includes are seen in them."""
     roots = _package_roots()
     folders = [root / name for root in roots for name in release.include_dirs]

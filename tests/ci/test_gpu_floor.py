@@ -17,7 +17,7 @@ from nvrar_bench.devices.cuda.driver import describe
 from nvrar_bench.devices.cuda.timing import BATCH, GpuTimer
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import CudaGate
+from nvrar_bench.toolchain.kernel import CUDA_GATE
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_measurement_has_all_that_the_summary_reads(device, driver, monkeypatc
 
 def test_a_graph_of_flags_can_be_played_again(device):
     """Each replay begins with a value below those that the one before has left."""
-    graphs = GpuTimer(device.memory, device.build(CudaGate()), graph=3)
+    graphs = GpuTimer(device.memory, device.build(CUDA_GATE), graph=3)
     operation = gpu_floor.PingPong(device, 5)
     samples = gpu_floor.Stopwatch(device, graphs, 3).samples_us(operation, 4, 1)
     assert len(samples) == 4

@@ -21,7 +21,7 @@ from nvrar_bench.documents.inventory import Inventory
 from nvrar_bench.inventory import survey
 from nvrar_bench.inventory.survey import STEPS
 from nvrar_bench.toolchain import cuda
-from nvrar_bench.toolchain.kernel import CudaGate
+from nvrar_bench.toolchain.kernel import CUDA_GATE
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "devices" / "cuda"))
 
@@ -52,7 +52,7 @@ def stub(tmp_path_factory) -> dict[str, str]:
     pytest.importorskip("cuda.bindings.driver")
     from stub import build
 
-    cuda.build(CudaGate(), "sm_90")  # NVRTC does not like this driver
+    cuda.build(CUDA_GATE, "sm_90")  # NVRTC does not like this driver
     return {"LD_LIBRARY_PATH": str(build(tmp_path_factory.mktemp("stub")))}
 
 

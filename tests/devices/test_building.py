@@ -9,7 +9,7 @@ import pytest
 from nvrar_bench.devices.sharing import _given, _givers
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import StartGate
+from nvrar_bench.toolchain.kernel import START_GATE
 
 LACKS = CompilerError("no compiler")
 
@@ -30,7 +30,7 @@ def test_all_that_lack_it_say_the_same():
 
 
 def test_libraries_from_memory_are_each_their_own(kernel_cache):
-    whole = host.build(StartGate()).read_bytes()
+    whole = host.build(START_GATE).read_bytes()
     first, second = host.load_bytes(whole), host.load_bytes(whole)
     assert first._handle != second._handle
     assert first.nvrar_do_work
@@ -54,7 +54,7 @@ class Bystanders:
 
 def test_who_was_given_its_kernels_hears_the_other_givers_too(alone, kernel_cache, monkeypatch):
     monkeypatch.setattr(host, "processor", lambda: "old")
-    everyone = Bystanders(host.build(StartGate()).read_bytes())
+    everyone = Bystanders(host.build(START_GATE).read_bytes())
     world = replace(alone, comm=everyone, hosts=("a", "b", "c", "d"))
     (library,) = _given(world, LACKS, [])
     assert library.nvrar_do_work

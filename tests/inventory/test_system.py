@@ -11,7 +11,7 @@ import nvrar_bench
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.inventory import system
 from nvrar_bench.inventory.system import module
-from nvrar_bench.toolchain import host
+from nvrar_bench.toolchain import host, wheels
 
 
 def row(name):
@@ -52,10 +52,10 @@ def test_a_module_that_is_not_installed():
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    for remembered in (host.compiler, host.include_dirs):
+    for remembered in (host.compiler, wheels.include_dirs):
         remembered.cache_clear()
     yield
-    for remembered in (host.compiler, host.include_dirs):
+    for remembered in (host.compiler, wheels.include_dirs):
         remembered.cache_clear()
 
 

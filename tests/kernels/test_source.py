@@ -13,7 +13,7 @@ import pytest
 from nvrar_bench.backends.nvrar.backend import PHASES
 from nvrar_bench.backends.nvrar.layout import LINE_BYTES, PACKET_EXPANSION, SLICE_ALIGNMENT
 from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import Kernel, StartGate, kernels_dir
+from nvrar_bench.toolchain.kernel import START_GATE, Kernel, kernels_dir
 from nvrar_bench.toolchain.structs import MAX_STEPS
 
 SOURCES = [
@@ -23,7 +23,7 @@ SOURCES = [
     Kernel("float32", "avg", "packet", "host"),
     Kernel("bfloat16", "min", "packet", "host"),
     Kernel("uint64", "avg", "packet", "host"),
-    StartGate(),
+    START_GATE,
 ]
 
 

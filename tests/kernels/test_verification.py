@@ -10,7 +10,7 @@ import pytest
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.elements import check_entry, pattern_of
 from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import CudaGate, Elements
+from nvrar_bench.toolchain.kernel import CUDA_GATE, Elements
 from nvrar_bench.verify import Expected, KnownReduction, check, poison, write_canary
 
 COUNTS = [1, 2, 3, 7, 8, 9, 31, 64, 65, 255, 256, 257, 999, 1000]
@@ -169,7 +169,7 @@ def test_the_fill_writes_what_poison_writes_and_nothing_behind_it(library, name,
 
 @pytest.fixture(scope="module")
 def hold(kernel_cache):
-    library = host.load(host.build(CudaGate()))
+    library = host.load(host.build(CUDA_GATE))
     library.nvrar_nothing()
 
     def run(words: np.ndarray, ticket: int, timeout_ns: int) -> None:

@@ -17,8 +17,8 @@ RACER = """
 import sys, time
 from pathlib import Path
 from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import StartGate
-gate = StartGate()
+from nvrar_bench.toolchain.kernel import START_GATE
+gate = START_GATE
 host.compiler()
 print("ready", flush=True)
 sys.stdin.readline()

@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from gpu_sources import ARCH, TINY, Text
@@ -41,7 +42,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]
     """What a compiler that only notes its calls was asked: source and options."""
     calls: list[tuple[str, list[str]]] = []
 
-    def compile_source(source: str, _: str, options: list[str], __: str) -> nvrtc.Compiled:
+    def compile_source(source: str, _: str, options: list[str]) -> nvrtc.Compiled:
         calls.append((source, options))
         return nvrtc.Compiled(b"cubin", "log")
 
@@ -53,6 +54,18 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]
 
 
 WHOLE = ("b64", "u64", "s64", "v2.b64", "v2.u64")
+
+
+@pytest.fixture
+def ptx(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """`ptx()`: what NVRTC makes of the kernel of packets on the way to machine code."""
+    fetched, kinds = nvrtc._fetched, {"CUBIN": "PTX"}
+
+    def fetch(module: ModuleType, what: str, program: object) -> bytes:
+        return fetched(module, kinds.get(what, what), program)
+
+    monkeypatch.setattr(nvrtc, "_fetched", fetch)
+    return lambda: cuda._compiled(PACKET, ARCH).binary.rstrip(b"\0").decode()
 
 
 def _broken_cells(ptx: str) -> list[str]:
@@ -85,27 +98,27 @@ IN_QUARTERS = {
 }
 
 
-def test_a_packet_is_one_access_of_64_bits_that_all_gpus_see():
-    assert _broken_cells(cuda.ptx(PACKET, ARCH)) == []
+def test_a_packet_is_one_access_of_64_bits_that_all_gpus_see(ptx):
+    assert _broken_cells(ptx()) == []
 
 
 @pytest.mark.parametrize(("whole", "broken"), BROKEN_CELLS.values(), ids=BROKEN_CELLS.keys())
-def test_broken_packets_are_noticed(whole, broken, sources):
+def test_broken_packets_are_noticed(whole, broken, sources, ptx):
     header = sources / "platform" / "gpu.cuh"
     text = header.read_text()
     assert text.count(whole) == 1
     header.write_text(text.replace(whole, broken))
-    assert _broken_cells(cuda.ptx(PACKET, ARCH)) != []
+    assert _broken_cells(ptx()) != []
 
 
 @pytest.mark.parametrize("what", IN_QUARTERS)
-def test_packets_in_pieces_are_noticed(what, sources):
+def test_packets_in_pieces_are_noticed(what, sources, ptx):
     header = sources / "platform" / "gpu.cuh"
     whole = rf'asm volatile\("{what}\.relaxed\.sys.*?\);'
     text, replaced = re.subn(whole, IN_QUARTERS[what], header.read_text(), flags=re.DOTALL)
     assert replaced == 1
     header.write_text(text)
-    assert _broken_cells(cuda.ptx(PACKET, ARCH)) != []
+    assert _broken_cells(ptx()) != []
 
 
 # ---- the cache ---------------------------------------------------------------------------------

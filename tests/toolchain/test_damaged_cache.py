@@ -16,7 +16,7 @@ from mounts import mounted
 from nvrar_bench.errors import CompilerError, Unavailable
 from nvrar_bench.toolchain import host
 from nvrar_bench.toolchain.cache import find_or_build, require_usable
-from nvrar_bench.toolchain.kernel import StartGate
+from nvrar_bench.toolchain.kernel import START_GATE
 
 ANSWER = 'extern "C" int answer() { return 42; }\n'
 
@@ -158,7 +158,7 @@ def test_a_run_says_that_no_code_runs_there(noexec: Path, run_command: Any):
 
 
 def test_a_full_disk(full: Path, run_command: Any):
-    for kernel in (StartGate(), Answer()):
+    for kernel in (START_GATE, Answer()):
         with pytest.raises(Unavailable) as caught:
             host.build(kernel)
         message = str(caught.value)
@@ -188,7 +188,7 @@ def test_a_disk_that_fills_up_while_an_entry_is_written(cache: Path):
 def test_a_compiler_whose_own_files_find_no_space(cache: Path, script: Any):
     script("echo 'Cannot create temporary file in /t/: No space left on device' >&2; exit 1")
     with pytest.raises(CompilerError) as caught:
-        host.build(StartGate())
+        host.build(START_GATE)
     assert str(caught.value) == (
         "the compiler could not write kernel start-gate-host (Cannot create temporary file in "
         "/t/: No space left on device): free space there, or set NVRAR_BENCH_CACHE, and TMPDIR "

@@ -15,8 +15,8 @@ from nvrar_bench.backends.nvrar.cpu import HostEngine
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.settings.plans import build_plan
-from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import Kernel, StartGate, kernels_dir
+from nvrar_bench.toolchain import host, wheels
+from nvrar_bench.toolchain.kernel import START_GATE, Kernel, kernels_dir
 
 FIX = (
     "install one (Debian and Ubuntu: apt-get install g++; anywhere: pip install ziglang), "
@@ -136,16 +136,16 @@ def test_an_entry_holds_the_source_and_the_command(cache, script):
 
 def test_a_kernel_is_compiled_once(cache, script, tmp_path):
     script(f"echo run >> {tmp_path}/runs; {WRITES}")
-    assert len({host.build(StartGate()) for _ in range(3)}) == 1
+    assert len({host.build(START_GATE) for _ in range(3)}) == 1
     assert (tmp_path / "runs").read_text() == "run\n"
 
 
 def test_what_goes_into_a_kernel_goes_into_its_key(cache, script, tmp_path, monkeypatch):
     compiler = script(WRITES)
-    paths = [host.build(StartGate())]
+    paths = [host.build(START_GATE)]
 
     def built_anew() -> bool:
-        paths.append(host.build(StartGate()))
+        paths.append(host.build(START_GATE))
         return len(set(paths)) == len(paths)
 
     compiler.write_text(compiler.read_text() + "# a new version\n")
@@ -209,17 +209,17 @@ def test_a_compiler_that_cannot_be_run(cache, script):
     compiler = script("")
     compiler.write_bytes(b"\x7fELF and no more")
     with pytest.raises(CompilerError) as caught:
-        host.build(StartGate())
+        host.build(START_GATE)
     assert str(caught.value) == f"{compiler}: Exec format error"
     assert list(cache.iterdir()) == []
 
 
 def test_missing_headers_name_the_wheels(monkeypatch):
-    host.include_dirs.cache_clear()
-    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CompilerError, match=r"pip install nvidia-cuda-runtime nvidia-cuda-crt "):
+    wheels.include_dirs.cache_clear()
+    monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CompilerError, match=r"reinstall nvidia-cuda-runtime nvidia-cuda-crt "):
         host.include_dirs()
-    host.include_dirs.cache_clear()
+    wheels.include_dirs.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.files import data_dir
 from nvrar_bench.toolchain.kernel import (
+    START_GATE,
     Kernel,
-    StartGate,
     kernels_dir,
     launch_classes,
     sources_digest,
@@ -121,10 +121,10 @@ def test_packets_of_any_shape_need_more_registers_than_those_of_one():
 
 
 def test_the_start_gate_is_built_like_a_kernel():
-    *includes, checks = StartGate().source.split("\n", 2)
+    *includes, checks = START_GATE.source.split("\n", 2)
     assert includes == ['#include "fabric/host_gate.cuh"', '#include "work.cuh"']
     assert checks == layout_checks(CFailure, CGate, CNativeCall, CCall, CSequence, CWorkMemory)
-    assert StartGate().name == "start-gate-host"
+    assert START_GATE.name == "start-gate-host"
 
 
 def test_the_sources_are_those_that_ship_or_those_that_are_named(tmp_path, monkeypatch):

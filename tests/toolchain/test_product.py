@@ -16,7 +16,7 @@ import pytest
 from nvrar_bench.datatypes import DTYPES, OPS
 from nvrar_bench.errors import CompilerError, Interrupted, UsageError
 from nvrar_bench.toolchain import cuda, nvrtc, product
-from nvrar_bench.toolchain.kernel import CudaGate, Elements, Kernel
+from nvrar_bench.toolchain.kernel import CUDA_GATE, Elements, Kernel
 
 NOTHING: dict[str, tuple[str, ...]] = {
     "fabric": (),
@@ -128,7 +128,7 @@ def test_a_run_takes_a_gate_and_elements_of_each_type_besides():
         Kernel(dtype, "sum", "signal", "loopback", 256) for dtype in ("int8", "float32", "int8")
     ]
     sources = product.with_what_all_need(kernels)
-    assert sources == [CudaGate(), Elements("int8"), Elements("float32"), *kernels]
+    assert sources == [CUDA_GATE, Elements("int8"), Elements("float32"), *kernels]
 
 
 class Deadly:

@@ -9,13 +9,13 @@ from gpu_sources import ARCH, Text
 
 from nvrar_bench.errors import CompilerError
 from nvrar_bench.toolchain import cuda, host, structs
-from nvrar_bench.toolchain.kernel import Elements, Kernel, StartGate
+from nvrar_bench.toolchain.kernel import START_GATE, Elements, Kernel
 
 TWINS = {name: one for name, one in vars(structs).items() if name[0] == "C" and name[1:2].isupper()}
 SOURCES = (
     Kernel("float32", "sum", "signal", "loopback"),
     Kernel("float32", "sum", "signal", "hosts"),
-    StartGate(),
+    START_GATE,
     Elements("float32"),
 )
 

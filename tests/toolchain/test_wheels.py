@@ -50,11 +50,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
             (tmp_path / name).touch()
         monkeypatch.setattr(wheels, "installed", versions.get)
         monkeypatch.setattr(wheels, "_package_roots", lambda: [tmp_path])
-        wheels._include_dirs.cache_clear()
+        wheels.include_dirs.cache_clear()
         return tmp_path
 
     yield make
-    wheels._include_dirs.cache_clear()
+    wheels.include_dirs.cache_clear()
 
 
 def message(call: Callable[[], object]) -> str:

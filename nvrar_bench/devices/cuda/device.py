@@ -25,7 +25,7 @@ from nvrar_bench.timing.clocks import Clocks
 from nvrar_bench.timing.loop import Gate
 from nvrar_bench.toolchain import cuda as toolchain
 from nvrar_bench.toolchain.host import Source
-from nvrar_bench.toolchain.kernel import CudaGate, Elements
+from nvrar_bench.toolchain.kernel import CUDA_GATE, Elements
 from nvrar_bench.toolchain.product import build_missing
 from nvrar_bench.world import World, cores_of
 
@@ -180,7 +180,7 @@ class CudaDevice(Device):
         self.verifier = GpuVerifier(self.memory, self.build, world.seats)
         self._timed = timed
         if timed:
-            cubin = self.build(CudaGate())
+            cubin = self.build(CUDA_GATE)
             self.timer = GpuTimer(self.memory, cubin, graph, cold_cache)
             self.works = GpuWorks(world, self.memory, cubin, open_cublas)
 

@@ -13,7 +13,7 @@ from stub import build
 
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.toolchain import host
-from nvrar_bench.toolchain.kernel import CudaGate, Elements
+from nvrar_bench.toolchain.kernel import CUDA_GATE, Elements
 
 HERE = Path(__file__).parent
 
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 def stub(tmp_path_factory, kernel_cache):
     """The folder of a libcuda.so.1 that needs no GPU."""
     pytest.importorskip("cuda.bindings.driver")
-    host.build_all([CudaGate(), *map(Elements, DTYPES)])  # side by side: the worker takes them all
+    host.build_all([CUDA_GATE, *map(Elements, DTYPES)])  # side by side: the worker takes them all
     return build(tmp_path_factory.mktemp("stub"))
 
 

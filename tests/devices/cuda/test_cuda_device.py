@@ -16,7 +16,7 @@ from nvrar_bench.devices.cuda import memory
 from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.devices.cuda.memory import DeviceArray
 from nvrar_bench.errors import TimedOut, Unavailable, UsageError
-from nvrar_bench.toolchain.kernel import CudaGate
+from nvrar_bench.toolchain.kernel import CUDA_GATE
 from nvrar_bench.verify import (
     CANARY_BYTES,
     Expected,
@@ -342,13 +342,13 @@ def test_a_launch_passes_integers_and_structures(device, driver):
         return (CUresult.CUDA_SUCCESS,)
 
     driver.cuLaunchKernel = launched
-    kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
+    kernel = device.context.load(device.build(CUDA_GATE), "nvrar_nothing")
     device.context.launch(kernel, 3, 64, 1 << 60, Structure(1, 2))
     assert seen == [1 << 60, 2, (3, 1, 1, 64, 1, 1, 0)]
 
 
 def test_a_grid_that_does_not_run_at_once_is_refused_with_both_numbers(device):
-    kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
+    kernel = device.context.load(device.build(CUDA_GATE), "nvrar_nothing")
     device.context.require_resident(kernel, 8, 128)
     with pytest.raises(UsageError, match=r"9 blocks of 128 threads .* Fake GPU runs 8 of them"):
         device.context.require_resident(kernel, 9, 128)
@@ -416,7 +416,7 @@ def test_a_gate_for_one_rank_opens(device):
 
 
 def test_a_library_is_loaded_once_for_all_its_kernels(device, driver):
-    cubin = device.build(CudaGate())
+    cubin = device.build(CUDA_GATE)
     driver.log.clear()
     first, second = (device.context.load(cubin, name) for name in ("nvrar_hold", "nvrar_nothing"))
     assert first.library == second.library

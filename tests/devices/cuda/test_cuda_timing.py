@@ -11,7 +11,7 @@ from nvrar_bench.devices.cuda import timing
 from nvrar_bench.devices.cuda.calls import CudaError
 from nvrar_bench.errors import TimedOut, UsageError
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Timings
-from nvrar_bench.toolchain.kernel import CudaGate
+from nvrar_bench.toolchain.kernel import CUDA_GATE
 
 
 class Kernel(Operation):
@@ -22,7 +22,7 @@ class Kernel(Operation):
 
     def __init__(self, device, driver):
         self._device, self._log = device, driver.log
-        self._kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
+        self._kernel = device.context.load(device.build(CUDA_GATE), "nvrar_nothing")
 
     def launch(self):
         self._log.append("launch")

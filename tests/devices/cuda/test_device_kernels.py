@@ -8,7 +8,7 @@ from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.cuda.device import build_cubin
 from nvrar_bench.devices.cuda.elements import check_entry
 from nvrar_bench.toolchain import cuda
-from nvrar_bench.toolchain.kernel import CudaGate, Elements
+from nvrar_bench.toolchain.kernel import CUDA_GATE, Elements
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def _compiler():
 @pytest.mark.parametrize(
     ("kernels", "entries"),
     [
-        (CudaGate(), ["nvrar_hold", "nvrar_nothing"]),
+        (CUDA_GATE, ["nvrar_hold", "nvrar_nothing"]),
         (
             Elements("float8_e5m2"),
             [f"nvrar_{what}_float8_e5m2" for what in ("inputs", "expected", "reference")]

@@ -22,7 +22,7 @@ from nvrar_bench.devices.work import Spin, Stream  # noqa: E402
 from nvrar_bench.errors import NvrarBenchError  # noqa: E402
 from nvrar_bench.timing.loop import Timings  # noqa: E402
 from nvrar_bench.toolchain import host  # noqa: E402
-from nvrar_bench.toolchain.kernel import CudaGate  # noqa: E402
+from nvrar_bench.toolchain.kernel import CUDA_GATE  # noqa: E402
 from nvrar_bench.toolchain.structs import CWorkMemory  # noqa: E402
 from nvrar_bench.verify import Expected, Findings, KnownReduction, check  # noqa: E402
 from nvrar_bench.world import World  # noqa: E402
@@ -45,7 +45,7 @@ class Nothing(Operation):
 
     def __init__(self, device):
         self.device = device
-        self.kernel = device.context.load(device.build(CudaGate()), "nvrar_nothing")
+        self.kernel = device.context.load(device.build(CUDA_GATE), "nvrar_nothing")
 
     def launch(self):
         for _ in range(2):
