@@ -60,9 +60,13 @@ def _title(record: RunRecord, table: TuningDocument | None) -> str:
     return f"{shape.ranks} ranks in {nodes}, {what}, {calls}"
 
 
+def share(record: RunRecord) -> int:
+    """Multiprocessors of each rank; all ranks share one GPU."""
+    return max(1, int(record.environment["gpu_sms"]) // record.topology.ranks)
+
+
 def _raced(record: RunRecord) -> dict[str, Row]:
     """By protocol, exchange, threads and blocks of a multiprocessor: the fastest at each size."""
-    share = max(1, int(record.environment["gpu_sms"]) // record.topology.ranks)
     rows: dict[str, Row] = {}
     for result in record.results:
         wanted = result.dtype == "float32" and result.check.status != "failed"
@@ -70,7 +74,7 @@ def _raced(record: RunRecord) -> dict[str, Row]:
             continue
         blocks, threads = result.shape.blocks, result.shape.threads
         exchange = "" if result.shape.exchange == "doubling" else f" {result.shape.exchange}"
-        name = f"{result.variant}{exchange} {threads} x {-(-blocks // share)} per SM"
+        name = f"{result.variant}{exchange} {threads} x {-(-blocks // share(record))} per SM"
         row = rows.setdefault(name, {})
         time = Time(result.latency_us.median, blocks)
         row[result.size_bytes] = min(time, row.get(result.size_bytes, time), key=lambda t: t.us)

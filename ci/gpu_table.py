@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from gpu_lab import race_table
+from gpu_lab import race_table, share
 from gpu_run import Run
 from msgspec.structs import replace
 
@@ -26,8 +26,8 @@ from nvrar_bench.errors import NvrarBenchError, UsageError
 MOST_NODES = 2
 
 
-def tables(run: Run) -> list[TuningDocument]:
-    """What the races of a run chose, without the names of machines.
+def tables(run: Run) -> list[tuple[int, TuningDocument]]:
+    """What each race of a run chose, without the names of machines, and a rank's multiprocessors.
 
     Raises:
         UsageError: there is none, or one that may not ship.
@@ -38,9 +38,11 @@ def tables(run: Run) -> list[TuningDocument]:
         raise UsageError(f"{run.folder}: no race is there; run `ci/gpu.sh` with the step lab")
     for name, (record, table) in races.items():
         _require_sound(name, record, table)
-    chosen = [table for _, table in races.values()]
-    _require_one_architecture(chosen)
-    return [replace(one, made_on=replace(one.made_on, hosts=())) for one in chosen]
+    _require_one_architecture([table for _, table in races.values()])
+    return [
+        (share(record), replace(table, made_on=replace(table.made_on, hosts=())))
+        for record, table in races.values()
+    ]
 
 
 def _require_sound(name: str, record: RunRecord, table: TuningDocument) -> None:
@@ -71,13 +73,13 @@ def main() -> int:
         found = tables(Run.read(arguments.run))
         content = {
             "made_by": "python ci/gpu_table.py, from the races of ci/gpu.sh",
-            "tables": [one.to_json() for one in found],
+            "tables": [{"multiprocessors": sms, "table": one.to_json()} for sms, one in found],
         }
         write_text(arguments.output, encode_lines(content, "the table"), "--output")
     except NvrarBenchError as error:
         print(f"gpu_table: error: {error}", file=sys.stderr)
         return error.exit_code
-    for one in found:
+    for _, one in found:
         print(f"{one.made_for}: {len(one.choices)} sizes, made on {one.made_on.processor}")
     return 0
 

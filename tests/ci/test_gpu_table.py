@@ -42,7 +42,7 @@ def test_what_races_chose_is_what_auto_follows(folder, monkeypatch, tmp_path, ca
     monkeypatch.setattr(chooser, "FOLDER", tmp_path)
     for made_for in (TABLE["made_for"], TWO):
         here = MadeFor(**made_for)
-        limits = gpu_limits(132 // here.ranks_per_device, here.fabric, here.arch)
+        limits = gpu_limits(16, here.fabric, here.arch)
         (row,) = chooser.shipped_table(here, limits).rows
         assert (row.size_bytes, row.shape.blocks, row.shape.threads) == (K128, 16, 256)
     written = (tmp_path / "sm_90.table").read_text()

@@ -171,35 +171,40 @@ def require_row_within(table: TuningTable, row: TunedLaunch, limits: Limits) -> 
 
 
 # Of `ARCH.table`, the tables that ship: one of `nvrar-bench tune` for each fabric and number of
-# ranks that was raced on such a GPU. ci/gpu_table.py writes it from the records of a GPU run.
+# ranks that was raced on such a GPU, beside a rank's share of its multiprocessors. ci/gpu_table.py
+# writes it from the records of a GPU run.
 FOLDER = Path(__file__).parent
 
 
 def shipped_table(here: MadeFor, limits: Limits) -> TuningTable | None:
-    """Return the table that was made for just this, of rows that can be launched here.
+    """Return the table that was made for just this, of rows that run here as they were measured.
 
-    None where nothing ships for the architecture, these ranks and this fabric, or no row is left:
-    another model may have fewer multiprocessors.
+    On a model with fewer multiprocessors, or more, as many blocks may need another launch class,
+    and so another kernel. A row in which they do is left out: its sizes are launched by a row
+    near them, or as if nothing shipped. None where no row is left, or nothing ships for the
+    architecture, these ranks and this fabric.
     """
     path = FOLDER / f"{here.arch}.table"
     if not path.is_file():
         return None
     content = path.read_bytes()
     for one in parse_json(content)["tables"]:
-        document = TuningDocument.from_json(one, str(path))
+        document = TuningDocument.from_json(one["table"], str(path))
         if document.made_for == here:
             table = table_of(document, path.name, path.name, content)
-            rows = tuple(row for row in table.rows if _fits(table, row, limits))
+            there = replace(limits, multiprocessors=one["multiprocessors"])
+            rows = tuple(row for row in table.rows if _runs_alike(table, row, limits, there))
             return replace(table, rows=rows) if rows else None
     return None
 
 
-def _fits(table: TuningTable, row: TunedLaunch, limits: Limits) -> bool:
+def _runs_alike(table: TuningTable, row: TunedLaunch, here: Limits, there: Limits) -> bool:
+    launch = row.shape.protocol, row.shape.blocks, row.shape.threads
     try:
-        require_row_within(table, row, limits)
+        require_row_within(table, row, here)
     except UsageError:
         return False
-    return True
+    return here.launch_class(*launch) == there.launch_class(*launch)
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,13 @@ def a_choice(size: int, blocks: int, threads: int = 256, **changes):
 
 @pytest.fixture
 def ship(monkeypatch, tmp_path):
-    """`ship(table, ...)`: a package with these tables."""
+    """`ship(table, ...)`: a package with these tables, made on 16 multiprocessors for a rank."""
     monkeypatch.setattr(chooser, "FOLDER", tmp_path)
 
     def write(*tables: TuningDocument) -> None:
         (arch,) = {one.made_for.arch for one in tables}
-        content = {"made_by": "a test", "tables": [one.to_json() for one in tables]}
+        rows = [{"multiprocessors": 16, "table": one.to_json()} for one in tables]
+        content = {"made_by": "a test", "tables": rows}
         (tmp_path / f"{arch}.table").write_text(encode_lines(content, "the table"))
 
     return write
@@ -67,6 +68,21 @@ def test_launches_that_a_smaller_gpu_cannot_run_are_left_out(ship):
     assert [row.size_bytes for row in chooser.shipped_table(EIGHT, small).rows] == [128 * K]
     ship(replace(TABLE, made_for=EIGHT, choices=(large,)))
     assert chooser.shipped_table(EIGHT, small) is None
+
+
+@pytest.mark.parametrize(
+    ("multiprocessors", "kept"),
+    [(16, [8, 16, 32]), (14, [8]), (15, [8]), (32, [8, 16]), (20, [8, 16, 32])],
+)
+def test_launches_that_would_run_in_another_class_than_measured_are_left_out(
+    ship, multiprocessors, kept
+):
+    """16 blocks of 256 threads fit side by side on 16 multiprocessors, and not on 15."""
+    choices = [a_choice(size * K, blocks) for size, blocks in ((128, 8), (256, 16), (512, 32))]
+    ship(replace(TABLE, made_for=EIGHT, choices=tuple(choices)))
+    here = gpu_limits(multiprocessors, "loopback", "sm_90")
+    rows = chooser.shipped_table(EIGHT, here).rows
+    assert [row.shape.blocks for row in rows] == kept
 
 
 SHAPE = Shape("signal", 4, 128, 2048, 2, "doubling")
@@ -124,10 +140,17 @@ def test_a_run_follows_it_and_its_record_says_so(ship, alone):
 
 
 @pytest.mark.parametrize("path", sorted(chooser.FOLDER.glob("*.table")), ids=str)
-def test_what_ships_can_be_read_and_launched_on_an_h200(path):
+@pytest.mark.parametrize("sms", [132, 114])
+def test_what_ships_runs_as_on_the_h200_that_it_was_made_on(path, sms):
+    """All of it with as many multiprocessors; with fewer, what is left of it."""
     for one in parse_json(path.read_bytes())["tables"]:
-        document = TuningDocument.from_json(one, str(path))
-        made_for = document.made_for
-        assert made_for.arch == path.stem
-        limits = gpu_limits(132 // made_for.ranks_per_device, made_for.fabric, made_for.arch)
-        assert len(chooser.shipped_table(made_for, limits).rows) == len(document.choices)
+        made_for = TuningDocument.from_json(one["table"], str(path)).made_for
+        ranks = made_for.nodes * made_for.ranks_per_node
+        assert (made_for.arch, one["multiprocessors"]) == (path.stem, 132 // ranks)
+        there, here = (gpu_limits(n // ranks, made_for.fabric, path.stem) for n in (132, sms))
+        table = chooser.shipped_table(made_for, here)
+        shapes = [row.shape for row in table.rows] if table else []
+        assert len(shapes) == len(one["table"]["choices"]) or sms < 132
+        for shape in shapes:
+            launch = shape.protocol, shape.blocks, shape.threads
+            assert here.launch_class(*launch) == there.launch_class(*launch)
