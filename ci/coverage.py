@@ -187,7 +187,7 @@ def study(kind: Kind, seed: tuple[int, int], trials: int) -> Row:
         else:
             covered += low <= kind.median <= high
         doubted += bool(found.doubts)
-        drifting += any(" lie" in doubt.text for doubt in found.doubts)
+        drifting += any(" lie" in text for text in found.doubts)
         effective += found.independence.effective_samples / sum(counts)
     with_interval = max(1, trials - without)
     return Row(

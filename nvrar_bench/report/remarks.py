@@ -11,16 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import inf
 from typing import Any, NamedTuple
 
 from nvrar_bench.documents.decode import TimedStep
 from nvrar_bench.documents.record import Record, RunRecord
 from nvrar_bench.documents.result import Check, Result
 from nvrar_bench.report.columns import Series, all_series, ascii_of
-from nvrar_bench.statistics import doubts
-from nvrar_bench.statistics.doubts import DOUBT, RULER, Doubt
-from nvrar_bench.statistics.figures import doubts_of
-from nvrar_bench.timing import ruler
+from nvrar_bench.statistics.doubts import KINDS, MORE_THAN_ALL, NEARLY_ENOUGH
 from nvrar_bench.units import format_micros, format_size
 
 
@@ -168,10 +166,31 @@ NOTE = "note: "
 
 
 class Found(NamedTuple):
-    """A doubt about a result, or a warning of its record that is none."""
+    """A warning about a result, and the note that it comes to."""
 
     result: Result
-    said: Doubt | str
+    kind: str  # alike for all that are one note
+    text: str
+    size: float  # the largest of a kind is noted
+
+    @classmethod
+    def of(cls, result: Result, warning: str) -> Found | None:
+        """Read a warning; one that is no doubt is alike to those with other numbers.
+
+        None where the interval covers nearly as often as it says: the record has the warning.
+        """
+        for kind in KINDS:
+            numbers = kind.read(warning)
+            if numbers is not None:
+                if float(numbers.get("effective", 0)) > NEARLY_ENOUGH:
+                    return None
+                text = kind.note.format(**numbers)
+                return cls(result, kind.note, text, _size(numbers.get("n", "0")))
+        return cls(result, re.sub(r"\d+(\.\d+)?", "#", warning), warning, 0.0)
+
+
+def _size(number: str) -> float:
+    return inf if number == MORE_THAN_ALL else float(number.split()[0])
 
 
 def notes(record: RunRecord) -> list[str]:
@@ -181,7 +200,7 @@ def notes(record: RunRecord) -> list[str]:
         bad = [f"wrong: {len(bad) - _MOST_WRONG} more results, see --verbose", *bad[:_MOST_WRONG]]
     found = [
         *empty(record),
-        *(NOTE + text for text in of_results(_found(record), record.results)),
+        *(NOTE + text for text in _of_results(record.results)),
         *(f"skipped: {text}" for text in skipped(record)),
         *bad,
         *(f"error: {text}" for text in errors(record)),
@@ -206,32 +225,17 @@ def samples(results: Sequence[Result]) -> Iterator[str]:
     yield samples_per_point(results) + (f"; left out of {taken}: {reasons}" if reasons else "")
 
 
-def of_results(found: Iterable[Found], results: Sequence[Result]) -> Iterator[str]:
-    """Make one note of each kind of doubt or warning about `results`; the least important first."""
-    groups: dict[str, list[Found]] = {kind.note: [] for kind in (*ruler.KINDS, *doubts.KINDS)}
-    for one in found:
-        # Kinds with the same note are one; a warning is alike to those with other numbers.
-        said = one.said
-        key = said.kind.note if isinstance(said, Doubt) else re.sub(r"\d+(\.\d+)?", "#", said)
-        groups.setdefault(key, []).append(one)
+def _of_results(results: Sequence[Result]) -> Iterator[str]:
+    """Make one note of each kind of warning about `results`; the least important first."""
+    groups: dict[str, list[Found]] = {kind.note: [] for kind in KINDS}
+    for result in results:
+        for found in (Found.of(result, warning) for warning in result.warnings):
+            if found:
+                groups.setdefault(found.kind, []).append(found)
     for group in filter(None, groups.values()):
-        # The largest of a kind of doubt stands for all; of warnings the first.
-        known = [one.said for one in group if isinstance(one.said, Doubt)]
-        text = max(known, key=lambda doubt: doubt.size).note if known else str(group[0].said)
-        if text or not known:
-            place = _place([one.result for one in group], results)
-            yield f"{place}: {text}" if place else text
-
-
-def _found(record: RunRecord) -> Iterator[Found]:
-    """Yield doubts, computed anew, and the warnings of the record that are no doubts."""
-    facts = record.environment.get("ruler")
-    for result in record.results:
-        known = (*ruler.doubts_of(result, facts), *doubts_of(result, record.one_state))
-        yield from (Found(result, doubt) for doubt in known)
-        yield from (
-            Found(result, text) for text in result.warnings if not text.startswith((DOUBT, RULER))
-        )
+        text = max(group, key=lambda found: found.size).text
+        place = _place([found.result for found in group], results)
+        yield f"{place}: {text}" if place else text
 
 
 def _place(points: Sequence[Result], results: Sequence[Result]) -> str:

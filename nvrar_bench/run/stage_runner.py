@@ -260,7 +260,7 @@ class StageRunner(RunPart):
             return found
         median, is_queued = found.latency_us.median / 1e6, point.operation.stream_ordered
         doubts = ruler.doubts(median, batch=point.batch, by_events=is_queued)
-        return replace(found, warnings=(*found.warnings, *(doubt.text for doubt in doubts)))
+        return replace(found, warnings=(*found.warnings, *doubts))
 
     def _judge(self, point: Point, check: Check) -> None:
         try:

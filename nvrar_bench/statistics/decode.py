@@ -39,7 +39,7 @@ def timed_step(
         late=late,
         precision=found.precision,
         independence=found.independence,
-        warnings=(*others, *(doubt.text.replace(REPEAT, _REPEAT) for doubt in found.doubts)),
+        warnings=(*others, *(text.replace(REPEAT, _REPEAT) for text in found.doubts)),
         **how,
     )
 

@@ -1,13 +1,14 @@
 """When the figures of a result do not hold: of which kind, in numbers, and what to do about it.
 
-A kind is a row: from it and the numbers of a doubt come the warning of the record and the line
-below a table.
+A kind is a row: it writes the warning of the record, and reads it again for the line below a table.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, log10
 
 import numpy as np
@@ -29,46 +30,46 @@ SLOW_LEVEL = 0.0027
 _RESTLESS_FROM = 100
 # A drift below this part of the median is not reported.
 SMALL = 0.001
+MORE_THAN_ALL = "more than all"  # of a median that is 0
 # Launches disagree from so many standard errors within a launch on.
 APART = 3.0
 TOLERATED = 0.1  # of the samples may be of another state, unmentioned
 MOST_LATE = 0.5  # of the samples may be late, unmentioned: they are counted, and cost only samples
 # Of so many effective samples the interval covers nearly as often as it says (ci/coverage.py).
-_NEARLY_ENOUGH = 24.5
+NEARLY_ENOUGH = 24.5
+# What numbers look like in the texts of somebody else's record.
+_SHAPES = {"n": rf"\d+(?:\.\d+)?(?:e[+-]?\d+)?(?: %)?|{MORE_THAN_ALL}", "effective": r"\d+"}
 
 
 @dataclass(frozen=True)
 class DoubtKind:
-    """A kind of doubt: its warning, and the note of all that have the same; {} hold numbers.
-
-    What has no note is in the record alone.
-    """
+    """A kind of doubt: its warning, and the note of all that have the same; {} hold numbers."""
 
     text: str
-    note: str = ""
+    note: str
 
+    def __call__(self, **numbers: str | int) -> str:
+        """Return the warning of the record."""
+        return self.text.format(**numbers)
 
-@dataclass(frozen=True)
-class Doubt:
-    """A doubt about a figure; of several of a kind the one of the largest `size` is noted."""
+    def read(self, warning: str) -> Mapping[str, str] | None:
+        """Return the numbers of a warning; None where it is of another kind."""
+        found = self._pattern.match(warning)
+        return found and found.groupdict()
 
-    kind: DoubtKind
-    size: float
-    numbers: Mapping[str, str | int]
-
-    @property
-    def text(self) -> str:
-        """The warning of the record."""
-        return self.kind.text.format(**self.numbers)
-
-    @property
-    def note(self) -> str:
-        """The line below a table; empty where none is needed."""
-        return self.kind.note.format(**self.numbers)
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # Versions differ in what to do about the cost of timing, which comes last.
+        is_ruler = self.text.startswith(RULER)
+        text = re.escape(self.text.rpartition(": ")[0] if is_ruler else self.text)
+        for name in re.findall(r"\\{(\w+)\\}", text):
+            text = text.replace(rf"\{{{name}\}}", f"(?P<{name}>{_SHAPES.get(name, '.*?')})", 1)
+            text = text.replace(rf"\{{{name}\}}", f"(?P={name})")
+        return re.compile(text + (":" if is_ruler else r"\Z"))
 
 
 def _kind(text: str, note: str | None = None) -> DoubtKind:
-    """A row of this file; without a note of its own it is noted in full."""
+    """A kind of this file; without a note of its own it is noted in full."""
     return DoubtKind(DOUBT + text, text if note is None else note)
 
 
@@ -76,13 +77,19 @@ def _kind(text: str, note: str | None = None) -> DoubtKind:
 REPEAT = "repeat it with several --launches"
 _CHANGED = f"so the machine changed under the run and the interval does not hold; {REPEAT}"
 _CHANGED_NOTE = "the machine changed by {n}, ±95% is too narrow; use --launches 5"
-_FOLLOW = (
-    "samples follow each other: these {count} tell as much of the median as {effective} "
-    "independent ones, too few for a 95 % interval to hold; raise --iters to {n}, or ask for a "
-    "--precision"
-)
 # The least important first, as they are noted.
 KINDS = (
+    # What timing each call alone costs is the same at all points, and so said once.
+    ALONE := DoubtKind(
+        f"{RULER}each call was timed alone, and {{n}} us of every figure are the two events around "
+        "it: --batch K shares them among K calls",
+        "two events around each call are {n} us of each time; share them with --batch",
+    ),
+    COSTLY := DoubtKind(
+        f"{RULER}{{what}}, {{us}} us, is {{n}} of the median of {{median}} us: measure longer "
+        "messages, or take more calls a sample (--batch)",
+        "timing is up to {n} of these times; take more calls a sample (--batch)",
+    ),
     STARTUP := _kind(
         "the first tenth of the samples{where} lies {n} {side} the rest, so calls had not settled; "
         "raise --warmup",
@@ -93,8 +100,12 @@ KINDS = (
         "{n} {what}, or ask for less",
         "--precision {wish} was missed; allow {n} {what}, or ask for less",
     ),
-    FOLLOW := _kind(_FOLLOW, "samples follow each other, ±95% is too narrow; use --iters {n}"),
-    FOLLOW_LITTLE := _kind(_FOLLOW, ""),
+    FOLLOW := _kind(
+        "samples follow each other: these {count} tell as much of the median as {effective} "
+        "independent ones, too few for a 95 % interval to hold; raise --iters to {n}, or ask for a "
+        "--precision",
+        "samples follow each other, ±95% is too narrow; use --iters {n}",
+    ),
     SLOW := _kind(
         "the second half of the samples{where} lies {n} {side} the first, " + _CHANGED,
         _CHANGED_NOTE,
@@ -113,7 +124,7 @@ KINDS = (
         "most samples began late; stop other work, or use --start barrier",
     ),
     TOO_FEW := _kind(
-        "a --precision of {wish} was asked for, and {taken} {what} are too few for an interval; "
+        "a --precision of {wish} was asked for, and {n} {what} are too few for an interval; "
         "allow more {what}"
     ),
     RESTLESS := _kind(
@@ -142,7 +153,7 @@ def doubts(
     between: float | None,
     within: float | None,
     kept: float = 1.0,
-) -> Iterator[Doubt]:
+) -> Iterator[str]:
     """Yield the doubts about one result.
 
     `launch_numbers` are the launches' places in the record; `kept` is the part of the samples, or
@@ -160,30 +171,30 @@ def doubts(
         yield from _missed(launches, figure, target, kept)
     if between and within is not None and between > max(APART * within, SMALL * figure.value):
         apart, left_open = between / figure.value, _percent(within / figure.value)
-        yield Doubt(LAUNCHES_DIFFER, apart, {"n": _percent(apart), "within": left_open})
+        yield LAUNCHES_DIFFER(n=_percent(apart), within=left_open)
 
 
-def of_time(launch_samples: Sequence[int], places: Collection[int]) -> Iterator[Doubt]:
+def of_time(launch_samples: Sequence[int], places: Collection[int]) -> Iterator[str]:
     """Yield what late samples do to the figures; `places` are theirs among all."""
     in_time = np.ones(sum(launch_samples), bool)
     in_time[list(places)] = False
     samples, late = len(in_time), int(np.sum(~in_time))
     if samples and late == samples:
-        yield Doubt(ALL_LATE, samples, {"n": samples})
+        yield ALL_LATE(n=samples)
     elif empty := _without(launch_samples, in_time):
-        yield Doubt(EMPTY, 0, {"numbers": empty})
+        yield EMPTY(numbers=empty)
     elif late > MOST_LATE * samples:
-        yield Doubt(LATE, late, {"n": late, "of": samples})
+        yield LATE(n=late, of=samples)
 
 
 def of_state(
     launch_samples: Sequence[int], chosen: npt.NDArray[np.bool_], is_restless: bool
-) -> Iterator[Doubt]:
+) -> Iterator[str]:
     """Yield what states of the machine do to the figures; `chosen` are the samples of one state."""
     if is_restless and len(chosen) >= _RESTLESS_FROM:
-        yield Doubt(RESTLESS, 0, {})
+        yield RESTLESS()
     elif empty := _without(launch_samples, chosen):
-        yield Doubt(OTHER_STATE, 0, {"numbers": empty})
+        yield OTHER_STATE(numbers=empty)
 
 
 def _without(launch_samples: Sequence[int], kept: npt.NDArray[np.bool_]) -> str:
@@ -194,45 +205,42 @@ def _without(launch_samples: Sequence[int], kept: npt.NDArray[np.bool_]) -> str:
 
 def _shifted(
     kind: DoubtKind, shifts: Sequence[Shift | None], level: float, numbers: Sequence[int]
-) -> Iterator[Doubt]:
+) -> Iterator[str]:
     found = worst(shifts)
     if found is None or not alarming(shifts, level):
         return
     place, relative = found[0], found[1].relative
     if abs(relative) >= SMALL:
-        side, n = "above" if relative > 0 else "below", _percent(abs(relative))
-        yield Doubt(kind, abs(relative), {"where": _where(numbers, place), "n": n, "side": side})
+        side = "above" if relative > 0 else "below"
+        yield kind(where=_where(numbers, place), n=_percent(abs(relative)), side=side)
 
 
-def _unsteady(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[Doubt]:
+def _unsteady(launches: Sequence[Launch], numbers: Sequence[int]) -> Iterator[str]:
     ratios = [launch.unsteady or 0.0 for launch in launches]
     place = max(range(len(ratios)), key=ratios.__getitem__)
     apart = launches[place].apart
     if ratios[place] > critical_ratio(SLOW_LEVEL / len(ratios)) and apart >= SMALL:
-        yield Doubt(UNSTEADY, apart, {"where": _where(numbers, place), "n": _percent(apart)})
+        yield UNSTEADY(where=_where(numbers, place), n=_percent(apart))
 
 
 def _where(numbers: Sequence[int], place: int) -> str:
     return f" of launch {numbers[place]}" if len(numbers) > 1 else ""
 
 
-def _few_effective(launch: Launch, kept: float) -> Iterator[Doubt]:
+def _few_effective(launch: Launch, kept: float) -> Iterator[str]:
     if launch.effective >= min(ENOUGH, launch.count):
         return
     needed = _about(launch.count * ENOUGH / launch.effective / kept)
-    kind = FOLLOW if launch.effective < _NEARLY_ENOUGH else FOLLOW_LITTLE
-    effective = f"{launch.effective:.0f}"
-    yield Doubt(kind, needed, {"count": launch.count, "effective": effective, "n": needed})
+    yield FOLLOW(count=launch.count, effective=f"{launch.effective:.0f}", n=needed)
 
 
 def _missed(
     launches: Sequence[Launch], figure: Estimate, target: float, kept: float
-) -> Iterator[Doubt]:
+) -> Iterator[str]:
     taken = len(launches) if len(launches) > 1 else launches[0].count
     what = "launches" if len(launches) > 1 else "samples"
-    said: dict[str, str | int] = {"wish": _percent(target), "taken": taken, "what": what}
     if figure.interval is None:
-        yield Doubt(TOO_FEW, taken, said)
+        yield TOO_FEW(wish=_percent(target), n=taken, what=what)
         return
     reached = figure.half_width or 0.0
     # What misses it by rounding alone has reached it.
@@ -241,7 +249,8 @@ def _missed(
         few = 1 < len(launches) < ORDER_STATISTICS_FROM
         shrinking = NORMAL_975 / t_975(taken - 1) if few else 1.0
         needed = _about(taken * (reached * shrinking / target) ** 2 / kept)
-        yield Doubt(MISSED, needed, {**said, "reached": _percent(reached), "n": needed})
+        said = {"wish": _percent(target), "reached": _percent(reached), "what": what}
+        yield MISSED(**said, taken=taken, n=needed)
 
 
 def _percent(part: float) -> str:

@@ -20,7 +20,7 @@ from nvrar_bench.documents.result import (
     Stretch,
 )
 from nvrar_bench.errors import NvrarBenchError
-from nvrar_bench.statistics.doubts import DOUBT, Doubt, of_state, of_time
+from nvrar_bench.statistics.doubts import DOUBT, of_state, of_time
 from nvrar_bench.statistics.doubts import doubts as list_doubts
 from nvrar_bench.statistics.independence import Floats, worst
 from nvrar_bench.statistics.machine_states import (
@@ -48,7 +48,7 @@ class Figures:
     independence: Independence
     launches: Launches
     state: State
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[str, ...]  # warnings of the record
 
 
 def figures(
@@ -95,7 +95,7 @@ def launches_in_state(result: Result) -> int:
 
 
 def _figures(
-    counted: Counted, samples: Floats, target: float | None, state: State, doubts: Sequence[Doubt]
+    counted: Counted, samples: Floats, target: float | None, state: State, doubts: Sequence[str]
 ) -> Figures:
     parts = counted.parts
     numbers = [i for i, part in enumerate(parts) if len(part)]
@@ -169,7 +169,7 @@ def make_result(
         state=found.state,
         algbw_gb_per_s=algbw(size, seconds) * _GIGA,
         busbw_gb_per_s=busbw(size, seconds, ranks) * _GIGA,
-        warnings=(*others, *(doubt.text for doubt in found.doubts)),
+        warnings=(*others, *found.doubts),
     )
 
 
@@ -194,9 +194,3 @@ def _replayed(result: Result, record: RunRecord) -> Result:
     raw = {key: getattr(result, key) for key in Result.__struct_fields__ if key not in _COMPUTED}
     raw |= {"target": result.precision.target, "one_state": record.one_state}
     return make_result(ranks=record.topology.ranks, **raw)
-
-
-def doubts_of(result: Result, one_state: bool) -> tuple[Doubt, ...]:
-    """Return the doubts about the figures of a result, computed anew."""
-    raw = result.samples_us, result.launch_samples, result.late
-    return figures(*raw, result.precision.target, result.stretches, one_state).doubts

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from nvrar_bench.documents.result import Result
-from nvrar_bench.statistics.doubts import RULER, Doubt, DoubtKind
-from nvrar_bench.units import MICROSECOND
+from nvrar_bench.statistics.doubts import ALONE, COSTLY, MORE_THAN_ALL
 
 TOLERATED_PART = 0.05
-
-# What timing each call alone costs is the same at all points, and so said once.
-ALONE = DoubtKind(
-    f"{RULER}each call was timed alone, and {{n}} us of every figure are the two events around it: "
-    "--batch K shares them among K calls",
-    "two events around each call are {n} us of each time; share them with --batch",
-)
-PART = DoubtKind(
-    f"{RULER}{{what}}, {{us}} us, is {{n}} of the median of {{median}} us: measure longer "
-    "messages, or take more calls a sample (--batch)",
-    "timing is up to {n} of these times; take more calls a sample (--batch)",
-)
-KINDS = (ALONE, PART)
 
 
 @dataclass(frozen=True)
@@ -44,7 +28,7 @@ class Ruler:
 
     def doubts(
         self, median_seconds: float, *, batch: int = 1, by_events: bool = False
-    ) -> tuple[Doubt, ...]:
+    ) -> tuple[str, ...]:
         """Doubt a figure of which resolution or cost is more than 5 %.
 
         `batch`: calls of a sample. `by_events`: it was measured by the device's timer
@@ -63,47 +47,10 @@ class Ruler:
             if ns is not None and ns / batch > TOLERATED_PART * median_seconds * 1e9
         ]
         if by_events and batch == 1 and cost is not None and found:
-            return (Doubt(ALONE, cost, {"n": f"{cost / 1e3:.3g}"}),)
-        return tuple(_part(what, ns, median_seconds) for what, ns in found)
+            return (ALONE(n=f"{cost / 1e3:.3g}"),)
+        return tuple(_costly(what, ns, median_seconds) for what, ns in found)
 
 
-def _part(what: str, ns: float, seconds: float) -> Doubt:
-    part = ns / seconds / 1e9 if seconds > 0 else float("inf")
-    said = "more than all" if seconds <= 0 else f"{100 * part:.0f} %"
-    us, median = f"{ns / 1e3:.3g}", f"{seconds * 1e6:.3g}"
-    return Doubt(PART, part, {"what": what, "us": us, "n": said, "median": median})
-
-
-def doubts_of(result: Result, facts: object) -> tuple[Doubt, ...]:
-    """Return the ruler's doubts about a stored result anew; `facts` are its record's of the ruler.
-
-    None where the result was not warned of it: its operation may have had a clock of its own. Which
-    timer was used is not in the record: it is the one whose doubts begin as a stored warning does,
-    and the device's, where it has one, if none does.
-    """
-    stored = {_beginning(text) for text in result.warnings if text.startswith(RULER)}
-    ruler = _read(facts)
-    if not stored or ruler is None:
-        return ()
-    median = result.latency_us.median * MICROSECOND
-    timers = [True, False] if ruler.event_cost_ns is not None else [False]
-    found = [ruler.doubts(median, batch=result.batch, by_events=timer) for timer in timers]
-    alike = (each for each in found if any(_beginning(one.text) in stored for one in each))
-    return next(alike, found[0])
-
-
-def _beginning(text: str) -> str:
-    """What does not depend on the median."""
-    return text.partition(", is ")[0]
-
-
-def _read(facts: object) -> Ruler | None:
-    """Return the ruler of somebody else's record; None where it has none, or no numbers."""
-    if not isinstance(facts, Mapping):
-        return None
-    known = {field.name: facts.get(field.name) for field in fields(Ruler)}
-    numbers = {name: value for name, value in known.items() if isinstance(value, int | float)}
-    try:
-        return Ruler(**numbers)
-    except TypeError:
-        return None
+def _costly(what: str, ns: float, seconds: float) -> str:
+    part = f"{100 * ns / seconds / 1e9:.0f} %" if seconds > 0 else MORE_THAN_ALL
+    return COSTLY(what=what, us=f"{ns / 1e3:.3g}", n=part, median=f"{seconds * 1e6:.3g}")

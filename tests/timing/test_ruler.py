@@ -78,16 +78,16 @@ def test_a_figure_is_doubted_when_the_ruler_is_more_than_a_twentieth_of_it():
     known = Ruler(60.0, 50.0, 80.0)
     assert known.doubts(1.7e-6) == ()
     (cost,) = known.doubts(1.3e-6)
-    assert cost.text == (
+    assert cost == (
         "ruler: what is measured when nothing is called, 0.08 us, is 6 % of the median of 1.3 us: "
         "measure longer messages, or take more calls a sample (--batch)"
     )
     resolution, cost = known.doubts(0.6e-6)
-    assert resolution.text.startswith("ruler: the resolution of the clock, 0.06 us, is 10 % of the")
-    assert cost.text.startswith(
+    assert resolution.startswith("ruler: the resolution of the clock, 0.06 us, is 10 % of the")
+    assert cost.startswith(
         "ruler: what is measured when nothing is called, 0.08 us, is 13 % of the median"
     )
-    assert all("more than all of the median of 0 us" in one.text for one in known.doubts(0.0))
+    assert all("more than all of the median of 0 us" in one for one in known.doubts(0.0))
 
 
 def test_queued_calls_are_judged_by_the_devices_own_timer():
@@ -95,8 +95,8 @@ def test_queued_calls_are_judged_by_the_devices_own_timer():
     assert known.doubts(30e-6, batch=1, by_events=True) == ()
     assert known.doubts(20e-6, batch=3, by_events=True) == ()
     resolution, cost = known.doubts(2e-6, batch=4, by_events=True)
-    assert resolution.text.startswith("ruler: the resolution of the clock, 0.125 us, is 6 % of the")
-    assert cost.text == (
+    assert resolution.startswith("ruler: the resolution of the clock, 0.125 us, is 6 % of the")
+    assert cost == (
         "ruler: what is measured when nothing is called, 0.375 us, is 19 % of the median of 2 us: "
         "measure longer messages, or take more calls a sample (--batch)"
     )
@@ -106,7 +106,7 @@ def test_queued_calls_are_judged_by_the_devices_own_timer():
 def test_what_calls_alone_cost_is_said_in_the_same_words_at_every_point():
     known = Ruler(60.0, 50.0, 80.0, event_resolution_ns=500.0, event_cost_ns=2780.0)
     (said,) = known.doubts(10e-6, by_events=True)
-    assert said.text == (
+    assert said == (
         "ruler: each call was timed alone, and 2.78 us of every figure are the two events around "
         "it: --batch K shares them among K calls"
     )
