@@ -52,12 +52,13 @@ _NO_WINDOWS_HERE = (
 
 def missing(device: str = "cpu", ranks_per_gpu: int = 1) -> str | None:
     """The first thing that NCCL lacks here, and what to do about it; None if nothing."""
-    if importlib.util.find_spec("nccl") is None:
-        return Problem("nccl4py is not installed", driver.install_command())
+    # First what cannot be installed by pip: without a GPU, nccl4py would not help.
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return Problem("no CUDA driver (libcuda.so.1) was found", "install the NVIDIA driver")
+        return "NCCL needs NVIDIA GPUs, and their driver (libcuda.so.1) is not found"
+    if importlib.util.find_spec("nccl") is None:
+        return Problem("nccl4py is not installed", driver.install_command())
     if device != "cuda":
         return Problem(
             "NCCL needs the cuda device (--device cuda)", "on the cpu use --backend mpi,nvrar", "; "

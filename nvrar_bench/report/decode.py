@@ -185,7 +185,7 @@ def _bytes(size: int) -> str:
 def notes(record: DecodeRecord) -> Iterator[str]:
     """Say what the figures are, and what is to be known of them; the worst comes last."""
     if record.step.compute != "none":
-        yield "work: the step without all-reduces; comm: the step less that, what all-reduces add"
+        yield "work: the step without all-reduces; comm: what all-reduces add to it"
     yield from (f"note: {text}" for text in _doubtful(record.results))
     yield from remarks.empty(record)
     yield from remarks.late_samples(_timed(record.results))
@@ -211,8 +211,8 @@ def _doubtful(results: Sequence[BatchResult]) -> Iterator[str]:
                 found.setdefault(one.backend, []).append(str(result.batch))
     for backend, batches in found.items():
         yield (
-            f"comm of {ascii_of(backend)} cannot be told from 0 at batch {', '.join(batches)}: "
-            "take more samples (--precision 0.2%), or leave the work out (--compute none)"
+            f"comm of {ascii_of(backend)} at batch {', '.join(batches)} is within the noise of the "
+            "step: use --precision 0.2%, or leave the work out with --compute none"
         )
 
 

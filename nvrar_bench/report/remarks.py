@@ -62,8 +62,8 @@ def _samples(record: RunRecord) -> Iterator[str]:
     if elsewhere:
         taken = sum(result.samples for result in results)
         yield (
-            f"state: {elsewhere} of {taken} samples, which found the machine in another state, are "
-            "not in the medians"
+            f"state: {elsewhere} of {taken} samples found the machine at another speed and are not "
+            "counted"
         )
     arrivals = [arrival for result in results for arrival in result.arrivals]
     last = max(arrivals, key=lambda arrival: arrival.median_us, default=None)
@@ -78,7 +78,7 @@ def late_samples(timed: Sequence[Result | TimedStep]) -> Iterator[str]:
     """Say how many samples are not in the figures because a rank began them late."""
     late, taken = sum(len(one.late) for one in timed), sum(one.samples for one in timed)
     if late:
-        yield f"late: {late} of {taken} samples, which some rank began late, are not in the figures"
+        yield f"late: {late} of {taken} samples began late on some rank and are not counted"
 
 
 def samples_per_point(timed: Sequence[Result | TimedStep], point: str = "point") -> str:
@@ -217,12 +217,12 @@ def samples(results: Sequence[Result]) -> Iterator[str]:
     if not results:
         return
     left_out = {
-        "late": sum(len(result.late) for result in results),
-        "of another state of the machine": sum(result.state.left_out for result in results),
+        "began late": sum(len(result.late) for result in results),
+        "found the machine at another speed": sum(result.state.left_out for result in results),
     }
-    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
     taken = sum(result.samples for result in results)
-    yield samples_per_point(results) + (f"; left out of {taken}: {reasons}" if reasons else "")
+    found = [f"{count} of {taken} {reason}" for reason, count in left_out.items() if count]
+    yield samples_per_point(results) + (f"; not counted: {', '.join(found)}" if found else "")
 
 
 def _of_results(results: Sequence[Result]) -> Iterator[str]:

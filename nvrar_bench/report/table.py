@@ -190,11 +190,20 @@ def summary(record: RunRecord) -> list[str]:
     """Return a correctness run in a few lines: what passed per backend, and what failed."""
     topology = record.topology
     lines = [f"{topology.ranks} ranks; MPI library: {record.environment.get('mpi_library')}"]
+    lines += [f"skipped {skipped.backend}: {skipped.reason}" for skipped in record.skipped]
     lines += checked(record)
     lines += _soak(record.environment.get("soak"))
-    lines += [f"skipped {skipped.backend}: {skipped.reason}" for skipped in record.skipped]
     lines += [_failure(result) for result in record.results if result.check.status == "failed"]
-    return lines
+    return [*lines, *_verdict(record)]
+
+
+def _verdict(record: RunRecord) -> Iterator[str]:
+    """Say of a run that came to its end whether all is correct."""
+    counted = Counter(result.check.status for result in record.results)
+    if counted["failed"]:
+        yield f"WRONG: {counted['failed']} of {counted.total()} results"
+    elif counted["passed"] and record.run.status == "complete":
+        yield f"all correct: {counted['passed']} results"
 
 
 def checked(record: RunRecord) -> list[str]:
@@ -205,10 +214,9 @@ def checked(record: RunRecord) -> list[str]:
         passed, failed = counted[backend, "passed"], counted[backend, "failed"]
         skipped = counted[backend, "skipped"]
         elements = sum(r.check.elements for r in record.results if r.backend == backend)
+        compared = f"{elements:,} elements compared"
         unchecked = f", {skipped} not checked" if skipped else ""
-        lines.append(
-            f"{backend}: {passed} passed, {failed} failed{unchecked}; {elements} elements compared"
-        )
+        lines.append(f"{backend}: {passed} passed, {failed} failed{unchecked}; {compared}")
     return lines
 
 

@@ -20,10 +20,10 @@ _CHOICE = "choice"
 _REFUSED = 3  # launches that are named; the record has all
 
 _ENDINGS = {
-    "winner": "one was left",
-    "alike": "those left are known to 1 %",
-    "max_samples": "samples were spent",
-    "max_time": "--max-time was spent",
+    "winner": "one is certainly the fastest",
+    "alike": "the fastest differ by less than their error of 1 %",
+    "max_samples": "each has 1000 samples",
+    "max_time": "--max-time was over",
 }
 
 
@@ -48,7 +48,7 @@ def _heading(record: RunRecord, document: TuningDocument | None) -> Iterator[str
 
 def _grid(key: tuple[str, str, str], choices: tuple[Choice, ...]) -> Grid:
     dtype, op, buffers = key
-    points = ("size", "launch", "of", "tried", "level")
+    points = ("size", "launch", "from", "tried", "tied")
     figure = (TIME.column, SURE.column)
     blocks = (
         ColumnGroup("", tuple(Column(title) for title in points)),
@@ -81,12 +81,12 @@ def _estimate(of: TunedMedian | None) -> Estimate | None:
 
 
 def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
-    yield "launch: protocol, blocks x threads, chunk, radix; of: found by the search, or auto's own"
-    yield "level: of those tried, how many are not certainly slower than the fastest (it counts)"
+    yield "launch: protocol, blocks x threads, chunk, radix; from: the search, or auto's own choice"
+    yield "tied: how many of those tried are not certainly slower than the fastest, itself included"
     ended = dict.fromkeys(one.ended_by for one in choices)
     for reason in ended:
         sizes = dict.fromkeys(format_size(o.size_bytes) for o in choices if o.ended_by == reason)
-        yield f"the search ended because {_ENDINGS[reason]}: {', '.join(sizes)}"
+        yield f"search ended at {', '.join(sizes)}: {_ENDINGS[reason]}"
     for skipped in record.skipped[:_REFUSED]:
         yield f"left out: {skipped.reason}"
     if len(record.skipped) > _REFUSED:
@@ -94,7 +94,7 @@ def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
     late = sum(len(one.late) for one in record.results)
     if late:
         taken = sum(one.samples for one in record.results)
-        yield f"late: {late} of {taken} samples, which some rank began late, decided nothing"
+        yield f"late: {late} of {taken} samples began late on some rank and are not counted"
     for text in dict.fromkeys(text for one in record.results for text in one.warnings):
         # Not what the few samples of those that dropped out leave in doubt.
         if not text.startswith((DOUBT, RULER)):

@@ -111,12 +111,14 @@ def stages(settings: Settings, world: World) -> list[Stage]:
 
 def left_out(settings: Settings, world: World) -> list[str]:
     """What of the case file does not run with this number of ranks, and why."""
-    return [
-        f"sweep {sweep.name} at {nodes} nodes: {_why_not(world, nodes)}"
+    if settings.nodes:
+        return []
+    missing = {
+        sweep.name: [n for n in _wanted(settings, sweep, world) if not _fits(world, n)]
         for sweep in settings.sweeps
-        for nodes in _wanted(settings, sweep, world)
-        if not settings.nodes and not _fits(world, nodes)
-    ]
+    }
+    found = [(name, ", ".join(map(str, nodes))) for name, nodes in missing.items() if nodes]
+    return [f"sweep {name} at {nodes} nodes: {_why_not(world, nodes)}" for name, nodes in found]
 
 
 def case_count(settings: Settings, world: World) -> int:
@@ -133,7 +135,7 @@ def _fits(world: World, nodes: int) -> bool:
     return nodes == world.machines or (world.machines == 1 and world.size % nodes == 0)
 
 
-def _why_not(world: World, nodes: int) -> str:
+def _why_not(world: World, nodes: str) -> str:
     if world.machines > 1:
         return f"this job runs on {world.machines} machines, and each is a node"
     return f"{world.size} ranks cannot be split into {nodes}"

@@ -111,7 +111,7 @@ Pairs = Mapping[PointKey, Pair]
 # Student's t of fewer launches makes an interval wide.
 FEW_LAUNCHES = 6
 ONE_LAUNCH = (
-    "how launches differ is unknown: intervals are wider by --launch-spread; use --launches"
+    "how launches differ is unknown, so intervals are widened by --launch-spread; use --launches"
 )
 
 
@@ -152,7 +152,7 @@ def _left_out(sides: Mapping[str, Mapping[PointKey, Side]]) -> Iterator[str]:
         most = max((m.left_out / (m.left_out + m.samples) for m in measured), default=0.0)
         if most > TOLERATED:
             yield (
-                f"samples of {name} found the machine in another state, and are left out: up to "
+                f"samples of {name} found the machine at another speed and are left out: up to "
                 f"{most:.0%} of a point"
             )
 
@@ -163,9 +163,9 @@ def _few_launches(sides: Mapping[str, Mapping[PointKey, Side]]) -> Iterator[str]
         few = [(some, every) for some, every in kept if some < min(FEW_LAUNCHES, every)]
         if few:
             yield (
-                f"few launches of {name} were in the common state at {len(few)} of {len(of)} "
-                f"points, {min(few)[0]} of {min(few)[1]} at least: intervals are wide there; let "
-                "--launches go on with --max-launches"
+                f"at {len(few)} of {len(of)} points few launches of {name} ran at the common "
+                f"speed, {min(few)[0]} of {min(few)[1]} at least: intervals are wide there; use "
+                "--max-launches"
             )
 
 
@@ -173,9 +173,8 @@ def _apart(pairs: Pairs) -> Iterator[str]:
     apart = [pair.readings_us for pair in pairs.values() if pair.apart]
     if apart:
         yield (
-            f"at {len(apart)} of {len(pairs)} points the machine was in another state, by the "
-            f"yardstick: {_readings(*apart[0])}; measure again, or judge nevertheless without "
-            "--one-state"
+            f"at {len(apart)} of {len(pairs)} points the machine ran at other speeds in base and "
+            f"new ({_readings(*apart[0])}); measure again, or compare without --one-state"
         )
 
 
@@ -184,9 +183,8 @@ def _other_state(pairs: Pairs, of: int) -> Iterator[str]:
     differing = [pair.readings_us for pair in pairs.values() if are_apart(*pair.readings_us)]
     if differing:
         yield (
-            f"at {len(differing)} of {of} points that are not the same the machine itself ran at "
-            f"another speed, by the yardstick: {_readings(*differing[0])}; --one-state compares "
-            "only samples of one state"
+            f"the machine itself changed speed at {len(differing)} of {of} points that are not the "
+            f"same ({_readings(*differing[0])}); --one-state compares only samples of equal speed"
         )
 
 
@@ -197,7 +195,7 @@ def _launched_otherwise(base: RunRecord, new: RunRecord, pairs: Pairs) -> Iterat
     if changed:
         key = changed[0]
         yield (
-            f"NVRAR was launched otherwise at {len(changed)} of {len(pairs)} points: at {key.size} "
+            f"NVRAR had other settings at {len(changed)} of {len(pairs)} points: at {key.size} "
             f"{_launch(ours[key])} in base, {_launch(theirs[key])} in new"
         )
 

@@ -75,8 +75,8 @@ def _kind(text: str, note: str | None = None) -> DoubtKind:
 
 # What to do about it, where a run can have several launches.
 REPEAT = "repeat it with several --launches"
-_CHANGED = f"so the machine changed under the run and the interval does not hold; {REPEAT}"
-_CHANGED_NOTE = "the machine changed by {n}, ±95% is too narrow; use --launches 5"
+_CHANGED = f"so the machine changed speed during the run and the interval does not hold; {REPEAT}"
+_CHANGED_NOTE = "the machine changed speed by {n}, so ±95% is too narrow; use --launches 5"
 # The least important first, as they are noted.
 KINDS = (
     # What timing each call alone costs is the same at all points, and so said once.
@@ -87,13 +87,13 @@ KINDS = (
     ),
     COSTLY := DoubtKind(
         f"{RULER}{{what}}, {{us}} us, is {{n}} of the median of {{median}} us: measure longer "
-        "messages, or take more calls a sample (--batch)",
-        "timing is up to {n} of these times; take more calls a sample (--batch)",
+        "messages, or more calls per sample (--batch)",
+        "measuring itself takes up to {n} of these times; use --batch 10 or more",
     ),
     STARTUP := _kind(
         "the first tenth of the samples{where} lies {n} {side} the rest, so calls had not settled; "
         "raise --warmup",
-        "the first calls were up to {n} off the rest; raise --warmup",
+        "the first calls differ from the rest by up to {n}; raise --warmup",
     ),
     MISSED := _kind(
         "a --precision of {wish} was asked for, and {taken} {what} reached {reached}; allow about "
@@ -101,10 +101,9 @@ KINDS = (
         "--precision {wish} was missed; allow {n} {what}, or ask for less",
     ),
     FOLLOW := _kind(
-        "samples follow each other: these {count} tell as much of the median as {effective} "
-        "independent ones, too few for a 95 % interval to hold; raise --iters to {n}, or ask for a "
-        "--precision",
-        "samples follow each other, ±95% is too narrow; use --iters {n}",
+        "samples are correlated: these {count} are worth {effective} independent ones, too few for "
+        "a 95 % interval to hold; raise --iters to {n}, or use --precision",
+        "samples are correlated, so ±95% is too narrow; use --iters {n}",
     ),
     SLOW := _kind(
         "the second half of the samples{where} lies {n} {side} the first, " + _CHANGED,
@@ -116,7 +115,7 @@ KINDS = (
     LAUNCHES_DIFFER := _kind(
         "launches differ by {n} of the median, where samples within one leave {within} open, so a "
         "single launch would mislead; compare runs of several --launches alone",
-        "launches differ by up to {n}; compare runs of several --launches",
+        "launches differ by up to {n}, so one alone misleads; compare runs of several --launches",
     ),
     LATE := _kind(
         "{n} of {of} samples began late on some rank and are not in the figures; stop other work "
@@ -128,19 +127,19 @@ KINDS = (
         "allow more {what}"
     ),
     RESTLESS := _kind(
-        "the machine was in no state for long, and the figures are of all its states; keep other "
-        "work off it"
+        "the machine kept changing speed, and the figures are of all its speeds; keep other work "
+        "off it"
     ),
     OTHER_STATE := _kind(
-        "launch {numbers} found the machine in another state than most, and is not in the median; "
+        "launch {numbers} found the machine at another speed than most, and is not in the median; "
         "keep other work off it, or let --launches go on with --max-launches"
     ),
     EMPTY := _kind(
         "launch {numbers} has no sample in time and is not in the figures; repeat the run"
     ),
     ALL_LATE := _kind(
-        "all {n} samples are late, and the figures are of these: a rank began each of them behind "
-        "the others; keep other work off its cores, or run fewer ranks"
+        "all {n} samples began late on some rank, and the figures are of these; keep other work "
+        "off the cores, or run fewer ranks"
     ),
 )
 

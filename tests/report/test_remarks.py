@@ -73,13 +73,13 @@ def test_somebody_elses_words_are_noted_as_they_are() -> None:
 def test_many_doubts_of_a_kind_are_one_note_with_the_most_that_is_advised() -> None:
     said = [follow(effective) for effective in (9, 2.5, 12)]
     assert noted(*said, *said) == [
-        "samples follow each other, ±95% is too narrow; use --iters 1200"
+        "samples are correlated, so ±95% is too narrow; use --iters 1200"
     ]
 
 
 def test_samples_that_are_alike_are_no_note_where_they_tell_enough() -> None:
     (doubt,) = follow(24.6)
-    assert "as 25 independent ones" in doubt
+    assert "are worth 25 independent ones" in doubt
     assert noted([doubt], []) == []
     assert noted(follow(24.4), []) != []
 
@@ -106,7 +106,7 @@ def test_of_what_timing_costs_the_largest_part_is_said_once() -> None:
     said = [ruler.doubts(us * 1e-6) for us in (10, 20)]
     assert len(said[0]) == 2
     assert noted(*said) == [
-        "timing is up to 30 % of these times; take more calls a sample (--batch)"
+        "measuring itself takes up to 30 % of these times; use --batch 10 or more"
     ]
 
 
@@ -133,7 +133,7 @@ def test_late_samples_are_no_note_until_they_are_the_most() -> None:
     [
         ("ruler: the resolution of the clock, 2 us, is 90 % of the median of 2.2 us: measure "
          "longer messages, or take several calls per sample",
-         "timing is up to 90 % of these times; take more calls a sample (--batch)"),
+         "measuring itself takes up to 90 % of these times; use --batch 10 or more"),
         ("ruler: each call was timed alone, and 2.78 us of every figure are the two events around "
          "it: take several calls per sample",
          "two events around each call are 2.78 us of each time; share them with --batch"),

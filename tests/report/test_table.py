@@ -176,7 +176,10 @@ def test_samples_that_are_left_out_are_counted_above_the_table() -> None:
     results = tuple(
         replace(r, late=(0,), state=replace(r.state, left_out=2)) for r in record.results
     )
-    said = "# samples: 3 per point; left out of 6: 2 late, 4 of another state of the machine"
+    said = (
+        "# samples: 3 per point; not counted: 2 of 6 began late, "
+        "4 of 6 found the machine at another speed"
+    )
     assert said in piped(replace(record, results=results)).splitlines()
     assert "# samples: 3 per point" in piped(record).splitlines()
 

@@ -69,8 +69,7 @@ def test_a_file_of_which_nothing_fits_is_refused(world):
     with pytest.raises(UsageError) as caught:
         stages(settings(sweep("a", (4, 5)), sweep("b", (7,))), world)
     assert str(caught.value) == (
-        "--case: sweep a at 4 nodes: 6 ranks cannot be split into 4; "
-        "sweep a at 5 nodes: 6 ranks cannot be split into 5; "
+        "--case: sweep a at 4, 5 nodes: 6 ranks cannot be split into 4, 5; "
         "sweep b at 7 nodes: 6 ranks cannot be split into 7"
     )
 

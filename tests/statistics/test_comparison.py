@@ -91,7 +91,7 @@ def test_another_launch_of_nvrar_is_said() -> None:
     tuned = replace(shape, chunk_bytes=4096, tuned_at=8192)
     new = record(result(TWICE, shape=shape), result(TWICE, size=8192, shape=tuned), run_id="b" * 32)
     assert against(base, new).comparisons[0].notes == (
-        "NVRAR was launched otherwise at 1 of 2 points: at 8K 1 x 1 threads, chunks of 2K, radix 2 "
+        "NVRAR had other settings at 1 of 2 points: at 8K 1 x 1 threads, chunks of 2K, radix 2 "
         "in base, 1 x 1 threads, chunks of 4K, radix 2 in new",
     )
     assert against(base, base).comparisons[0].notes == ()

@@ -117,7 +117,7 @@ def test_where_all_are_late_all_are_compared():
 def test_what_to_do_about_a_drift_is_what_decode_can_do():
     """It has no --launches."""
     drift, _ = timed(*np.repeat([1000.0, 1100.0], 60)).warnings
-    assert "the machine changed under the run" in drift
+    assert "the machine changed speed during the run" in drift
     assert "; repeat it, and keep other work off the machine (comm and speed-up hold" in drift
     assert "--launches" not in drift
 

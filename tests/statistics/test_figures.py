@@ -71,7 +71,7 @@ def test_recorded_samples_that_follow_each_other() -> None:
     assert found.independence.effective_samples == round(worth, 1)
     interval = median_interval(sorted(samples), effective=worth)
     assert (found.latency_us.ci95_low, found.latency_us.ci95_high) == interval
-    assert "these 300 tell as much of the median as 15 independent ones" in the_doubt(found)
+    assert "these 300 are worth 15 independent ones" in the_doubt(found)
     assert "raise --iters to 1000" in the_doubt(found)  # 300 x 50 / 15.2, rounded up
 
 
@@ -116,7 +116,7 @@ def test_all_samples_late() -> None:
     found = figures(samples, (10, 10), range(20), None)
     plain = figures(samples, (10, 10), (), None)
     assert dataclasses.replace(found, doubts=()) == dataclasses.replace(plain, doubts=())
-    assert found.doubts[0].startswith(f"{DOUBT}all 20 samples are late")
+    assert found.doubts[0].startswith(f"{DOUBT}all 20 samples began late")
     assert found.doubts[1:] == plain.doubts
 
 
@@ -183,7 +183,7 @@ def test_who_needs_more_samples_of_a_state_has_to_take_more_of_all() -> None:
     follow = RECORDED["follow"]
     others = [2 * sample for sample in follow] * 2
     found = figures(follow + others, (900,), (), None, *of_states((300, CALM), (600, BUSY)))
-    assert "these 300 tell as much of the median as 15 independent ones" in the_doubt(found)
+    assert "these 300 are worth 15 independent ones" in the_doubt(found)
     assert "raise --iters to 3000" in the_doubt(found)  # 900 x 50 / 15.2, rounded up
     samples = normal(100)
     reached = of(samples).precision.reached or 0.0
@@ -201,7 +201,7 @@ def test_launches_that_were_in_another_state_are_told() -> None:
     assert found.latency_us.median == plain.latency_us.median
     assert found.launches == replace(plain.launches, count=3)
     assert found.doubts[0] == (
-        f"{DOUBT}launch 2 found the machine in another state than most, and is not in the median; "
+        f"{DOUBT}launch 2 found the machine at another speed than most, and is not in the median; "
         "keep other work off it, or let --launches go on with --max-launches"
     )
     assert found.doubts[1:] == plain.doubts
@@ -215,7 +215,7 @@ def test_a_machine_that_stays_in_no_state_is_told(samples: int, is_told: bool) -
     assert dataclasses.replace(found, doubts=(), state=plain.state) == dataclasses.replace(
         plain, doubts=()
     )
-    said = "the machine was in no state for long, and the figures are of all its states"
+    said = "the machine kept changing speed, and the figures are of all its speeds"
     assert any(said in doubt for doubt in found.doubts) == is_told
 
 

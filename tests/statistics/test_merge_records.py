@@ -69,7 +69,7 @@ def test_the_figure_is_of_the_state_that_launches_have_in_common() -> None:
     assert (merged.latency_us.median, merged.latency_us.max) == (1.5, 9.0)
     assert merged.launches.medians_us == (1.0, 2.0)
     assert merged.state == State(0.1, 2.0, 3.0, 80)
-    assert "launch 2 found the machine in another state than most" in "".join(merged.warnings)
+    assert "launch 2 found the machine at another speed than most" in "".join(merged.warnings)
 
 
 times = st.lists(st.integers(1, 50).map(float), min_size=1, max_size=7)

@@ -127,13 +127,12 @@ def test_what_is_left_out_is_told() -> None:
     (one,) = compare(("a", base), [("b", new)], Terms(one_state=True), 0).comparisons
     assert [point.verdict for point in one.points] == ["same", "undecided"]
     assert one.notes == (
-        "samples of base found the machine in another state, and are left out: up to 33% of a "
-        "point",
-        "few launches of base were in the common state at 1 of 2 points, 2 of 3 at least: "
-        "intervals are wide there; let --launches go on with --max-launches",
-        "at 1 of 2 points the machine was in another state, by the yardstick: flag 0.1, copy 2, "
-        "work 3 us in base, flag 0.1, copy 2, work 4.55 us in new; measure again, or judge "
-        "nevertheless without --one-state",
+        "samples of base found the machine at another speed and are left out: up to 33% of a point",
+        "at 1 of 2 points few launches of base ran at the common speed, 2 of 3 at least: "
+        "intervals are wide there; use --max-launches",
+        "at 1 of 2 points the machine ran at other speeds in base and new (flag 0.1, copy 2, work "
+        "3 us in base, flag 0.1, copy 2, work 4.55 us in new); measure again, or compare without "
+        "--one-state",
     )
 
 
@@ -157,9 +156,9 @@ def test_a_difference_that_may_be_the_machines_is_told() -> None:
     (one,) = compare(("a", base), [("b", new)], Terms(), 0).comparisons
     assert [point.verdict for point in one.points] == ["slower", "same"]
     assert one.notes == (
-        "at 1 of 2 points that are not the same the machine itself ran at another speed, by the "
-        "yardstick: flag 0.1, copy 2, work 3 us in base, flag 0.1, copy 2, work 4.55 us in new; "
-        "--one-state compares only samples of one state",
+        "the machine itself changed speed at 1 of 2 points that are not the same (flag 0.1, copy "
+        "2, work 3 us in base, flag 0.1, copy 2, work 4.55 us in new); --one-state compares only "
+        "samples of equal speed",
     )
 
 

@@ -80,7 +80,7 @@ def test_a_figure_is_doubted_when_the_ruler_is_more_than_a_twentieth_of_it():
     (cost,) = known.doubts(1.3e-6)
     assert cost == (
         "ruler: what is measured when nothing is called, 0.08 us, is 6 % of the median of 1.3 us: "
-        "measure longer messages, or take more calls a sample (--batch)"
+        "measure longer messages, or more calls per sample (--batch)"
     )
     resolution, cost = known.doubts(0.6e-6)
     assert resolution.startswith("ruler: the resolution of the clock, 0.06 us, is 10 % of the")
@@ -98,7 +98,7 @@ def test_queued_calls_are_judged_by_the_devices_own_timer():
     assert resolution.startswith("ruler: the resolution of the clock, 0.125 us, is 6 % of the")
     assert cost == (
         "ruler: what is measured when nothing is called, 0.375 us, is 19 % of the median of 2 us: "
-        "measure longer messages, or take more calls a sample (--batch)"
+        "measure longer messages, or more calls per sample (--batch)"
     )
     assert Ruler(60.0, 50.0, 80.0).doubts(1e-9, by_events=True) == ()
 
