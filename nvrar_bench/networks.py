@@ -24,25 +24,36 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+from msgspec import field
 
 from nvrar_bench import variables
+from nvrar_bench.documents import JsonObject, checked
 from nvrar_bench.errors import UsageError
 from nvrar_bench.files import data_dir, load_toml
 
 AUTO = "auto"
-LIBRARIES = ("NVSHMEM", "NCCL", "MPI")
+Library = Literal["NVSHMEM", "NCCL", "MPI"]
+LIBRARIES: tuple[Library, ...] = get_args(Library)
 ON_DEVICE = {"cpu": ("MPI",)}  # that take part in a run; on other devices all do
-# In the order in which --network auto looks; a machine may have several.
-FOUND_BY = ("slingshot", "infiniband", "roce")
-ADAPTERS = (*FOUND_BY, "none")
+Adapter = Literal["slingshot", "infiniband", "roce", "none"]
+ADAPTERS: tuple[Adapter, ...] = get_args(Adapter)
+FOUND_BY = ADAPTERS[:-1]  # in the order in which --network auto looks; a machine may have several
 # What a machine may have; inventory/network.py looks.
-NEEDS = (
-    *("Slingshot adapter", "InfiniBand adapter", "RoCE adapter", "network interface"),
-    *("locked memory", "libfabric with cxi"),
-    *("NVSHMEM over libfabric", "NVSHMEM over InfiniBand", "NCCL's libfabric plugin"),
-    *("GPUDirect RDMA", "IBGDA"),
-)
+Need = Literal[
+    "Slingshot adapter",
+    "InfiniBand adapter",
+    "RoCE adapter",
+    "network interface",
+    "locked memory",
+    "libfabric with cxi",
+    "NVSHMEM over libfabric",
+    "NVSHMEM over InfiniBand",
+    "NCCL's libfabric plugin",
+    "GPUDirect RDMA",
+    "IBGDA",
+]
 # Of libraries that a rank starts. What mpirun reads itself is read before there is a rank.
 PREFIXES = ("NVSHMEM_", "NCCL_", "FI_", "UCX_", "OMPI_MCA_", "MPICH_", "I_MPI_", "MV2_", "CUDA_")
 _BEFORE_RANKS = ("PRTE_MCA_", "PMIX_MCA_", "HYDRA_", "I_MPI_HYDRA_", "SLURM_")
@@ -51,20 +62,27 @@ _VALUE = re.compile(r"[ -~]{1,1000}", re.ASCII)
 _VARIABLES = f"a variable that begins with {', '.join(PREFIXES)}"
 _VALUES = "a text of 1 to 1000 printable characters, or a whole number"
 _EXPORT_IT = "; this one is read by the launcher, before any rank starts: export it in the shell"
-_OF_SETTING = ("variable", "value", "for", "needed", "needs", "reason", "source")
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(JsonObject, frozen=True):
     """One environment variable; `for_` are the libraries that want it."""
 
     variable: str
     value: str
-    for_: tuple[str, ...] = LIBRARIES
+    for_: tuple[Library, ...] = field(default=LIBRARIES, name="for")
     needed: bool = False
-    needs: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
     reason: str = ""
     source: str = ""
+
+
+class _File(JsonObject, frozen=True):
+    """What the file of a network says."""
+
+    setting: tuple[Setting, ...]
+    summary: str
+    adapter: Adapter = "none"
+    needs: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,88 +136,39 @@ def file_of(source: str) -> Path | None:
 
 def _network(name: str, path: Path) -> Network:
     try:
-        keys = _Keys(load_toml(path), str(path), ("summary", "adapter", "needs", "setting"))
-        allowed = "one or more [[setting]] tables"
-        tables = keys.take("setting", allowed, lambda one: one and isinstance(one, list))
-        settings = tuple(
-            _setting(_Keys(one, f"{path}: setting {number}", _OF_SETTING))
-            for number, one in enumerate(tables, 1)
-        )
-        _require_once(settings, path)
-        return Network(
-            name,
-            keys.take("summary", "a text", _is_text, name),
-            keys.take("adapter", ", ".join(ADAPTERS), lambda one: one in ADAPTERS, "none"),
-            keys.all_of("needs", NEEDS, ()),
-            settings,
-        )
+        table = {"summary": name, **_spelled(load_toml(path))}
+        tables = table.get("setting")
+        if isinstance(tables, list):
+            table["setting"] = [_spelled(one) if isinstance(one, dict) else one for one in tables]
+        found = checked(_File, table, str(path))
+        for problem in _problems(found.setting):
+            raise UsageError(f"{path}: {problem}")
     except UsageError as error:
         raise UsageError(f"--network {error}") from None
+    return Network(name, found.summary, found.adapter, found.needs, found.setting)
 
 
-def _setting(keys: _Keys) -> Setting:
-    variable = keys.take("variable", _VARIABLES, lambda one: _is_text(one) and _NAME.fullmatch(one))
-    if variable.startswith(_BEFORE_RANKS) or not variable.startswith(PREFIXES):
-        is_late = variable.startswith(_BEFORE_RANKS)
-        raise keys.error("variable", f"{_VARIABLES}{_EXPORT_IT if is_late else ''}")
-    return Setting(
-        variable,
-        str(keys.take("value", _VALUES, _fits)),
-        keys.all_of("for", LIBRARIES, LIBRARIES),
-        keys.take("needed", "true, false", lambda one: isinstance(one, bool), False),
-        keys.all_of("needs", NEEDS, ()),
-        keys.take("reason", "a text", _is_text, ""),
-        keys.take("source", "a text", _is_text, ""),
-    )
+def _spelled(table: dict[str, Any]) -> dict[str, Any]:
+    """Take a text for a list of one, and a number for its text."""
+    lists = {key: [table[key]] for key in ("for", "needs") if isinstance(table.get(key), str)}
+    # In Python True is an int; in TOML it is no number.
+    texts = {"value": str(table["value"])} if type(table.get("value")) is int else {}
+    return {**table, **lists, **texts}
 
 
-def _require_once(settings: tuple[Setting, ...], path: Path) -> None:
+def _problems(settings: Sequence[Setting]) -> Iterator[str]:
+    if not settings:
+        yield "setting is empty; allowed: one or more [[setting]] tables"
     names = [one.variable for one in settings]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise UsageError(f"{path}: setting {number + 1}: variable {name!r} is there twice")
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _fits(value: Any) -> object:
-    """Whether it is a value of a variable; in Python True is an int, in TOML it is no number."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return is_whole or (_is_text(value) and _VALUE.fullmatch(value))
-
-
-class _Keys:
-    """The keys of one table, taken out with a check of type and value."""
-
-    def __init__(self, table: Any, where: str, known: Sequence[str]) -> None:
-        if not isinstance(table, dict):
-            raise UsageError(f"{where}: expected a table, [[setting]]")
-        for key in table:
-            if key not in known:
-                raise UsageError(f"{where}: unknown key {key!r}; allowed: {', '.join(known)}")
-        self._table, self._where = table, where
-
-    def error(self, key: str, allowed: str) -> UsageError:
-        value = f" {self._table[key]!r} is not allowed" if key in self._table else " is missing"
-        return UsageError(f"{self._where}: {key}{value}; allowed: {allowed}")
-
-    def take(
-        self, key: str, allowed: str, test: Callable[[Any], object], default: Any = None
-    ) -> Any:
-        """Return the value of `key`, which passes `test`; the default may fail it: key required."""
-        value = self._table.get(key, default)
-        if not test(value):
-            raise self.error(key, allowed)
-        return value
-
-    def all_of(self, key: str, names: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
-        value = self._table.get(key, default)
-        values = [value] if isinstance(value, str) else value
-        if not isinstance(values, list | tuple) or not all(one in names for one in values):
-            raise self.error(key, ", ".join(names))
-        return tuple(values)
+    for i, (name, one) in enumerate(zip(names, settings, strict=True)):
+        is_late = name.startswith(_BEFORE_RANKS)
+        if is_late or not (name.startswith(PREFIXES) and _NAME.fullmatch(name)):
+            allowed = f"{_VARIABLES}{_EXPORT_IT if is_late else ''}"
+            yield f"setting[{i}].variable is {name!r}; allowed: {allowed}"
+        if name in names[:i]:
+            yield f"setting[{i}].variable is {name!r}; allowed: each variable once"
+        if not _VALUE.fullmatch(one.value):
+            yield f"setting[{i}].value is {one.value!r}; allowed: {_VALUES}"
 
 
 USER = "user"

@@ -142,11 +142,11 @@ def _message(kind: Any, value: Any, steps: _Steps, text: str) -> str:
 
 
 def _unknown(kind: Any, value: Any, steps: _Steps) -> str:
-    if set(value) - set(kind.__struct_fields__):
+    if set(value) - set(kind.__struct_encode_fields__):
         steps = []  # a key may read like the end of a message
     for step in steps:
         value = value[step]
-    fields = _object(_at(kind, steps)).__struct_fields__
+    fields = _object(_at(kind, steps)).__struct_encode_fields__
     key = next(key for key in value if key not in fields)
     return f"{_short(_named([*steps, key]))} is unknown; allowed: {', '.join(fields)}"
 
@@ -166,7 +166,11 @@ def _at(kind: Any, steps: _Steps) -> Any:
     """Return the type of what is at `steps` of a document."""
     for step in steps:
         kind = _object(kind)
-        kind = get_args(kind)[0] if isinstance(step, int) else get_type_hints(kind)[step]
+        if isinstance(step, int):
+            kind = get_args(kind)[0]
+        else:
+            names = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+            kind = get_type_hints(kind)[names[step]]
     return kind
 
 

@@ -141,6 +141,9 @@ def _of_launches(result: Result) -> Iterator[str]:
     count = len(result.samples_us)
     if sum(result.launch_samples) != count:
         yield f"launch_samples add up to {sum(result.launch_samples)}; there are {count} samples"
+    last = max((arrival.launch for arrival in result.arrivals), default=-1)
+    if last >= len(result.launch_samples) > 0:
+        yield f"arrivals name launch {last}; allowed: 0 to {len(result.launch_samples) - 1}"
     stretches = [stretch.samples for stretch in result.stretches]
     ends, wanted = list(accumulate(stretches)), set(accumulate(result.launch_samples))
     if stretches and (ends[-1] != count or not wanted <= {0, *ends}):

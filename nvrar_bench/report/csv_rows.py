@@ -16,7 +16,7 @@ from nvrar_bench.documents.decode import WITHOUT, DecodeRecord, Figure
 from nvrar_bench.documents.record import RunRecord
 from nvrar_bench.documents.result import FirstWrong, Latency
 from nvrar_bench.report.grid import printable
-from nvrar_bench.statistics.points import POINT, counted, numbered, point_of
+from nvrar_bench.statistics.points import POINT, Counted, numbered, point_of
 
 _REPEAT = "repeat"  # counts results of a run at the same point, from 0
 _FORMULA = ("=", "+", "-", "@")
@@ -138,7 +138,7 @@ def _sample_rows(record: RunRecord | DecodeRecord) -> Iterator[_Cells]:
 def _samples(record: RunRecord) -> Iterator[_Cells]:
     for repeat, result in numbered(record.results, point_of):
         head = (*point_of(result), repeat)
-        mask = counted(result, record.one_state).mask.tolist()
+        mask = Counted.of_result(result, record.one_state).mask.tolist()
         late, index = set(result.late), 0
         for launch, count in enumerate(result.launch_samples):
             for place in range(index, index + count):

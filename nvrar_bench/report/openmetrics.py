@@ -214,10 +214,8 @@ _STEP_LATENCY = {
 }
 _WORK = "Median time of the step without all-reduces."
 _ADDED = "The step less the step without all-reduces."
-_MESSAGE, _KV_CACHE = (
-    "Size of each all-reduce, per rank.",
-    "KV cache that a rank reads in each layer.",
-)
+_MESSAGE = "Size of each all-reduce, per rank."
+_KV_CACHE = "KV cache that a rank reads in each layer."
 OF_STEP = (
     *(
         Metric(f"decode_step_{key}", _SECONDS, said, f"one.step.latency_us.{key}")
@@ -228,7 +226,7 @@ OF_STEP = (
     *_figure("all_reduce_part", "ratio", "The same as a part of the step.", "all_reduce_part"),
     *_figure("tokens_per_second", "", "Tokens of the whole batch per second.", "tokens_per_s"),
     *_figure("speed_up", "ratio", "Steps of the first other backend over these.", "speed_up"),
-    Metric("decode_message", "bytes", "Size of each all-reduce, per rank.", "batch.size_bytes"),
+    Metric("decode_message", "bytes", _MESSAGE, "batch.size_bytes"),
     Metric("decode_kv_cache", "bytes", _KV_CACHE, "batch.kv_bytes"),
     Metric("decode_samples", "", "Steps timed.", "one.step.samples"),
     Metric("decode_wrong_elements", "", _WRONG, lambda at: _checked("wrong")(at.one)),

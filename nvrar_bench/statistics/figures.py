@@ -23,13 +23,7 @@ from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.statistics.doubts import DOUBT, of_state, of_time
 from nvrar_bench.statistics.doubts import doubts as list_doubts
 from nvrar_bench.statistics.independence import Floats, worst
-from nvrar_bench.statistics.machine_states import (
-    chosen_of,
-    common_state,
-    reading_of,
-    samples_of,
-    stretches_of,
-)
+from nvrar_bench.statistics.machine_states import common_state, stretches_of
 from nvrar_bench.statistics.median import Estimate, algbw, busbw, percentile
 from nvrar_bench.statistics.points import Counted, Launch, between, figure, micros, rounded, within
 
@@ -69,11 +63,7 @@ def figures(
 
     UsageError: launches, late samples or stretches that these samples do not have.
     """
-    launches = stretches_of(launch_samples, stretches)
-    parts_chosen, is_restless = chosen_of(launches, one_state)
-    counted = Counted.of(
-        np.array(samples_us, np.float64), launch_samples, late, samples_of(launches, parts_chosen)
-    )
+    counted = Counted.of(samples_us, launch_samples, late, stretches, one_state)
     samples = counted.us[counted.in_time]
     if not samples.size or not np.isfinite(samples).all():
         raise NvrarBenchError(
@@ -81,9 +71,9 @@ def figures(
         )
     doubts = (
         *of_time(launch_samples, late),
-        *of_state(launch_samples, counted.chosen, is_restless),
+        *of_state(launch_samples, counted.chosen, counted.is_restless),
     )
-    flag, copy, work = reading_of(launches, parts_chosen) or (None, None, None)
+    flag, copy, work = counted.reading_us or (None, None, None)
     state = State(rounded(flag), rounded(copy), rounded(work), counted.left_out)
     return _figures(counted, samples, target, state, doubts)
 
@@ -161,22 +151,16 @@ def make_result(
     others = (text for text in warnings if not text.startswith(DOUBT))
     return Result(
         **facts,
-        latency_us=found.latency_us,
+        **{key: getattr(found, key) for key in _FIGURES},
         samples=len(facts["samples_us"]),
-        precision=found.precision,
-        independence=found.independence,
-        launches=found.launches,
-        state=found.state,
         algbw_gb_per_s=algbw(size, seconds) * _GIGA,
         busbw_gb_per_s=busbw(size, seconds, ranks) * _GIGA,
         warnings=(*others, *found.doubts),
     )
 
 
-_COMPUTED = (
-    *("latency_us", "samples", "precision", "independence", "launches", "state"),
-    *("algbw_gb_per_s", "busbw_gb_per_s"),
-)
+_FIGURES = ("latency_us", "precision", "independence", "launches", "state")
+_COMPUTED = (*_FIGURES, "samples", "algbw_gb_per_s", "busbw_gb_per_s")
 
 
 def replay(record: RunRecord, one_state: bool = False) -> RunRecord:

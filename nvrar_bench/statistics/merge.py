@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any
@@ -49,10 +48,10 @@ def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> R
     names = names or [f"record {i}" for i in range(1, len(records) + 1)]
     if not records:
         raise UsageError("there is nothing to merge: no record was given")
-    facts = [of_launches(record, name) for record, name in zip(records, names, strict=True)]
+    facts = [_of_launches(record, name) for record, name in zip(records, names, strict=True)]
     _require_other_runs(facts, names)
     settings = list(dict.fromkeys(key for record in records for key in record.settings))
-    require_agreement(
+    _require_agreement(
         (name, what, value)
         for record, name in zip(records, names, strict=True)
         for what, value in _subject(record, settings)
@@ -60,13 +59,13 @@ def merge(records: Sequence[RunRecord], names: Sequence[str] | None = None) -> R
     counts = [len(each) for each in facts]
     first, launches = records[0], sum(counts)
     # A launch may lack a point, and repeat another: results belong together by point and repeat.
-    groups = matched(records, names)
+    groups = _matched(records, names)
     return replace(
         first,
         run=_run([record.run for record in records]),
         settings={**first.settings, "launches": launches},
-        environment=combined([launch for each in facts for launch in each]),
-        results=tuple(merged(group, launches, first) for group in groups),
+        environment=_combined([launch for each in facts for launch in each]),
+        results=tuple(_merged(group, launches, first) for group in groups),
         skipped=tuple(dict.fromkeys(one for record in records for one in record.skipped)),
         errors=tuple(_errors(records, counts)),
     )
@@ -131,8 +130,8 @@ def _renumbered(message: str, earlier: int) -> str:
     return _NUMBER.sub(lambda own: f"launch {int(own[1]) + earlier}: ", message)
 
 
-def of_launches(record: RunRecord, name: str) -> list[Facts]:
-    """Return all facts of each launch, in order, as `combined` has put them (UsageError)."""
+def _of_launches(record: RunRecord, name: str) -> list[Facts]:
+    """Return all facts of each launch, in order, as `_combined` has put them (UsageError)."""
     shared = {key: value for key, value in record.environment.items() if key != KEY}
     hosts = {_HOSTS: [place.host for place in record.topology.placement]}
     as_launch = {
@@ -148,7 +147,7 @@ def of_launches(record: RunRecord, name: str) -> list[Facts]:
     return [{**hosts, **shared, **facts} for facts in listed]
 
 
-def combined(launches: Sequence[Facts]) -> dict[str, Any]:
+def _combined(launches: Sequence[Facts]) -> dict[str, Any]:
     """Return the environment of a record with these launches."""
     keys = list(dict.fromkeys(key for facts in launches for key in facts))
     values = {key: [facts.get(key) for facts in launches] for key in keys}
@@ -171,42 +170,35 @@ _TERMS = ("warmup", "precision.target", "shape", "batch")  # how samples were ta
 _SEPARATOR = ", "  # between reasons to stop
 
 
-@dataclass(frozen=True)
-class Part:
-    """A result, with the name of the record that it is from."""
-
-    name: str
-    result: Result
+_Part = tuple[str, Result]  # with the name of the record that it is from
 
 
-def matched(records: Sequence[RunRecord], names: Sequence[str]) -> list[list[Part]]:
+def _matched(records: Sequence[RunRecord], names: Sequence[str]) -> list[list[_Part]]:
     """Return the results of `records` that belong together, in the order of the first of each.
 
     They are at the same point, and as many results of their record at that point are before them.
     """
-    found: dict[tuple[Any, ...], list[Part]] = {}
+    found: dict[tuple[Any, ...], list[_Part]] = {}
     for record, name in zip(records, names, strict=True):
         for repeat, result in numbered(record.results, point_of):
-            found.setdefault((*point_of(result), repeat), []).append(Part(name, result))
+            found.setdefault((*point_of(result), repeat), []).append((name, result))
     return list(found.values())
 
 
-def merged(parts: Sequence[Part], launches: int, first: RunRecord) -> Result:
+def _merged(parts: Sequence[_Part], launches: int, run: RunRecord) -> Result:
     """Return the result of all `parts`, which agree (UsageError), of so many launches."""
-    for part in parts:
-        _require_sound(part)
-    at = f"of {parts[0].result.backend} at {parts[0].result.size_bytes} bytes"
-    require_agreement(
-        (part.name, f"{key} {at}", attrgetter(key)(part.result)) for part in parts for key in _TERMS
+    name, first = parts[0]
+    point = f"{first.backend} at {first.size_bytes} bytes"
+    _require_agreement(
+        (name, f"{key} of {point}", attrgetter(key)(one)) for name, one in parts for key in _TERMS
     )
-    results = [part.result for part in parts]
     try:
-        return _joined(results, launches, first)
+        return _joined([result for _, result in parts], launches, run)
     except NvrarBenchError as error:
-        raise UsageError(f"{_where(parts[0])}: {error}") from error
+        raise UsageError(f"{name}: {point}: {error}") from error
 
 
-def require_agreement(stated: Iterable[tuple[str, str, Any]]) -> None:
+def _require_agreement(stated: Iterable[tuple[str, str, Any]]) -> None:
     """Refuse what differs (UsageError): each is a record, what is stated in it, and the value."""
     agreed: dict[str, tuple[Any, str]] = {}
     for name, what, value in stated:
@@ -282,24 +274,3 @@ def _check(checks: Sequence[Check]) -> Check:
         next((check.first_wrong for check in checks if check.first_wrong is not None), None),
         all(check.timed for check in checks),
     )
-
-
-def _where(part: Part) -> str:
-    return f"{part.name}: {part.result.backend} at {part.result.size_bytes} bytes"
-
-
-def _require_sound(part: Part) -> None:
-    result = part.result
-    stated, there = sum(result.launch_samples), len(result.samples_us)
-    if stated != there:
-        raise UsageError(
-            f"{_where(part)}: launch_samples add up to {stated}, but samples_us holds {there}"
-        )
-    for what, indices, limit in (
-        ("late", result.late, there),
-        ("arrivals", [each.launch for each in result.arrivals], len(result.launch_samples)),
-    ):
-        if any(index >= limit for index in indices):
-            raise UsageError(
-                f"{_where(part)}: {what} names {max(indices)}; allowed: less than {limit}"
-            )

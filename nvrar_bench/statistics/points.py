@@ -16,7 +16,7 @@ import numpy as np
 
 from nvrar_bench.documents.comparison import PointKey
 from nvrar_bench.documents.record import RunRecord
-from nvrar_bench.documents.result import Result
+from nvrar_bench.documents.result import Result, Stretch
 from nvrar_bench.errors import UsageError
 from nvrar_bench.statistics.independence import (
     BATCHES,
@@ -27,7 +27,15 @@ from nvrar_bench.statistics.independence import (
     slow_drift,
     startup_drift,
 )
-from nvrar_bench.statistics.machine_states import Masks, chosen_of, samples_of, stretches_of
+from nvrar_bench.statistics.machine_states import (
+    Masks,
+    Readings,
+    Stretches,
+    chosen_of,
+    reading_of,
+    samples_of,
+    stretches_of,
+)
 from nvrar_bench.statistics.median import (
     NORMAL_975,
     Estimate,
@@ -78,23 +86,47 @@ class Counted:
     """The samples of a point, launch after launch, and which of them its figure is of."""
 
     us: Floats  # microseconds, shape (n,) as the masks
-    launches: Sequence[int]  # how many each took
+    launches: Sequence[Stretches]
     in_time: Masks  # no rank began them late; all, where all are late
     chosen: Masks  # of the state that was asked for; all, where none was, or none of it is in time
+    reading_us: Readings | None  # of the yardstick, in that state
+    is_restless: bool  # one state was asked for, and none lasted for long
 
     @classmethod
-    def of(cls, us: Floats, launches: Sequence[int], late: Sequence[int], chosen: Masks) -> Counted:
-        """Leave out samples at the places `late`, which exist (UsageError), or not `chosen`."""
-        if sum(launches) != len(us) or not all(0 <= place < len(us) for place in late):
+    def of(
+        cls,
+        samples_us: Sequence[float],
+        launch_samples: Sequence[int],
+        late: Sequence[int],
+        stretches: Sequence[Stretch],
+        one_state: bool,
+    ) -> Counted:
+        """Leave out late samples and, with `one_state`, those of other states.
+
+        UsageError: launches, late samples or stretches that these samples do not have.
+        """
+        us = np.array(samples_us, np.float64)
+        if sum(launch_samples) != len(us) or not all(0 <= place < len(us) for place in late):
             raise UsageError(
-                f"launch_samples add up to {sum(launches)} and late goes to "
+                f"launch_samples add up to {sum(launch_samples)} and late goes to "
                 f"{max(late, default=0)}; allowed: {len(us)} samples, and places among them"
             )
+        launches = stretches_of(launch_samples, stretches)
+        parts, is_restless = chosen_of(launches, one_state)
+        chosen, reading_us = samples_of(launches, parts), reading_of(launches, parts)
         everything, in_time = np.ones(len(us), bool), np.ones(len(us), bool)
         in_time[list(late)] = False
         if not in_time.any():
-            return cls(us, launches, everything, everything)
-        return cls(us, launches, in_time, chosen if (in_time & chosen).any() else everything)
+            in_time = chosen = everything
+        elif not (in_time & chosen).any():
+            chosen = everything
+        return cls(us, launches, in_time, chosen, reading_us, is_restless)
+
+    @classmethod
+    def of_result(cls, result: Result, one_state: bool) -> Counted:
+        """As `of`."""
+        raw = result.samples_us, result.launch_samples, result.late, result.stretches
+        return cls.of(*raw, one_state)
 
     @property
     def mask(self) -> Masks:
@@ -109,7 +141,7 @@ class Counted:
     @property
     def parts(self) -> list[Floats]:
         """The samples of each launch that count; empty where none of a launch does."""
-        ends = np.cumsum(self.launches)[:-1]
+        ends = np.cumsum([launch.samples.sum() for launch in self.launches])[:-1]
         pairs = zip(np.split(self.us, ends), np.split(self.mask, ends), strict=True)
         return [part[mask] for part, mask in pairs]
 
@@ -118,13 +150,6 @@ class Counted:
         """The figure of the point, in microseconds, as all documents show it."""
         parts = [part for part in self.parts if len(part)]
         return micros(headline(medians_of(parts))) if parts else None
-
-
-def counted(result: Result, one_state: bool) -> Counted:
-    """Return the samples of `result`, and which its figure is of: with `one_state` of one state."""
-    stretches = stretches_of(result.launch_samples, result.stretches)
-    chosen = samples_of(stretches, chosen_of(stretches, one_state)[0])
-    return Counted.of(np.array(result.samples_us), result.launch_samples, result.late, chosen)
 
 
 def micros(microseconds: float) -> float:

@@ -16,7 +16,7 @@ from nvrar_bench.statistics.bootstrap import Spread, own_interval, ratio_interva
 from nvrar_bench.statistics.independence import Floats
 from nvrar_bench.statistics.machine_states import Masks, Readings
 from nvrar_bench.statistics.median import NORMAL_975, t_975
-from nvrar_bench.statistics.points import Counted, counted, micros
+from nvrar_bench.statistics.points import Counted, micros
 
 # A launch alone says nothing of its median's interval below this: even its extremes are too close.
 FEWEST = 6
@@ -61,8 +61,7 @@ class Candidate:
     """
 
     def __init__(self, result: Result, seed: int, side: int, one_state: bool = False) -> None:
-        self.stretches = states.stretches_of(result.launch_samples, result.stretches)
-        self.own = counted(result, one_state)
+        self.own = Counted.of_result(result, one_state)
         self.result, self._seed, self._side = result, seed, side
         # Resampling takes nearly all the time of a comparison, and a base is in several.
         self._sides: dict[bytes, Side] = {}
@@ -97,10 +96,10 @@ class Pair:
         """Choose each side's own samples; with `one_state` those of a state that both were in."""
         some, apart = (base.own, new.own), False
         if one_state:
-            chosen, apart = states.chosen_of_both(base.stretches, new.stretches)
+            chosen, apart = states.chosen_of_both(base.own.launches, new.own.launches)
             some = base.in_state(chosen[0]), new.in_state(chosen[1])
         sides = base.side(some[0]), new.side(some[1])
-        readings = states.reading_of(base.stretches), states.reading_of(new.stretches)
+        readings = states.reading_of(base.own.launches), states.reading_of(new.own.launches)
         is_itself = same_run and all(
             getattr(base.result, key) == getattr(new.result, key) for key in _RAW
         )

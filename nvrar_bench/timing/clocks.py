@@ -27,6 +27,9 @@ from nvrar_bench.timing.loop import MONOTONIC
 MAX_DRIFT = 500e-6
 MOMENTS = 8  # that a line is fitted through
 SPACING_NS = 500_000_000  # between two of them, at least
+ROUNDS = 20  # ping-pongs of two ranks, of which the shortest counts
+SPACING_S = 0.04  # between the two moments from which the drift is known
+_TAG = 7  # of all messages here
 
 
 @dataclass(frozen=True)
@@ -124,17 +127,6 @@ def _slope_weights(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return weights
 
 
-def as_fact(line: ClockLine, own_ns: int) -> dict[str, Any]:
-    """Offset, drift and error at `own_ns`."""
-    offset = int(line.to_other(np.array([own_ns]))[0]) - own_ns
-    return {"offset": offset, "drift": line.drift, "error": line.error_ns(own_ns)}
-
-
-ROUNDS = 20  # ping-pongs of two ranks, of which the shortest counts
-SPACING_S = 0.04  # between the two moments from which the drift is known
-_TAG = 7  # of all messages here
-
-
 class Clocks:
     """This rank's clock, in ns, and rank 0's. `common` time is what rank 0's clock shows."""
 
@@ -184,11 +176,9 @@ class Clocks:
 
     def facts(self) -> dict[str, Any]:
         """For each rank, against rank 0: offset, drift and a bound on the error now. Collective."""
-        now = self.clock() + self._local.offset_ns
-        mine = as_fact(self._line, now)
-        offset = mine["offset"] + self._local.offset_ns
-        error = mine["error"] + self._local.error_ns
-        own = (offset / 1e3, mine["drift"] * 1e6, error / 1e3, self.shared)
+        now = self.clock()
+        offset = int(self.to_common(np.array([now]))[0]) - now
+        own = (offset / 1e3, self._line.drift * 1e6, self.error_at(now) / 1e3, self.shared)
         everyone = self._comm.allgather(own)
         offsets, drifts, errors, are_shared = zip(*everyone, strict=True)
         return {

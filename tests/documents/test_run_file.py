@@ -290,6 +290,10 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
             {"stretches": [UNKNOWN] * 4},
             "stretches end at samples [1, 2, 3, 4]; launches at [3]",
         ),
+        (
+            {"arrivals": [{"launch": 1, "rank": 0, "median_us": 1.0, "max_us": 1.0}]},
+            "arrivals name launch 1; allowed: 0 to 0",
+        ),
         ({"samples_us": [1, 2, 1e13]}, "samples_us holds 1e+13; allowed: at most 1e+12"),
     ],
 )

@@ -15,7 +15,7 @@ from nvrar_bench.documents.result import FirstWrong, Latency
 from nvrar_bench.report.csv_rows import encode, encode_samples
 from nvrar_bench.report.grid import printable
 from nvrar_bench.statistics.figures import replay
-from nvrar_bench.statistics.points import counted
+from nvrar_bench.statistics.points import Counted
 from tests.statistics.records import record, result, states
 
 from .golden_files import full, is_documented, matches
@@ -109,7 +109,7 @@ def test_the_median_is_of_the_samples_that_say_so(which: int) -> None:
     one = run.results[which]
     found = [row for row in rows(encode_samples([run])) if row["backend"] == one.backend]
     chosen = [float(row["latency_us"]) for row in found if row["in_median"] == "true"]
-    assert [row["in_median"] == "true" for row in found] == counted(
+    assert [row["in_median"] == "true" for row in found] == Counted.of_result(
         one, one_state=True
     ).mask.tolist()
     by_launch = {row["launch"] for row in found if row["in_median"] == "true"}

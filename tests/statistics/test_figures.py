@@ -32,7 +32,7 @@ from nvrar_bench.statistics.independence import (
     effective_samples,
 )
 from nvrar_bench.statistics.median import Estimate, median_interval, percentile
-from nvrar_bench.statistics.points import counted
+from nvrar_bench.statistics.points import Counted
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "recorded.json").read_text())
 
@@ -242,10 +242,12 @@ def test_which_samples_the_median_is_of(late, work_us, wanted) -> None:
     result = replace(
         RESULT, samples_us=samples, launch_samples=(4,), late=late, stretches=stretches
     )
-    assert counted(result, one_state=True).mask.tolist() == [bool(each) for each in wanted]
+    assert Counted.of_result(result, one_state=True).mask.tolist() == [
+        bool(each) for each in wanted
+    ]
     for one_state in (False, True):
         found = figures(samples, (4,), late, None, stretches, one_state)
-        chosen = np.array(samples)[counted(result, one_state).mask]
+        chosen = np.array(samples)[Counted.of_result(result, one_state).mask]
         assert found.latency_us.median == np.median(chosen)
 
 

@@ -259,15 +259,6 @@ DIFFERENT: list[tuple[Callable[[RunRecord], RunRecord], str]] = [
         "shape of fake at 4096 bytes is LaunchShape(blocks=2, ",
     ),
     (
-        lambda one: replace(one, results=(replace(result(1.0), launch_samples=(2,)),)),
-        "b.json: fake at 4096 bytes: launch_samples add up to 2, but samples_us holds 1",
-    ),
-    (lambda one: replace(one, results=(replace(result(1.0), late=(1,)),)), "late names 1"),
-    (
-        lambda one: replace(one, results=(replace(result(1.0), arrivals=(Arrival(1, 0, 0, 0),)),)),
-        "arrivals names 1; allowed: less than 1",
-    ),
-    (
         lambda one: replace(one, results=(replace(result(1.0), samples_us=(), launch_samples=()),),
                             environment={"launches": []}),
         "environment.launches is no list of launches",
