@@ -14,7 +14,6 @@ from typing import Any, cast
 import numpy as np
 
 from nvrar_bench.backends.base import Backend, Operation, Tunable
-from nvrar_bench.backends.nvrar.space import PROTOCOLS
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.files import write_text
 from nvrar_bench.documents.tuning import (
@@ -34,6 +33,7 @@ from nvrar_bench.run.stages import RunPart
 from nvrar_bench.settings.launching import Tune
 from nvrar_bench.statistics.median import Estimate
 from nvrar_bench.timing.race import Race, SoFar
+from nvrar_bench.toolchain.kernel import PROTOCOLS
 
 
 class Tuner:
@@ -49,7 +49,7 @@ class Tuner:
 
     def kernels(self, cases: Iterable[Case]) -> list[Case]:
         """Return cases that need all kernels that `cases` may be run by."""
-        every = self.tune.space.protocols or PROTOCOLS
+        every = self.tune.space.protocols or tuple(PROTOCOLS)
         return [_named(case, protocol) for case in cases for protocol in (*every, "auto")]
 
     def candidates(self, case: Case) -> tuple[Shape, ...]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nvrar_bench.backends.nvrar.space import PROTOCOLS, Space
+from nvrar_bench.backends.nvrar.space import Space
 from nvrar_bench.backends.nvrar.tuning import MOST_RADIX, Tuning, table_for
 from nvrar_bench.documents.files import STDOUT
 from nvrar_bench.errors import UsageError
@@ -21,7 +21,7 @@ from nvrar_bench.settings.options import (
     SweepOptions,
     TuneOptions,
 )
-from nvrar_bench.toolchain.kernel import EXCHANGES, ONE_SHOT
+from nvrar_bench.toolchain.kernel import EXCHANGES, ONE_SHOT, PROTOCOLS
 from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS
 from nvrar_bench.units import parse_size
 
@@ -118,7 +118,7 @@ def search_of(options: TuneOptions) -> Tune:
         options.output != STDOUT, "--output", options.output, "a file; the choices are printed"
     )
     space = Space(
-        values.choices("--protocol", options.protocol, PROTOCOLS),
+        values.choices("--protocol", options.protocol, tuple(PROTOCOLS)),
         values.wholes("--blocks", options.blocks, 1, _MOST),
         values.wholes("--threads", options.threads, 1, _MOST),
         tuple(dict.fromkeys(map(_chunk_bytes, values.names(options.chunk)))),

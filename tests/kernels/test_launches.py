@@ -213,20 +213,13 @@ def test_a_rank_that_stops_ends_all_waits(alone):
     operation.seats[1].count = 0  # rank 1 leaves at once
     launch = job.backend.engine.bind(
         job.backend.kernel(case), operation.seats,
-        _launch(job, case),
+        job.backend.chooser.choose(job.backend.tuning, case).shape,
     )  # fmt: skip
     launch()
     with pytest.raises(
         TimedOut, match=r"^NVRAR gave up after 0.5 s on rank 0 .* waiting for rank 1"
     ):
         operation.confirm()
-
-
-def _launch(job: Job, case):
-    from nvrar_bench.backends.nvrar.chooser import choose
-
-    limits = job.backend.engine.limits
-    return choose(job.backend.tuning, limits, "signal", case.size_bytes, 2)
 
 
 def test_canaries_are_seen(alone):

@@ -11,7 +11,6 @@ from nvrar_bench.backends.base import Array, Operation, Tunable
 from nvrar_bench.backends.nvrar.chooser import (
     Chooser,
     Chosen,
-    LaunchConfig,
     require_table_within,
     shipped_table,
 )
@@ -117,7 +116,7 @@ class NvrarBackend(Tunable):
         return self._kernel(self.chooser.choose(self.tuning, case), case)
 
     def _kernel(self, chosen: Chosen, case: Case) -> Kernel:
-        protocol, launch_class = chosen.shape.protocol, chosen.launch.launch_class
+        protocol, launch_class = chosen.shape.protocol, chosen.launch_class
         schedule = self.schedule(chosen.shape)
         exchange = schedule.exchange if launch_class else DOUBLING
         kernel = Kernel(case.dtype, case.op, protocol, self.engine.fabric, launch_class, exchange)
@@ -224,7 +223,7 @@ class _AllReduce(Operation):
         send: Array,
         recv: Array,
     ) -> None:
-        engine, launch = backend.engine, chosen.launch
+        engine = backend.engine
         self.variant = kernel.protocol
         self.shape, self.tuned_at = chosen.shape, chosen.tuned_at
         self.stream_ordered = self.confirm_waits = engine.stream_ordered
@@ -232,18 +231,18 @@ class _AllReduce(Operation):
         self._backend = backend
         self._buffers = send, recv  # their memory must outlive the call
         self._phases = ONE_SHOT_PHASES if staging.schedule.is_one_shot else PHASES
-        self._epochs_taken = -(-case.size_bytes // launch.window_bytes)
+        self._epochs_taken = -(-case.size_bytes // chosen.window_bytes)
         peers = _peers(backend, send, recv)
         self._tables = [backend.table(addresses) for addresses in peers]
         self.seats = [
             self._arguments(seat, staging, chosen, case) for seat in range(len(backend.world.seats))
         ]
-        self._launch = engine.bind(kernel, self.seats, launch)
+        self._launch = engine.bind(kernel, self.seats, chosen.shape)
         self.native = engine.native(kernel, self.seats)
         self._codes = [] if self.stream_ordered else [_code(seat) for seat in self.seats]
 
     def _arguments(self, seat: int, staging: _Staging, chosen: Chosen, case: Case) -> CArguments:
-        backend, world, launch = self._backend, self._backend.world, chosen.launch
+        backend, world, shape = self._backend, self._backend.world, chosen.shape
         device, slots = backend.device, backend.engine.limits.max_blocks
         rank, group = world.seats[seat], staging.schedule.group(world.ranks_per_node)
         arguments = CArguments(
@@ -253,9 +252,9 @@ class _AllReduce(Operation):
             epochs=backend.epochs.address + 8 * slots * seat,
             epoch_slots=slots,
             epochs_taken=self._epochs_taken,
-            blocks=launch.blocks,
+            blocks=shape.blocks,
             staged=not self._tables,
-            chunk_bytes=launch.chunk_bytes,
+            chunk_bytes=shape.chunk_bytes,
             spin=backend.engine.spin,
             timeout_ns=int(backend.timeout * 1e9),
             layout=staging.layout,
@@ -263,18 +262,18 @@ class _AllReduce(Operation):
             rank_staging=staging.table.address,
             failure=backend.failures.address + 8 * _FAILURE_WORDS * seat,
             **place_fields(rank, group, staging.schedule),
-            **window_fields(case.size_bytes, self._window_bytes(case, launch, staging), group),
+            **window_fields(case.size_bytes, self._window_bytes(case, chosen, staging), group),
         )
         if self._tables:
             first = 8 * (rank - arguments.local)
             arguments.node_send, arguments.node_recv = (t.address + first for t in self._tables)
         return arguments
 
-    def _window_bytes(self, case: Case, launch: LaunchConfig, staging: _Staging) -> int:
+    def _window_bytes(self, case: Case, chosen: Chosen, staging: _Staging) -> int:
         """Without staging between nodes no memory bounds a window: it is the message."""
         is_direct = bool(self._tables) and self.variant == "signal"
         is_unbounded = is_direct and staging.schedule.nodes == 1
-        return min(case.size_bytes, LARGEST_WINDOW) if is_unbounded else launch.window_bytes
+        return min(case.size_bytes, LARGEST_WINDOW) if is_unbounded else chosen.window_bytes
 
     def launch(self) -> None:
         self.begin_native(1)

@@ -38,7 +38,8 @@ class Chosen:
     """What a call is launched with."""
 
     shape: Shape
-    launch: LaunchConfig
+    window_bytes: int
+    launch_class: int | None = None  # of the kernel that runs it; None on CPUs
     tuned_at: int | None = None  # the size in the table that it follows; None: it follows none
     warnings: tuple[str, ...] = ()  # what of the table it does not follow
 
@@ -89,14 +90,23 @@ class Chooser:
         return replace(self.shaped(row.shape, case), tuned_at=row.size_bytes)
 
     def _of(self, tuning: Tuning, case: Case, protocol: str) -> Chosen:
-        exchange = tuning.exchange or self._exchange(case, protocol)
+        """Choose by size what `tuning` leaves open (UsageError: it fixes what is not allowed)."""
+        limits, exchange = self.limits, tuning.exchange or self._exchange(case, protocol)
         is_one_shot = exchange == ONE_SHOT
-        launch = choose(tuning, self.limits, protocol, case.size_bytes, self.group, is_one_shot)
+        window, slice_bytes = limits.cut(protocol, case.size_bytes, self.group, is_one_shot)
+        useful = -(-slice_bytes // limits.slice_per_block[protocol])
+        blocks = tuning.blocks or max(1, min(useful, limits.blocks or limits.max_blocks))
+        share = -(-slice_bytes // blocks)
+        aligned = -(-share // CHUNK_ALIGNMENT) * CHUNK_ALIGNMENT
+        chunk = tuning.chunk_bytes or max(
+            limits.min_chunk_bytes, min(aligned, limits.max_chunk_bytes)
+        )
+        threads = tuning.threads or _threads(limits, protocol, blocks, min(share, chunk))
+        require_within(tuning, limits)
+        launch_class = limits.launch_class(protocol, blocks, threads)
         radix = tuning.radix or usual_radix(exchange, self.group)
-        shape = Shape(
-            protocol, launch.blocks, launch.threads, launch.chunk_bytes, radix, exchange
-        )  # fmt: skip
-        return Chosen(shape, launch)
+        shape = Shape(protocol, blocks, threads, chunk, radix, exchange)
+        return Chosen(shape, window, launch_class)
 
     def _exchange(self, case: Case, protocol: str) -> str:
         if protocol == "signal" and case.size_bytes <= self.one_shot_up_to:
@@ -207,43 +217,6 @@ def _runs_alike(table: TuningTable, row: TunedLaunch, here: Limits, there: Limit
     return here.launch_class(*launch) == there.launch_class(*launch)
 
 
-@dataclass(frozen=True)
-class LaunchConfig:
-    """A launch of one rank; sizes in bytes."""
-
-    blocks: int
-    threads: int
-    chunk_bytes: int
-    window_bytes: int
-    launch_class: int | None = None  # of the kernel that runs it; None on CPUs
-
-
-def choose(
-    tuning: Tuning,
-    limits: Limits,
-    protocol: str,
-    nbytes: int,
-    group: int,
-    is_one_shot: bool = False,
-) -> LaunchConfig:
-    """Shape the launch for a message of `nbytes`: slices of `group` ranks, in one-shot all of it.
-
-    UsageError: the user fixed something that the limits do not allow.
-    """
-    window, slice_bytes = limits.cut(protocol, nbytes, group, is_one_shot)
-    blocks = tuning.blocks or _between(
-        1, -(-slice_bytes // limits.slice_per_block[protocol]), limits.blocks or limits.max_blocks
-    )
-    share = -(-slice_bytes // blocks)
-    chunk = tuning.chunk_bytes or _between(
-        limits.min_chunk_bytes, _aligned(share), limits.max_chunk_bytes
-    )
-    threads = tuning.threads or _threads(limits, protocol, blocks, min(share, chunk))
-    require_within(tuning, limits)
-    launch_class = limits.launch_class(protocol, blocks, threads)
-    return LaunchConfig(blocks, threads, chunk, window, launch_class)
-
-
 def _threads(limits: Limits, protocol: str, blocks: int, chunk: int) -> int:
     """Twice as many where all find something in a chunk; fewer where blocks share multiprocessors.
 
@@ -263,11 +236,3 @@ def _threads(limits: Limits, protocol: str, blocks: int, chunk: int) -> int:
     while threads > limits.min_threads and not limits.holds(protocol, blocks, threads):
         threads //= 2
     return threads
-
-
-def _between(least: int, value: int, most: int) -> int:
-    return max(least, min(value, most))
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // CHUNK_ALIGNMENT) * CHUNK_ALIGNMENT

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.engine import Engine, Launch
 from nvrar_bench.backends.nvrar.layout import PARITIES
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.native import mpi_library
-from nvrar_bench.devices.operation import NativeCall, address_of
+from nvrar_bench.devices.operation import NativeCall, Shape, address_of
 from nvrar_bench.devices.sharing import load_all
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import U64, CArguments, CTransport, CVirtualRanks
@@ -45,7 +44,7 @@ class HostEngine(_CpuEngine):
     fabric = "host"
     limits = _ONE_THREAD
 
-    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:  # noqa: ARG002
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], shape: Shape) -> Launch:  # noqa: ARG002
         return partial(self._kernel(kernel).nvrar_all_reduce, ctypes.byref(seats[0]))
 
     def native(self, kernel: Kernel, seats: Sequence[CArguments]) -> NativeCall:
@@ -65,9 +64,9 @@ class EmulatedEngine(_CpuEngine):
         _ONE_THREAD, max_blocks=8, max_threads=32, threads=2, slice_per_block=_EMULATED_SLICE
     )
 
-    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], shape: Shape) -> Launch:
         function, ranks = self._kernel(kernel).nvrar_launch, CVirtualRanks.of(seats)
-        return partial(function, ctypes.byref(ranks), len(seats), launch.blocks, launch.threads)
+        return partial(function, ctypes.byref(ranks), len(seats), shape.blocks, shape.threads)
 
 
 _FUNCTIONS = ("Isend", "Irecv", "Test", "Iprobe")
@@ -94,10 +93,10 @@ class HostsEngine(HostEngine):
         self._transport = CTransport(*functions, *handles, *wildcards)
         self._requests: list[ctypes.Array[ctypes.c_uint64]] = []
 
-    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], shape: Shape) -> Launch:
         """Bind the one rank's arguments, and make room for the requests of a window."""
         self._reach(seats[0])
-        return super().bind(kernel, seats, launch)
+        return super().bind(kernel, seats, shape)
 
     def _reach(self, arguments: CArguments) -> None:
         """No call is under way when one is bound: all requests are complete, and may move."""

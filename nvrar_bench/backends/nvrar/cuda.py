@@ -6,11 +6,11 @@ import ctypes
 from collections.abc import Sequence
 from functools import partial
 
-from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.engine import Engine, Launch, StagingMemory
 from nvrar_bench.backends.nvrar.limits import gpu_limits, packets_up_to
 from nvrar_bench.devices.cuda.context import LoadedKernel
 from nvrar_bench.devices.cuda.device import CudaDevice
+from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import MAX_VIRTUAL_RANKS, CArguments, CVirtualRanks
@@ -48,13 +48,13 @@ class _CudaEngine(Engine):
         return [self.device.context.load(cubin, ENTRY) for cubin in cubins]
 
     def _bound(
-        self, kernel: Kernel, arguments: ctypes.Structure, launch: LaunchConfig, rows: int = 1
+        self, kernel: Kernel, arguments: ctypes.Structure, shape: Shape, rows: int = 1
     ) -> Launch:
         """Refuse what would hang or fault, before it is launched; `rows` are of virtual ranks."""
-        loaded, grid = self._kernel(kernel), (launch.blocks, rows)
-        context, blocks = self.device.context, launch.blocks * max(rows, self.device.ranks_sharing)
-        context.require_resident(loaded, blocks, launch.threads)
-        return partial(context.launch, loaded, grid, launch.threads, arguments)
+        loaded, grid = self._kernel(kernel), (shape.blocks, rows)
+        context, blocks = self.device.context, shape.blocks * max(rows, self.device.ranks_sharing)
+        context.require_resident(loaded, blocks, shape.threads)
+        return partial(context.launch, loaded, grid, shape.threads, arguments)
 
 
 class NvshmemEngine(_CudaEngine):
@@ -83,9 +83,9 @@ class NvshmemEngine(_CudaEngine):
             heap.register_module(int(kernel.library))
         return loaded
 
-    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], shape: Shape) -> Launch:
         _require_aligned(seats)
-        return self._bound(kernel, seats[0], launch)
+        return self._bound(kernel, seats[0], shape)
 
     def allocate(self, nbytes: int) -> StagingMemory:
         """Allocate in NVSHMEM's heap; what is to be reached by puts counts as not mapped."""
@@ -121,7 +121,7 @@ class LoopbackEngine(_CudaEngine):
             raise UsageError(f"--virtual-ranks {ranks}: allowed: 1 to {MAX_VIRTUAL_RANKS}")
         super().__init__(world, device, device.gpu.sms // ranks, share_gpu=True)
 
-    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], shape: Shape) -> Launch:
         """Bind all ranks' arguments; they go with the launch, whose grid has a row for each."""
         _require_aligned(seats)
-        return self._bound(kernel, CVirtualRanks.of(seats), launch, len(seats))
+        return self._bound(kernel, CVirtualRanks.of(seats), shape, len(seats))

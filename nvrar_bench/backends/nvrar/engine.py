@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.limits import Limits
 from nvrar_bench.devices.base import Device, Memory, MemoryBlock
-from nvrar_bench.devices.operation import NativeCall
+from nvrar_bench.devices.operation import NativeCall, Shape
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import CArguments
 from nvrar_bench.world import World
@@ -97,7 +96,7 @@ class Engine(ABC):
         """Give back what the constructor took. Collective."""
 
     @abstractmethod
-    def bind(self, kernel: Kernel, seats: Sequence[CArguments], launch: LaunchConfig) -> Launch:
+    def bind(self, kernel: Kernel, seats: Sequence[CArguments], shape: Shape) -> Launch:
         """Return a function that launches `kernel` once, with one set of arguments per seat.
 
         UsageError: the device cannot hold such a launch.

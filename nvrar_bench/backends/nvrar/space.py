@@ -31,12 +31,11 @@ from nvrar_bench.backends.nvrar.limits import (
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, DEFAULT_RADIX, usual_radix
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.plan import Case
-from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES, ONE_SHOT
+from nvrar_bench.toolchain.kernel import DOUBLING, EXCHANGES, ONE_SHOT, PROTOCOLS
 
 if TYPE_CHECKING:  # a supervisor reads settings, and may load no MPI
     from nvrar_bench.backends.nvrar.chooser import Chooser
 
-PROTOCOLS = ("signal", "packet")
 MOST_CHUNKS = 16
 MOST_DIRECT = 16
 
@@ -97,7 +96,7 @@ class Space:
 
     def _shapes(self, chooser: Chooser, nodes: int, case: Case) -> Iterator[Shape]:
         for (radix, exchange), protocol in product(
-            self._steps_for(nodes, chooser.group), self.protocols or PROTOCOLS
+            self._steps_for(nodes, chooser.group), self.protocols or tuple(PROTOCOLS)
         ):
             limits, is_one_shot = chooser.limits, exchange == ONE_SHOT
             nbytes, group = case.size_bytes, chooser.group

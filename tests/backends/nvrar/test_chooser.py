@@ -53,8 +53,8 @@ def test_the_table_comes_before_the_size():
     tuning = Tuning(table=a_table(a_row(128 << 10)))
     chosen = CHOOSER.choose(tuning, a_case(100_000))
     assert (chosen.shape, chosen.tuned_at, chosen.warnings) == (TUNED, 128 << 10, ())
-    assert chosen.launch.blocks == 8
-    assert chosen.launch.window_bytes == LIMITS.window_bytes["signal"]
+    assert chosen.shape.blocks == 8
+    assert chosen.window_bytes == LIMITS.window_bytes["signal"]
     assert tuning.schedules(16, 4) == {plan_steps(16), plan_steps(16, 4, "halving")}
     assert AUTOMATIC.schedules(16, 4) == {plan_steps(16)}
     assert replace(tuning, radix=3, exchange="halving").schedules(16, 4) == {
@@ -200,7 +200,7 @@ def test_one_shot_is_one_step_of_all_ranks(ranks, radix):
     for nbytes, windows in ((4, 1), (256 << 10, 1), (1 << 20, 4)):
         chosen = chooser.choose(tuning, a_case(nbytes))
         assert chosen.shape.radix == radix
-        assert -(-nbytes // chosen.launch.window_bytes) == windows
+        assert -(-nbytes // chosen.window_bytes) == windows
     assert tuning.schedules(1, ranks) == {plan(1, ranks, radix, "one-shot")}
     halved = replace(tuning, radix=2).schedules(1, ranks)
     assert {schedule.radices for schedule in halved} == {plan_steps(ranks).radices}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvrar_bench.backends.nvrar.chooser import choose
+from nvrar_bench.backends.nvrar.chooser import Chooser, Chosen
 from nvrar_bench.backends.nvrar.cpu import EmulatedEngine, HostEngine
 from nvrar_bench.backends.nvrar.limits import Limits, gpu_limits, require_within
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
@@ -17,6 +19,11 @@ GPU = Limits(
     window_bytes={"signal": 4 << 20, "packet": 2 << 20},
     slice_per_block={"signal": 8 << 10, "packet": 4 << 10},
 )  # fmt: skip
+
+
+def choose(tuning: Tuning, limits: Limits, protocol: str, nbytes: int, group: int) -> Chosen:
+    case = SimpleNamespace(protocol=protocol, size_bytes=nbytes)
+    return Chooser(limits, group, packets_up_to=0).choose(tuning, case)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +38,8 @@ GPU = Limits(
 )
 def test_blocks_follow_the_slice(protocol, nbytes, group, blocks, chunk):
     launch = choose(AUTOMATIC, GPU, protocol, nbytes, group)
-    assert (launch.blocks, launch.threads, launch.chunk_bytes) == (blocks, 256, chunk)
+    shape = launch.shape
+    assert (shape.blocks, shape.threads, shape.chunk_bytes) == (blocks, 256, chunk)
     assert launch.window_bytes == GPU.window_bytes[protocol]
 
 
@@ -42,13 +50,13 @@ def test_blocks_follow_the_slice(protocol, nbytes, group, blocks, chunk):
     st.integers(1, 64),
 )
 def test_what_is_chosen_is_allowed(limits, protocol, nbytes, group):
-    launch = choose(AUTOMATIC, limits, protocol, nbytes, group)
-    require_within(Tuning(launch.blocks, launch.threads, launch.chunk_bytes), limits)
+    shape = choose(AUTOMATIC, limits, protocol, nbytes, group).shape
+    require_within(Tuning(shape.blocks, shape.threads, shape.chunk_bytes), limits)
 
 
 def test_what_the_user_fixes_stays():
     launch = choose(Tuning(7, 64, 2048), GPU, "signal", 1 << 20, 2)
-    assert (launch.blocks, launch.threads, launch.chunk_bytes) == (7, 64, 2048)
+    assert (launch.shape.blocks, launch.shape.threads, launch.shape.chunk_bytes) == (7, 64, 2048)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +94,7 @@ LOOPBACK, NVSHMEM = gpu_limits(16, "loopback", "sm_90"), gpu_limits(16, "nvshmem
 def test_threads_are_those_that_an_h200_was_faster_with(protocol, nbytes, blocks, threads):
     """Of 8 ranks in 2 nodes: docs/measurements/2026-11-27-h200/variants, k-base and k-t512."""
     launch = choose(AUTOMATIC, LOOPBACK, protocol, nbytes, 4)
-    assert (launch.blocks, launch.threads) == (blocks, threads)
+    assert (launch.shape.blocks, launch.shape.threads) == (blocks, threads)
     assert launch.launch_class == threads
 
 
@@ -95,7 +103,7 @@ def test_nothing_wide_is_chosen_that_was_not_measured_or_is_not_built():
     for limits, protocol, threads in (
         (NVSHMEM, "signal", 512), (NVSHMEM, "packet", 256), (unmeasured, "signal", 256),
     ):  # fmt: skip
-        assert choose(AUTOMATIC, limits, protocol, 2 << 20, 4).threads == threads
+        assert choose(AUTOMATIC, limits, protocol, 2 << 20, 4).shape.threads == threads
 
 
 @pytest.mark.parametrize(
@@ -108,8 +116,8 @@ def test_a_launch_runs_in_the_smallest_class_that_holds_it(blocks, threads, laun
 
 
 def test_blocks_that_share_a_multiprocessor_share_its_threads():
-    assert choose(Tuning(blocks=32), LOOPBACK, "signal", 2 << 20, 4).threads == 256
-    assert choose(Tuning(blocks=32), NVSHMEM, "packet", 2 << 20, 4).threads == 128
+    assert choose(Tuning(blocks=32), LOOPBACK, "signal", 2 << 20, 4).shape.threads == 256
+    assert choose(Tuning(blocks=32), NVSHMEM, "packet", 2 << 20, 4).shape.threads == 128
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,10 @@ def test_a_rank_that_is_late_is_named_and_nothing_runs_afterwards(nvrar):
 
 
 def _launch(operation):
-    from nvrar_bench.backends.nvrar.chooser import LaunchConfig
+    from nvrar_bench.devices.operation import Shape
 
     seat = operation.seats[0]
-    return LaunchConfig(int(seat.blocks), 32, int(seat.chunk_bytes), int(seat.window_bytes))
+    return Shape("signal", int(seat.blocks), 32, int(seat.chunk_bytes), 2)
 
 
 def test_the_multiprocessors_are_shared_among_the_ranks(nvrar, driver):

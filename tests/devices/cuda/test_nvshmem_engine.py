@@ -9,8 +9,8 @@ import pytest
 
 from nvrar_bench.backends.nvrar import engine_for
 from nvrar_bench.backends.nvrar.backend import require_mapped
-from nvrar_bench.backends.nvrar.chooser import LaunchConfig
 from nvrar_bench.backends.nvrar.cuda import NvshmemEngine
+from nvrar_bench.devices.operation import Shape
 from nvrar_bench.errors import Unavailable
 from nvrar_bench.toolchain.kernel import Kernel
 from nvrar_bench.toolchain.structs import CArguments
@@ -55,7 +55,7 @@ def test_ranks_that_share_a_gpu_all_have_to_run_at_once(engine, monkeypatch):
     )
     seat = CArguments(send=4096, recv=8192)
     made.bind(
-        Kernel("float32", "sum", "signal", "nvshmem", 512), [seat], LaunchConfig(44, 256, 0, 0)
+        Kernel("float32", "sum", "signal", "nvshmem", 512), [seat], Shape("signal", 44, 256, 0, 2)
     )
     assert asked == [("kernel", RANKS * 44, 256)]
     assert (made.limits.blocks, made.limits.max_blocks, made.limits.max_threads) == (22, 44, 512)
