@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from nvrar_bench.api.all_reduce import AllReduce
 from nvrar_bench.api.caller import Caller, HostCaller
 from nvrar_bench.backends import require_known
+from nvrar_bench.backends.base import Backend
 from nvrar_bench.backends.nvrar.limits import MOST_BLOCKS, gpu_limits, staging_bytes
 from nvrar_bench.backends.nvrar.tuning import Tuning, table_for
 from nvrar_bench.backends.registry import open_backends
@@ -19,6 +20,7 @@ from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.devices.opening import GpuOptions, open_device
 from nvrar_bench.errors import NvrarBenchError, UsageError
 from nvrar_bench.plan import Protocol
+from nvrar_bench.toolchain.kernel import PROTOCOLS
 from nvrar_bench.world import World, join
 
 if TYPE_CHECKING:
@@ -68,16 +70,9 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
     """
     require_known([name])
     require_known_device(device)
-    if protocol not in ("auto", "signal", "packet"):
-        raise UsageError(f"protocol {protocol}: allowed: auto, signal, packet")
-    if nodes is not None and nodes < 1:
-        raise UsageError(f"nodes {nodes}: allowed: 1 and more")
+    _require_allowed(protocol, nodes, timeout, heap_bytes)
     if tuning is not None and name != "nvrar":
         raise UsageError(f"tuning {tuning}: {name} has no launches to tune; allowed: with nvrar")
-    if not 0 < timeout < math.inf:
-        raise UsageError(f"timeout {timeout}: allowed: a number of seconds above 0")
-    if heap_bytes < 0:
-        raise UsageError(f"heap_bytes {heap_bytes}: allowed: 0 and more")
     chosen = Tuning(table=table_for(tuning, "tuning") if name == "nvrar" else None)
     world = comm if isinstance(comm, World) else join(comm)
     world = world.with_nodes(nodes) if nodes else world
@@ -89,14 +84,30 @@ def open(  # noqa: A001 - nvrar_bench.open reads as it should
         timed=False,
     )
     opened = open_device(world, device, timeout, options)
-    try:
-        (backend,), _ = open_backends([name], world, opened, timeout, chosen)
-    except NvrarBenchError:
-        opened.close()
-        raise
+    backend = _backend_on(opened, name, chosen)
     for text in backend.doubts:
         warnings.warn(text, stacklevel=2)
     return AllReduce(backend, _caller_on(opened), opened.memory, protocol)
+
+
+def _require_allowed(protocol: str, nodes: int | None, timeout: float, heap_bytes: int) -> None:
+    if protocol not in ("auto", *PROTOCOLS):
+        raise UsageError(f"protocol {protocol}: allowed: auto, {', '.join(PROTOCOLS)}")
+    if nodes is not None and nodes < 1:
+        raise UsageError(f"nodes {nodes}: allowed: 1 and more")
+    if not 0 < timeout < math.inf:
+        raise UsageError(f"timeout {timeout}: allowed: a number of seconds above 0")
+    if heap_bytes < 0:
+        raise UsageError(f"heap_bytes {heap_bytes}: allowed: 0 and more")
+
+
+def _backend_on(device: Device, name: str, tuning: Tuning) -> Backend:
+    try:
+        (backend,), _ = open_backends([name], device.world, device, device.timeout, tuning)
+    except NvrarBenchError:
+        device.close()
+        raise
+    return backend
 
 
 def _staging_bytes(world: World, tuning: Tuning) -> int:

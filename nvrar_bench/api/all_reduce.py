@@ -16,7 +16,7 @@ from nvrar_bench.devices.base import Memory
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Buffers, Case, Placement, Protocol
 
-# Caller on private memory that are kept ready: more than a step of the largest models has.
+# Calls on private memory that are kept ready: more than a step of the largest models has.
 MOST_PREPARED = 1024
 
 _Key = tuple[Operand, Operand, str]  # send, recv, op
@@ -29,8 +29,8 @@ class AllReduce:
     for the contents of arrays.
     """
 
-    def __init__(self, backend: Backend, calls: Caller, memory: Memory[Any], protocol: Protocol):
-        self._backend, self._caller, self._memory = backend, calls, memory
+    def __init__(self, backend: Backend, caller: Caller, memory: Memory[Any], protocol: Protocol):
+        self._backend, self._caller, self._memory = backend, caller, memory
         self._protocol: Protocol = protocol
         self._is_open = True
         self._prepared: dict[_Key, Operation] = {}
@@ -79,15 +79,15 @@ class AllReduce:
                 a closed backend.
             TimedOut: a peer did not answer in time; recv is undefined, and no call can follow.
         """
-        calls = self._caller
-        source = calls.operand("send", send)
-        target = source if recv is None or recv is send else calls.operand("recv", recv)
-        on = calls.stream(stream)
+        caller = self._caller
+        source = caller.operand("send", send)
+        target = source if recv is None or recv is send else caller.operand("recv", recv)
+        on = caller.stream(stream)
         operation = self._prepared.get((source, target, op))
         if operation is None:
             operation = self._prepare(source, target, op, on)
         if operation is not None:
-            calls.launch(operation, on)
+            caller.launch(operation, on)
 
     def synchronize(self, stream: Any = None) -> None:
         """Wait until the calls on `stream` have run; on CPU ranks they have.

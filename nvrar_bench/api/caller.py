@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class Caller(ABC):
-    """Caller on one device. A stream is an address (CUstream); on CPU ranks it is 0."""
+    """Makes calls on one device. A stream is an address (CUstream); on CPU ranks it is 0."""
 
     @abstractmethod
     def empty(self, operand: Operand) -> tuple[Any, int]:

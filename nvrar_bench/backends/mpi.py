@@ -104,7 +104,7 @@ class Extension:
     """
 
     def __init__(self) -> None:
-        self._library = ctypes.CDLL(MPI.__file__)
+        self._library = mpi_library()
 
     def query_cuda(self) -> int | None:
         """MPIX_Query_cuda_support, of Open MPI and MVAPICH."""

@@ -8,7 +8,6 @@ other places symmetric buffers run as `plain`, and a warning in the result says 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import os
 from collections.abc import Callable
@@ -53,9 +52,7 @@ _NO_WINDOWS_HERE = (
 def missing(device: str = "cpu", ranks_per_gpu: int = 1) -> str | None:
     """The first thing that NCCL lacks here, and what to do about it; None if nothing."""
     # First what cannot be installed by pip: without a GPU, nccl4py would not help.
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
+    if driver.missing_library():
         return "NCCL needs NVIDIA GPUs, and their driver (libcuda.so.1) is not found"
     if importlib.util.find_spec("nccl") is None:
         return Problem("nccl4py is not installed", driver.install_command())

@@ -13,7 +13,7 @@ from nvrar_bench.backends import nccl, nccl_library
 
 def test_what_is_missing_depends_on_the_device(monkeypatch):
     monkeypatch.setattr(nccl.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(nccl.ctypes, "CDLL", str)
+    monkeypatch.setattr(nccl.driver.ctypes, "CDLL", str)
     assert nccl.missing().startswith("NCCL needs the cuda device (--device cuda)")
     monkeypatch.setattr(nccl_library, "library_problem", lambda: "no library")
     assert nccl.missing("cuda") == "no library"

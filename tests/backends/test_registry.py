@@ -83,9 +83,9 @@ def test_the_fake_computes_on_the_cpu(alone):
 
 def test_nccl_names_the_first_thing_that_it_lacks(monkeypatch):
     monkeypatch.setattr(nccl.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(nccl.ctypes, "CDLL", no_library)
+    monkeypatch.setattr(nccl.driver.ctypes, "CDLL", no_library)
     assert nccl.missing().startswith("NCCL needs NVIDIA GPUs, and their driver (libcuda.so.1)")
-    monkeypatch.setattr(nccl.ctypes, "CDLL", str)
+    monkeypatch.setattr(nccl.driver.ctypes, "CDLL", str)
     assert nccl.missing() == "nccl4py is not installed: pip install 'nvrar-bench[cuda13]'"
     monkeypatch.setattr(nccl.importlib.util, "find_spec", lambda name: name)
     assert nccl.missing().endswith("use --backend mpi,nvrar")

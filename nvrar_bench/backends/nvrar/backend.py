@@ -30,7 +30,7 @@ from nvrar_bench.backends.nvrar.limits import (
     require_within,
     staging_layout,
 )
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, Tuning
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.tuning import MadeFor
 from nvrar_bench.errors import TimedOut, Unavailable
@@ -73,7 +73,7 @@ class NvrarBackend(Tunable):
         require_exchange(tuning.exchange, world.nodes)
         self.engine, self.tuning = engine, tuning
         # As rank 0 sees it: ranks that differed would choose launches that wait for each other.
-        self.made_for, maker = world.comm.bcast(_here(world, engine))
+        self.made_for, made_on = world.comm.bcast(_here(world, engine))
         shipped = shipped_table(self.made_for, engine.limits)
         self.chooser = Chooser(
             engine.limits,
@@ -83,7 +83,7 @@ class NvrarBackend(Tunable):
             one_shot_up_to(engine.fabric, world.nodes, world.ranks_per_node),
             world.comm.bcast(shipped),
         )
-        self.doubts = self._doubts(maker)
+        self.doubts = self._doubts(*made_on)
         self._epoch = tuning.first_epoch
         self.begun = 0  # epochs of calls that were counted and have not run
         self._staging: dict[tuple[str, Schedule], _Staging] = {}
@@ -95,14 +95,14 @@ class NvrarBackend(Tunable):
         self.table = lru_cache(_TABLES_KEPT)(self._make_table)
         self._write_epochs()
 
-    def _doubts(self, maker: Maker) -> tuple[str, ...]:
+    def _doubts(self, processor: str, kernels_sha256: str) -> tuple[str, ...]:
         """Refuse a table that does not fit here; say what makes one doubtful that does."""
         table = self.tuning.table
         if table is None:
             return ()
         table.require_made_for(self.made_for)
         require_table_within(table, self.engine.limits)
-        return tuple(table.maker.doubts(maker))
+        return tuple(table.doubts(processor, kernels_sha256))
 
     def kernels(self, cases: Iterable[Case]) -> list[Kernel]:
         return list(dict.fromkeys(map(self.kernel, cases)))
@@ -202,7 +202,7 @@ class NvrarBackend(Tunable):
         table = self.chooser.shipped
         if table is None:
             return self.engine.facts()
-        return {**self.engine.facts(), "nvrar_table": f"{table.path}, of {table.maker.processor}"}
+        return {**self.engine.facts(), "nvrar_table": f"{table.path}, of {table.made_on.processor}"}
 
     def close(self) -> None:
         for staging in self._staging.values():
@@ -305,11 +305,12 @@ class _AllReduce(Operation):
                 raise backend.broken
 
 
-def _here(world: World, engine: Engine) -> tuple[MadeFor, Maker]:
+def _here(world: World, engine: Engine) -> tuple[MadeFor, tuple[str, str]]:
+    """What a table made here is good for; the processor and the kernels it would be made on."""
     device, (model, arch) = engine.device, engine.device.processor
     shape = world.nodes, world.ranks_per_node, world.virtual_nodes
     made_for = MadeFor(device.name, arch, engine.fabric, *shape, device.ranks_sharing)
-    return made_for, Maker(model, sources_digest(kernels_dir()))
+    return made_for, (model, sources_digest(kernels_dir()))
 
 
 def _code(arguments: CArguments) -> ctypes.c_uint64:

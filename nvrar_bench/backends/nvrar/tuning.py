@@ -12,7 +12,7 @@ from nvrar_bench.backends.nvrar.layout import Schedule, plan
 from nvrar_bench.datatypes import DTYPES
 from nvrar_bench.devices.operation import Shape
 from nvrar_bench.documents.files import reason_of
-from nvrar_bench.documents.tuning import Choice, MadeFor, TuningDocument
+from nvrar_bench.documents.tuning import Choice, MadeFor, MadeOn, TuningDocument
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import Case
 from nvrar_bench.toolchain.kernel import DOUBLING, ONE_SHOT
@@ -21,21 +21,6 @@ from nvrar_bench.variables import TUNING, named_table
 # A tuned size stands for sizes up to so many times larger or smaller; farther from all of them the
 # table has nothing to say.
 REACH = 2
-
-
-@dataclass(frozen=True)
-class Maker:
-    """What a launch was tuned on: another one makes it doubtful, not wrong."""
-
-    processor: str  # the model of GPU or CPU
-    kernels_sha256: str
-
-    def doubts(self, here: Maker) -> Iterator[str]:
-        """Say what has changed."""
-        if self.processor != here.processor:
-            yield f"tuning: the table was made on {self.processor}, this is {here.processor}"
-        if self.kernels_sha256 != here.kernels_sha256:
-            yield "tuning: the kernels are not those that the table was made with: tune again"
 
 
 @dataclass(frozen=True)
@@ -57,9 +42,8 @@ class TuningTable:
     path: str
     sha256: str
     made_for: MadeFor
-    maker: Maker
+    made_on: MadeOn
     rows: tuple[TunedLaunch, ...]
-    between_machines: str | None = None  # as the record has it
 
     def require_made_for(self, here: MadeFor) -> None:
         """Refuse another topology, device or fabric (UsageError)."""
@@ -70,9 +54,17 @@ class TuningTable:
                 "that `nvrar-bench tune` makes here"
             )
 
+    def doubts(self, processor: str, kernels_sha256: str) -> Iterator[str]:
+        """Say what has changed since: that makes it doubtful, not wrong."""
+        there = self.made_on
+        if there.processor != processor:
+            yield f"tuning: the table was made on {there.processor}, this is {processor}"
+        if there.kernels_sha256 != kernels_sha256:
+            yield "tuning: the kernels are not those that the table was made with: tune again"
+
     def require_same_path(self, here: str | None) -> None:
         """Refuse another way between machines, as far as both are known (UsageError)."""
-        there = self.between_machines
+        there = self.made_on.between_machines
         if there and here and _kinds(there) != _kinds(here):
             raise UsageError(
                 f"{self.source} was made for something else: between machines {there} there, "
@@ -144,13 +136,9 @@ def read_table(path: Path, source: str) -> TuningTable:
 
 def table_of(document: TuningDocument, source: str, path: str, content: bytes) -> TuningTable:
     """Take from `document` what launches need; `content` is that of the file at `path`."""
-    made_on = document.made_on
-    maker = Maker(made_on.processor, made_on.kernels_sha256)
     digest = hashlib.sha256(content).hexdigest()
     rows = tuple(map(_row, document.choices))
-    return TuningTable(
-        source, path, digest, document.made_for, maker, rows, made_on.between_machines
-    )
+    return TuningTable(source, path, digest, document.made_for, document.made_on, rows)
 
 
 def _row(choice: Choice) -> TunedLaunch:

@@ -87,7 +87,7 @@ def place(world: World, share_gpu: bool = False) -> GpuPlacement:
     calls = load_calls()
     calls.cuInit(0)
     visible = int(calls.cuDeviceGetCount())  # those that CUDA_VISIBLE_DEVICES leaves
-    gpu = describe(calls, ordinal_of(int(world.host_comm.rank), visible))
+    gpu = describe(calls, int(world.host_comm.rank) % visible)
     mine = RankOnGpu(world.rank, world.host, world.machine_of[world.rank], gpu.uuid, gpu.name)
     everyone = world.comm.allgather(mine)
     shared = groups_that_share(everyone)
@@ -98,11 +98,6 @@ def place(world: World, share_gpu: bool = False) -> GpuPlacement:
             os.environ.setdefault(name, value)
     here = {one.uuid for one in everyone if one.machine == mine.machine}
     return GpuPlacement(gpu, shared, len(here))
-
-
-def ordinal_of(host_rank: int, gpus: int) -> int:
-    """The GPU of the `host_rank`-th rank of a machine that sees `gpus` GPUs."""
-    return host_rank % gpus
 
 
 def groups_that_share(places: Sequence[RankOnGpu]) -> tuple[tuple[RankOnGpu, ...], ...]:

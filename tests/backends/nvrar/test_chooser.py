@@ -15,21 +15,21 @@ from nvrar_bench.backends.nvrar.limits import (
     one_shot_up_to,
     packets_up_to,
 )
-from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Maker, TunedLaunch, Tuning, TuningTable
+from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, TunedLaunch, Tuning, TuningTable
 from nvrar_bench.devices.operation import Shape
-from nvrar_bench.documents.tuning import MadeFor
+from nvrar_bench.documents.tuning import MadeFor, MadeOn
 from nvrar_bench.errors import UsageError
 from nvrar_bench.settings.plans import build_plan
 
 LIMITS = gpu_limits(16, "loopback", "sm_90")
 CHOOSER = Chooser(LIMITS, 4, packets_up_to=64 << 10)
 HERE = MadeFor("cuda", "sm_90", "nvshmem", 4, 4, False, 1)
-MAKER = Maker("NVIDIA H100", "abc")
+MADE_ON = MadeOn("NVIDIA H100", ("a",), "abc", {}, None)
 TUNED = Shape("signal", 8, 128, 4096, 4, "halving")
 
 
 def a_table(*rows: TunedLaunch) -> TuningTable:
-    return TuningTable("--tuning t.json", "t.json", "0" * 64, HERE, MAKER, rows)
+    return TuningTable("--tuning t.json", "t.json", "0" * 64, HERE, MADE_ON, rows)
 
 
 def a_row(size: int, dtype="float32", op="sum", buffers="symmetric", shape=TUNED) -> TunedLaunch:

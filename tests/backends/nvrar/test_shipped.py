@@ -54,7 +54,7 @@ def test_the_table_of_these_ranks_and_this_fabric_is_found(ship):
     )
     table = chooser.shipped_table(EIGHT, LIMITS)
     assert [row.shape.blocks for row in table.rows] == [16]
-    assert (table.path, table.maker.processor) == ("sm_90.table", "NVIDIA H100")
+    assert (table.path, table.made_on.processor) == ("sm_90.table", "NVIDIA H100")
     for elsewhere in (
         replace(EIGHT, arch="sm_100"), replace(EIGHT, nodes=4), replace(EIGHT, fabric="nvshmem"),
     ):  # fmt: skip

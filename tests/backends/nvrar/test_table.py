@@ -6,9 +6,8 @@ import dataclasses
 
 import pytest
 from msgspec.structs import replace
-from test_chooser import HERE, MAKER, a_case, a_row, a_table
+from test_chooser import HERE, MADE_ON, a_case, a_row, a_table
 
-from nvrar_bench.backends.nvrar.tuning import Maker
 from nvrar_bench.errors import UsageError
 
 K = 1 << 10
@@ -79,24 +78,26 @@ def test_every_fact_must_fit(field):
 
 
 def test_another_model_and_other_kernels_are_doubts():
-    assert list(MAKER.doubts(MAKER)) == []
-    assert list(MAKER.doubts(Maker("NVIDIA H200", MAKER.kernels_sha256))) == [
+    processor, kernels = MADE_ON.processor, MADE_ON.kernels_sha256
+    assert list(a_table().doubts(processor, kernels)) == []
+    assert list(a_table().doubts("NVIDIA H200", kernels)) == [
         "tuning: the table was made on NVIDIA H100, this is NVIDIA H200"
     ]
-    assert list(MAKER.doubts(Maker(MAKER.processor, "def"))) == [
+    assert list(a_table().doubts(processor, "def")) == [
         "tuning: the kernels are not those that the table was made with: tune again"
     ]
 
 
 TCP = "TCP over eth0 10000 Mbit/s"
+OVER_TCP = dataclasses.replace(a_table(), made_on=replace(MADE_ON, between_machines=TCP))
 
 
 @pytest.mark.parametrize("here", [None, TCP, "TCP over ens1 25000 Mbit/s"])
 def test_a_table_holds_wherever_messages_go_the_same_way(here):
-    dataclasses.replace(a_table(), between_machines=TCP).require_same_path(here)
+    OVER_TCP.require_same_path(here)
     a_table().require_same_path(here)
 
 
 def test_a_table_of_another_path_between_machines_is_refused():
     with pytest.raises(UsageError, match=f"between machines {TCP} there, verbs of mlx5_0 here"):
-        dataclasses.replace(a_table(), between_machines=TCP).require_same_path("verbs of mlx5_0")
+        OVER_TCP.require_same_path("verbs of mlx5_0")

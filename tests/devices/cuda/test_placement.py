@@ -15,7 +15,6 @@ from nvrar_bench.devices.cuda.device import (
     GpuPlacement,
     RankOnGpu,
     groups_that_share,
-    ordinal_of,
     place,
 )
 from nvrar_bench.errors import Unavailable, UsageError
@@ -66,8 +65,9 @@ def _uuid(number):
 
 
 @pytest.mark.parametrize(("rank", "gpus", "ordinal"), [(0, 1, 0), (3, 4, 3), (3, 1, 0), (5, 4, 1)])
-def test_the_ranks_of_a_host_take_its_gpus_in_turn(rank, gpus, ordinal):
-    assert ordinal_of(rank, gpus) == ordinal
+def test_the_ranks_of_a_host_take_its_gpus_in_turn(world, rank, gpus, ordinal):
+    others = [_on(before, "host0", 0, f"GPU-{before}") for before in range(rank)]
+    assert place(world(gpus, rank, others)).gpu.ordinal == ordinal
 
 
 def test_every_rank_of_a_host_gets_a_gpu_of_its_own(world):
