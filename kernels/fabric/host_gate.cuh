@@ -3,6 +3,12 @@
 // travel. It stands outside the timed part of a call, so that a call starts on all ranks at once.
 #pragma once
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <climits>
+
 #include "../wait.cuh"
 
 namespace nvrar {
@@ -26,8 +32,38 @@ enum GateVerdict : u64 { kPeerIsMissing = 1, kStartIsFar = 2 };
 
 using GateFlag = cuda::atomic_ref<u64, cuda::thread_scope_system>;
 
+// Where ranks share cores, a waiter leaves its core at once and is woken. A futex is the low half of a
+// flag.
+inline long futex(u64* flag, int operation, u32 value, const timespec* limit) {
+    return syscall(SYS_futex, flag, operation, value, limit, nullptr, 0);
+}
+
+// Until *flag is `round`, for at most `limit_ns`; returns how much of that is left.
+inline u64 sleep_until(u64* flag, u64 round, u64 limit_ns) {
+    const u64 start = now_ns();
+    u64 waited = 0;
+    while (waited < limit_ns) {
+        const u64 seen = GateFlag(*flag).load(cuda::memory_order_acquire);
+        if (seen == round) break;
+        const u64 left = limit_ns - waited;
+        const timespec limit{static_cast<time_t>(left / 1'000'000'000),
+                             static_cast<long>(left % 1'000'000'000)};
+        futex(flag, FUTEX_WAIT, static_cast<u32>(seen), &limit);
+        waited = now_ns() - start;
+    }
+    return waited < limit_ns ? limit_ns - waited : 0;
+}
+
+inline void raise_flag(const Gate& gate) {
+    u64* flag = gate.flags[gate.rank];
+    GateFlag(*flag).store(gate.round, cuda::memory_order_release);
+    if (!gate.spin) futex(flag, FUTEX_WAKE, INT_MAX, nullptr);
+}
+
 // Whether `peer` has come.
-inline bool await_at_gate(const Gate& gate, const Arguments& arguments, u32 peer) {
+inline bool await_at_gate(const Gate& gate, Arguments arguments, u32 peer) {
+    if (!gate.spin)
+        arguments.timeout_ns = sleep_until(gate.flags[peer], gate.round, gate.timeout_ns);
     const Place place{kReduceScatter, 0, peer, 0};
     return Waiter::wait<cuda::memory_order_acquire>(arguments, gate.flags[peer], gate.round,
                                                     place) == gate.round;
@@ -40,16 +76,15 @@ inline bool meet_at_gate(const Gate& gate) {
     arguments.spin = gate.spin;
     arguments.timeout_ns = gate.timeout_ns;
     arguments.failure = gate.failure;
-    GateFlag mine(*gate.flags[gate.rank]);
     if (gate.rank != 0) {
-        mine.store(gate.round, cuda::memory_order_release);
+        raise_flag(gate);
         return await_at_gate(gate, arguments, 0);
     }
     for (u32 peer = 1; peer < gate.ranks; ++peer)
         if (!await_at_gate(gate, arguments, peer)) return false;
     if (gate.by_clock)
         GateFlag(gate.flags[0][1]).store(now_ns() + gate.lead_ns, cuda::memory_order_relaxed);
-    mine.store(gate.round, cuda::memory_order_release);
+    raise_flag(gate);
     return true;
 }
 

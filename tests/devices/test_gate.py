@@ -24,7 +24,7 @@ from nvrar_bench.timing.clocks import relate
 from nvrar_bench.timing.loop import MONOTONIC
 
 WORKER = Path(__file__).parent / "worker_gate.py"
-KINDS = ("clock", "barrier", "mpi clock", "mpi barrier")
+KINDS = ("clock", "barrier", "asleep barrier", "mpi clock", "mpi barrier")
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])

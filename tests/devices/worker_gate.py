@@ -15,6 +15,7 @@ import numpy as np
 
 from nvrar_bench.devices import sharing
 from nvrar_bench.devices.cpu import CpuDevice
+from nvrar_bench.devices.gate import open_gate
 from nvrar_bench.errors import TimedOut
 from nvrar_bench.run.as_rank import join_world
 from nvrar_bench.timing.clocks import Clocks, relate
@@ -46,6 +47,9 @@ def passes(world: World) -> dict[str, Any]:
     return {
         "clock": rounds(world, gate, MONOTONIC, None),
         "barrier": rounds(world, device.start_gate("barrier"), MONOTONIC, None),
+        "asleep barrier": rounds(
+            world, open_gate(world, PATIENCE_S, 0, "barrier"), MONOTONIC, None
+        ),
         "mpi clock": rounds(world, several.start_gate("clock", clocks), skewed, clocks),
         "mpi barrier": rounds(world, several.start_gate("barrier"), MONOTONIC, None),
         "auto": device.start_gate().facts(),
