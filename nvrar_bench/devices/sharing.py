@@ -1,8 +1,8 @@
 """Memory of CPU ranks, which those of one machine map, and kernels, which one of them builds.
 
-Each rank owns an anonymous memory file (memfd_create); peers open it through /proc while its owner
-waits. It has no name, so nothing can be left behind in /dev/shm however a rank dies, and the
-size of /dev/shm, small in containers, does not bound it.
+The memory is one anonymous file (memfd_create) of the first rank; the others open it through /proc
+while that waits. It has no name, so nothing can be left behind in /dev/shm however a rank dies, and
+the size of /dev/shm, small in containers, does not bound it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,7 @@ class SharedMemory:
     nbytes: int
     addresses: tuple[int, ...]
     rank: int
-    _maps: tuple[mmap.mmap, ...] = field(repr=False)
-
-    @property
-    def address(self) -> int:
-        """Where this rank's own bytes start."""
-        return self.addresses[self.rank]
+    _map: mmap.mmap = field(repr=False)
 
     def bytes(self) -> npt.NDArray[np.uint8]:
         """This rank's own bytes, shape (nbytes,). The array keeps the memory alive."""
@@ -53,44 +48,54 @@ class SharedMemory:
 
     def bytes_of(self, rank: int) -> npt.NDArray[np.uint8]:
         """Rank `rank`'s bytes, shape (nbytes,)."""
-        return np.frombuffer(self._maps[rank], dtype=np.uint8)
+        first = self.addresses[rank] - self.addresses[0]
+        return np.frombuffer(self._map, np.uint8, self.nbytes, first)
 
 
 def allocate(comm: MPI.Comm, nbytes: int) -> SharedMemory:
     """Allocate `nbytes` zeroed bytes on every rank of `comm` (one machine); collective.
 
-    All ranks raise Unavailable where a peer's memory cannot be mapped, or a limit on the size of
-    files is too low.
+    Each rank's begin on a page. All ranks raise Unavailable where the first one's memory cannot be
+    mapped, or a limit on the size of files is too low.
     """
-    descriptor = memory_file("nvrar-bench", nbytes)
-    try:
-        owners = comm.allgather((os.getpid(), descriptor))
-        maps, problem = _map_all(owners, nbytes)
-        problems = [p for p in comm.allgather(problem) if p]  # nobody closes before all have opened
-    finally:
-        os.close(descriptor)
-    if problems:
+    pitch = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    size = pitch * comm.size
+    offered: tuple[int, int] | str = comm.bcast(_offer(size) if comm.rank == 0 else "")
+    if isinstance(offered, str):
+        raise Unavailable(offered)
+    mapped, problem = _map(*offered, size)
+    problems = [each for each in comm.allgather(problem) if each]  # by then all have opened it
+    if comm.rank == 0:
+        os.close(offered[1])
+    if mapped is None or problems:
         raise Unavailable(problems[0])
-    addresses = tuple(ctypes.addressof(ctypes.c_char.from_buffer(m)) for m in maps)
-    return SharedMemory(nbytes, addresses, int(comm.rank), maps)
+    first = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+    addresses = tuple(first + rank * pitch for rank in range(comm.size))
+    return SharedMemory(nbytes, addresses, int(comm.rank), mapped)
 
 
-def _map_all(
-    owners: list[tuple[int, int]], nbytes: int
-) -> tuple[tuple[mmap.mmap, ...], str | None]:
+def _offer(size: int) -> tuple[int, int] | str:
+    """This process and its descriptor of a new file; or why there is none."""
     try:
-        return tuple(_map_one(pid, descriptor, nbytes) for pid, descriptor in owners), None
+        return os.getpid(), memory_file("nvrar-bench", size)
+    except Unavailable as error:
+        return str(error)
+
+
+def _map(pid: int, descriptor: int, size: int) -> tuple[mmap.mmap | None, str | None]:
+    try:
+        return _map_one(pid, descriptor, size), None
     except OSError as error:
-        return (), (
+        return None, (
             f"the memory of a peer on this machine cannot be mapped ({error}); "
             "the ranks of one machine must share a user and a PID namespace"
         )
 
 
-def _map_one(pid: int, descriptor: int, nbytes: int) -> mmap.mmap:
+def _map_one(pid: int, descriptor: int, size: int) -> mmap.mmap:
     opened = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
     try:
-        return mmap.mmap(opened, nbytes)
+        return mmap.mmap(opened, size)
     finally:
         os.close(opened)
 
