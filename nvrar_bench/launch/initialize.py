@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable
@@ -25,6 +26,9 @@ _SHM = "/dev/shm/"  # noqa: S108 - read from the map of this process, never made
 # ranks of a node in MPI_Init and does not mind when its own unlink at the end finds nothing. Open
 # MPI's sm_segment.* may be attached later; its launcher removes them.
 _KEPT_UNTIL_FINALIZE = ("mpich_shm_",)
+
+_SET_TIMER_SLACK, _GET_TIMER_SLACK = 29, 30  # prctl(2)
+_SLACK_NS = 20_000_000
 
 
 def load_mpi(*, finalize: bool = True) -> None:
@@ -57,12 +61,30 @@ def initialize_mpi() -> None:
     # The extension module is linked with the MPI library that mpi4py chose: it leads to the symbol.
     init = ctypes.CDLL(MPI.__file__).MPI_Init_thread
     progress.begin("MPI_Init")
-    level = MPI.THREAD_MULTIPLE if _shares_cores() else MPI.THREAD_FUNNELED
-    code = init(None, None, ctypes.c_int(level), ctypes.byref(provided))
+    crowded = _shares_cores()
+    level = MPI.THREAD_MULTIPLE if crowded else MPI.THREAD_FUNNELED
+    with _long_naps() if crowded else contextlib.nullcontext():
+        code = init(None, None, ctypes.c_int(level), ctypes.byref(provided))
     if code != MPI.SUCCESS:
         raise NvrarBenchError(f"MPI_Init_thread failed: {MPI.Get_error_string(code)}")
     for communicator in (MPI.COMM_SELF, MPI.COMM_WORLD):
         communicator.Set_errhandler(MPI.ERRORS_RETURN)
+
+
+@contextlib.contextmanager
+def _long_naps() -> Iterator[None]:
+    """Let the kernel prolong the naps of this thread, as far as it can.
+
+    MPI_Init of Open MPI wakes up every 0.1 ms while it waits: hundreds of ranks that share a few
+    cores then take them from those that they wait for.
+    """
+    prctl = ctypes.CDLL(None).prctl
+    slack_ns = prctl(_GET_TIMER_SLACK, 0, 0, 0, 0)
+    prctl(_SET_TIMER_SLACK, ctypes.c_ulong(_SLACK_NS), 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_SET_TIMER_SLACK, ctypes.c_ulong(slack_ns), 0, 0, 0)
 
 
 def _shares_cores() -> bool:
