@@ -22,7 +22,6 @@ _T = TypeVar("_T")
 _OUTCOME_TAG = 1  # of messages from the first rank
 _NAMED = 3
 _SHORT_NAP_S, _LONG_NAP_S, _NAP_PART = 0.001, 0.05, 1 / 16
-_LOOK_S = 20e-6  # of a core, that a look at a request takes
 
 
 @dataclass(frozen=True)
@@ -166,14 +165,6 @@ class World:
             _nap(began)
         return True
 
-    def complete(self, requests: list[MPI.Request]) -> None:
-        """Wait for `requests`; asleep where ranks share cores, which the others need."""
-        began, shortest_s = time.monotonic(), self.local_ranks * _LOOK_S
-        for request in requests:
-            while self.oversubscribed and not request.Test():
-                _nap(began, shortest_s, 1 / 2)
-            request.Wait()
-
     def first_problem(self, problem: str | None) -> str | None:
         """Return the first rank's problem, with where it is unless all have one. Collective.
 
@@ -220,10 +211,10 @@ def _of_first(comm: MPI.Comm, value: Any) -> Any:
     return comm.recv(source=0, tag=_OUTCOME_TAG)
 
 
-def _nap(began: float, shortest_s: float = _SHORT_NAP_S, part: float = _NAP_PART) -> None:
+def _nap(began: float) -> None:
     """Sleep for a part of the time since `began`, so that hundreds of sleepers take little."""
     waited = time.monotonic() - began
-    time.sleep(min(max(waited * part, shortest_s), _LONG_NAP_S))
+    time.sleep(min(max(waited * _NAP_PART, _SHORT_NAP_S), _LONG_NAP_S))
 
 
 def _disagreement(name: str, odd: list[int], values: list[str], hosts: Sequence[str]) -> str:
