@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from nvrar_bench.errors import UsageError
+from nvrar_bench.launch.environment import Starter
 from nvrar_bench.report import Shown
 from nvrar_bench.settings.options import (
     CheckOptions,
@@ -20,7 +22,6 @@ from nvrar_bench.settings.options import (
 )
 
 if TYPE_CHECKING:
-    from nvrar_bench.launch.starter import Starter
     from nvrar_bench.networks import Network
     from nvrar_bench.settings.settings import Settings
 
@@ -126,8 +127,6 @@ def _require_places(options: RunOptions) -> None:
 
 
 def _starter(options: RunOptions) -> Starter:
-    from nvrar_bench.errors import UsageError
-    from nvrar_bench.launch.starter import Starter
     from nvrar_bench.settings.values import command
 
     if options.ranks is not None and options.launcher:

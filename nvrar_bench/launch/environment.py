@@ -20,6 +20,17 @@ LAUNCH = "NVRAR_BENCH_LAUNCH"  # set by --launches for each launch that it start
 
 
 @dataclass(frozen=True)
+class Starter:
+    """Who starts ranks: mpirun, with `ranks` of this machine, or the user's `command`."""
+
+    ranks: int | None = None
+    command: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.ranks is not None or bool(self.command)
+
+
+@dataclass(frozen=True)
 class Launcher:
     """One launcher: the variables that name a rank and the number of ranks."""
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.launch import again
-from nvrar_bench.launch.environment import expected_ranks
+from nvrar_bench.launch.environment import Starter, expected_ranks
 from nvrar_bench.launch.environment import launcher as launcher_of
 from nvrar_bench.launch.flavours import Flavour, find, flavour_of
 from nvrar_bench.launch.job import run
-from nvrar_bench.launch.starter import Starter
 
 _NO_LAUNCHER = Flavour("none", "", "", (), "", stop=signal.SIGINT)
 _UNKNOWN = Flavour("unknown", "", "", (), "")

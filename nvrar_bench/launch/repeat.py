@@ -26,9 +26,8 @@ from nvrar_bench.documents.run_file import Writer, read_record
 from nvrar_bench.errors import Interrupted, LostRank, NvrarBenchError, UsageError
 from nvrar_bench.launch import launcher as launching
 from nvrar_bench.launch.console import announce_terminal, console
-from nvrar_bench.launch.environment import LAUNCH, expected_ranks, launcher
+from nvrar_bench.launch.environment import LAUNCH, Starter, expected_ranks, launcher
 from nvrar_bench.launch.processes import STOPS, Signals
-from nvrar_bench.launch.starter import Starter
 from nvrar_bench.statistics.figures import launches_in_state
 from nvrar_bench.statistics.merge import LAUNCHES, merge
 

@@ -13,9 +13,9 @@ from nvrar_bench import errors
 from nvrar_bench.errors import Unavailable, UsageError
 from nvrar_bench.launch import flavours, launcher
 from nvrar_bench.launch import job as running
+from nvrar_bench.launch.environment import Starter
 from nvrar_bench.launch.flavours import FLAVOURS, of_launcher, of_library
 from nvrar_bench.launch.launcher import start
-from nvrar_bench.launch.starter import Starter
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
