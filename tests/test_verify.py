@@ -17,8 +17,7 @@ from nvrar_bench.verify import (
     poison,
     write_canary,
 )
-from nvrar_bench.verify.recipe import draw, mix
-from nvrar_bench.verify.rounding import approximately_normal
+from nvrar_bench.verify.recipe import approximately_normal, draw, mix
 
 FLOATS = [name for name, row in DTYPES.items() if row.is_float]
 INTEGERS = [name for name, row in DTYPES.items() if not row.is_float]

@@ -25,8 +25,9 @@ import numpy.typing as npt
 from nvrar_bench import datatypes
 from nvrar_bench.errors import UsageError
 from nvrar_bench.plan import CheckMode
+from nvrar_bench.verify import recipe
 from nvrar_bench.verify.exact import EXACT
-from nvrar_bench.verify.recipe import Formula, HostArray, Recipe, Words
+from nvrar_bench.verify.recipe import Formula, HostArray, Words
 from nvrar_bench.verify.rounding import ROUNDING, WRAP
 
 # Elements at once. Making them takes several temporaries of 64-bit words, 128 KiB each, which are
@@ -82,12 +83,12 @@ class KnownReduction:
     @property
     def formula(self) -> Formula:
         """How `inputs` and `expected` are made, as numbers."""
-        return self._recipe.formula()
+        return self._made[1]
 
     @property
     def is_tolerant(self) -> bool:
         """Whether `expected` has a tolerance."""
-        return self._recipe.tolerant
+        return self.formula.is_tolerant
 
     def inputs(self, rank: int, count: int) -> HostArray:
         """Return what `rank` sends: shape (count,), the reduction's dtype.
@@ -97,9 +98,10 @@ class KnownReduction:
         """
         if not 0 <= rank < self.ranks:
             raise UsageError(f"rank is {rank}; allowed: 0 to {self.ranks - 1}")
-        values = np.empty(_checked(count), datatypes.dtype(self.dtype).numpy)
+        dtype = datatypes.dtype(self.dtype)
+        values = np.empty(_checked(count), dtype.numpy)
         for block, index in _blocks(count):
-            values[block] = self._recipe.inputs(rank, index)
+            values[block] = recipe.inputs(self.formula, dtype, rank, index)
         return values
 
     def expected(self, count: int) -> Expected:
@@ -107,27 +109,22 @@ class KnownReduction:
 
         The first m elements do not depend on the count.
         """
-        tolerant = self._recipe.tolerant
-        dtype = np.dtype(np.float64) if tolerant else datatypes.dtype(self.dtype).numpy
-        value = np.empty(_checked(count), dtype)
-        tolerance = np.empty(count, np.float64) if tolerant else None
+        dtype = datatypes.dtype(self.dtype)
+        value = np.empty(_checked(count), np.float64 if self.is_tolerant else dtype.numpy)
+        tolerance = np.empty(count, np.float64) if self.is_tolerant else None
         for block, index in _blocks(count):
-            value[block], bound = self._recipe.expected(index)
+            value[block], bound = recipe.expected(self.formula, dtype, index)
             if tolerance is not None:
                 tolerance[block] = bound
         return Expected(value, tolerance, self.mode_used)
 
-    @property
-    def _recipe(self) -> Recipe:
-        return self._made[1]
-
     @cached_property
-    def _made(self) -> tuple[CheckMode, Recipe]:
+    def _made(self) -> tuple[CheckMode, Formula]:
         dtype = datatypes.dtype(self.dtype)
         if self.mode == "exact":
-            recipe = EXACT[self.op](dtype, self.ranks, self.seed)
-            if recipe is not None:
-                return "exact", recipe
+            formula = EXACT[self.op](dtype, self.ranks, self.seed)
+            if formula is not None:
+                return "exact", formula
         if self.mode == "wrap":
             return "wrap", WRAP[self.op](dtype, self.ranks, self.seed)
         return "rounding", ROUNDING[self.op](dtype, self.ranks, self.seed)

@@ -18,7 +18,7 @@ The mean of integers. The sum's inputs; the mean is the sum divided by ranks, ro
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from math import frexp
@@ -26,144 +26,56 @@ from math import frexp
 import numpy as np
 
 from nvrar_bench.datatypes import DataType
-from nvrar_bench.verify.recipe import (
-    Addends,
-    Formula,
-    HostArray,
-    Recipe,
-    RecipeKind,
-    Sign,
-    Words,
-    addends_within,
-    as_dtype,
-    below,
-    draw,
-    floor_power_of_two,
-    integer_limit,
-    mix,
-    negate_where,
-    turn,
-    word,
-)
+from nvrar_bench.verify.recipe import Formula, RecipeKind, Sign
 
-# Which stream of random words a draw belongs to; recipe.py has 1 and 2.
-_SIGNS, _OWN, _SHARED = 3, 4, 5
-_EVERYONE = 0
 # Enough different means to distinguish two indices, few enough to try one by one.
 _CANDIDATES = 1024
 _A_FEW = 8
 
 
-@dataclass(frozen=True)
-class _Sum(Recipe):
-    """Addends times `multiplier`; their sum is divided by `divisor`, toward zero.
+def addends_within(limit: int, sign: Sign, ranks: int, seed: int) -> Formula:
+    """Return addends whose absolute values sum to at most `limit` (at least 1).
 
-    The partial sums stay in the range where the dtype holds every integer.
+    Signs alone make the sum vary with the index, so each of up to `limit` ranks may be active.
+    Without signs of their own the active ranks need two magnitudes to choose from, so at most
+    limit // 2 of them are: otherwise the sum would be one constant.
     """
-
-    addends: Addends
-    multiplier: int = 1
-    divisor: int = 1
-
-    def formula(self) -> Formula:
-        return Formula(
-            RecipeKind.ADDENDS,
-            multiplier=self.multiplier,
-            divisor=self.divisor,
-            **vars(self.addends),
-        )
-
-    def inputs(self, rank: int, index: Words) -> HostArray:
-        return as_dtype(self.addends.values(rank, index) * np.uint64(self.multiplier), self.dtype)
-
-    def expected(self, index: Words) -> tuple[HostArray, None]:
-        total = self.addends.total(index)
-        if self.divisor > 1:
-            flips = total >> np.uint64(63) if self.dtype.is_signed else np.zeros_like(total)
-            quotient = negate_where(flips, total) // np.uint64(self.divisor)
-            total = negate_where(flips, quotient)
-        return as_dtype(total, self.dtype), None
+    most = limit if sign is Sign.EACH else max(1, limit // 2)
+    active = min(ranks, most)
+    width = floor_power_of_two(limit // active)
+    return Formula(RecipeKind.ADDENDS, seed, ranks, active, sign, width)
 
 
-@dataclass(frozen=True)
-class _Product(Recipe):
-    """Signed powers of two: a product of them is a sum of exponents."""
-
-    exponents: Addends
-
-    def formula(self) -> Formula:
-        return Formula(RecipeKind.POWERS, **vars(self.exponents))
-
-    def inputs(self, rank: int, index: Words) -> HostArray:
-        return self._power(self._flips(rank, index), self.exponents.values(rank, index))
-
-    def expected(self, index: Words) -> tuple[HostArray, None]:
-        flips = np.zeros_like(index)
-        for rank in range(self.ranks):
-            flips ^= self._flips(rank, index)
-        return self._power(flips, self.exponents.total(index)), None
-
-    def _flips(self, rank: int, index: Words) -> Words:
-        if not self.dtype.is_signed:
-            return np.zeros_like(index)
-        return below(draw(self.seed, _SIGNS, rank, index), 2)
-
-    def _power(self, flips: Words, exponents: Words) -> HostArray:
-        if not self.dtype.is_float:
-            return as_dtype(negate_where(flips, np.uint64(1) << exponents), self.dtype)
-        signs = 1.0 - 2.0 * flips.astype(np.float64)
-        powers = np.ldexp(signs, exponents.view(np.int64).astype(np.int32))
-        return powers.astype(self.dtype.numpy)
-
-
-@dataclass(frozen=True)
-class _Extremum(Recipe):
-    """At each index one rank, in turn, holds the extremum alone; its value varies too."""
-
-    maximum: bool
-
-    def formula(self) -> Formula:
-        origin, span, width = self._bounds()
-        made = Formula(RecipeKind.EXTREMUM, self.seed, self.ranks, is_maximum=self.maximum)
-        return replace(made, width=width, origin=origin, span=span)
-
-    def inputs(self, rank: int, index: Words) -> HostArray:
-        shared = draw(self.seed, _SHARED, _EVERYONE, index)
-        own = draw(self.seed, _OWN, rank, index)
-        loses = turn(rank, self.ranks, shared) != np.uint64(0)
-        behind = np.uint64(1) + (own & np.uint64(self._bounds()[2] - 1))
-        return self._place(shared, behind * loses)
-
-    def expected(self, index: Words) -> tuple[HostArray, None]:
-        shared = draw(self.seed, _SHARED, _EVERYONE, index)
-        return self._place(shared, np.zeros_like(index)), None
-
-    def _place(self, shared: Words, behind: Words) -> HostArray:
-        origin, span, _ = self._bounds()
-        distance = below(mix(shared), span) + behind
-        start = word(origin)
-        return as_dtype(start - distance if self.maximum else start + distance, self.dtype)
-
-    def _bounds(self) -> tuple[int, int, int]:
-        """Origin, span and width, as `Formula` has them."""
-        high = integer_limit(self.dtype)
-        low = -high if self.dtype.is_signed else 0
-        width = floor_power_of_two((high - low) // 4)
-        return high if self.maximum else low, high - low - width + 1, width
-
-
-def exact_sum(dtype: DataType, ranks: int, seed: int) -> Recipe:
+def exact_sum(dtype: DataType, ranks: int, seed: int) -> Formula:
     """Return addends: with more ranks than the range has room for, some of them add 0."""
     sign = Sign.EACH if dtype.is_signed else Sign.PLUS
-    addends = addends_within(integer_limit(dtype), sign, ranks, seed)
-    return _Sum(dtype, ranks, seed, addends)
+    return addends_within(integer_limit(dtype), sign, ranks, seed)
 
 
-def exact_product(dtype: DataType, ranks: int, seed: int) -> Recipe:
+def exact_product(dtype: DataType, ranks: int, seed: int) -> Formula:
     """Return powers of two: with more ranks than there are exponents, some of them are +-1."""
     sign = Sign.EACH if dtype.is_float else Sign.PLUS
     exponents = addends_within(exponent_limit(dtype), sign, ranks, seed)
-    return _Product(dtype, ranks, seed, exponents)
+    return replace(exponents, recipe=RecipeKind.POWERS)
+
+
+def extremum(dtype: DataType, ranks: int, seed: int, is_maximum: bool) -> Formula:
+    """Return values of which at each index one rank holds the extremum alone."""
+    high = integer_limit(dtype)
+    low = -high if dtype.is_signed else 0
+    width = floor_power_of_two((high - low) // 4)
+    made = Formula(RecipeKind.EXTREMUM, seed, ranks, width=width, is_maximum=is_maximum)
+    return replace(made, origin=high if is_maximum else low, span=high - low - width + 1)
+
+
+def floor_power_of_two(value: int) -> int:
+    """Return the largest power of two that is at most `value` (at least 1)."""
+    return 1 << (value.bit_length() - 1)
+
+
+def integer_limit(dtype: DataType) -> int:
+    """Return the largest magnitude in use: for integers one less than there is, the poison's."""
+    return dtype.exact_limit if dtype.is_float else dtype.exact_limit - 1
 
 
 def exponent_limit(dtype: DataType) -> int:
@@ -178,7 +90,7 @@ def exponent_limit(dtype: DataType) -> int:
 # ---- the mean ------------------------------------------------------------------------------------
 
 
-def exact_mean(dtype: DataType, ranks: int, seed: int) -> Recipe | None:
+def exact_mean(dtype: DataType, ranks: int, seed: int) -> Formula | None:
     """Return inputs whose mean is exact, or None where there are none.
 
     With more integer ranks than the dtype's largest value every mean is 0: poison and canaries
@@ -187,10 +99,10 @@ def exact_mean(dtype: DataType, ranks: int, seed: int) -> Recipe | None:
     if not dtype.is_float:
         return integer_mean(dtype, ranks, seed)
     addends = _float_addends(dtype, ranks, seed)
-    return None if addends is None else _Sum(dtype, ranks, seed, addends, multiplier=ranks)
+    return None if addends is None else replace(addends, multiplier=ranks)
 
 
-def integer_mean(dtype: DataType, ranks: int, seed: int) -> Recipe:
+def integer_mean(dtype: DataType, ranks: int, seed: int) -> Formula:
     """Return integers whose sum does not wrap.
 
     So few ranks are active that each may hold `ranks` or more: else one more or less would hardly
@@ -201,8 +113,8 @@ def integer_mean(dtype: DataType, ranks: int, seed: int) -> Recipe:
     active = min(ranks, max(1, limit // ranks))
     largest = limit // active
     width = floor_power_of_two(max(1, largest // 2))
-    addends = Addends(seed, ranks, active, sign, width, common=largest - width + 1)
-    return _Sum(dtype, ranks, seed, addends, divisor=ranks)
+    made = Formula(RecipeKind.ADDENDS, seed, ranks, active, sign, width)
+    return replace(made, common=largest - width + 1, divisor=ranks)
 
 
 def reciprocal_error(dtype: DataType, ranks: int) -> Fraction:
@@ -211,7 +123,7 @@ def reciprocal_error(dtype: DataType, ranks: int) -> Fraction:
     return abs(Fraction(float(rounded[0])) * ranks - 1)
 
 
-def _float_addends(dtype: DataType, ranks: int, seed: int) -> Addends | None:
+def _float_addends(dtype: DataType, ranks: int, seed: int) -> Formula | None:
     odd = ranks // (ranks & -ranks)
     limit = min(dtype.exact_limit // odd, int(dtype.max_value) // ranks)
     if limit < 1:
@@ -221,7 +133,7 @@ def _float_addends(dtype: DataType, ranks: int, seed: int) -> Addends | None:
     return _addends_that_return(dtype, ranks, seed, limit)
 
 
-def _addends_that_return(dtype: DataType, ranks: int, seed: int, limit: int) -> Addends | None:
+def _addends_that_return(dtype: DataType, ranks: int, seed: int, limit: int) -> Formula | None:
     """Use only the k whose multiple comes back from ranks * k * (1/ranks).
 
     All active ranks of an index hold the same k and their number is a power of two: the K they sum
@@ -234,7 +146,8 @@ def _addends_that_return(dtype: DataType, ranks: int, seed: int, limit: int) -> 
         for active in (most >> halvings for halvings in range(most.bit_length()))
     ]
     active, choices = max(options, key=lambda option: min(len(option[1]), _A_FEW))
-    return Addends(seed, ranks, active, Sign.SHARED, choices=choices) if choices else None
+    made = Formula(RecipeKind.ADDENDS, seed, ranks, active, Sign.SHARED, choices=choices)
+    return made if choices else None
 
 
 def _returning(dtype: DataType, ranks: int, largest: int) -> tuple[int, ...]:
@@ -246,10 +159,10 @@ def _returning(dtype: DataType, ranks: int, largest: int) -> tuple[int, ...]:
 
 
 # None: no set of inputs is exact for this dtype and this number of ranks.
-EXACT: dict[str, Callable[[DataType, int, int], Recipe | None]] = {
+EXACT: dict[str, Callable[[DataType, int, int], Formula | None]] = {
     "sum": exact_sum,
     "prod": exact_product,
-    "min": partial(_Extremum, maximum=False),
-    "max": partial(_Extremum, maximum=True),
+    "min": partial(extremum, is_maximum=False),
+    "max": partial(extremum, is_maximum=True),
     "avg": exact_mean,
 }
