@@ -29,7 +29,11 @@ LONGEST_US = 1e12  # eleven days: more is no sample, and squares of it are still
 
 def encode(record: Record) -> str:
     """Write a record as JSON text, one line per key and one per result; as `encode_lines`."""
-    return encode_lines(record.to_json(), "the run record")
+    try:
+        plain = record.to_json()
+    except RecursionError as error:  # facts of somebody else's record may be anything
+        raise NvrarBenchError(f"the run record cannot be written as JSON: {error}") from error
+    return encode_lines(plain, "the run record")
 
 
 class Writer:

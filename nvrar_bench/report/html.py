@@ -138,10 +138,13 @@ def _of_run(record: Record) -> list[Element]:
 
 
 def _facts(facts: Mapping[str, Any]) -> Element:
-    rows = (
-        element("tr", element("th", name, scope="row"), element("td", _said(value)))
-        for name, value in facts.items()
-    )
+    rows = []
+    for name, value in facts.items():
+        try:
+            said = _said(value)
+        except RecursionError:
+            said = "too deeply nested to show"
+        rows.append(element("tr", element("th", name, scope="row"), element("td", said)))
     return element("table", element("tbody", *rows), class_="facts")
 
 

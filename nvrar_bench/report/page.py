@@ -99,12 +99,7 @@ def _latency(result: Result) -> Estimate:
 
 
 def _busbw(result: Result) -> Estimate:
-    """Return the bandwidths of the median, and of the ends of its interval."""
-    low, high = result.latency_us.ci95_low, result.latency_us.ci95_high
-    # A short time is a high bandwidth: the ends change places.
-    moved = result.busbw_gb_per_s * result.latency_us.median
-    ends = (moved / high, moved / low) if low and high else (None, None)
-    return Estimate(result.busbw_gb_per_s, *ends)
+    return _latency(result).rate(result.busbw_gb_per_s * result.latency_us.median)
 
 
 CHARTS = (

@@ -76,7 +76,7 @@ def _compared(
         one,
         all_reduce_us=added,
         all_reduce_part=part,
-        tokens_per_s=_figure(_rate(of.batch * 1e6, step)),
+        tokens_per_s=_figure(step.rate(of.batch * 1e6)),
         versus=versus and versus.backend,
         speed_up=versus and _median_ratio(*_paired(versus.step, one.step)),
     )
@@ -115,12 +115,6 @@ def _median_ratio(top: Floats, bottom: Floats) -> Figure:
 
 def _no_time(us: float) -> NvrarBenchError:
     return NvrarBenchError(f"a step of {us} us has no rate; the time must be above 0")
-
-
-def _rate(amount: float, time: Estimate) -> Estimate:
-    # A long time is a low rate: the ends change places.
-    low, high = (amount / end if end else None for end in (time.high, time.low))
-    return Estimate(amount / time.value, low, high)
 
 
 def _figure(of: Estimate) -> Figure:

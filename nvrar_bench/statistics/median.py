@@ -55,6 +55,11 @@ class Estimate:
         low, high = self.interval
         return (high - low) / 2 / self.value
 
+    def rate(self, amount: float) -> Estimate:
+        """Return `amount` by this, a time: a long one is a low rate, so the ends change places."""
+        low, high = (amount / end if end else None for end in (self.high, self.low))
+        return Estimate(amount / self.value, low, high)
+
     def is_below(self, other: Estimate) -> bool:
         """Say whether the intervals leave no doubt."""
         if self.high is None or other.low is None:

@@ -10,6 +10,8 @@ from hypothesis import given
 from msgspec.structs import replace
 
 from nvrar_bench.documents.record import RankPlace, RunRecord
+from nvrar_bench.documents.run_file import encode as encode_record
+from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.report import page as charts
 from nvrar_bench.report.columns import Series
 from nvrar_bench.report.grid import printable
@@ -90,6 +92,16 @@ def test_any_text_is_shown_and_adds_no_tag(text: str) -> None:
 def test_a_long_fact_is_cut_and_says_so() -> None:
     assert _said(["x" * 30] * 40).endswith(" … (more in the record)")
     assert _said({"a": 1, "b": [1.5, 2], "c": None}) == "a 1, b 1.5, 2, c -"
+
+
+def test_facts_that_are_nested_too_deeply_are_told_of() -> None:
+    nested: object = 1
+    for _ in range(700):
+        nested = {"a": nested}
+    run = full().with_environment({"strange": nested})
+    assert "too deeply nested to show" in text_of(run)
+    with pytest.raises(NvrarBenchError, match="cannot be written as JSON"):
+        encode_record(run)
 
 
 def test_a_row_of_ranks_per_host_and_node() -> None:
