@@ -15,15 +15,16 @@ from nvrar_bench.devices.base import Device, Timer
 from nvrar_bench.devices.gate import late_tolerance_ns
 from nvrar_bench.devices.operation import NativeCall, Operation
 from nvrar_bench.settings.values import Late
+from nvrar_bench.statistics.doubts import ALONE, COSTLY, MORE_THAN_ALL
 from nvrar_bench.statistics.machine_states import YARDSTICKS
 from nvrar_bench.timing.clocks import Clocks, relate
 from nvrar_bench.timing.loop import MONOTONIC, Gate, Nanoseconds, Timings, Yardstick
-from nvrar_bench.timing.ruler import Ruler
 
 UNKNOWN = np.zeros(len(YARDSTICKS), np.int64)
 _CALLS = 101  # odd: a median is one of the samples
 _BATCHES, _BATCH = 101, 32  # readings of the clock, one behind the other
 _READINGS, _STEPS_WITHIN_S = 1000, 0.5
+TOLERATED_PART = 0.05  # of a figure may be what measuring costs, unmentioned
 
 
 class LateGate(Gate):
@@ -125,6 +126,52 @@ class _Nothing(Operation):
 
     def launch(self) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """All in nanoseconds, of a sample; a call of a batch has its share."""
+
+    resolution_ns: float  # the smallest step that the monotonic clock was seen to make
+    timer_cost_ns: float  # one reading of it, the median
+    call_cost_ns: float  # an empty operation, timed as all are, through the gate; the median
+    # The same of the device's own timer, for calls that are queued on it; None on CPU ranks, or
+    # where its resolution was not seen.
+    event_resolution_ns: float | None = None
+    event_cost_ns: float | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """For the environment of the record."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def doubts(
+        self, median_seconds: float, *, batch: int = 1, by_events: bool = False
+    ) -> tuple[str, ...]:
+        """Doubt a figure of which resolution or cost is more than 5 %.
+
+        `batch`: calls of a sample. `by_events`: it was measured by the device's timer
+        (Operation.stream_ordered). Figures of an operation with a clock of its own are not of this
+        ruler.
+        """
+        resolution = self.event_resolution_ns if by_events else self.resolution_ns
+        cost = self.event_cost_ns if by_events else self.call_cost_ns
+        parts = (
+            ("the resolution of the clock", resolution),
+            ("what is measured when nothing is called", cost),
+        )
+        found = [
+            (what, ns / batch)
+            for what, ns in parts
+            if ns is not None and ns / batch > TOLERATED_PART * median_seconds * 1e9
+        ]
+        if by_events and batch == 1 and cost is not None and found:
+            return (ALONE(n=f"{cost / 1e3:.3g}"),)
+        return tuple(_costly(what, ns, median_seconds) for what, ns in found)
+
+
+def _costly(what: str, ns: float, seconds: float) -> str:
+    part = f"{100 * ns / seconds / 1e9:.0f} %" if seconds > 0 else MORE_THAN_ALL
+    return COSTLY(what=what, us=f"{ns / 1e3:.3g}", n=part, median=f"{seconds * 1e6:.3g}")
 
 
 def measure_ruler(

@@ -1,1 +1,1 @@
-"""What happens while the clock runs: the timed loop, clocks, stopping rules, the ruler."""
+"""What happens while the clock runs: the timed loop, clocks, stopping rules."""

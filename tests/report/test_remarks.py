@@ -16,10 +16,10 @@ from nvrar_bench.documents.record import RunRecord, Skipped
 from nvrar_bench.documents.result import Arrival
 from nvrar_bench.report import table
 from nvrar_bench.report.remarks import MOST, notes
+from nvrar_bench.run.starts import Ruler
 from nvrar_bench.statistics.doubts import KINDS, doubts, of_time
 from nvrar_bench.statistics.median import Estimate
 from nvrar_bench.statistics.points import Launch
-from nvrar_bench.timing.ruler import Ruler
 
 from .golden_files import full
 

@@ -8,9 +8,8 @@ import pytest
 
 from nvrar_bench.devices.cpu import CpuDevice
 from nvrar_bench.run import starts
-from nvrar_bench.run.starts import measure_ruler, resolution_of
+from nvrar_bench.run.starts import Ruler, measure_ruler, resolution_of
 from nvrar_bench.timing.loop import Gate, time_calls
-from nvrar_bench.timing.ruler import Ruler
 
 
 class Clock:
