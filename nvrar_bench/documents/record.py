@@ -22,7 +22,7 @@ from nvrar_bench.errors import UsageError
 FORMAT: Final = "nvrar-bench.run"
 FORMAT_VERSION: Final = "1.4"
 DECODE_FORMAT: Final = "nvrar-bench.decode"
-NO_JSON = "this is not the JSON of a run"
+NO_JSON = "this is not the JSON of a run, as sweep --json writes it"
 OLDER = ("1.0", "1.1", "1.2", "1.3")
 Status = Literal["complete", "failed", "interrupted"]
 

@@ -63,10 +63,10 @@ def undecided(points: Sequence[ComparedPoint]) -> Iterator[str]:
         yield f"{of}; {MOST} launches of each run would decide none of them: {_why(open_points)}"
         return
     what = "them" if len(needed) == len(open_points) else f"{len(needed)} of them"
-    yield (
-        f"{of}; about {max(needed)} launches of each run would decide {what}: "
-        f"sweep --launches {max(needed)}"
-    )
+    fix = f"sweep --launches {max(needed)}"
+    if max(needed) > _MANY:
+        fix = "keep other work off the machine, or raise --threshold"
+    yield f"{of}; about {max(needed)} launches of each run would decide {what}: {fix}"
 
 
 def _why(points: Sequence[ComparedPoint]) -> str:
@@ -83,6 +83,7 @@ def groups(points: Sequence[ComparedPoint]) -> Iterator[tuple[str, list[Compared
     yield from found.items()
 
 
+_MANY = 100  # launches that nobody waits for
 _TITLES = ("backend", "size", "count", "base {}", "new {}", "new/base", "95 % interval", VERDICT)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, zip_longest
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,7 @@ from rich.text import Text
 from nvrar_bench.documents.inventory import Ability, Inventory, Row
 from nvrar_bench.report.grid import printable
 
+_NO_VARIABLE = "no environment variable that changes results is set"
 _CAN, _CANNOT, _SET = "can run", "cannot", "set"
 _STYLES = {"here": "green", _CAN: "green", "missing": "yellow", "wrong": "bold red", _CANNOT: "red"}
 _TITLES = ("status", "what", "needed for", "found")
@@ -52,15 +53,25 @@ def write(inventory: Inventory, console: Console) -> None:
 def _sections(inventory: Inventory) -> Iterator[_Section]:
     # The rows of a group follow each other: groupby joins neighbours alone.
     for group, rows in groupby(inventory.rows, lambda row: row.group):
-        yield group, [_of_row(row) for row in rows]
+        yield group, _fixed_once([_of_row(row) for row in rows])
     settings = [_Line(_SET, name, "", value) for name, value in inventory.settings.items()]
-    yield "settings that change results" if settings else "no setting changes results", settings
+    yield "environment variables that change results" if settings else _NO_VARIABLE, settings
     counts = ", ".join(f"{count} {status}" for status, count in inventory.summary.to_json().items())
     # A device that cannot run has no line for its backends.
     shown = [
         a for a in inventory.abilities if a.backend is None or inventory.ability(a.device).can_run
     ]
     yield f"what this machine can run ({counts})", [_of_ability(one) for one in shown]
+
+
+def _fixed_once(lines: list[_Line]) -> list[_Line]:
+    """Leave a fix to the last of the lines that follow each other and have the same."""
+    return [
+        replace(line, below=line.below[:-1])
+        if line.below and following and line.below[-1:] == following.below[-1:]
+        else line
+        for line, following in zip_longest(lines, lines[1:])
+    ]
 
 
 def _of_row(row: Row) -> _Line:

@@ -99,5 +99,7 @@ def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
         # Not what the few samples of those that dropped out leave in doubt.
         if not text.startswith((DOUBT, RULER)):
             yield f"warning: {text}"
+    if choices:
+        yield "to use the table: nvrar-bench sweep --tuning with the file of --output"
     yield from (f"error: {text}" for text in errors(record))
     yield from endings(record)

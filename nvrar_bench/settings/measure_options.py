@@ -66,7 +66,7 @@ class CaseOptions:
     dtype: str | None = option(
         "-d, --dtype, --datatype LIST",
         "Element types: float64 float32 float16 bfloat16 float8_e4m3 float8_e5m2 int8 uint8 int32 "
-        "uint32 int64 uint64, or all; also double, float, half, f8e4m3, f8e5m2. [float32]",
+        "uint32 int64 uint64, or all; also fp32, fp16, bf16 and the names of nccl-tests. [float32]",
     )
     op: str | None = option("-o, --op LIST", "Operations: sum prod min max avg, or all. [sum]")
     in_place: bool | None = option(

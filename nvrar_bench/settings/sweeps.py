@@ -29,6 +29,10 @@ OTHER_NAMES = {
     "double": "float64",
     "float": "float32",
     "half": "float16",
+    "fp64": "float64",
+    "fp32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
     "f8e4m3": "float8_e4m3",
     "f8e5m2": "float8_e5m2",
 }

@@ -24,6 +24,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
         ("--minbytes=1K --stepfactor=3", "--min 1K --factor 3"),
         ("--iters 7 --warmup_iters 3", "-n 7 -w 3"),
         ("-d float", "--dtype float32"),
+        ("-d fp64,fp32,fp16,bf16", "--dtype float64,float32,float16,bfloat16"),
         ("--datatype half,double", "--dtype float16,float64"),
         ("-d f8e4m3,f8e5m2,bfloat16", "--dtype float8_e4m3,float8_e5m2,bfloat16"),
         ("-d all -o all", "--dtype all --op all"),

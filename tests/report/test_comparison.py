@@ -99,3 +99,10 @@ def test_one_point_is_not_many() -> None:
     assert comparison.summary(known().comparisons[1], 0.125).startswith(
         "1 point at a threshold of 12.5 %: 1 undecided; 6 missing"
     )
+
+
+def test_more_launches_than_anybody_waits_for_are_no_advice() -> None:
+    point = replace(known().comparisons[0].points[0], verdict="undecided", launches_needed=995)
+    (line,) = comparison.undecided([point])
+    assert "about 995 launches" in line
+    assert line.endswith(": keep other work off the machine, or raise --threshold")

@@ -57,7 +57,7 @@ def test_a_machine_without_settings_says_so():
     file = StringIO()
     console = Console(file=file, width=400, _environ={})
     inventory.write(replace(machine(), settings={}), console)
-    assert "# no setting changes results\n" in file.getvalue()
+    assert "# no environment variable that changes results is set\n" in file.getvalue()
 
 
 def test_what_the_output_cannot_encode():
