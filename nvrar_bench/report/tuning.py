@@ -99,7 +99,8 @@ def _notes(record: RunRecord, choices: tuple[Choice, ...]) -> Iterator[str]:
         # Not what the few samples of those that dropped out leave in doubt.
         if not text.startswith((DOUBT, RULER)):
             yield f"warning: {text}"
-    if choices:
-        yield "to use the table: nvrar-bench sweep --tuning with the file of --output"
+    written = (record.settings.get("tune") or {}).get("output")
+    if choices and written:
+        yield f"to use the table: nvrar-bench sweep --tuning {written}"
     yield from (f"error: {text}" for text in errors(record))
     yield from endings(record)

@@ -76,7 +76,7 @@ def _kind(text: str, note: str | None = None) -> DoubtKind:
 # What to do about it, where a run can have several launches.
 REPEAT = "repeat it with several --launches"
 _CHANGED = f"so the machine changed speed during the run and the interval does not hold; {REPEAT}"
-_CHANGED_NOTE = "the machine changed speed by {n}, so ±95% is too narrow; use --launches 5"
+_CHANGED_NOTE = "the machine changed speed by {n}, so ±95% is too narrow; use --launches 6"
 # The least important first, as they are noted.
 KINDS = (
     # What timing each call alone costs is the same at all points, and so said once.
