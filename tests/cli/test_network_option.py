@@ -114,7 +114,7 @@ def test_every_command_that_runs_has_it(run_command: Run, tmp_path: Path, comman
     done = run_command(*command.split(), "--network", path)
     assert done.code == 2
     assert "--network" in one_error(done.stderr)
-    assert "variable 'LD_PRELOAD' is not allowed" in one_error(done.stderr)
+    assert "variable is 'LD_PRELOAD'; allowed: a variable" in one_error(done.stderr)
 
 
 def test_env_says_what_a_network_needs_and_the_fix(run_command: Run):
