@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from math import comb, exp, floor, hypot, isqrt, lgamma, log, pi, sqrt
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nvrar_bench.documents.result import Latency
-from nvrar_bench.errors import NvrarBenchError, UsageError
+from nvrar_bench.errors import NvrarBenchError
 from nvrar_bench.statistics.independence import Samples, effective_samples
 
 NORMAL_975 = 1.959963984540054
@@ -68,13 +67,13 @@ class Estimate:
 
 
 def median_interval(
-    ordered: Sequence[float] | Samples, confidence: float = 0.95, effective: float | None = None
+    ordered: Sequence[float] | Samples, effective: float | None = None
 ) -> Interval | None:
-    """Return the interval that holds the population's median with at least `confidence`.
+    """Return the interval that holds the population's median with a probability of 95 % or more.
 
     `ordered` is sorted, ascending. The interval runs from the d-th smallest to the d-th largest
-    sample, d being the largest with 2 P(B < d) <= 1 - confidence for B ~ binomial(n, 1/2), the
-    number of samples below the median. Nothing is assumed but independent samples of one
+    sample, d being the largest with P(B < d) <= 0.025 for B ~ binomial(n, 1/2), the number of
+    samples below the median. Nothing is assumed but independent samples of one
     distribution (H. A. David, H. N. Nagaraja, Order Statistics, 3rd ed., Wiley 2003, section 7.1).
 
     `effective`, of `independence.effective_samples`, is how many independent samples these are
@@ -82,19 +81,16 @@ def median_interval(
     n / effective times the variance, so that d lies sqrt(n / effective) times as far from the
     middle place, (n + 1) / 2, and is rounded down.
 
-    None where even the extremes are too close together: n < 6, or `effective` < 6, at 0.95.
-    UsageError for a confidence outside (0, 1).
+    None where even the extremes are too close together: n < 6, or `effective` < 6.
     """
-    if not 0 < confidence < 1:
-        raise UsageError(f"confidence is {confidence}; allowed: between 0 and 1")
     count = len(ordered)
-    depth = _depth(count, confidence)
+    depth = _depth(count)
     worth = count
     if effective is not None and effective < count:
         worth = floor(effective)
         middle = (count + 1) / 2
         depth = floor(middle - (middle - depth) * sqrt(count / effective))
-    if depth < 1 or _depth(worth, confidence) < 1:
+    if depth < 1 or _depth(worth) < 1:
         return None
     return Interval(float(ordered[depth - 1]), float(ordered[-depth]))
 
@@ -110,14 +106,13 @@ def estimate(samples: Samples, effective: float | None = None) -> Estimate:
 
 
 @lru_cache(maxsize=4096)
-def _depth(count: int, confidence: float) -> int:
-    """Return the largest d with 2 P(B < d) <= 1 - confidence, B ~ binomial(count, 1/2).
+def _depth(count: int) -> int:
+    """Return the largest d with P(B < d) <= 0.025 = 1/40, B ~ binomial(count, 1/2).
 
     In integers. The tail about 12 standard deviations below is left out: by Hoeffding's inequality
     it is less than exp(-60).
     """
-    allowed = 1 - Fraction(str(confidence))
-    budget = allowed.numerator * 2**count // (2 * allowed.denominator)
+    budget = 2**count // 40
     depth = max(0, count // 2 - 6 * isqrt(count))
     term = comb(count, depth)
     below = term

@@ -45,10 +45,7 @@ from nvrar_bench.statistics.median import (
     t_975,
 )
 
-POINT = (
-    *("backend", "variant", "device", "buffers", "dtype", "op", "placement"),
-    *("size_bytes", "count"),
-)
+POINT = PointKey.__struct_fields__[:-1]  # what results of one point have in common
 
 # The backend whose speed-up over the others is the question.
 SUBJECT = "nvrar"
@@ -76,7 +73,7 @@ def numbered(
 def points_of(record: RunRecord) -> Mapping[PointKey, Result]:
     """Return the results by point, in the order of the run."""
     return {
-        PointKey(**dict(zip(POINT, point_of(result), strict=True)), repeat=repeat): result
+        PointKey(*(*point_of(result), repeat)): result
         for repeat, result in numbered(record.results, point_of)
     }
 
