@@ -94,9 +94,8 @@ class HostCaller(Caller):
         self._blocks.append(block)
         array = block.view(0, operand.nbytes, dtype).reshape(operand.shape)
         array = array.view(ExportedArray) if dtype in _EXPORTED else array
-        address = int(block.bytes.ctypes.data)
-        self._own[id(array)] = array, array.dtype, operand._replace(address=address)
-        return array, address
+        self._own[id(array)] = array, array.dtype, operand._replace(address=block.address)
+        return array, block.address
 
     def operand(self, name: str, array: Any) -> Operand:
         own = self._own.get(id(array))

@@ -29,6 +29,18 @@ Prepare = Callable[[], None]
 class MemoryBlock(Protocol):
     """Some bytes for each seat, as `Memory.allocate` returned them."""
 
+    @property
+    def address(self) -> int:
+        """Where those of the first seat start."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many each seat has."""
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether peers may reach them."""
+
     def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> Array:
         """Bytes first to first + nbytes as an array of `dtype`."""
 
@@ -38,6 +50,9 @@ B = TypeVar("B", bound=MemoryBlock)
 
 class Memory(ABC, Generic[B]):
     """The memory that this process's ranks take."""
+
+    def __init__(self) -> None:
+        self._blocks: list[B] = []  # that are allocated and not yet released
 
     @abstractmethod
     def allocate(self, nbytes: int, kind: str) -> B:
@@ -59,19 +74,44 @@ class Memory(ABC, Generic[B]):
     def addresses(self, array: Array) -> tuple[int, ...]:
         """Return where the elements of each seat start."""
 
-    @abstractmethod
     def peers(self, array: Array) -> tuple[int, ...] | None:
         """Return where the same array of every rank is mapped here, 0 where it is not.
 
         None if it does not lie in symmetric memory.
         """
+        found = self._symmetric(self.addresses(array)[0], array.shape[-1] * array.itemsize)
+        if found is None:
+            return None
+        block, first = found
+        return tuple(start and start + first for start in self._starts(block))
 
-    @abstractmethod
     def at(self, address: int, count: int, dtype: np.dtype[Any]) -> Array:
         """Return the elements at an address, shape (count,), of a block or of somebody else.
 
         What is in no block is not kept alive.
         """
+        nbytes = count * dtype.itemsize
+        found = self._symmetric(address, nbytes)
+        if found is None:
+            return self._elsewhere(address, count, dtype)
+        block, first = found
+        return block.view(first, nbytes, dtype)
+
+    def _symmetric(self, address: int, nbytes: int) -> tuple[B, int] | None:
+        """The symmetric block that holds these bytes of its first seat, and where they begin."""
+        for block in self._blocks:
+            first = address - block.address
+            if block.symmetric and 0 <= first <= block.nbytes - nbytes:
+                return block, first
+        return None
+
+    @abstractmethod
+    def _starts(self, block: B) -> tuple[int, ...]:
+        """Where every rank's part of a symmetric block is mapped here, 0 where it is not."""
+
+    @abstractmethod
+    def _elsewhere(self, address: int, count: int, dtype: np.dtype[Any]) -> Array:
+        """Elements that lie in no symmetric block."""
 
     @abstractmethod
     def keep(self, values: npt.NDArray[Any]) -> Array:

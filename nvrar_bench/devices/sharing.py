@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nvrar_bench.devices.base import Memory
+from nvrar_bench.devices.base import Memory, MemoryBlock
 from nvrar_bench.devices.machine import available_memory
 from nvrar_bench.errors import CompilerError, TimedOut, Unavailable
 from nvrar_bench.files import memory_file
@@ -101,7 +101,7 @@ def _map_one(pid: int, descriptor: int, size: int) -> mmap.mmap:
 
 
 @dataclass(frozen=True, eq=False)
-class HostBlock:
+class HostBlock(MemoryBlock):
     """Some bytes of memory, page-aligned, shape (n,) or (seats, n)."""
 
     bytes: npt.NDArray[np.uint8]
@@ -109,8 +109,19 @@ class HostBlock:
     peers: tuple[int, ...]
     shared: SharedMemory | None = None  # keeps the peers' memory mapped
 
+    @property
+    def address(self) -> int:
+        return int(self.bytes.ctypes.data)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.bytes.shape[-1])
+
+    @property
+    def symmetric(self) -> bool:
+        return bool(self.peers)
+
     def view(self, first: int, nbytes: int, dtype: np.dtype[Any]) -> HostArray:
-        """Slice the bytes."""
         return self.bytes[..., first : first + nbytes].view(dtype)
 
 
@@ -118,8 +129,8 @@ class HostMemory(Memory[HostBlock]):
     """Host memory of this process; allocating is collective over the machine."""
 
     def __init__(self, world: World) -> None:
+        super().__init__()
         self._world = world
-        self._blocks: list[HostBlock] = []
 
     def allocate(self, nbytes: int, kind: str) -> HostBlock:
         """Allocate zeroed pages; those of `symmetric` memory are mapped by all ranks."""
@@ -150,26 +161,12 @@ class HostMemory(Memory[HostBlock]):
     def addresses(self, array: HostArray) -> tuple[int, ...]:
         return tuple(row.ctypes.data for row in rows_of(array))
 
-    def peers(self, array: HostArray) -> tuple[int, ...] | None:
-        first = rows_of(array)[0]
-        found = self._symmetric(first.ctypes.data, first.nbytes)
-        return None if found is None else tuple(peer + found[1] for peer in found[0].peers)
+    def _starts(self, block: HostBlock) -> tuple[int, ...]:
+        return block.peers
 
-    def at(self, address: int, count: int, dtype: np.dtype[Any]) -> HostArray:
-        nbytes = count * dtype.itemsize
-        found = self._symmetric(address, nbytes)
-        if found is not None:
-            return found[0].view(found[1], nbytes, dtype)
-        elsewhere = memoryview((ctypes.c_uint8 * nbytes).from_address(address))
-        return np.frombuffer(elsewhere, np.uint8).view(dtype)
-
-    def _symmetric(self, address: int, nbytes: int) -> tuple[HostBlock, int] | None:
-        """Find the symmetric block that holds these bytes, and where in it they begin."""
-        for block in self._blocks:
-            offset = address - rows_of(block.bytes)[0].ctypes.data
-            if block.peers and 0 <= offset <= block.bytes.shape[-1] - nbytes:
-                return block, offset
-        return None
+    def _elsewhere(self, address: int, count: int, dtype: np.dtype[Any]) -> HostArray:
+        there = memoryview((ctypes.c_uint8 * (count * dtype.itemsize)).from_address(address))
+        return np.frombuffer(there, np.uint8).view(dtype)
 
     def keep(self, values: npt.NDArray[Any]) -> HostArray:
         return values

@@ -5,6 +5,7 @@ They are loaded at the first call; what is in the cache is used without them.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,8 +113,6 @@ def _done(nvrtc: ModuleType, returned: tuple[Any, ...]) -> Any:
 
 def _load(name: str) -> ModuleType:
     """Import a binding and make it load its library (CompilerError)."""
-    import importlib
-
     try:
         module = importlib.import_module(f"cuda.bindings.{name}")
         module.nvrtcVersion() if name == "nvrtc" else module.version()

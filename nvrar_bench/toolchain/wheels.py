@@ -98,9 +98,9 @@ def find_nvshmem(release: Release) -> Nvshmem:
 
 
 def _release_of(bindings: str) -> Release:
-    release = RELEASES.get(_major(bindings))
+    release = RELEASES.get(major_of(bindings))
     if release is None:
-        what = f"cuda-bindings {bindings} is of CUDA {_major(bindings)}; 12 and 13 are supported"
+        what = f"cuda-bindings {bindings} is of CUDA {major_of(bindings)}; 12 and 13 are supported"
         raise CompilerError(Problem(what, _fix(13)))
     return release
 
@@ -116,10 +116,10 @@ def _missing(release: Release, bindings: str, missing: list[str]) -> str:
 
 def _require_one_major(release: Release, bindings: str, versions: dict[str, str]) -> None:
     for name, number in versions.items():
-        if _major(number) != release.major:
+        if major_of(number) != release.major:
             what = (
                 f"cuda-bindings {bindings} is of CUDA {release.major}, {name} {number} of CUDA "
-                f"{_major(number)}"
+                f"{major_of(number)}"
             )
             raise CompilerError(Problem(what, _fix(release.major)))
 
@@ -142,7 +142,8 @@ def _package_roots() -> list[Path]:
     return [Path(root) for root in spec.submodule_search_locations or ()] if spec else []
 
 
-def _major(number: str) -> int:
+def major_of(number: str) -> int:
+    """The first number of a version; 0 if it has none."""
     first = number.split(".")[0]
     return int(first) if first.isdigit() else 0
 

@@ -47,6 +47,14 @@ def test_only_symmetric_memory_has_a_home(device):
         assert device.memory.peers(view) == (start + first,)
 
 
+def test_memory_of_other_machines_is_nowhere_whatever_the_offset(alone):
+    first = SimpleNamespace(rank=0, size=2)
+    two = replace(alone, comm=first, hosts=("a", "b"), machine_of=(0, 1))
+    device = CpuDevice(two, 1.0)
+    block = device.memory.allocate(8192, "symmetric")
+    assert device.memory.peers(block.bytes[100:108]) == (block.address + 100, 0)
+
+
 @pytest.mark.parametrize("kind", ["symmetric", "private"])
 def test_every_seat_of_virtual_ranks_has_a_row(alone, kind):
     device = CpuDevice(alone.with_virtual_ranks(3), 1.0)

@@ -14,6 +14,7 @@ from typing import Any
 from nvrar_bench import files
 from nvrar_bench.devices.cuda.calls import Calls, CudaError, load_calls, mps_fault
 from nvrar_bench.errors import NvrarBenchError, Problem, Unavailable, problem_of
+from nvrar_bench.toolchain.wheels import RELEASES, major_of
 
 _LIBRARY = "libcuda.so.1"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -21,7 +22,7 @@ _KERNEL_MODULE = Path("/proc/driver/nvidia/version")
 _BINDINGS = "cuda-bindings"
 # Wheels that carry the CUDA major in their name; those of the other major do not load with ours.
 _SUFFIXED = ("nvidia-nccl-cu", "nvidia-nvshmem-cu", "nvshmem4py-cu")
-_MAJORS = (12, 13)
+_MAJORS = tuple(RELEASES)
 _OLDEST = (8, 0)  # compute capability
 
 
@@ -48,7 +49,7 @@ def missing_wheel(installed: Mapping[str, str]) -> str | None:
     """Say which wheel is missing or of the wrong CUDA major; `installed` maps names to versions."""
     if _BINDINGS not in installed:
         return Problem("cuda-python is not installed", install_command())
-    major = _major(installed[_BINDINGS])
+    major = major_of(installed[_BINDINGS])
     if major not in _MAJORS:
         return Problem(
             f"cuda-python {installed[_BINDINGS]} is for CUDA {major}; allowed: "
@@ -102,8 +103,7 @@ def too_old(driver: int, wheels_major: int) -> str | None:
     )
 
 
-def none_visible(visible: str | None) -> str:
-    """Say that no GPU is visible; `visible` is the value of CUDA_VISIBLE_DEVICES, None if unset."""
+def _none_visible(visible: str | None) -> str:
     if visible is None:
         return Problem("no CUDA device is visible", "nvidia-smi -L shows what the driver sees")
     return Problem(
@@ -171,11 +171,7 @@ def installed() -> dict[str, str]:
 def bindings_major() -> int | None:
     """The CUDA that cuda-bindings is for; None if it is not installed."""
     number = installed().get(_BINDINGS)
-    return None if number is None else _major(number)
-
-
-def _major(text: str) -> int:
-    return int(text.split(".")[0])
+    return None if number is None else major_of(number)
 
 
 def missing_library() -> str | None:
@@ -209,7 +205,7 @@ def missing_gpu(calls: Calls) -> str | None:
         if error.name not in ("CUDA_ERROR_NO_DEVICE", "CUDA_ERROR_INVALID_DEVICE"):
             return mps_fault(error) or f"the CUDA driver does not start: {error}"
         visible = 0
-    return None if visible else none_visible(os.environ.get(_VISIBLE))
+    return None if visible else _none_visible(os.environ.get(_VISIBLE))
 
 
 def too_small(calls: Calls, ordinal: int) -> str | None:

@@ -34,10 +34,9 @@ def missing() -> str | None:
     try:
         NvshmemLibrary()
     except (ImportError, OSError, RuntimeError) as error:
-        return Problem(
-            f"NVSHMEM (libnvshmem_host.so.3) cannot be loaded ({str(error).splitlines()[0]})",
-            driver.install_command(),
-        )
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        what = f"NVSHMEM (libnvshmem_host.so.3) cannot be loaded ({reason})"
+        return Problem(what, driver.install_command())
     return None
 
 

@@ -102,8 +102,8 @@ class GpuMemory(Memory[GpuBlock]):
     def __init__(
         self, context: GpuContext, rows: int, heap: SymmetricHeap | None, gpus: int
     ) -> None:
+        super().__init__()
         self.context, self._rows, self._heap, self._gpus = context, rows, heap, gpus
-        self._blocks: list[GpuBlock] = []
         self._spare: list[tuple[int, int]] = []  # addresses and bytes of arrays that have gone
         self._owned: dict[int, weakref.finalize[..., Any]] = {}  # arrays' own memory, by address
         self._staging = self._staging_bytes = 0  # host memory that copies pass
@@ -141,27 +141,6 @@ class GpuMemory(Memory[GpuBlock]):
         self._blocks.remove(block)
         if self._heap is not None:
             self._heap.leave(block.address, is_used)
-
-    def peers(self, array: DeviceArray) -> tuple[int, ...] | None:
-        found = self._symmetric(array.address, array.nbytes)
-        if found is None:
-            return None
-        return tuple(start and start + found[1] for start in self._starts(found[0]))
-
-    def at(self, address: int, count: int, dtype: np.dtype[Any]) -> DeviceArray:
-        nbytes = count * dtype.itemsize
-        found = self._symmetric(address, nbytes)
-        if found is None:
-            return DeviceArray(address, count, dtype)
-        return found[0].view(found[1], nbytes, dtype)
-
-    def _symmetric(self, address: int, nbytes: int) -> tuple[GpuBlock, int] | None:
-        """The symmetric block that holds these bytes of its first row, and where they begin."""
-        for block in self._blocks:
-            first = address - block.address
-            if block.symmetric and 0 <= first <= block.nbytes - nbytes:
-                return block, first
-        return None
 
     def addresses(self, array: DeviceArray) -> tuple[int, ...]:
         return tuple(array.row(row) for row in range(array.rows))
@@ -263,6 +242,9 @@ class GpuMemory(Memory[GpuBlock]):
             retire()
         self._free_spare()
         self._free_staging()
+
+    def _elsewhere(self, address: int, count: int, dtype: np.dtype[Any]) -> DeviceArray:
+        return DeviceArray(address, count, dtype)
 
     def _starts(self, block: GpuBlock) -> tuple[int, ...]:
         """Rows lie in one process, so each reaches the others in plain memory."""

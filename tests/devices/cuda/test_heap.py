@@ -339,6 +339,12 @@ def test_what_is_missing_comes_with_its_fix(monkeypatch):
         "NVSHMEM (libnvshmem_host.so.3) cannot be loaded (libnvshmem_host.so.3: no such file): "
         "pip install 'nvrar-bench[cuda13]'"
     )
+
+    def silent() -> Any:
+        raise ImportError
+
+    monkeypatch.setattr(heaps, "NvshmemLibrary", silent)
+    assert "cannot be loaded (ImportError): " in heaps.missing()
     monkeypatch.setattr(heaps.importlib.util, "find_spec", lambda name: None)
     assert heaps.missing() == ("nvshmem4py is not installed: pip install 'nvrar-bench[cuda13]'")
 
