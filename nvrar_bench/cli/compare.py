@@ -15,35 +15,35 @@ class CompareOptions:
 
     base: Path = argument(
         "BASE.json",
-        "The base: the record, as sweep --json writes it, that others are compared with.",
+        "The record that others are compared with, as sweep --json writes it.",
     )
-    new: list[Path] = argument("NEW.json...", "Each new run, compared with the base alone.")
+    new: list[Path] = argument("NEW.json...", "New runs, each compared with the base.")
     threshold: str = option(
         "--threshold T",
-        "A point is slower where the whole interval of new / base lies above 1 + T, faster where "
-        "it lies below 1 / (1 + T), the same where it lies between, else undecided. 5% or 0.05.",
+        "5% or 0.05. A point is slower if the whole interval of new / base lies above 1 + T, "
+        "faster if below 1 / (1 + T), the same if between, else undecided.",
         default="5%",
     )
     allow_missing: bool = flag(
         "--allow-missing",
-        "Compare the points that both runs have. Without this a missing point ends the command "
-        "with exit code 2, after the table.",
+        "Compare the points that both runs have. Without this option a missing point means exit "
+        "code 2, after the table.",
     )
     launch_spread: str = option(
         "--launch-spread S",
-        "How much two launches of the same thing may differ, 30% or 0.3: intervals of runs with "
-        "one launch are widened by it. Runs with --launches need no guess.",
+        "30% or 0.3: how much two launches of the same thing may differ. It widens the intervals "
+        "of runs with one launch; runs with --launches need no guess.",
         default="30%",
     )
     one_state: bool = flag(
         "--one-state",
-        "Compare only samples that found the machine in a state that both runs met, as shown by a "
-        "yardstick between calls. [the samples of the runs' own medians]",
+        "Compare only samples that both runs took at the same speed of the machine, which short "
+        "tests between calls show. [the samples of the runs' own medians]",
     )
     strict: bool = flag(
         "--strict",
-        "An undecided point ends with exit code 6, too. The last line says how many launches "
-        "would decide.",
+        "Exit code 6 also for an undecided point. The last line says how many launches would "
+        "decide.",
     )
     json: Path | None = option(
         "--json PATH|-",

@@ -25,15 +25,17 @@ class CompileOptions:
     op: str | None = option("--op LIST", "sum prod min max avg, or all. [sum,avg]")
     protocol: str | None = option("--protocol LIST", "signal, packet, or all. [all]")
     threads: str | None = option(
-        "--threads LIST", "Launch classes: threads of a multiprocessor, 256, 512, or all. [all]"
+        "--threads LIST", "Kernels for 256 or 512 threads per multiprocessor, or all. [all]"
     )
     exchange: str | None = option("--exchange LIST", "doubling, halving, or all. [doubling]")
     ranks_per_node: str | None = option(
         "--ranks-per-node LIST",
-        "1, 2, 4, 8: kernels that are for so many, which sums of float32, float16 and bfloat16 "
-        "have; any: those for all other shapes; or all. [all]",
+        "1, 2, 4, 8: kernels for exactly so many, which exist for sums of float32, float16 and "
+        "bfloat16; any: the general kernels; or all. [all]",
     )
-    everything: bool = flag("--all", "All values of the options that are not given, except --arch.")
+    everything: bool = flag(
+        "--all", "Build for all values of the options that are not given, except --arch."
+    )
     json: Path | None = option(
         "--json PATH|-", "Write the table as JSON; - is stdout.", parser=place
     )
@@ -42,8 +44,8 @@ class CompileOptions:
 def compile_kernels(options: CompileOptions) -> None:
     """Build the kernels for GPUs, and show what each uses.
 
-    Shows registers, spills, memory and seconds. A run then finds all that it needs in the cache,
-    also what makes and checks elements of these types. Needs no GPU, no driver and no mpirun.
+    Shows registers, spills, memory and seconds of each. Later runs find the kernels in the cache.
+    Needs no GPU, no driver and no mpirun.
     """
     # Imported on use, so that --help does not wait for NumPy.
     from nvrar_bench.cli.places import require_places

@@ -176,8 +176,8 @@ def _apart(world: World) -> str | None:
         return None
     size = PROBED_BYTES >> 10
     return (
-        f"{world.host}: a core writes {size}K that another core has read in {shared / 1e3:.0f} us, "
-        f"its own in {own / 1e3:.1f} us: these cores are far apart, which every backend pays for; "
+        f"{world.host}: these cores are far apart, which slows every backend: a core writes "
+        f"{size}K that another has read in {shared / 1e3:.0f} us, its own in {own / 1e3:.1f} us; "
         "repeat the run later, or on cores that share a cache"
     )
 

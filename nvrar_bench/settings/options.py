@@ -183,7 +183,7 @@ class ReportOptions(run.TableOptions, run.OneStateOption, ReportJsonOption):
     """Options of `report`."""
 
     run: list[Path] = argument(
-        "RUN.json...", "Each run: a record, as sweep --json writes it; - is standard input."
+        "RUN.json...", "Run records, as sweep --json writes them; - is standard input."
     )
     form: str = option(
         "--format table|csv|openmetrics|html",
@@ -193,8 +193,8 @@ class ReportOptions(run.TableOptions, run.OneStateOption, ReportJsonOption):
     )
     output: Path | None = option(
         "--output PATH|-",
-        "Write the report here, all of it or nothing. [standard output]",
+        "Write the report here; after an error nothing is written. [standard output]",
         parser=place,
     )
     samples: bool = flag("--samples", "With --format csv: a row per sample, for pandas or R.")
-    summary: bool = flag("--summary", "Only what passed and failed, as check shows it.")
+    summary: bool = flag("--summary", "Show only what passed and failed, as check does.")
