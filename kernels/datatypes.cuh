@@ -40,13 +40,7 @@ template <typename T>
 NVRAR_DEVICE T narrow(Accumulator<T> value) {
     return static_cast<T>(value);
 }
-template <>
-NVRAR_DEVICE __half narrow<__half>(float value) {
-    return __float2half_rn(value);
-}
-template <>
-NVRAR_DEVICE __nv_bfloat16 narrow<__nv_bfloat16>(float value) {
-    return __float2bfloat16_rn(value);
-}
+
+NVRAR_DEVICE double absolute(double value) { return value < 0 ? -value : value; }
 
 }  // namespace nvrar

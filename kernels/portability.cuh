@@ -57,4 +57,11 @@ NVRAR_DEVICE A smaller(A a, A b) {
 // `sum` modulo `size`, where it is less than twice that: GPUs divide slowly.
 NVRAR_DEVICE u32 around(u32 sum, u32 size) { return sum < size ? sum : sum - size; }
 
+// Calls body(i) for those i < count that are this thread's, in a launch of `blocks` blocks.
+template <typename Body>
+NVRAR_DEVICE void for_own_elements(u64 count, u64 blocks, Body body) {
+    const u64 threads = static_cast<u64>(thread_count());
+    for (u64 i = block_index() * threads + thread_index(); i < count; i += blocks * threads) body(i);
+}
+
 }  // namespace nvrar

@@ -6,10 +6,7 @@
 //     NVRAR_PROBLEM(float32, float)
 #pragma once
 
-#include <cuda/std/type_traits>
-
 #include "datatypes.cuh"
-#include "elements.cuh"
 
 namespace nvrar {
 
@@ -87,10 +84,6 @@ constexpr bool kIsSigned = !kIsInteger<T> || cuda::std::is_signed<T>::value;
 template <typename T>
 NVRAR_DEVICE T round_to(double value) {
     return static_cast<T>(value);
-}
-template <>
-NVRAR_DEVICE __half round_to<__half>(double value) {
-    return __double2half(value);
 }
 // ml_dtypes goes by way of float.
 template <>
@@ -271,8 +264,6 @@ struct Reference {
     double value;
     double tolerance;
 };
-
-NVRAR_DEVICE double absolute(double value) { return value < 0 ? -value : value; }
 
 template <typename T>
 NVRAR_DEVICE Reference reference(const Formula& formula, u64 index) {

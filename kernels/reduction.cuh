@@ -5,29 +5,19 @@
 
 namespace nvrar {
 
-// Integer sums and products wrap modulo 2^bits, as NCCL's and every MPI's do; unsigned arithmetic
-// makes that defined for signed types too.
+// A where it is a float, else the integer I.
+template <typename A, typename I>
+using IfInteger = cuda::std::conditional_t<cuda::std::is_integral_v<A>, I, A>;
+
+// Integer sums and products wrap modulo 2^bits, as NCCL's and every MPI's do; unsigned arithmetic of at
+// least 32 bits makes that defined for all of them.
 template <typename A>
-struct Wrapping {
-    using type = A;
-};
-template <>
-struct Wrapping<cuda::std::int8_t> {
-    using type = cuda::std::uint8_t;
-};
-template <>
-struct Wrapping<cuda::std::int32_t> {
-    using type = cuda::std::uint32_t;
-};
-template <>
-struct Wrapping<cuda::std::int64_t> {
-    using type = cuda::std::uint64_t;
-};
+using Wrapping = IfInteger<A, cuda::std::conditional_t<(sizeof(A) > 4), u64, u32>>;
 
 struct Sum {
     template <typename A>
     static NVRAR_DEVICE A combine(A a, A b) {
-        using W = typename Wrapping<A>::type;
+        using W = Wrapping<A>;
         return static_cast<A>(static_cast<W>(a) + static_cast<W>(b));
     }
     template <typename A>
@@ -39,7 +29,7 @@ struct Sum {
 struct Prod : Sum {
     template <typename A>
     static NVRAR_DEVICE A combine(A a, A b) {
-        using W = typename Wrapping<A>::type;
+        using W = Wrapping<A>;
         return static_cast<A>(static_cast<W>(a) * static_cast<W>(b));
     }
 };
@@ -60,27 +50,14 @@ struct Max : Sum {
 
 // What a sum is divided in: floats as they are, integers where every number of ranks fits.
 template <typename A>
-struct Dividing {
-    using type = cuda::std::int64_t;
-};
-template <>
-struct Dividing<cuda::std::uint64_t> {
-    using type = cuda::std::uint64_t;
-};
-template <>
-struct Dividing<float> {
-    using type = float;
-};
-template <>
-struct Dividing<double> {
-    using type = double;
-};
+using Dividing =
+    IfInteger<A, cuda::std::conditional_t<cuda::std::is_same_v<A, u64>, u64, cuda::std::int64_t>>;
 
 // The sum, divided once at the very end; integers truncate toward zero.
 struct Avg : Sum {
     template <typename A>
     static NVRAR_DEVICE A finish(A total, u64 ranks) {
-        using D = typename Dividing<A>::type;
+        using D = Dividing<A>;
         return static_cast<A>(static_cast<D>(total) / static_cast<D>(ranks));
     }
 };

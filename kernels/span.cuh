@@ -6,34 +6,26 @@
 
 namespace nvrar {
 
-// Operands of one reduction, in the order in which they combine.
+// One span at each of several ranks.
 template <typename T>
-struct Sources {
-    void* const* base;  // operand i starts `offset` bytes behind base[i]
+struct Spans {
+    void* const* base;  // span i starts `offset` bytes behind base[i]
     u64 offset;
     u32 count;
-    const T* own;  // takes the place of operand own_index, wherever that lies
-    u32 own_index;
-
-    NVRAR_DEVICE const T* operator[](u32 i) const {
-        return i == own_index ? own
-                              : reinterpret_cast<const T*>(static_cast<const u8*>(base[i]) + offset);
-    }
-};
-
-// Where a result goes: every element is stored to all of them.
-template <typename T>
-struct Targets {
-    void* const* base;
-    u64 offset;
-    u32 count;
-    T* own;
+    T* own;  // takes the place of span own_index, wherever that lies
     u32 own_index;
 
     NVRAR_DEVICE T* operator[](u32 i) const {
         return i == own_index ? own : reinterpret_cast<T*>(static_cast<u8*>(base[i]) + offset);
     }
 };
+
+// Operands of one reduction, in the order in which they combine.
+template <typename T>
+using Sources = Spans<const T>;
+// Where a result goes: every element is stored to all of them.
+template <typename T>
+using Targets = Spans<T>;
 
 template <typename T>
 NVRAR_DEVICE Targets<T> only(T* target) {

@@ -5,10 +5,7 @@
 //     NVRAR_VERIFICATION(float32, float)
 #pragma once
 
-#include <cuda/std/type_traits>
-
 #include "datatypes.cuh"
-#include "elements.cuh"
 
 namespace nvrar {
 
@@ -42,13 +39,13 @@ NVRAR_DEVICE u8 canary(u64 i) { return static_cast<u8>((i % 64 * 37 + 0xA5) | 1)
 
 NVRAR_DEVICE u64 is_damaged(const u8* byte, u64 i) { return byte[i] != canary(i); }
 
-// Counts the elements that is_wrong(i) names, over all threads.
-template <typename IsWrong>
-NVRAR_DEVICE void judge(u64 count, u64 blocks, Verdict* verdict, IsWrong is_wrong) {
+// Counts the elements of a row that is_wrong(element, i) names, over all threads.
+template <typename T, typename IsWrong>
+NVRAR_DEVICE void judge(const T* seen, u64 count, u64 blocks, Verdict* verdict, IsWrong is_wrong) {
     u64 wrong = 0;
     u64 first = 0;
     for_own_elements(count, blocks, [&](u64 i) {
-        if (is_wrong(i) && wrong++ == 0) first = i;
+        if (is_wrong(widen(seen[i]), i) && wrong++ == 0) first = i;
     });
     if (wrong == 0) return;
     VerdictWord(verdict->wrong).fetch_add(wrong, cuda::memory_order_relaxed);
@@ -63,21 +60,13 @@ NVRAR_DEVICE void look_around(const Around& around, u64 blocks, Verdict* verdict
     if (damaged) VerdictWord(verdict->damaged).fetch_add(damaged, cuda::memory_order_relaxed);
 }
 
-// Equality of values: -0 is 0. A NaN compares false with everything, so it is wrong.
-template <typename T>
-NVRAR_DEVICE void check_exact(const T* seen, const T* expected, u64 count, u64 blocks,
-                              Verdict* verdict) {
-    judge(count, blocks, verdict, [&](u64 i) { return !(widen(seen[i]) == widen(expected[i])); });
-}
-
-// A NaN, also that of infinity minus infinity, is wrong here by the same rule.
-template <typename T>
-NVRAR_DEVICE void check_rounding(const T* seen, const double* expected, const double* tolerance,
-                                 u64 count, u64 blocks, Verdict* verdict) {
-    judge(count, blocks, verdict, [&](u64 i) {
-        const double off = static_cast<double>(widen(seen[i])) - expected[i];
-        return !((off < 0 ? -off : off) <= tolerance[i]);
-    });
+template <typename T, typename IsWrong>
+NVRAR_DEVICE void judge_rows(const T* seen, u64 count, u64 blocks, u64 pitch, u64 rows,
+                             Verdict* verdicts, const Around& around, IsWrong is_wrong) {
+    for (u64 row = 0; row < rows; ++row) {
+        judge(at_row(seen, pitch, row), count, blocks, verdicts + row, is_wrong);
+        look_around(at_row(around, pitch, row), blocks, verdicts + row);
+    }
 }
 
 // Byte i of each row becomes byte i % 8 of the pattern: any element of 1, 2, 4 or 8 bytes, at any
@@ -102,26 +91,25 @@ NVRAR_KERNEL nvrar_spoil(nvrar::u8* output, nvrar::u64 nbytes, nvrar::u64 blocks
     nvrar::spoil(output, nbytes, blocks, pitch, rows, pattern, {front, behind, around});
 }
 
+// Exact is equality of values: -0 is 0. A NaN compares false with everything, so it is wrong, and so is that
+// of infinity minus infinity.
 #define NVRAR_VERIFICATION(NAME, T)                                                                \
     NVRAR_KERNEL nvrar_check_exact_##NAME(                                                         \
         const T* seen, nvrar::u64 count, nvrar::u64 blocks, nvrar::u64 pitch, nvrar::u64 rows,     \
         const T* expected, nvrar::Verdict* verdicts, nvrar::u8* front, nvrar::u8* behind,          \
         nvrar::u64 around) {                                                                       \
-        for (nvrar::u64 row = 0; row < rows; ++row) {                                              \
-            const T* const of_row = nvrar::at_row(seen, pitch, row);                               \
-            nvrar::check_exact(of_row, expected, count, blocks, verdicts + row);                   \
-            nvrar::look_around(nvrar::at_row(nvrar::Around{front, behind, around}, pitch, row),    \
-                               blocks, verdicts + row);                                            \
-        }                                                                                          \
+        nvrar::judge_rows(seen, count, blocks, pitch, rows, verdicts, {front, behind, around},     \
+                          [&](auto value, nvrar::u64 i) {                                          \
+                              return !(value == nvrar::widen(expected[i]));                        \
+                          });                                                                      \
     }                                                                                              \
     NVRAR_KERNEL nvrar_check_rounding_##NAME(                                                      \
         const T* seen, nvrar::u64 count, nvrar::u64 blocks, nvrar::u64 pitch, nvrar::u64 rows,     \
         const double* expected, const double* tolerance, nvrar::Verdict* verdicts,                 \
         nvrar::u8* front, nvrar::u8* behind, nvrar::u64 around) {                                  \
-        for (nvrar::u64 row = 0; row < rows; ++row) {                                              \
-            const T* const of_row = nvrar::at_row(seen, pitch, row);                               \
-            nvrar::check_rounding(of_row, expected, tolerance, count, blocks, verdicts + row);     \
-            nvrar::look_around(nvrar::at_row(nvrar::Around{front, behind, around}, pitch, row),    \
-                               blocks, verdicts + row);                                            \
-        }                                                                                          \
+        nvrar::judge_rows(seen, count, blocks, pitch, rows, verdicts, {front, behind, around},     \
+                          [&](auto value, nvrar::u64 i) {                                          \
+                              return !(nvrar::absolute(static_cast<double>(value) - expected[i])   \
+                                       <= tolerance[i]);                                           \
+                          });                                                                      \
     }

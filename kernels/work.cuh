@@ -69,13 +69,11 @@ NVRAR_DEVICE void read_memory(WorkMemory* memory, u64 nbytes, u64 blocks) {
 // Numbers that no multiplication turns into infinity or NaN, whichever float of 16, 32 or 64 bits reads
 // them: signs and the low bits of each 16 vary, the exponents do not.
 NVRAR_DEVICE void fill_memory(u64* words, u64 count, u64 blocks) {
-    const u64 stride = blocks * thread_count();
-    for (u64 i = static_cast<u64>(block_index()) * thread_count() + thread_index(); i < count;
-         i += stride) {
+    for_own_elements(count, blocks, [&](u64 i) {
         u64 mixed = (i + 1) * 0x9E3779B97F4A7C15ull;
         mixed = (mixed ^ (mixed >> 32)) * 0xD6E8FEB86659FD93ull;
         words[i] = ((mixed ^ (mixed >> 32)) & 0x807F807F807F807Full) | 0x3C003C003C003C00ull;
-    }
+    });
 }
 
 NVRAR_DEVICE void spin(u64 nanoseconds) {
