@@ -147,9 +147,6 @@ struct Cells : Standing {
 
     // Where they lie
 
-    NVRAR_DEVICE Place fold_place() const {
-        return {kExchange, schedule.turns(), schedule.fold_partner() * group_size + local, 0};
-    }
     static NVRAR_DEVICE u64* cells_at(u8* memory) { return reinterpret_cast<u64*>(memory); }
 
     NVRAR_DEVICE u64* node_region(const Window& window, u32 peer, u64 kind, u32 index) const {

@@ -87,21 +87,19 @@ struct Packet : Cells {
     // Phases 1 and 2 are stages: each combines one's own operand with what arrives, and sends the result
     // on. They are the node's inputs, what a folded node gave, and the steps between nodes.
 
-    static constexpr u32 kAll = ~u32{0};  // digits
-
     // Operands arrive in order, in regions that lie one behind the other, from peers that stand
     // `peer_stride` apart.
     struct Stage {
         const u64* cells;
-        u32 level;  // of its result
         u32 operands;
         u32 own_index;
         bool is_dense;  // no region is left out for one's own
         u32 first_slot;  // of those that lie one behind the other
         Place first;    // the peer of operand 0
         u32 peer_stride;
-        bool is_final;
-        u32 turn;  // in which the result leaves; above all, where it does not
+        u32 level = 0;  // of its result
+        bool is_final = false;
+        u32 turn = 0;  // in which the result leaves; above all, where it does not
 
         NVRAR_DEVICE bool arrives(u32 i) const { return i < operands && i != own_index; }
     };
@@ -123,40 +121,19 @@ struct Packet : Cells {
     }
 
     NVRAR_DEVICE Stage first_stage(const Window& window) const {
-        Stage stage;
-        stage.cells = own_region(window, layout.inbox, 0);
-        stage.operands = static_cast<u32>(group_size);
-        stage.own_index = static_cast<u32>(local);
-        stage.is_dense = false;
-        stage.first_slot = 0;
-        stage.first = Place(kReduceScatter, 0, node * group_size, 0);
-        stage.peer_stride = 1;
-        return stage;
+        return {own_region(window, layout.inbox, 0), group_size, local, false, 0,
+                Place(kReduceScatter, 0, node * group_size, 0), 1};
     }
-
     NVRAR_DEVICE Stage fold_stage(const Window& window) const {
-        Stage stage;
-        stage.cells = own_region(window, layout.fold, 0);
-        stage.operands = 2;
-        stage.own_index = 0;
-        stage.is_dense = true;
-        stage.first_slot = static_cast<u32>(schedule.fold_slot());
-        stage.first = fold_place();
-        stage.peer_stride = 0;
-        return stage;
+        const Place partner{kExchange, schedule.turns(), schedule.fold_partner() * group_size + local, 0};
+        return {own_region(window, layout.fold, 0), 2, 0, true, schedule.fold_slot(), partner, 0};
     }
-
     NVRAR_DEVICE Stage step_stage(const Window& window, u32 step) const {
         const Group group = schedule.group(step);
-        Stage stage;
-        stage.first_slot = static_cast<u32>(schedule.slot(step, group.radix, 0));
-        stage.cells = own_region(window, layout.slots, stage.first_slot);
-        stage.operands = static_cast<u32>(group.radix);
-        stage.own_index = static_cast<u32>(group.digit);
-        stage.is_dense = true;
-        stage.first = Place(kExchange, step, group.first * group_size + local, 0);
-        stage.peer_stride = static_cast<u32>(group.stride * group_size);
-        return stage;
+        const u32 slot = schedule.slot(step, group.radix, 0);
+        return {own_region(window, layout.slots, slot), group.radix, group.digit, true, slot,
+                Place(kExchange, step, group.first * group_size + local, 0),
+                group.stride * group_size};
     }
 
     NVRAR_DEVICE const u64* operand_cells(const Stage& stage, u32 i, const Piece& piece) const {
@@ -262,28 +239,6 @@ struct Packet : Cells {
     // Phase 2: what goes to other nodes. A result goes straight to ranks whose memory is mapped, by the
     // thread that made it, and to others by way of `outgoing`, when the whole block has written it.
 
-    // Calls body(rank, slot, digit) for everybody that gets something from here in a turn: behind the last
-    // one it is the folded node.
-    template <typename Body>
-    NVRAR_DEVICE void for_takers(u32 turn, Body body) const {
-        const auto visit = [&](u32 to_node, u32 slot, u32 digit) {
-            body(to_node * group_size + local, slot, digit);
-        };
-        if (turn >= schedule.turns()) {
-            if (turn == schedule.turns() && schedule.has_folded())
-                visit(schedule.fold_partner(), schedule.unfold_slot(), kAll);
-        } else if (schedule.is_folded()) {
-            visit(schedule.fold_partner(), schedule.fold_slot(), kAll);
-        } else {
-            const Group group = schedule.group(turn);
-            NVRAR_ROLLED
-            for (u32 i = 1; i < group.radix; ++i) {
-                const u32 digit = around(group.digit + i, group.radix);  // spread over the partners
-                visit(group.node(digit), schedule.slot(turn, digit, group.digit), digit);
-            }
-        }
-    }
-
     // A unit, to those that are mapped of all that get it in the turns `first` to `last`. True if there
     // are others.
     NVRAR_DEVICE bool pass_on(const Window& window, u32 first, u32 last, u32 digit, const Piece& piece,
@@ -339,8 +294,7 @@ struct Packet : Cells {
         const u32 end = schedule.turns() + is_folded;
         NVRAR_ROLLED
         for (u32 turn = is_folded ? schedule.turns() : schedule.steps(); turn < end; ++turn) {
-            const Group group =
-                is_folded ? Group{2, 1, schedule.fold_partner(), 0} : schedule.group(turn);
+            const Group group = is_folded ? schedule.fold() : schedule.group(turn);
             NVRAR_ROLLED
             for (u32 i = 1; well && i < group.radix; ++i)
                 well = collect(window, turn, group, around(group.digit + i, group.radix));

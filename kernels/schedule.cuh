@@ -58,6 +58,8 @@ struct Schedule {
                            : arguments.node + arguments.core_nodes;
     }
 
+    // This node and the one that it is folded into, or that is folded into it.
+    NVRAR_DEVICE Group fold() const { return {2, 1, fold_partner(), 0}; }
     NVRAR_DEVICE Group group(u32 turn) const {
         const Step& s = step(turn);
         return {kRadix ? kRadix : s.radix, s.digit, arguments.node - s.digit * s.stride, s.stride};

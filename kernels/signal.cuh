@@ -100,28 +100,37 @@ struct Signal : Standing {
     }
 
     NVRAR_DEVICE bool exchange_all(const Window& window) {
-        if (schedule.is_folded()) return give_to_fold(window) && take_from_fold(window);
+        const bool is_folded = schedule.is_folded();
+        const u32 turns = is_folded ? 1 : schedule.turns();
         u32 level = 0;
         if (schedule.has_folded() && !combine_fold(window, level++)) return false;
         NVRAR_ROLLED
-        for (u32 turn = 0; turn < schedule.turns(); ++turn, ++level)
-            if (!send_turn(window, turn, level) || !receive_turn(window, turn, level)) return false;
-        return !schedule.has_folded() || give_back(window);
+        for (u32 turn = 0; turn < turns; ++turn, ++level) {
+            send_turn(window, turn, level);
+            if (!(is_folded ? take_from_fold(window) : receive_turn(window, turn, level))) return false;
+        }
+        if (schedule.has_folded()) give_back(window);
+        return true;
     }
 
-    NVRAR_DEVICE bool send_turn(const Window& window, u32 turn, u32 level) {
-        const Group group = schedule.group(turn);
+    // To all partners of a turn, or to the other one of a fold.
+    NVRAR_DEVICE void send_turn(const Window& window, u32 turn, u32 level) {
         block_sync();
-        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            NVRAR_ROLLED
-            for (u32 i = 1; i < group.radix; ++i) {
-                const u32 digit = around(group.digit + i, group.radix);  // spread over the partners
+        for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
+            for_takers(turn, [&](u32 rank, u32 slot, u32 digit) {
                 const Chunk part = schedule.sent(chunk, turn, digit);
-                put(window, group.node(digit), schedule.slot(turn, digit, group.digit), part,
-                    schedule.is_gather(turn) ? finished(window, part) : partial(window, level, part));
-            }
+                fabric.put_signal(rank, slot_region(window, slot) + part.begin,
+                                  leaving(window, turn, level, part), part.bytes,
+                                  arrival_flag(window, slot, part.index), window.epoch);
+            });
             return true;
         });
+    }
+
+    NVRAR_DEVICE const T* leaving(const Window& window, u32 turn, u32 level, const Chunk& part) const {
+        if (turn < schedule.steps()) return partial(window, level, part);
+        const bool is_in_staging = Fabric::kPutsFromStaging || schedule.is_halving();
+        return is_in_staging ? finished(window, part) : recv_at(window, local, part);
     }
 
     NVRAR_DEVICE bool receive_turn(const Window& window, u32 turn, u32 level) {
@@ -192,30 +201,15 @@ struct Signal : Standing {
             copy(targets[i], finished(window, chunk), chunk.bytes);
     }
 
-    NVRAR_DEVICE bool give_to_fold(const Window& window) {
-        block_sync();
-        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            put(window, schedule.fold_partner(), schedule.fold_slot(), chunk,
-                partial(window, 0, chunk));
-            return true;
-        });
-    }
-
-    NVRAR_DEVICE bool give_back(const Window& window) {
-        const bool is_in_staging = Fabric::kPutsFromStaging || schedule.is_halving();
-        block_sync();
+    NVRAR_DEVICE void give_back(const Window& window) {
         if (Fabric::kPutsFromStaging && !schedule.is_halving()) {
+            block_sync();
             for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
                 copy(finished(window, chunk), recv_at(window, local, chunk), chunk.bytes);
                 return true;
             });
-            block_sync();
         }
-        return for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            put(window, schedule.fold_partner(), schedule.unfold_slot(), chunk,
-                is_in_staging ? finished(window, chunk) : recv_at(window, local, chunk));
-            return true;
-        });
+        send_turn(window, schedule.turns(), 0);
     }
 
     NVRAR_DEVICE bool take_from_fold(const Window& window) {
@@ -295,13 +289,6 @@ struct Signal : Standing {
     }
 
     // Flags
-
-    NVRAR_DEVICE void put(const Window& window, u32 to_node, u32 slot, const Chunk& chunk,
-                          const T* source) const {
-        fabric.put_signal(to_node * group_size + local,
-                          slot_region(window, slot) + chunk.begin, source, chunk.bytes,
-                          arrival_flag(window, slot, chunk.index), window.epoch);
-    }
 
     NVRAR_DEVICE bool arrived(const Window& window, u32 turn, u32 from_node, u32 slot,
                               const Chunk& chunk) const {

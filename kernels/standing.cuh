@@ -75,6 +75,24 @@ struct Standing {
                                      window.epoch);
     }
 
+    // Calls body(rank, slot, digit) for everybody that gets something from here in a turn: behind the last
+    // one it is the folded node.
+    static constexpr u32 kAll = ~u32{0};  // digits
+    template <typename Body>
+    NVRAR_DEVICE void for_takers(u32 turn, Body body) const {
+        if (turn > schedule.turns() || (turn == schedule.turns() && !schedule.has_folded())) return;
+        const bool is_fold = schedule.is_folded() || turn == schedule.turns();
+        const Group group = is_fold ? schedule.fold() : schedule.group(turn);
+        NVRAR_ROLLED
+        for (u32 i = 1; i < group.radix; ++i) {
+            const u32 digit = around(group.digit + i, group.radix);  // spread over the partners
+            const u32 slot = !is_fold               ? schedule.slot(turn, digit, group.digit)
+                             : schedule.is_folded() ? schedule.fold_slot()
+                                                    : schedule.unfold_slot();
+            body(group.node(digit) * group_size + local, slot, is_fold ? kAll : digit);
+        }
+    }
+
     template <typename Body>
     NVRAR_DEVICE bool for_windows(u64 message_bytes, Body body) const {
         if (first_epoch == kGaveUp) return false;

@@ -17,8 +17,7 @@ MUTANTS = {mutant.name: mutant for mutant in load()}
 OVERFLOW = Mutant(
     "sums of signed integers are left to overflow",
     "reduction.cuh",
-    "using W = Wrapping<A>;\n"
-    "        return static_cast<A>(static_cast<W>(a) + static_cast<W>(b));",
+    "using W = Wrapping<A>;\n        return static_cast<A>(static_cast<W>(a) + static_cast<W>(b));",
     "return a + b;",
 )
 FLOATS, INTEGERS = ROWS[:1], (("int64", "sum"),)

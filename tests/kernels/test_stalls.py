@@ -23,7 +23,7 @@ COMBINE = "bool combine(const Window& window, const Stage& stage) {"
 PLACES = {
     "signal before its puts": (
         "signal",
-        "bool send_turn(const Window& window, u32 turn, u32 level) {",
+        "void send_turn(const Window& window, u32 turn, u32 level) {",
     ),
     "signal before it combines": (
         "signal",
