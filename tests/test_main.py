@@ -16,12 +16,12 @@ RUN = """
 import sys
 from nvrar_bench import errors
 from nvrar_bench.settings import planning
-from nvrar_bench.documents import base
+import nvrar_bench.documents as documents
 
 def fail(*_, **__):
     raise {error}
 
-base.schema_of = planning.sweep_settings = fail
+documents.schema_of = planning.sweep_settings = fail
 sys.argv = ["nvrar-bench", "{command}"]
 from nvrar_bench.__main__ import main
 main()
