@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from nvrar_bench.backends import nccl, unavailable
 from nvrar_bench.backends.base import Backend
+from nvrar_bench.backends.fake import FakeBackend
+from nvrar_bench.backends.nvrar import engine_for
+from nvrar_bench.backends.nvrar.backend import NvrarBackend
 from nvrar_bench.backends.nvrar.tuning import AUTOMATIC, Tuning
 from nvrar_bench.devices.base import Device
 from nvrar_bench.devices.cuda import heap
@@ -57,16 +60,7 @@ def _open_mpi(world: World, device: Device, timeout: float, _: Tuning) -> Backen
 
 
 def _open_nvrar(world: World, device: Device, timeout: float, tuning: Tuning) -> Backend:
-    from nvrar_bench.backends.nvrar import engine_for
-    from nvrar_bench.backends.nvrar.backend import NvrarBackend
-
     return NvrarBackend(world, engine_for(world, device, tuning.mapped_nodes), timeout, tuning)
-
-
-def _open_fake(world: World, device: Device, timeout: float, _: Tuning) -> Backend:
-    from nvrar_bench.backends.fake import FakeBackend
-
-    return FakeBackend(world, device, timeout)
 
 
 BACKENDS = {
@@ -84,7 +78,11 @@ BACKENDS = {
         _open_nvrar,
     ),
     "fake": Entry(
-        _fake_lacks, lambda _, device: _fake_lacks(device.name), _open_fake, "the fake", False
+        _fake_lacks,
+        lambda _, device: _fake_lacks(device.name),
+        lambda world, device, timeout, _: FakeBackend(world, device, timeout),
+        "the fake",
+        by_default=False,
     ),
 }
 
