@@ -117,13 +117,35 @@ struct Signal : Standing {
     NVRAR_DEVICE void send_turn(const Window& window, u32 turn, u32 level) {
         block_sync();
         for_own_chunks(arguments, window.slice_bytes(local), [&](const Chunk& chunk) {
-            for_takers(turn, [&](u32 rank, u32 slot, u32 digit) {
-                const Chunk part = schedule.sent(chunk, turn, digit);
-                fabric.put_signal(rank, slot_region(window, slot) + part.begin,
-                                  leaving(window, turn, level, part), part.bytes,
-                                  arrival_flag(window, slot, part.index), window.epoch);
-            });
+            if (leaves_unasked(turn, chunk)) send(window, turn, level, chunk);
             return true;
+        });
+    }
+
+    // Of messages few are under way at a time: what has come lies in caches until it is read. In a fold
+    // nothing comes for what is sent.
+    NVRAR_DEVICE bool leaves_unasked(u32 turn, const Chunk& chunk) const {
+        if constexpr (Fabric::kSendsMessages)
+            return chunk.index < fabric.chunks_ahead() || schedule.is_folded() ||
+                   turn >= schedule.turns();
+        return true;
+    }
+
+    // What may leave now that `chunk` has come.
+    NVRAR_DEVICE void send_next(const Window& window, u32 turn, u32 level, const Chunk& chunk) {
+        if constexpr (Fabric::kSendsMessages) {
+            const u32 index = chunk.index + fabric.chunks_ahead();
+            const Chunk next = chunk_at(arguments, window.slice_bytes(local), index);
+            if (next.bytes) send(window, turn, level, next);
+        }
+    }
+
+    NVRAR_DEVICE void send(const Window& window, u32 turn, u32 level, const Chunk& chunk) {
+        for_takers(turn, [&](u32 rank, u32 slot, u32 digit) {
+            const Chunk part = schedule.sent(chunk, turn, digit);
+            fabric.put_signal(rank, slot_region(window, slot) + part.begin,
+                              leaving(window, turn, level, part), part.bytes,
+                              arrival_flag(window, slot, part.index), window.epoch);
         });
     }
 
@@ -144,6 +166,7 @@ struct Signal : Standing {
                     !arrived(window, turn, group.node(digit),
                              schedule.slot(turn, group.digit, digit), chunk))
                     return false;
+            send_next(window, turn, level, chunk);
             if (is_last && !release_input(window, chunk)) return false;
             if (schedule.is_gather(turn)) {
                 if (is_last) deliver(window, chunk);

@@ -20,6 +20,7 @@ struct Transport {
     u64 byte_type;
     u64 any_source;
     u64 any_tag;
+    u64 ahead;      // chunks to each partner that may be on their way at a time; at least 1
     u64* expected;  // requests of messages to come, each at the number of its arrival flag
     u64* sent;      // requests of messages on their way, in the order in which they left
     u64 sent_count;
@@ -55,6 +56,8 @@ struct Fabric : MappedFabric {
         else
             put(rank, offset, source, bytes);
     }
+
+    u32 chunks_ahead() const { return static_cast<u32>(transport().ahead); }
 
     void put(u32 rank, u64, const void* source, u32 bytes) const {
         Transport& mpi = transport();

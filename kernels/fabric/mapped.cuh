@@ -14,6 +14,7 @@ struct MappedFabric {
 
     // Whether a put is a message that its receiver has to expect: fabric/hosts.cuh says more.
     static constexpr bool kSendsMessages = false;
+    NVRAR_DEVICE u32 chunks_ahead() const { return ~u32{0}; }
     NVRAR_DEVICE void expect(u32, u64, u32, u64) const {}
     NVRAR_DEVICE bool await_message(const Place&, u64, u64) const { return true; }
     NVRAR_DEVICE bool await_puts(u64, u64, const Place&, u64) const { return true; }

@@ -100,7 +100,7 @@ class CTransport(ctypes.Structure):
     """The MPI functions that carry messages to other machines, and their requests."""
 
     _fields_ = [
-        *_words("isend irecv test iprobe communicator byte_type any_source any_tag"),
+        *_words("isend irecv test iprobe communicator byte_type any_source any_tag ahead"),
         *_pointers("expected sent"),
         *_words("sent_count"),
     ]

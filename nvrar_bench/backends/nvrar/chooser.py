@@ -99,7 +99,7 @@ class Chooser:
         share = -(-slice_bytes // blocks)
         aligned = -(-share // CHUNK_ALIGNMENT) * CHUNK_ALIGNMENT
         chunk = tuning.chunk_bytes or max(
-            limits.min_chunk_bytes, min(aligned, limits.max_chunk_bytes)
+            limits.min_chunk_bytes, min(aligned, limits.usual_chunk_bytes(exchange))
         )
         threads = tuning.threads or _threads(limits, protocol, blocks, min(share, chunk))
         require_within(tuning, limits)

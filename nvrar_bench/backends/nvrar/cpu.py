@@ -21,6 +21,9 @@ from nvrar_bench.world import World
 # Windows bound staging memory, whatever the message; packets take twice the bytes.
 _WINDOW_BYTES = {"signal": 512 << 10, "packet": 128 << 10}
 _HOSTS_WINDOW_BYTES = {"signal": 4 << 20, "packet": 1 << 20}
+# Open MPI sends up to 64K over TCP, with its header, at once; for more the two ends first agree.
+_MESSAGE_BYTES = 63 << 10
+_MESSAGES_AHEAD = 16
 _ANY_SLICE = {"signal": 1 << 62, "packet": 1 << 62}
 _EMULATED_SLICE = {"signal": 8 << 10, "packet": 4 << 10}
 # One block of one thread, however long its slice is; chunks of 1K to 64K.
@@ -77,7 +80,10 @@ class HostsEngine(HostEngine):
 
     fabric = "hosts"
     all_mapped = False
-    limits = replace(_ONE_THREAD, max_chunk_bytes=256 << 10, window_bytes=_HOSTS_WINDOW_BYTES)
+    limits = replace(
+        _ONE_THREAD, max_chunk_bytes=256 << 10, message_bytes=_MESSAGE_BYTES,
+        window_bytes=_HOSTS_WINDOW_BYTES,
+    )  # fmt: skip
 
     def __init__(self, world: World, device: CpuDevice) -> None:
         """Take a communicator of its own for the messages. Collective."""
@@ -90,7 +96,7 @@ class HostsEngine(HostEngine):
         functions = (address_of(getattr(library, f"MPI_{name}")) for name in _FUNCTIONS)
         handles = (MPI._handleof(self._comm), MPI._handleof(MPI.BYTE))
         wildcards = (MPI.ANY_SOURCE % 2**64, MPI.ANY_TAG % 2**64)
-        self._transport = CTransport(*functions, *handles, *wildcards)
+        self._transport = CTransport(*functions, *handles, *wildcards, _MESSAGES_AHEAD)
         self._requests: list[ctypes.Array[ctypes.c_uint64]] = []
 
     def bind(self, kernel: Kernel, seats: Sequence[CArguments], shape: Shape) -> Launch:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nvrar_bench.backends.nvrar.layout import Layout, Schedule, plan_layout
 from nvrar_bench.backends.nvrar.tuning import Tuning
 from nvrar_bench.errors import UsageError
-from nvrar_bench.toolchain.kernel import ONE_SHOT, launch_classes
+from nvrar_bench.toolchain.kernel import HALVING, ONE_SHOT, launch_classes
 
 CHUNK_ALIGNMENT = 16  # of a chunk, in bytes: a slice is cut on such boundaries
 BYTES_PER_THREAD = 16  # what it handles at a time: a load of a slice, or a unit of packets
@@ -29,6 +29,7 @@ class Limits:
     max_chunk_bytes: int
     window_bytes: dict[str, int]
     slice_per_block: dict[str, int]  # bytes that keep one block busy
+    message_bytes: int | None = None  # the largest, where a put is a message
     min_threads: int = 1
     blocks: int | None = None  # at most, where the user leaves them open; else max_blocks
     wide_threads: int | None = None  # where they are open and all of so many have work
@@ -47,6 +48,12 @@ class Limits:
         """Bytes of a window of a message of `nbytes`, and of a rank's slice of one."""
         window = self.window(protocol, is_one_shot)
         return window, -(-min(nbytes, window) // (1 if is_one_shot else group))
+
+    def usual_chunk_bytes(self, exchange: str) -> int:
+        """Return the most where chunks are left open; between three hosts halving sends thirds."""
+        if self.message_bytes is None:
+            return self.max_chunk_bytes
+        return self.message_bytes * (3 if exchange == HALVING else 1)
 
     def launch_class(self, protocol: str, blocks: int, threads: int) -> int | None:
         """Return the smallest class that holds such a launch (UsageError); None on CPUs."""

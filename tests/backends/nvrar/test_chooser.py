@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nvrar_bench.backends.nvrar.chooser import NOTHING_NEAR, Chooser, require_table_within
-from nvrar_bench.backends.nvrar.cpu import HostEngine
+from nvrar_bench.backends.nvrar.cpu import HostEngine, HostsEngine
 from nvrar_bench.backends.nvrar.layout import plan, plan_steps
 from nvrar_bench.backends.nvrar.limits import (
     gpu_limits,
@@ -153,6 +153,15 @@ def test_auto_takes_the_exchange_that_three_hosts_were_faster_with(fabric, nodes
     assert chooser.choose(AUTOMATIC, a_case(size)).shape.exchange == exchange
     for fixed in ("doubling", "halving"):
         assert chooser.choose(Tuning(exchange=fixed), a_case(size)).shape.exchange == fixed
+
+
+@pytest.mark.parametrize(("exchange", "parts"), [("doubling", 1), ("halving", 3)])
+def test_a_message_to_another_host_is_one_that_open_mpi_sends_at_once(exchange, parts):
+    tuning, chooser = Tuning(exchange=exchange), Chooser(HostsEngine.limits, 1, 0)
+    assert chooser.choose(tuning, a_case(1 << 20)).shape.chunk_bytes == parts * (63 << 10)
+    assert chooser.choose(tuning, a_case(40_000)).shape.chunk_bytes == 40_000
+    whole = replace(tuning, chunk_bytes=256 << 10)
+    assert chooser.choose(whole, a_case(1 << 20)).shape.chunk_bytes == 256 << 10
 
 
 def test_auto_keeps_to_what_has_a_kernel_for_the_threads_that_are_fixed():

@@ -48,6 +48,7 @@ namespace nvrar {
 namespace checking {
 
 constexpr u64 kGuardBytes = 64;  // before and behind each buffer
+constexpr u64 kAhead = 2;         // chunks under way to a partner, of up to eight in a window
 constexpr Byte kGuard = 0xC9;
 constexpr Byte kFiller[2] = {0xA5, 0x5A};  // of what is not the message, by buffer
 
@@ -187,7 +188,7 @@ class Jobs {
         transports[rank] = {
             reinterpret_cast<u64>(&mpi_isend), reinterpret_cast<u64>(&mpi_irecv),
             reinterpret_cast<u64>(&mpi_test), reinterpret_cast<u64>(&mpi_iprobe),
-            0, 0, 0, 0, requests, sent, 0};
+            0, 0, 0, 0, kAhead, requests, sent, 0};
 #endif
     }
 
