@@ -113,10 +113,19 @@ class Kernel:
             return shape if self.radix else ""
         return (
             f"#define NVRAR_LAUNCH_CLASS {self.launch_class}\n"
-            f"#define NVRAR_IN_FLIGHT {self._in_flight}\n"
+            f"{self._loads}"
             f"#define NVRAR_HALVING {int(self.exchange == HALVING)}\n"
             f"{shape}"
         )
+
+    @property
+    def _loads(self) -> str:
+        """From sm_100 on, NVSHMEM's functions leave fewer registers to what calls them."""
+        loads = f"#define NVRAR_IN_FLIGHT {self._in_flight}\n"
+        if self.fabric != "nvshmem" or (self.radix and not self._is_wide_packet):
+            return loads
+        few = 1 if self._is_wide or self.exchange == HALVING else 2
+        return f"#if __CUDA_ARCH__ >= 1000\n#define NVRAR_IN_FLIGHT {few}\n#else\n{loads}#endif\n"
 
     @property
     def _in_flight(self) -> int:
@@ -126,15 +135,23 @@ class Kernel:
         accumulators, packets of any shape, NVSHMEM's calls and halving leave room for two; halving
         over NVSHMEM, or of packets in wider accumulators, for one.
         """
-        row = DTYPES[self.dtype]
         if self.launch_class != _WIDE:
             return 4
         is_network, is_halving = self.fabric == "nvshmem", self.exchange == HALVING
-        is_packet, is_wide = self.protocol == "packet", row.is_float and row.itemsize < 4
-        if is_halving and (is_network or (is_packet and is_wide)):
+        if is_halving and (is_network or self._is_wide_packet):
             return 1
-        is_any_packet = is_packet and not self.radix
-        return 2 if is_network or is_halving or is_any_packet or is_wide else 4
+        is_any_packet = self.protocol == "packet" and not self.radix
+        return 2 if is_network or is_halving or is_any_packet or self._is_wide else 4
+
+    @property
+    def _is_wide(self) -> bool:
+        """Whether it accumulates in a wider type."""
+        row = DTYPES[self.dtype]
+        return row.is_float and row.itemsize < 4
+
+    @property
+    def _is_wide_packet(self) -> bool:
+        return self.protocol == "packet" and self._is_wide
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,16 @@ def test_where_registers_are_few_less_is_in_flight(dtype, fabric, launch_class, 
     assert f"#define NVRAR_IN_FLIGHT {in_flight}\n" in kernel.source
 
 
+def test_from_sm_100_on_less_is_in_flight_over_nvshmem():
+    kernel = Kernel("bfloat16", "sum", "packet", "nvshmem", 256)
+    for one in (kernel, kernel.for_run(8, (2,), is_folding=False)):
+        assert "#if __CUDA_ARCH__ >= 1000\n#define NVRAR_IN_FLIGHT 1\n#else\n" in one.source
+    assert "1000\n#define NVRAR_IN_FLIGHT 2\n" in replace(kernel, dtype="float32").source
+    usual = replace(kernel, protocol="signal").for_run(8, (2,), is_folding=False)
+    for one in (usual, replace(kernel, fabric="loopback")):
+        assert "__CUDA_ARCH__" not in one.source
+
+
 def test_packets_of_any_shape_need_more_registers_than_those_of_one():
     kernel = Kernel("float32", "sum", "packet", "loopback", 512)
     assert "#define NVRAR_IN_FLIGHT 2\n" in kernel.source
