@@ -146,12 +146,19 @@ class _FakeOperation(Operation):
         world, comm = self._world, self._world.comm
         mine, reduced = self._send.view(np.uint8), np.empty_like(self._send)
         result = reduced.view(np.uint8)
-        gathered = np.empty((world.size, mine.nbytes), np.uint8) if world.rank == 0 else None
-        comm.Gather(mine, gathered)
-        if gathered is not None:
-            operands = _widened(gathered.view(reduced.dtype))
-            reduced[:] = COMBINE[self._case.op](operands).astype(reduced.dtype)
-        comm.Bcast(result)
+        if world.rank > 0:
+            comm.Send(mine, 0)
+            comm.Recv(result, 0)
+            return reduced
+        others = range(1, world.size)
+        gathered = np.empty((world.size, mine.nbytes), np.uint8)
+        gathered[0] = mine
+        for request in [comm.Irecv(gathered[rank], rank) for rank in others]:
+            request.Wait()
+        operands = _widened(gathered.view(reduced.dtype))
+        reduced[:] = COMBINE[self._case.op](operands).astype(reduced.dtype)
+        for request in [comm.Isend(result, rank) for rank in others]:
+            request.Wait()
         return reduced
 
 
