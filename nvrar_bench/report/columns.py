@@ -148,14 +148,21 @@ def cells(found: Estimate | None, write: Callable[[float], str] = format_ratio) 
     return (NOTHING, NOTHING) if found is None else (write(found.value), how_sure(found))
 
 
-def speed_up_cells(this: Result | None, other: Result | None, wide: bool) -> tuple[str, str]:
-    """Say how many times faster `this` is; nothing where one is missing, wrong or took no time."""
+def speed_up(this: Result | None, other: Result | None) -> Estimate | None:
+    """How many times faster `this` is; None where one is missing, wrong or took no time."""
     if this is None or other is None or "failed" in (this.check.status, other.check.status):
-        return cells(None)
+        return None
     if min(this.latency_us.median, other.latency_us.median) <= 0:
-        return cells(None)
-    found = ratio(median_of(other.latency_us), median_of(this.latency_us))
-    return (cells(found)[0], _span(found, format_ratio)) if wide else cells(found)
+        return None
+    return ratio(median_of(other.latency_us), median_of(this.latency_us))
+
+
+def speed_up_cells(this: Result | None, other: Result | None, wide: bool) -> tuple[str, str]:
+    """Write a speed-up."""
+    found = speed_up(this, other)
+    return (
+        cells(found) if found is None or not wide else (cells(found)[0], _span(found, format_ratio))
+    )
 
 
 WRONG_COLUMN = Column(WRONG)

@@ -123,11 +123,12 @@ def show(
     grids: Sequence[Sequence[Grid]],
     notes: Sequence[str],
     width: int = WIDE,
+    conclusions: Sequence[str] = (),
 ) -> None:
     """Write a report; every line that is not data begins with `#`.
 
-    Of each table there are several layouts, of which the first that fits `width` is shown. Heading
-    and notes are folded to `width`.
+    Of each table there are several layouts, of which the first that fits `width` is shown. Heading,
+    conclusions and notes are folded to `width`.
     """
     for line in heading:
         _write(console, _folded(console, line, width))
@@ -135,8 +136,10 @@ def show(
         found = [_printable(each, console.encoding) for each in layouts]
         grid = next((each for each in found if _width(each) <= width), found[-1])
         _write(console, [Text("#"), Text(f"# {grid.title}", "bold"), *lines(grid)])
-    if notes:
+    if notes or conclusions:
         _write(console, [Text("#")])
+    for line in conclusions:
+        _write(console, _folded(console, line, width, "bold"))
     for note in notes:
         style = "red" if note.startswith(_ALARMING) else "yellow"
         _write(console, _folded(console, note, width, style))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from rich.console import Console
@@ -20,8 +21,9 @@ from nvrar_bench.report import columns
 from nvrar_bench.report.columns import Field, Series, all_series, groups, series_of
 from nvrar_bench.report.grid import NOTHING, WIDE, Column, ColumnGroup, Grid, screen_width, show
 from nvrar_bench.report.remarks import lines, notes, samples
+from nvrar_bench.statistics.median import Estimate
 from nvrar_bench.statistics.points import SUBJECT, numbered
-from nvrar_bench.units import format_size
+from nvrar_bench.units import format_ratio, format_size
 
 _FACTS = {
     "mpi_library": "MPI library",
@@ -49,7 +51,38 @@ def write(record: RunRecord, console: Console, wide: bool = False, verbose: bool
     grids = [table.layouts() for table in tables]
     width = screen_width(console)
     below = list(lines(record)) if verbose else list(notes(record))
-    show(console, list(heading(record)), grids, below, WIDE if wide else width)
+    said = list(conclusions(tables))
+    show(console, list(heading(record)), grids, below, WIDE if wide else width, said)
+
+
+def conclusions(tables: Sequence[Table]) -> Iterator[str]:
+    """Say in a line what all points say of each series; nothing of a single point.
+
+    It is faster, or slower, where the interval of the speed-up leaves no doubt.
+    """
+    found: dict[tuple[str, str], list[Estimate]] = {}
+    for table in tables:
+        other = table.reference
+        for row, one in product(table.rows(), table.compared if other else ()):
+            if other and (speed_up := columns.speed_up(row.get(one), row.get(other))):
+                found.setdefault((one.label, other.backend), []).append(speed_up)
+    for (name, versus), points in found.items():
+        if len(points) > 1:
+            yield f"{name}: {_range(points)} as fast as {versus}; {_certain(points)}"
+
+
+def _range(points: Sequence[Estimate]) -> str:
+    values = [each.value for each in points]
+    ends = dict.fromkeys(format_ratio(end) for end in (min(values), max(values)))
+    return " to ".join(ends)
+
+
+def _certain(points: Sequence[Estimate]) -> str:
+    faster = sum(each.low is not None and each.low > 1 for each in points)
+    slower = sum(each.high is not None and each.high < 1 for each in points)
+    return f"surely faster at {faster} of {len(points)} points" + (
+        f", slower at {slower}" if slower else ""
+    )
 
 
 def heading(record: RunRecord) -> Iterator[str]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from nvrar_bench.documents.record import ErrorEntry, RunRecord, Skipped
-from nvrar_bench.documents.result import State
+from nvrar_bench.documents.result import Latency, Result, State
 from nvrar_bench.report import table
 
 from .golden_files import full, matches
@@ -278,3 +278,27 @@ def test_one_wrong_result_is_in_the_one_count_and_named_below() -> None:
     rows = [line for line in piped(full()).splitlines() if line.startswith("    1K")]
     assert [row.split()[-1] for row in rows] == ["17"]
     assert "# wrong: nvrar signal at 1K" in piped(full())
+
+
+def said(record: RunRecord) -> list[str]:
+    return [line for line in piped(record).splitlines() if "as fast as" in line]
+
+
+def exactly(median: float, one: Result) -> Latency:
+    return replace(one.latency_us, median=median, ci95_low=median, ci95_high=median)
+
+
+def test_a_line_sums_up_at_how_many_points_a_series_is_surely_faster_or_slower() -> None:
+    record = single()
+    others = [
+        replace(one, backend="nvrar", latency_us=exactly(factor * one.latency_us.median, one))
+        for factor, one in zip((0.25, 2, 1), record.results, strict=True)
+    ]
+    (line,) = said(replace(record, results=(*record.results, *others)))
+    assert line.endswith(
+        "0.50x to 4.00x as fast as mpi; surely faster at 1 of 3 points, slower at 1"
+    )
+
+
+def test_one_point_has_no_summary() -> None:
+    assert said(two(full())) == []
