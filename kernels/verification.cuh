@@ -92,14 +92,14 @@ NVRAR_KERNEL nvrar_spoil(nvrar::u8* output, nvrar::u64 nbytes, nvrar::u64 blocks
 }
 
 // Exact is equality of values: -0 is 0. A NaN compares false with everything, so it is wrong, and so is that
-// of infinity minus infinity.
+// of infinity minus infinity. NVRTC 13.0 takes a lambda with `auto` for a host function.
 #define NVRAR_VERIFICATION(NAME, T)                                                                \
     NVRAR_KERNEL nvrar_check_exact_##NAME(                                                         \
         const T* seen, nvrar::u64 count, nvrar::u64 blocks, nvrar::u64 pitch, nvrar::u64 rows,     \
         const T* expected, nvrar::Verdict* verdicts, nvrar::u8* front, nvrar::u8* behind,          \
         nvrar::u64 around) {                                                                       \
         nvrar::judge_rows(seen, count, blocks, pitch, rows, verdicts, {front, behind, around},     \
-                          [&](auto value, nvrar::u64 i) {                                          \
+                          [&](nvrar::Accumulator<T> value, nvrar::u64 i) {                         \
                               return !(value == nvrar::widen(expected[i]));                        \
                           });                                                                      \
     }                                                                                              \
@@ -108,7 +108,7 @@ NVRAR_KERNEL nvrar_spoil(nvrar::u8* output, nvrar::u64 nbytes, nvrar::u64 blocks
         const double* expected, const double* tolerance, nvrar::Verdict* verdicts,                 \
         nvrar::u8* front, nvrar::u8* behind, nvrar::u64 around) {                                  \
         nvrar::judge_rows(seen, count, blocks, pitch, rows, verdicts, {front, behind, around},     \
-                          [&](auto value, nvrar::u64 i) {                                          \
+                          [&](nvrar::Accumulator<T> value, nvrar::u64 i) {                         \
                               return !(nvrar::absolute(static_cast<double>(value) - expected[i])   \
                                        <= tolerance[i]);                                           \
                           });                                                                      \
