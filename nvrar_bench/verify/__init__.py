@@ -243,8 +243,9 @@ def _differs(
 ) -> npt.NDArray[np.bool_]:
     if tolerance is None:
         return np.asarray(seen != value)
-    # Written so that a NaN, which compares false with everything, differs.
-    return np.asarray(~(np.abs(seen.astype(np.float64) - value) <= tolerance))
+    with np.errstate(invalid="ignore"):  # a NaN, or infinity less infinity, is found, not warned of
+        # Written so that a NaN, which compares false with everything, differs.
+        return np.asarray(~(np.abs(seen.astype(np.float64) - value) <= tolerance))
 
 
 def _plain(number: Any) -> int | float | str:

@@ -93,7 +93,7 @@ def test_names_are_those_of_the_tables_that_have_them() -> None:
         assert schema["properties"]["dtype"]["enum"] == sorted(DTYPES)
         assert schema["properties"]["op"]["enum"] == sorted(OPS)
     assert get_args(Buffers) == AXES["buffers"].allowed
-    assert get_args(TunedProtocol) == PROTOCOLS
+    assert get_args(TunedProtocol) == tuple(PROTOCOLS)
     assert VerdictCounts.__struct_fields__ == ("points", *VERDICTS, "missing")
 
 
