@@ -30,8 +30,6 @@ from nvrar_bench.world import World
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-PAGE_BYTES = 4096
-
 
 @dataclass(frozen=True, eq=False)
 class SharedMemory:
@@ -58,7 +56,7 @@ def allocate(comm: MPI.Comm, nbytes: int) -> SharedMemory:
     Each rank's begin on a page. All ranks raise Unavailable where the first one's memory cannot be
     mapped, or a limit on the size of files is too low.
     """
-    pitch = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    pitch = _whole_pages(nbytes)
     size = pitch * comm.size
     offered: tuple[int, int] | str = comm.bcast(_offer(size) if comm.rank == 0 else "")
     if isinstance(offered, str):
@@ -72,6 +70,10 @@ def allocate(comm: MPI.Comm, nbytes: int) -> SharedMemory:
     first = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
     addresses = tuple(first + rank * pitch for rank in range(comm.size))
     return SharedMemory(nbytes, addresses, int(comm.rank), mapped)
+
+
+def _whole_pages(nbytes: int) -> int:
+    return -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def _offer(size: int) -> tuple[int, int] | str:
@@ -134,7 +136,7 @@ class HostMemory(Memory[HostBlock]):
 
     def allocate(self, nbytes: int, kind: str) -> HostBlock:
         """Allocate zeroed pages; those of `symmetric` memory are mapped by all ranks."""
-        rounded = -(-nbytes // PAGE_BYTES) * PAGE_BYTES
+        rounded = _whole_pages(nbytes)
         seats = len(self._world.seats)
         if seats > 1:
             rows = _pages(seats * rounded).reshape(seats, rounded)
@@ -186,8 +188,8 @@ class HostMemory(Memory[HostBlock]):
 
 def _pages(nbytes: int) -> npt.NDArray[np.uint8]:
     # A page more than asked: NumPy aligns to a few bytes, and symmetric memory begins with a page.
-    whole = np.zeros(nbytes + PAGE_BYTES, np.uint8)
-    first = -whole.ctypes.data % PAGE_BYTES
+    whole = np.zeros(nbytes + mmap.PAGESIZE, np.uint8)
+    first = -whole.ctypes.data % mmap.PAGESIZE
     return whole[first : first + nbytes]
 
 

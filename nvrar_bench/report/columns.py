@@ -157,9 +157,8 @@ def speed_up(this: Result | None, other: Result | None) -> Estimate | None:
     return ratio(median_of(other.latency_us), median_of(this.latency_us))
 
 
-def speed_up_cells(this: Result | None, other: Result | None, wide: bool) -> tuple[str, str]:
+def speed_up_cells(found: Estimate | None, wide: bool) -> tuple[str, str]:
     """Write a speed-up."""
-    found = speed_up(this, other)
     return (
         cells(found) if found is None or not wide else (cells(found)[0], _span(found, format_ratio))
     )

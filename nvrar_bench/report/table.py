@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -62,10 +63,9 @@ def conclusions(tables: Sequence[Table]) -> Iterator[str]:
     """
     found: dict[tuple[str, str], list[Estimate]] = {}
     for table in tables:
-        other = table.reference
-        for row, one in product(table.rows(), table.compared if other else ()):
-            if other and (speed_up := columns.speed_up(row.get(one), row.get(other))):
-                found.setdefault((one.label, other.backend), []).append(speed_up)
+        for row, one in product(table.rows(), table.compared):
+            if speed_up := table.speed_up(row, one):
+                found.setdefault((one.label, table.versus), []).append(speed_up)
     for (name, versus), points in found.items():
         if len(points) > 1:
             yield f"{name}: {_range(points)} as fast as {versus}; {_certain(points)}"
@@ -117,17 +117,22 @@ class Table:
     among: Sequence[Series]
     wide: bool = False
 
-    @property
+    @cached_property
     def series(self) -> list[Series]:
         """The series of this group."""
         return list(dict.fromkeys(series_of(result, self.among) for result in self.results))
 
-    @property
+    @cached_property
     def reference(self) -> Series | None:
         """The first other backend, which the subject is compared with."""
         return next((one for one in self.series if one.backend != SUBJECT), None)
 
     @property
+    def versus(self) -> str:
+        """The name of the reference; empty where there is none."""
+        return self.reference.backend if self.reference else ""
+
+    @cached_property
     def compared(self) -> list[Series]:
         """The series that have a speed-up."""
         return [one for one in self.series if one.backend == SUBJECT and self.reference]
@@ -164,27 +169,26 @@ class Table:
 
     def _speed_up_blocks(self) -> Iterator[ColumnGroup]:
         for one in self.compared:
-            versus = self.reference.backend if self.reference else ""
             label = "speed-up" if len(self.compared) == 1 else one.variants[0]
-            label = f"{label} vs {versus}" if self.wide else label
-            yield ColumnGroup(label, columns.speed_up_columns(versus, self.wide))
+            label = f"{label} vs {self.versus}" if self.wide else label
+            yield ColumnGroup(label, columns.speed_up_columns(self.versus, self.wide))
 
     def _cells(self, row: dict[Series, Result], fields: Sequence[Field]) -> Iterator[str]:
         for one in self.series:
             for field in _fields(one, fields):
                 yield field.cell(row[one]) if one in row else NOTHING
         for one in self.compared:
-            yield from self._speed_up(row, one)
+            yield from columns.speed_up_cells(self.speed_up(row, one), self.wide)
         yield columns.wrong(list(row.values()))
 
-    def _speed_up(self, row: dict[Series, Result], of: Series) -> tuple[str, str]:
+    def speed_up(self, row: dict[Series, Result], of: Series) -> Estimate | None:
+        """How many times faster a series is than the reference in a row."""
         other = row.get(self.reference) if self.reference else None
-        return columns.speed_up_cells(row.get(of), other, self.wide)
+        return columns.speed_up(row.get(of), other)
 
     def stacked(self, fields: Sequence[Field]) -> Grid:
         """Put backends below each other: a line per backend and size."""
-        other = self.reference if self.compared else None
-        speed_ups = [columns.speed_up_columns(other.backend, self.wide)] if other else []
+        speed_ups = [columns.speed_up_columns(self.versus, self.wide)] if self.compared else []
         blocks = (
             ColumnGroup("", (_SIZE, _COUNT, Column("backend", is_left=True), *_titles(fields))),
             *(ColumnGroup("speed-up", titles) for titles in speed_ups),
@@ -200,7 +204,9 @@ class Table:
             # Each line names the variant that ran, so that no column has to.
             name = Series(one.backend, (result.variant,)).label
             cells = (field.cell(result) for field in fields)
-            speed_up = self._speed_up(row, one) if one in self.compared else ("", "")
+            speed_up = ("", "")
+            if one in self.compared:
+                speed_up = columns.speed_up_cells(self.speed_up(row, one), self.wide)
             ratios = speed_up if self.compared else ()
             yield (*_point(row), name, *cells, *ratios, columns.wrong([result]))
 
